@@ -1,0 +1,187 @@
+"""Aligned memory that is counted in C, so that TensorFlow may give it back on any thread, without the GIL."""
+
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <stdlib.h>
+
+    #define FASTPREP_MAX_DIMS 8
+
+    typedef struct {
+        void *data;
+        int64_t n_bytes;
+        int64_t n_refs;   /* one for the pool, one for each lease, one for each capsule */
+    } fastprep_block;
+
+    static fastprep_block *block_new(int64_t n_bytes, size_t alignment) {
+        fastprep_block *block = (fastprep_block *)malloc(sizeof(fastprep_block));
+        if (!block) return NULL;
+        if (posix_memalign(&block->data, alignment, n_bytes > 0 ? (size_t)n_bytes : 1)) { free(block); return NULL; }
+        block->n_bytes = n_bytes;
+        block->n_refs = 1;
+        return block;
+    }
+    static int64_t block_refs(fastprep_block *block) { return __atomic_load_n(&block->n_refs, __ATOMIC_ACQUIRE); }
+    static void block_hold(fastprep_block *block) { __atomic_add_fetch(&block->n_refs, 1, __ATOMIC_ACQ_REL); }
+    static void block_release(fastprep_block *block) {
+        if (__atomic_sub_fetch(&block->n_refs, 1, __ATOMIC_ACQ_REL) == 0) { free(block->data); free(block); }
+    }
+    """
+    ctypedef struct fastprep_block:
+        void *data
+        int64_t n_bytes
+    int FASTPREP_MAX_DIMS
+    fastprep_block *block_new(int64_t n_bytes, size_t alignment) nogil
+    int64_t block_refs(fastprep_block *block) nogil
+    void block_hold(fastprep_block *block) nogil
+    void block_release(fastprep_block *block) nogil
+
+# DLPack's unversioned structures, from dlpack.h 0.8 (https://dmlc.github.io/dlpack/latest/c_api.html)
+cdef struct DLDevice:
+    int32_t device_type
+    int32_t device_id
+
+cdef struct DLDataType:
+    uint8_t code
+    uint8_t bits
+    uint16_t lanes
+
+cdef struct DLTensor:
+    void *data
+    DLDevice device
+    int32_t ndim
+    DLDataType dtype
+    int64_t *shape
+    int64_t *strides
+    uint64_t byte_offset
+
+cdef struct DLManagedTensor:
+    DLTensor dl_tensor
+    void *manager_ctx
+    void (*deleter)(DLManagedTensor *) noexcept nogil
+
+cdef struct Loan:
+    DLManagedTensor managed
+    fastprep_block *block
+    int64_t shape[8]
+    int64_t strides[8]
+
+cdef int32_t DL_CPU = 1
+
+
+cdef void end_loan(DLManagedTensor *managed) noexcept nogil:
+    cdef Loan *loan = <Loan *> managed.manager_ctx
+    block_release(loan.block)
+    free(loan)
+
+
+cdef void drop_capsule(object capsule) noexcept:
+    cdef DLManagedTensor *managed
+    if PyCapsule_IsValid(capsule, "dltensor"):  # a consumed capsule has been renamed, and its consumer ends the loan
+        managed = <DLManagedTensor *> PyCapsule_GetPointer(capsule, "dltensor")
+        managed.deleter(managed)
+
+
+cdef class Block:
+    """A piece of memory owned by a pool."""
+
+    cdef fastprep_block *block
+
+    def __cinit__(self, int64_t n_bytes, size_t alignment):
+        self.block = block_new(n_bytes, alignment)
+        if self.block == NULL:
+            raise MemoryError(f"no memory for a batch of {n_bytes} bytes")
+
+    def __dealloc__(self):
+        if self.block != NULL:
+            block_release(self.block)
+
+    @property
+    def is_free(self):
+        return block_refs(self.block) == 1
+
+    def lease(self):
+        cdef Lease lease = Lease.__new__(Lease)
+        lease.block = self.block
+        block_hold(self.block)
+        return lease
+
+
+cdef class Lease:
+    """The right to use a block until this object and every capsule made from it are gone."""
+
+    cdef fastprep_block *block
+
+    def __dealloc__(self):
+        if self.block != NULL:
+            block_release(self.block)
+
+    @property
+    def address(self):
+        return <uintptr_t> self.block.data
+
+    @property
+    def n_bytes(self):
+        return self.block.n_bytes
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        view.buf = self.block.data
+        view.len = self.block.n_bytes
+        view.readonly = 0
+        view.itemsize = 1
+        view.format = NULL
+        view.ndim = 1
+        view.shape = NULL
+        view.strides = NULL
+        view.suboffsets = NULL
+        view.internal = NULL
+        view.obj = self
+
+    def capsule(self, tuple shape, int type_code, int bits):
+        cdef int ndim = len(shape)
+        cdef int64_t n_items = 1
+        cdef int k
+        if ndim > FASTPREP_MAX_DIMS:
+            raise ValueError(f"at most {FASTPREP_MAX_DIMS} dimensions, got {ndim}")
+        for k in range(ndim):
+            n_items *= shape[k]
+        if n_items * bits > self.block.n_bytes * 8:
+            raise ValueError(f"shape {shape} of {bits}-bit numbers is larger than the buffer of {self.block.n_bytes} bytes")
+        cdef Loan *loan = <Loan *> malloc(sizeof(Loan))
+        if loan == NULL:
+            raise MemoryError
+        loan.block = self.block
+        n_items = 1
+        for k in range(ndim - 1, -1, -1):
+            loan.shape[k] = shape[k]
+            loan.strides[k] = n_items
+            n_items *= loan.shape[k]
+        cdef DLTensor *tensor = &loan.managed.dl_tensor
+        tensor.data = self.block.data
+        tensor.byte_offset = 0
+        tensor.device.device_type = DL_CPU
+        tensor.device.device_id = 0
+        tensor.ndim = ndim
+        tensor.dtype.code = type_code
+        tensor.dtype.bits = bits
+        tensor.dtype.lanes = 1
+        tensor.shape = loan.shape
+        tensor.strides = loan.strides
+        loan.managed.manager_ctx = loan
+        loan.managed.deleter = end_loan
+        block_hold(self.block)
+        try:
+            return PyCapsule_New(&loan.managed, "dltensor", drop_capsule)
+        except BaseException:
+            end_loan(&loan.managed)
+            raise
+
+
+def capsule_address(capsule):
+    """Return the address of the first byte of a DLPack capsule that nobody has consumed yet."""
+    cdef DLManagedTensor *managed = <DLManagedTensor *> PyCapsule_GetPointer(capsule, "dltensor")
+    return <uintptr_t> managed.dl_tensor.data + managed.dl_tensor.byte_offset

@@ -1,0 +1,221 @@
+"""Which crops a batch gets: frozen descriptions that turn (seed, epoch, sample ids) into a crop table.
+
+A crop table is int32, shape (n_out, 4), one row for each output picture: source slot in the batch, y, x, flags. Flags are
+the sum of `MIRRORED` (left-right) and `FLIPPED` (top-bottom). The kernels only execute it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep import rng
+
+MIRRORED = 1
+FLIPPED = 2
+
+Order = Literal["tutorial", "torchvision"]
+Size = int | tuple[int, int]
+
+
+class Crop(Protocol):
+    """What `Loader` asks of its `crop`; `RandomCrop`, `CenterCrop` and `TenCrop` are the three there are."""
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of the crops."""
+        ...
+
+    @property
+    def n_crops(self) -> int:
+        """Crops of each picture."""
+        ...
+
+    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+        """Return the crop table of a batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """A patch at a place drawn anew for each sample and epoch.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Side, or (height, width), of the patch in pixels.
+    mirror : bool
+        Mirror left-right with probability 1/2.
+    flip : bool
+        Flip top-bottom with probability 1/2.
+
+    Notes
+    -----
+    y is uniform in 0..H-h inclusive and x in 0..W-w, from a stateless hash of (seed, epoch, sample id): a sample's patch
+    depends neither on its batch, nor on the worker, nor on the shard.
+    """
+
+    size: Size
+    mirror: bool = False
+    flip: bool = False
+    n_crops = 1
+
+    def __post_init__(self) -> None:
+        _height_width(self.size)
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of the patch."""
+        return _height_width(self.size)
+
+    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+        """Return the crop table of a batch.
+
+        Parameters
+        ----------
+        height, width : int
+            Size of the source pictures in pixels.
+        samples : ndarray of int64, shape (n,)
+            Sample ids; row k of the table is for `samples[k]`, in slot k.
+        seed, epoch : int
+
+        Returns
+        -------
+        ndarray of int32, shape (n, 4)
+
+        Raises
+        ------
+        ValueError
+            If the patch is larger than the picture.
+        """
+        h, w = check_fits(self.height_width, height, width)
+        rows = np.zeros((len(samples), 4), np.int32)
+        rows[:, 0] = np.arange(len(samples))
+        rows[:, 1] = rng.draw(rng.key(seed, epoch, 1), samples, height - h + 1)
+        rows[:, 2] = rng.draw(rng.key(seed, epoch, 2), samples, width - w + 1)
+        if self.mirror:
+            rows[:, 3] += MIRRORED * rng.draw(rng.key(seed, epoch, 3), samples, 2).astype(np.int32)
+        if self.flip:
+            rows[:, 3] += FLIPPED * rng.draw(rng.key(seed, epoch, 4), samples, 2).astype(np.int32)
+        return rows
+
+
+@dataclass(frozen=True)
+class CenterCrop:
+    """The middle of the picture.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Side, or (height, width), of the crop in pixels.
+    order : {"tutorial", "torchvision"}
+        How the offset (H-h)/2 is rounded where it is not whole: down, as Keras' CenterCrop and Kornia do, or half to even,
+        as torchvision.transforms.functional.center_crop does.
+    """
+
+    size: Size
+    order: Order = "tutorial"
+    n_crops = 1
+
+    def __post_init__(self) -> None:
+        _height_width(self.size)
+        _check_order(self.order)
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of the crop."""
+        return _height_width(self.size)
+
+    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+        """Return the crop table of a batch; `seed` and `epoch` do not matter. See `RandomCrop.table`."""
+        h, w = check_fits(self.height_width, height, width)
+        place = (_center_offset(height, h, self.order), _center_offset(width, w, self.order), 0)
+        return _same_places(np.array([place]), len(samples))
+
+
+@dataclass(frozen=True)
+class TenCrop:
+    """Four corners and the centre, and each mirrored: ten crops of every picture, sample-major.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Side, or (height, width), of the crops in pixels.
+    order : {"tutorial", "torchvision"}
+        "tutorial": top-left, top-right, bottom-right, bottom-left, centre, then the mirror of each of those crops.
+        "torchvision": top-left, top-right, bottom-left, bottom-right, centre, then the same places of the mirrored
+        picture, as torchvision.transforms.functional.ten_crop does (so the sixth is the mirror of the top-right crop).
+
+    Notes
+    -----
+    Averaging the predictions over these ten is from Krizhevsky, Sutskever, Hinton: "ImageNet classification with deep
+    convolutional neural networks", NIPS 2012.
+    """
+
+    size: Size
+    order: Order = "tutorial"
+    n_crops = 10
+
+    def __post_init__(self) -> None:
+        _height_width(self.size)
+        _check_order(self.order)
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of the crops."""
+        return _height_width(self.size)
+
+    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+        """Return the crop table of a batch, shape (10 n, 4); `seed` and `epoch` do not matter. See `RandomCrop.table`."""
+        h, w = check_fits(self.height_width, height, width)
+        bottom, right = height - h, width - w
+        center_y, center_x = _center_offset(height, h, self.order), _center_offset(width, w, self.order)
+        if self.order == "tutorial":
+            five = [(0, 0), (0, right), (bottom, right), (bottom, 0), (center_y, center_x)]
+            mirrored = five
+        else:
+            five = [(0, 0), (0, right), (bottom, 0), (bottom, right), (center_y, center_x)]
+            # x of the mirrored picture is W-w-x of the picture itself
+            mirrored = [(y, right - x) for y, x in five]
+        places = [(y, x, 0) for y, x in five] + [(y, x, MIRRORED) for y, x in mirrored]
+        return _same_places(np.array(places), len(samples))
+
+
+def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    """Return `size` if a crop of that (height, width) fits into the picture.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if size[0] > height or size[1] > width:
+        raise ValueError(f"crop is larger than the picture: {size[0]}x{size[1]} from {height}x{width} pixels")
+    return size
+
+
+def _height_width(size: Size) -> tuple[int, int]:
+    sides = (size, size) if isinstance(size, int | np.integer) else tuple(size)
+    if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in sides):
+        raise ValueError(f"size must be a positive integer or (height, width), got {size!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def _check_order(order: str) -> None:
+    if order not in ("tutorial", "torchvision"):
+        raise ValueError(f'order must be "tutorial" or "torchvision", got {order!r}')
+
+
+def _center_offset(length: int, crop: int, order: Order) -> int:
+    # Python's round() is half to even, which is what torchvision calls
+    return (length - crop) // 2 if order == "tutorial" else round((length - crop) / 2)
+
+
+def _same_places(places: NDArray[np.integer], n_samples: int) -> NDArray[np.int32]:
+    rows = np.empty((n_samples, len(places), 4), np.int32)
+    rows[:, :, 0] = np.arange(n_samples)[:, None]
+    rows[:, :, 1:] = places
+    return rows.reshape(-1, 4)

@@ -1,0 +1,121 @@
+"""One or several files as one long dataset: pictures by number, labels in memory."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.h5 import DataError, Metadata, Sink, open_images, read_labels, read_metadata
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+class Dataset:
+    """Pictures and labels of one or several files, numbered through.
+
+    Parameters
+    ----------
+    files : path, glob pattern, or sequence of paths
+    images : str
+        Dataset of pictures in each file.
+    labels : str or None
+        Dataset of labels in each file; None for pictures without.
+
+    Attributes
+    ----------
+    paths : list of str
+    n_samples : int
+    image_shape : (int, int, int)
+        Height, width, channels.
+    dtype : dtype
+        Of the pictures as they are handed on: uint8, float32 or float64.
+    labels : ndarray, shape (n_samples, ...), or None
+    metadata : list of Metadata
+        Of each file.
+
+    Raises
+    ------
+    OSError
+        If a file is not there or may not be read.
+    DataError
+        If a file is not what it should be, or the files do not fit together.
+    """
+
+    def __init__(self, files: Paths, images: str = "images", labels: str | None = "labels") -> None:
+        self.paths = _expand(files)
+        self.images = images
+        self._readers = [open_images(path, images) for path in self.paths]
+        self.metadata: list[Metadata] = [read_metadata(path, images) for path in self.paths]
+        first = self._readers[0].index
+        for reader in self._readers[1:]:
+            index = reader.index
+            if index.shape[1:] != first.shape[1:] or index.dtype != first.dtype:
+                found, wanted = f"{index.dtype} {index.shape[1:]}", f"{first.dtype} {first.shape[1:]}"
+                raise DataError(f"pictures are {found}, in {first.file!r} they are {wanted}", index.file, images)
+        self.image_shape: tuple[int, int, int] = first.shape[1:]
+        self.dtype = first.dtype
+        self._starts = np.cumsum([0] + [reader.index.shape[0] for reader in self._readers])
+        self.n_samples = int(self._starts[-1])
+        self.labels = None if labels is None else self._read_labels(labels)
+
+    def read(self, samples: NDArray[np.int64], sink: Sink) -> None:
+        """Hand the pictures of `samples` to a sink; slot k is for `samples[k]`. See `fastprep.h5.Reader.read`."""
+        slots = np.arange(len(samples), dtype=np.int64)
+        if len(self._readers) == 1:
+            self._readers[0].read(samples, slots, sink)
+            return
+        owner = np.searchsorted(self._starts, samples, side="right") - 1
+        for k in np.unique(owner):
+            mine = owner == k
+            self._readers[k].read(samples[mine] - self._starts[k], slots[mine], sink)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Say of each file how it is read.
+
+        Returns
+        -------
+        list of dict
+            Keys file, samples, shape, dtype, read.
+        """
+        return [
+            {
+                "file": reader.index.file,
+                "samples": reader.index.shape[0],
+                "shape": reader.index.shape[1:],
+                "dtype": str(reader.index.stored_dtype),
+                "read": reader.index.layout,
+            }
+            for reader in self._readers
+        ]
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        for reader in self._readers:
+            reader.close()
+
+    def _read_labels(self, name: str) -> NDArray:
+        parts = [read_labels(path, name, r.index.shape[0]) for path, r in zip(self.paths, self._readers, strict=True)]
+        for path, part in zip(self.paths, parts, strict=True):
+            if part.shape[1:] != parts[0].shape[1:]:
+                raise DataError(f"labels have the shape {part.shape[1:]}, in {self.paths[0]!r} {parts[0].shape[1:]}", path, name)
+        return np.concatenate(parts)
+
+
+def _expand(files: Paths) -> list[str]:
+    if isinstance(files, str | os.PathLike):
+        path = os.path.expanduser(os.fspath(files))
+        if os.path.exists(path) or not glob.has_magic(path):
+            return [path]
+        found = sorted(glob.glob(path, recursive=True))
+        if not found:
+            raise FileNotFoundError(f"files: no file matches {path!r}")
+        return found
+    paths = [os.path.expanduser(os.fspath(path)) for path in files]
+    if not paths:
+        raise ValueError("files must name at least one file, got an empty list")
+    return paths

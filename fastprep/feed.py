@@ -1,0 +1,230 @@
+"""Keras' side: a loader that `fit`, `evaluate` and `predict` take as it is, and the hand-over to TensorFlow by DLPack.
+
+The only module, besides the commands, that imports keras; tensorflow is imported at the first batch for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+from numpy.typing import NDArray
+
+from fastprep import loader as plain
+from fastprep.buffers import ALIGNMENT, dlpack_capsule
+
+try:
+    # Keras hands an instance of this class on untouched; it is the one private name used here
+    from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+except ImportError:  # a later Keras may have moved it
+    DataAdapter = None
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class _KerasLoader(plain.Loader):
+    """What both ways into Keras have in common: passes that Keras starts, drops and forgets."""
+
+    _pass: plain.Pass | None = None
+
+    @property
+    def num_batches(self) -> int:
+        """Steps of an epoch, under the name that Keras asks for."""
+        return len(self)
+
+    def keras_pass(self) -> plain.Pass:
+        """Return the pass for Keras' next epoch.
+
+        Keras asks for an iterator twice an epoch and uses one of the two, so one that has not started is given again;
+        and when it stops early it never says so, so one that was abandoned is closed here.
+        """
+        if self._pass is None or self._pass.started:
+            if self._pass is not None:
+                self._pass.close()
+            self._pass = self.start_pass()
+        return self._pass
+
+    def close(self) -> None:
+        """See `fastprep.loader.Loader.close`."""
+        if self._pass is not None:
+            self._pass.close()
+        super().close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pass": None}
+
+
+if DataAdapter is not None:
+
+    class Loader(_KerasLoader, DataAdapter):
+        __doc__ = plain.Loader.__doc__
+
+        @property
+        def has_partial_batch(self) -> bool:
+            """Whether the last batch of an epoch is smaller than the others."""
+            return self.partial_batch_size is not None
+
+        @property
+        def partial_batch_size(self) -> int | None:
+            """Samples of the last batch of an epoch if it is smaller than the others."""
+            last = len(self.samples(0, len(self) - 1))
+            return last if last < self.batch_size else None
+
+        def get_tf_dataset(self) -> Any:
+            """Return what Keras' TensorFlow trainer iterates: eager tensors that lie in the batch buffers."""
+            return _tensor_source(self)
+
+        def get_numpy_iterator(self) -> Iterator[Any]:
+            """Return an iterator of numpy batches, for Keras' other backends."""
+            return (batch.item for batch in self.keras_pass())
+
+        def get_jax_iterator(self) -> Iterator[Any]:
+            """Return an iterator of numpy batches, which Keras puts on JAX' device."""
+            return self.get_numpy_iterator()
+
+else:
+
+    class Loader(_KerasLoader, keras.utils.PyDataset):  # type: ignore[no-redef]
+        # Right, but Keras copies every batch, and shuffles the steps if `fit` is not told shuffle=False
+        __doc__ = plain.Loader.__doc__
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            keras.utils.PyDataset.__init__(self)
+            plain.Loader.__init__(self, *arguments, **options)
+            self._begun = False
+
+        def __getitem__(self, step: int) -> Any:
+            """Return batch `step` of the epoch under way."""
+            return self.batch(self.state_dict()["epoch"], step)
+
+        def on_epoch_begin(self) -> None:
+            """Note that an epoch is under way."""
+            self._begun = True
+
+        def on_epoch_end(self) -> None:
+            """Go on to the next epoch; Keras also calls this where no epoch was begun."""
+            if self._begun:
+                self.set_epoch(self.state_dict()["epoch"] + 1)
+            self._begun = False
+
+
+class EpochSync(keras.callbacks.Callback):
+    """Tells a loader the number of each epoch that `fit` begins, for `fit(initial_epoch=...)` and resumed runs.
+
+    Without it a loader counts its own passes, which is the same thing for a `fit` that begins at epoch 0.
+
+    Parameters
+    ----------
+    loader : Loader
+    """
+
+    def __init__(self, loader: plain.Loader) -> None:
+        super().__init__()
+        self.loader = loader
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set the loader's next epoch, unless it already stands inside that epoch."""
+        if self.loader.state_dict()["epoch"] != epoch:
+            self.loader.set_epoch(epoch)
+
+
+def predict(model: keras.Model, loader: plain.Loader, *, verbose: Any = 0) -> NDArray:
+    """Predict every sample of a loader, in file order; the ten crops of `TenCrop` are averaged.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With one output.
+    loader : Loader
+        Not shuffled, not sharded, nothing dropped.
+    verbose : int or "auto"
+        As for `keras.Model.predict`.
+
+    Returns
+    -------
+    ndarray, shape (N, ...)
+        Row i is for sample i.
+
+    Raises
+    ------
+    ValueError
+        If the loader would not give every sample, or not in file order.
+    """
+    if loader.shuffle or loader.shard != (0, 1) or loader.drop_remainder:
+        raise ValueError(
+            "loader must give every sample in file order: shuffle=False, shard=(0, 1), drop_remainder=False; "
+            f"got shuffle={loader.shuffle}, shard={loader.shard}, drop_remainder={loader.drop_remainder}"
+        )
+    loader.set_epoch(loader.state_dict()["epoch"])  # from the start, wherever an earlier pass was left
+    rows = model.predict(loader, verbose=verbose)
+    return rows.reshape(loader.n_samples, loader.crop.n_crops, *rows.shape[1:]).mean(axis=1, dtype=rows.dtype)
+
+
+def to_tensor(batch: plain.Batch, dtype: str) -> tf.Tensor:
+    """Give x of a batch to TensorFlow where it lies.
+
+    Parameters
+    ----------
+    batch : Batch
+    dtype : {"float32", "float16", "bfloat16"}
+        Of its x.
+
+    Returns
+    -------
+    tf.Tensor
+        On the CPU, at the address that the kernel wrote to. The buffer is in use until TensorFlow lets go of it.
+
+    Raises
+    ------
+    RuntimeError
+        If the buffer is not aligned as TensorFlow needs.
+    """
+    import tensorflow as tf
+
+    if batch.lease.address % ALIGNMENT:
+        # TensorFlow does not check, and its first operation on such a tensor aborts the process
+        raise RuntimeError(f"batch buffer at {batch.lease.address:#x} is not aligned to {ALIGNMENT} bytes")
+    return tf.experimental.dlpack.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype))
+
+
+def _tensor_source(loader: _KerasLoader) -> Any:
+    """Return a `tf.distribute.DistributedDataset`, which Keras iterates as it is, where a `tf.data.Dataset` would copy."""
+    import tensorflow as tf
+
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise NotImplementedError(
+            "fastprep.Loader feeds one device; under a tf.distribute strategy with several replicas it would not know "
+            "which part of a batch belongs where. Train on one device."
+        )
+
+    class TensorSource(tf.distribute.DistributedDataset):
+        element_spec = None
+
+        def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
+            return _Tensors(loader)
+
+    return TensorSource()
+
+
+class _Tensors:
+    """Iterator of tuples of tensors over one pass; takes the pass at the first `next`."""
+
+    def __init__(self, loader: _KerasLoader) -> None:
+        self._loader = loader
+        self._pass: plain.Pass | None = None
+
+    def __iter__(self) -> _Tensors:
+        return self
+
+    def __next__(self) -> tuple[tf.Tensor, ...]:
+        import tensorflow as tf
+
+        if self._pass is None:
+            self._pass = self._loader.keras_pass()
+        batch = next(self._pass)
+        tensors = [to_tensor(batch, self._loader.spec.dtype)]
+        with tf.device("CPU:0"):
+            tensors += [tf.constant(values) for values in (batch.y, batch.weights) if values is not None]
+        return tuple(tensors)

@@ -1,0 +1,21 @@
+"""Everything about files. The only place that imports h5py."""
+
+from fastprep.h5._read import CopySink, Sink
+from fastprep.h5.errors import DataError
+from fastprep.h5.index import ImageIndex
+from fastprep.h5.metadata import Metadata, read_labels, read_metadata
+from fastprep.h5.reader import Reader, open_images
+from fastprep.h5.write import write_images
+
+__all__ = [
+    "CopySink",
+    "DataError",
+    "ImageIndex",
+    "Metadata",
+    "Reader",
+    "Sink",
+    "open_images",
+    "read_labels",
+    "read_metadata",
+    "write_images",
+]

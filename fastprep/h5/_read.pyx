@@ -1,0 +1,93 @@
+"""Bytes from files to whoever wants the pictures, without the GIL. Arguments are checked by reader.py, not here."""
+
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
+
+cdef extern from "unistd.h" nogil:
+    ssize_t pread(int fd, void *buffer, size_t n_bytes, int64_t offset)
+
+OK = 0
+TRUNCATED = -1
+SINK_FAILED = -2
+
+
+cdef class Sink:
+    """Somebody who takes pictures one by one: a C function and its context."""
+
+
+cdef struct Staging:
+    uint8_t *first
+    int64_t n_bytes
+
+
+cdef class CopySink(Sink):
+    """Puts each picture, as it is, into its slot of a staging array."""
+
+    cdef Staging staging
+    cdef object keep
+
+    def __cinit__(self, uint8_t[::1] staging, int64_t n_bytes):
+        self.keep = staging
+        self.staging.first = &staging[0]
+        self.staging.n_bytes = n_bytes
+        self.take = copy_image
+        self.context = &self.staging
+
+
+cdef int copy_image(void *context, int64_t slot, const void *pixels) noexcept nogil:
+    cdef Staging *staging = <Staging *> context
+    memcpy(staging.first + slot * staging.n_bytes, pixels, staging.n_bytes)
+    return 0
+
+
+cdef int64_t read_fully(int fd, uint8_t *buffer, int64_t n_bytes, int64_t offset) noexcept nogil:
+    """Return 0, TRUNCATED at the end of the file, or errno."""
+    cdef int64_t done = 0
+    cdef ssize_t got
+    while done < n_bytes:
+        got = pread(fd, buffer + done, n_bytes - done, offset + done)
+        if got > 0:
+            done += got
+        elif got == 0:
+            return -1
+        elif errno != EINTR:
+            return errno
+    return 0
+
+
+def read_bytes(int fd, int64_t offset, uint8_t[::1] buffer):
+    """Fill `buffer` from the file; return the status."""
+    cdef int64_t status
+    with nogil:
+        status = read_fully(fd, &buffer[0], buffer.shape[0], offset)
+    return status
+
+
+def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, uint8_t[::1] scratch, Sink sink):
+    """Read pictures that lie in the file as they are, each of scratch's size, and hand each to the sink.
+
+    Returns (status, position): the position in `offsets` of the picture that failed, or their number.
+    """
+    cdef int64_t k = 0, status = 0, n = offsets.shape[0]
+    with nogil:
+        while k < n:
+            status = read_fully(fd, &scratch[0], scratch.shape[0], offsets[k])
+            if status == 0 and sink.take(sink.context, slots[k], &scratch[0]) != 0:
+                status = -2
+            if status != 0:
+                break
+            k += 1
+    return status, k
+
+
+def hand_over(const uint8_t[::1] pixels, const int64_t[::1] offsets, const int64_t[::1] slots, Sink sink):
+    """Hand pictures that lie in memory at `offsets` of `pixels` to the sink; return (status, position) as `read_images`."""
+    cdef int64_t k = 0, status = 0, n = offsets.shape[0]
+    with nogil:
+        while k < n:
+            if sink.take(sink.context, slots[k], &pixels[offsets[k]]) != 0:
+                status = -2
+                break
+            k += 1
+    return status, k

@@ -1,0 +1,30 @@
+"""The one error for files that are not what they should be."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """A file that is damaged, or not what the arguments say it is.
+
+    Attributes
+    ----------
+    file : str
+    dataset : str or None
+    chunk : int or None
+        Position of the chunk along the first axis.
+    sample : int or None
+        Row of the dataset.
+    """
+
+    def __init__(
+        self, problem: str, file: str, dataset: str | None = None, chunk: int | None = None, sample: int | None = None
+    ) -> None:
+        self.problem, self.file, self.dataset, self.chunk, self.sample = problem, str(file), dataset, chunk, sample
+        place = [f"file {self.file!r}"]
+        for word, value in (("dataset", dataset), ("chunk", chunk), ("sample", sample)):
+            if value is not None:
+                place.append(f"{word} {value!r}")
+        super().__init__(f"{', '.join(place)}: {problem}")
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.problem, self.file, self.dataset, self.chunk, self.sample)

@@ -1,0 +1,287 @@
+"""Open a file once under h5py, check it, and record where every picture's bytes lie.
+
+A dataset is read directly only where it is proven to be plain; anything else is left to HDF5, with the reason on record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.h5.errors import DataError
+from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
+
+_KERNEL_DTYPES = ("uint8", "float32", "float64")
+# Types the kernels do not take, and the one that holds each of their values exactly
+_WIDENED = {"int8": "float32", "int16": "float32", "uint16": "float32", "float16": "float32", "int32": "float64", "uint32": "float64"}
+
+
+@dataclass(frozen=True)
+class ImageIndex:
+    """Where the pictures of one dataset lie.
+
+    Attributes
+    ----------
+    file, dataset : str
+        As the user named them.
+    shape : (int, int, int, int)
+        Samples, height, width, channels; a dataset of rank 3 has one channel.
+    stored_dtype : dtype
+        As in the file.
+    dtype : dtype
+        As readers hand it on: uint8, float32 or float64, native byte order; every stored value fits exactly.
+    reason : str
+        Why HDF5 has to read this dataset; empty if it is read directly.
+    layout : str
+        For people: "contiguous", "chunked, 1 picture each, gzip", ...
+    holder : str
+        Path of the file that has the bytes (not `file` where a link leads elsewhere).
+    identity : tuple of int
+        Device, inode, size and modification time of `holder` when it was indexed.
+    images_per_chunk : int
+        Picture i is picture i % images_per_chunk of chunk i // images_per_chunk; contiguous data are one chunk.
+    offsets, sizes : ndarray of int64, shape (chunks,)
+        Place and stored length of each chunk in `holder`, bytes.
+    masks : ndarray of uint32, shape (chunks,)
+        Filters skipped by each chunk.
+    direct : ndarray of bool, shape (chunks,)
+        False for the odd chunk that is left to HDF5: never written, or partial and filtered.
+    pipeline : Pipeline
+    """
+
+    file: str
+    dataset: str
+    shape: tuple[int, int, int, int]
+    stored_dtype: np.dtype
+    dtype: np.dtype
+    reason: str
+    layout: str
+    holder: str = ""
+    identity: tuple[int, ...] = ()
+    images_per_chunk: int = 1
+    offsets: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    masks: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    direct: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
+    pipeline: Pipeline = field(default_factory=Pipeline)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one picture in `dtype`."""
+        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+
+@contextlib.contextmanager
+def open_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading, with errors a person can act on.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no such file, or it may not be read.
+    DataError
+        If it is not an HDF5 file, or a damaged one.
+    """
+    path = os.fspath(path)
+    os.close(os.open(path, os.O_RDONLY))  # the system's own error, which names the path
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path!r} is a folder, not an HDF5 file")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(_opening_problem(path, error), path) from error
+    with file:
+        yield file
+
+
+def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a dataset of an open file.
+
+    Raises
+    ------
+    DataError
+        If there is none of that name, telling what there is.
+    """
+    try:
+        dataset = file.get(name)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise DataError(f"can't be opened: {error}", file.filename, name) from error
+    if isinstance(dataset, h5py.Dataset):
+        return dataset
+    found: list[str] = []
+    file.visititems(lambda key, item: found.append(f"{key!r} {item.shape} {item.dtype}") if isinstance(item, h5py.Dataset) else None)
+    there = "; it has " + ", ".join(found[:8]) + (", ..." if len(found) > 8 else "") if found else "; it has no dataset at all"
+    raise DataError(f"there is no dataset {name!r}{there}", file.filename)
+
+
+def index_images(file: h5py.File, name: str) -> ImageIndex:
+    """Describe a dataset of pictures.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for reading.
+    name : str
+        Dataset of shape (N, H, W, C), or (N, H, W) for one channel.
+
+    Returns
+    -------
+    ImageIndex
+
+    Raises
+    ------
+    DataError
+        If the dataset does not hold pictures, or its chunks cannot lie where the file says they do.
+    """
+    dataset = get_dataset(file, name)
+    shape = dataset.shape
+    if shape is None or len(shape) not in (3, 4) or 0 in shape:
+        raise DataError(f"pictures have the shape (N, height, width, channels) or (N, height, width), found {shape}", file.filename, name)
+    stored = dataset.dtype
+    plain_name = stored.newbyteorder("=").name
+    if plain_name not in (*_KERNEL_DTYPES, *_WIDENED) or h5py.check_enum_dtype(stored):
+        known = ", ".join((*_KERNEL_DTYPES, *_WIDENED))
+        raise DataError(f"pictures have one of the types {known}, found {stored}", file.filename, name)
+    n, height, width, channels = (*shape, 1) if len(shape) == 3 else shape
+    known_facts = {
+        "file": file.filename,
+        "dataset": name,
+        "shape": (n, height, width, channels),
+        "stored_dtype": stored,
+        "dtype": np.dtype(_WIDENED.get(plain_name, plain_name)),
+    }
+    try:
+        return ImageIndex(**known_facts, reason="", **_place(dataset))
+    except Unsupported as reason:
+        return ImageIndex(**known_facts, reason=str(reason), layout=f"read by HDF5: {reason}")
+
+
+def _place(dataset: h5py.Dataset) -> dict:
+    """Find the bytes of a dataset; raise Unsupported with the reason if HDF5 has to read it."""
+    holder = dataset.file
+    _check_driver(holder)
+    _check_number_type(dataset)
+    properties = dataset.id.get_create_plist()
+    if properties.get_external_count():
+        raise Unsupported("external storage")
+    identity = _identity(holder)
+    size = identity[2]
+    place = {"holder": os.path.abspath(holder.filename), "identity": identity}
+    layout = properties.get_layout()
+    if layout == h5py.h5d.CONTIGUOUS:
+        return place | _place_contiguous(dataset, size)
+    if layout == h5py.h5d.CHUNKED:
+        return place | _place_chunked(dataset, properties, size)
+    raise Unsupported({h5py.h5d.COMPACT: "compact layout", h5py.h5d.VIRTUAL: "virtual dataset"}.get(layout, "unknown layout"))
+
+
+def _check_driver(file: h5py.File) -> None:
+    if file.driver != "sec2":
+        raise Unsupported(f"file driver {file.driver}")
+    if file.mode != "r":
+        raise Unsupported("also open for writing in this process")
+    if file.swmr_mode:
+        raise Unsupported("single-writer/multiple-reader mode")
+    if file.userblock_size:
+        # whether chunk addresses count from the file's start or from the end of its user block depends on the HDF5 version
+        raise Unsupported("user block")
+
+
+def _check_number_type(dataset: h5py.Dataset) -> None:
+    dtype, file_type = dataset.dtype, dataset.id.get_type()
+    if dtype.name not in _KERNEL_DTYPES:
+        raise Unsupported(f"type {dtype}")
+    one_byte = dtype.itemsize == 1 and file_type.get_precision() == 8 and file_type.get_offset() == 0
+    if not dtype.isnative or not (one_byte or file_type.equal(h5py.h5t.py_create(dtype))):
+        raise Unsupported("byte order or precision is not this machine's")
+
+
+def _identity(file: h5py.File) -> tuple[int, ...]:
+    by_handle, by_name = os.fstat(file.id.get_vfd_handle()), os.stat(file.filename)
+    if (by_handle.st_dev, by_handle.st_ino) != (by_name.st_dev, by_name.st_ino):
+        raise Unsupported("renamed or replaced while it was opened")
+    return identity_of(by_handle)
+
+
+def identity_of(status: os.stat_result) -> tuple[int, ...]:
+    """Return what has to stay the same for an index to stay true."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _place_contiguous(dataset: h5py.Dataset, file_size: int) -> dict:
+    offset = dataset.id.get_offset()
+    if offset is None:
+        raise Unsupported("never written: all fill value")
+    n_bytes = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
+    if offset + n_bytes > file_size:
+        raise _beyond_end(dataset, 0, offset, n_bytes, file_size)
+    return {
+        "layout": "contiguous",
+        "images_per_chunk": dataset.shape[0],
+        "offsets": np.array([offset], np.int64),
+        "sizes": np.array([n_bytes], np.int64),
+        "masks": np.zeros(1, np.uint32),
+        "direct": np.ones(1, bool),
+    }
+
+
+def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, file_size: int) -> dict:
+    pipeline = pipeline_of(properties)
+    if dataset.chunks[1:] != dataset.shape[1:]:
+        raise Unsupported(f"chunks of {dataset.chunks} split the pictures")
+    per_chunk = dataset.chunks[0]
+    n_chunks = -(-dataset.shape[0] // per_chunk)
+    chunk_bytes = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
+    never = np.iinfo(np.uint64).max
+    offsets = np.full(n_chunks, never, np.uint64)
+    sizes = np.zeros(n_chunks, np.uint64)
+    masks = np.zeros(n_chunks, np.uint32)
+
+    def note(info: h5py.h5d.StoreInfo) -> None:
+        k = info.chunk_offset[0] // per_chunk
+        offsets[k], sizes[k], masks[k] = info.byte_offset, info.size, info.filter_mask
+
+    try:
+        dataset.id.chunk_iter(note)
+    except (OSError, RuntimeError, IndexError, ValueError) as error:
+        raise DataError(f"the chunk index is damaged: {error}", dataset.file.filename, dataset.name) from error
+    direct = offsets != never
+    size = np.uint64(file_size)
+    beyond = direct & ((sizes > size) | (offsets > size - np.minimum(sizes, size)))
+    if beyond.any():
+        k = int(np.argmax(beyond))
+        raise _beyond_end(dataset, k, int(offsets[k]), int(sizes[k]), file_size)
+    if pipeline.codes:
+        # a partial last chunk may be stored without the filters though its mask says nothing (H5Pset_chunk_opts)
+        direct[-1] &= dataset.shape[0] % per_chunk == 0
+    else:
+        direct &= (sizes == chunk_bytes) & (masks == 0)
+    pictures = "1 picture" if per_chunk == 1 else f"{per_chunk} pictures"
+    return {
+        "layout": f"chunked, {pictures} each, filters {pipeline.names}",
+        "images_per_chunk": per_chunk,
+        "offsets": np.where(direct, offsets, 0).astype(np.int64),
+        "sizes": np.where(direct, sizes, 0).astype(np.int64),
+        "masks": masks,
+        "direct": direct,
+        "pipeline": pipeline,
+    }
+
+
+def _beyond_end(dataset: h5py.Dataset, chunk: int, offset: int, n_bytes: int, file_size: int) -> DataError:
+    problem = f"bytes {offset} to {offset + n_bytes} lie beyond the end of the file ({file_size} bytes); it may be truncated"
+    return DataError(problem, dataset.file.filename, dataset.name.lstrip("/"), chunk)
+
+
+def _opening_problem(path: str, error: OSError) -> str:
+    try:
+        looks_right = h5py.is_hdf5(path)
+    except OSError:
+        looks_right = False
+    return f"HDF5 can't open it: {error}" if looks_right else "not an HDF5 file"

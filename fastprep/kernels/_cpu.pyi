@@ -1,0 +1,24 @@
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.h5._read import Sink
+
+SOURCE_TYPES: dict[str, int]
+TARGET_TYPES: dict[str, int]
+
+class CropSink(Sink):
+    def __init__(
+        self,
+        source_type: int,
+        target_type: int,
+        channels_first: bool,
+        image_shape: tuple[int, int, int],
+        size: tuple[int, int],
+        mean_rows: NDArray[np.float32] | None,
+        scale_row: NDArray[np.float32] | None,
+        table: NDArray[np.int32],
+        numbers: NDArray[np.int64],
+        firsts: NDArray[np.int64],
+        target: NDArray[np.uint8],
+        target_bytes: int,
+    ) -> None: ...

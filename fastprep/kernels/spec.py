@@ -1,0 +1,228 @@
+"""The face of the crop kernel: checks everything once, lays out mean and scale, and hands pointers to the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastprep.crops import FLIPPED, MIRRORED, check_fits
+from fastprep.h5 import _read
+from fastprep.kernels import _cpu
+
+DTypeName = Literal["float32", "float16", "bfloat16"]
+Layout = Literal["channels_last", "channels_first"]
+
+_NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+
+
+@dataclass(frozen=True, eq=False)
+class CropSpec:
+    """What happens to the pixels, the same for every batch.
+
+    Parameters
+    ----------
+    image_shape : (int, int, int)
+        Height, width and channels of the source pictures.
+    source_dtype : {"uint8", "float32", "float64"}
+    size : (int, int)
+        Height and width of the crops.
+    mean : array_like, scalar or shape (C,) or (H, W, C), optional
+        Subtracted; of a mean picture, the value at the same source pixel.
+    scale : array_like, scalar or shape (C,), optional
+        Multiplied with after the subtraction.
+    dtype : {"float32", "float16", "bfloat16"}
+    layout : {"channels_last", "channels_first"}
+
+    Raises
+    ------
+    ValueError
+        If an argument is not one of these, or a crop is larger than the picture.
+    """
+
+    image_shape: tuple[int, int, int]
+    source_dtype: str
+    size: tuple[int, int]
+    mean: ArrayLike | None = None
+    scale: ArrayLike | None = None
+    dtype: DTypeName = "float32"
+    layout: Layout = "channels_last"
+
+    def __post_init__(self) -> None:
+        _check_choice("dtype", self.dtype, _NUMPY_DTYPES)
+        _check_choice("layout", self.layout, ("channels_last", "channels_first"))
+        _check_choice("images must have one of the types", self.source_dtype, _cpu.SOURCE_TYPES)
+        check_fits(self.size, *self.image_shape[:2])
+        _ = self.mean_rows, self.scale_row  # raise here, not in a worker
+
+    @property
+    def out_dtype(self) -> np.dtype:
+        """Type of the result; that of package ml_dtypes for bfloat16."""
+        return _NUMPY_DTYPES[self.dtype]
+
+    def out_shape(self, n_out: int) -> tuple[int, int, int, int]:
+        """Shape of n_out crops."""
+        channels = self.image_shape[2]
+        return (n_out, *self.size, channels) if self.layout == "channels_last" else (n_out, channels, *self.size)
+
+    @property
+    def crop_bytes(self) -> int:
+        """Bytes of one crop of the result."""
+        return int(np.prod(self.out_shape(1))) * self.out_dtype.itemsize
+
+    @cached_property
+    def mean_rows(self) -> NDArray[np.float32] | None:
+        """The mean as rows of W * C numbers: one row for all, or one for each row of the picture."""
+        if self.mean is None:
+            return None
+        height, width, channels = self.image_shape
+        mean = np.asarray(self.mean, np.float32)
+        if mean.shape == self.image_shape:
+            return np.ascontiguousarray(mean.reshape(height, width * channels))
+        return np.tile(_per_channel("mean", mean, channels, f", or ({height}, {width}, {channels})"), width).reshape(1, -1)
+
+    @cached_property
+    def scale_row(self) -> NDArray[np.float32] | None:
+        """The scale as a row of W * C numbers."""
+        if self.scale is None:
+            return None
+        _, width, channels = self.image_shape
+        return np.tile(_per_channel("scale", np.asarray(self.scale, np.float32), channels), width)
+
+    def cpu_sink(self, table: NDArray[np.int32], n_slots: int, out: NDArray) -> _cpu.CropSink:
+        """Return a sink that executes a crop table on the CPU.
+
+        Parameters
+        ----------
+        table : ndarray of int32, shape (n_out, 4)
+            Source slot, y, x, flags.
+        n_slots : int
+            Pictures there will be.
+        out : ndarray of `out_dtype`, shape `out_shape(n_out)`, C-contiguous, writeable
+
+        Returns
+        -------
+        CropSink
+            Serves one thread at a time.
+
+        Raises
+        ------
+        ValueError
+            If a row of the table leads outside the pictures, or `out` is not as above.
+        """
+        table = self._checked(table, n_slots)
+        shape = self.out_shape(len(table))
+        if out.shape != shape or out.dtype != self.out_dtype or not out.flags.c_contiguous or not out.flags.writeable:
+            raise ValueError(
+                f"out must be a writeable C-contiguous {self.dtype} array of shape {shape}, got {out.dtype} {out.shape}"
+            )
+        order = np.argsort(table[:, 0], kind="stable")
+        firsts = np.searchsorted(table[order, 0], np.arange(n_slots + 1)).astype(np.int64)
+        return _cpu.CropSink(
+            _cpu.SOURCE_TYPES[self.source_dtype],
+            _cpu.TARGET_TYPES[self.dtype],
+            self.layout == "channels_first",
+            self.image_shape,
+            self.size,
+            self.mean_rows,
+            self.scale_row,
+            np.ascontiguousarray(table[order]),
+            order.astype(np.int64),
+            firsts,
+            out.reshape(-1).view(np.uint8),
+            self.crop_bytes,
+        )
+
+    def _checked(self, table: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
+        table = np.asarray(table)
+        if table.ndim != 2 or table.shape[1] != 4 or len(table) == 0 or table.dtype.kind not in "iu":
+            raise ValueError(f"table must be integers of shape (n_out, 4), n_out > 0, got {table.dtype} {table.shape}")
+        limits = (n_slots - 1, self.image_shape[0] - self.size[0], self.image_shape[1] - self.size[1], MIRRORED | FLIPPED)
+        for column, (name, limit) in enumerate(zip(("slot", "y", "x", "flags"), limits, strict=True)):
+            low, high = table[:, column].min(), table[:, column].max()
+            if low < 0 or high > limit:
+                raise ValueError(f"{name} in the crop table must lie in 0..{limit}, found {low}..{high}")
+        return table.astype(np.int32, copy=False)
+
+
+def crop(
+    images: NDArray,
+    table: NDArray[np.int32],
+    size: tuple[int, int],
+    mean: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    dtype: DTypeName = "float32",
+    layout: Layout = "channels_last",
+    out: NDArray | None = None,
+    device: str = "cpu",
+) -> NDArray:
+    """Execute a crop table: cut out, mirror or not, subtract the mean, scale, convert, in one pass.
+
+    ``out[k, i, j, c] = (float32(images[slot, y + i', x + j', c]) - mean[c]) * scale[c]`` with i' = h-1-i if flipped else i
+    and j' = w-1-j if mirrored else j, in float32 in exactly this order, never fused, then rounded to `dtype`.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, float32 or float64, shape (n, H, W, C)
+    table : ndarray of int32, shape (n_out, 4)
+        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.crops.MIRRORED` + `FLIPPED`).
+    size : (int, int)
+        Height h and width w of the crops.
+    mean : array_like, scalar or shape (C,) or (H, W, C), optional
+        Subtracted; of a mean picture, the value at the same source pixel.
+    scale : array_like, scalar or shape (C,), optional
+        Multiplied with after the subtraction.
+    dtype : {"float32", "float16", "bfloat16"}
+        Round to nearest even.
+    layout : {"channels_last", "channels_first"}
+    out : ndarray of `dtype`, optional
+        Where the result goes: C-contiguous, shape (n_out, h, w, C), or (n_out, C, h, w) if channels-first.
+    device : {"cpu"}
+        Where the kernel runs.
+
+    Returns
+    -------
+    ndarray of `dtype`, shape (n_out, h, w, C) or (n_out, C, h, w)
+        `out`, if it was given. bfloat16 is `ml_dtypes.bfloat16`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above.
+    """
+    check_device(device)
+    images = np.asarray(images)
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"images must have the shape (n, H, W, C), got {images.shape}")
+    if images.dtype.name not in _cpu.SOURCE_TYPES:
+        raise ValueError(f"images must have one of the types {', '.join(_cpu.SOURCE_TYPES)}, got {images.dtype}")
+    height, width = size
+    spec = CropSpec(images.shape[1:], images.dtype.name, (int(height), int(width)), mean, scale, dtype, layout)
+    if out is None:
+        out = np.empty(spec.out_shape(len(table)), spec.out_dtype)
+    sink = spec.cpu_sink(table, len(images), out)
+    pixels = np.ascontiguousarray(images, images.dtype.newbyteorder("="))
+    offsets = np.arange(len(images), dtype=np.int64) * pixels[0].nbytes
+    _read.hand_over(pixels.reshape(-1).view(np.uint8), offsets, np.arange(len(images), dtype=np.int64), sink)
+    return out
+
+
+def check_device(device: str) -> None:
+    """Raise ValueError if a device is not one that this version computes on."""
+    if device != "cpu":
+        raise ValueError(f'device must be "cpu" (this version has no CUDA kernel), got {device!r}')
+
+
+def _check_choice(name: str, value: object, choices: object) -> None:
+    if value not in choices:  # type: ignore[operator]
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")  # type: ignore[call-overload]
+
+
+def _per_channel(name: str, values: NDArray[np.float32], channels: int, also: str = "") -> NDArray[np.float32]:
+    if values.shape not in ((), (channels,)):
+        raise ValueError(f"{name} must be a scalar or have the shape ({channels},){also}, got {values.shape}")
+    return np.broadcast_to(values, (channels,))

@@ -1,0 +1,489 @@
+"""Loader: batches of crops, prepared ahead by a pool of threads, in order, with errors carried to whoever asks."""
+
+from __future__ import annotations
+
+import collections
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastprep import order
+from fastprep.buffers import BufferPool, Lease, as_array
+from fastprep.crops import CenterCrop, Crop
+from fastprep.dataset import Dataset, Paths
+from fastprep.h5 import DataError
+from fastprep.kernels import CropSpec
+from fastprep.kernels.spec import DTypeName, Layout
+from fastprep.means import resolve_mean
+
+
+class Batch(NamedTuple):
+    """One prepared batch.
+
+    Attributes
+    ----------
+    x : ndarray, shape (rows, h, w, C) or (rows, C, h, w)
+        A view of the leased buffer.
+    y : ndarray, shape (rows, ...), or None
+    weights : ndarray of float32, shape (rows,), or None
+    lease : Lease
+        Of the buffer that holds x.
+    """
+
+    x: NDArray
+    y: NDArray | None
+    weights: NDArray[np.float32] | None
+    lease: Lease
+
+    @property
+    def item(self) -> tuple[NDArray, ...] | NDArray:
+        """What iteration gives: (x, y, weights) less what there is not; x alone for data without labels."""
+        if self.y is None:
+            return self.x
+        return (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
+
+
+class Loader:
+    """Batches of crops from HDF5 image files, for Keras' `fit`, `evaluate` and `predict`, or for a loop of one's own.
+
+    A batch is a pure function of (file, arguments, seed, epoch, step).
+
+    Parameters
+    ----------
+    files : path, glob pattern, or sequence of paths
+        Several files are one long dataset.
+    batch_size : int
+        Samples of a batch; the last batch of an epoch may have fewer. With `TenCrop` a batch has ten rows for each sample.
+    crop : RandomCrop, CenterCrop, TenCrop or None
+        None gives whole pictures.
+    images, labels : str
+        Datasets in the files: pictures (N, H, W, C) or (N, H, W), and labels (N, ...) of any shape. `labels=None` for
+        pictures without labels: then batches are x alone.
+    mean : "file", array_like, path or None
+        Subtracted. "file": the mean stored in the file. A scalar or a number for each channel, in the file's channel
+        order; an (H, W, C) mean picture; the path of a JSON {"R": .., "G": .., "B": ..}, applied in the file's channel
+        order, or BGR if it names none; None: nothing.
+    scale : array_like or None
+        Multiplied with after the subtraction: a scalar, or a number for each channel.
+    dtype : {"float32", "float16", "bfloat16"}
+    layout : {"channels_last", "channels_first"}
+    num_classes : int or None
+        Turn integer labels 0..num_classes-1 into one-hot rows of float32.
+    shuffle : bool
+        A new order each epoch, from (seed, epoch); else file order.
+    seed : int
+        Of the order and of random crops.
+    shard : (int, int)
+        (rank, world): this loader's share of every epoch. Over all ranks every sample comes exactly once; shares differ
+        by one sample at most.
+    drop_remainder : bool
+        Leave out the last batch if it is not full.
+    class_weight : mapping of int to float, or None
+        Weight of each class (1 for those not named): batches become (x, y, weights). Keras ignores the argument of that
+        name to `fit` for loaders like this one.
+    device : {"auto", "cpu"}
+        Where the kernel runs.
+    workers : int or None
+        Threads that prepare batches; None: one for each processor this process may use, eight at most.
+    prefetch : int
+        Finished batches kept ready beyond those that the workers have in hand.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+    OSError
+        If a file is not there or may not be read.
+    DataError
+        If a file is damaged, or not what the arguments say.
+
+    Examples
+    --------
+    >>> train = fastprep.Loader("train.h5", 128, fastprep.RandomCrop(227, mirror=True), shuffle=True, seed=7)
+    >>> for x, y in train: ...
+    """
+
+    def __init__(
+        self,
+        files: Paths,
+        batch_size: int,
+        crop: Crop | None,
+        *,
+        images: str = "images",
+        labels: str | None = "labels",
+        mean: ArrayLike | str | os.PathLike[str] | None = "file",
+        scale: ArrayLike | None = None,
+        dtype: DTypeName = "float32",
+        layout: Layout = "channels_last",
+        num_classes: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        shard: tuple[int, int] = (0, 1),
+        drop_remainder: bool = False,
+        class_weight: Mapping[int, float] | None = None,
+        device: str = "auto",
+        workers: int | None = None,
+        prefetch: int = 2,
+    ) -> None:
+        _check_integer("batch_size", batch_size, 1)
+        _check_integer("prefetch", prefetch, 0)
+        if device not in ("auto", "cpu"):
+            raise ValueError(f'device must be "auto" or "cpu" (this version has no CUDA kernel), got {device!r}')
+        if len(shard) != 2 or not 0 <= shard[0] < shard[1]:
+            raise ValueError(f"shard must be (rank, world) with 0 <= rank < world, got {shard!r}")
+        if workers is None:
+            workers = min(8, len(os.sched_getaffinity(0)))
+        _check_integer("workers", workers, 1)
+        self.dataset = Dataset(files, images, labels)
+        self.crop: Crop = CenterCrop(self.dataset.image_shape[:2]) if crop is None else crop
+        mean_values = resolve_mean(mean, self.dataset.metadata, self.dataset.paths, images)
+        try:
+            self.spec = CropSpec(
+                self.dataset.image_shape, self.dataset.dtype.name, self.crop.height_width, mean_values, scale, dtype, layout
+            )
+        except ValueError as error:
+            raise ValueError(f"{error} (file {self.dataset.paths[0]!r}, dataset {images!r})") from None
+        self.batch_size, self.shuffle, self.seed, self.shard = int(batch_size), bool(shuffle), int(seed), tuple(shard)
+        self.drop_remainder, self.workers, self.prefetch = bool(drop_remainder), int(workers), int(prefetch)
+        self.labels = _prepare_labels(self.dataset, num_classes)
+        self._weights = _sample_weights(self.dataset, class_weight)
+        if len(self) == 0:
+            rank, world = self.shard
+            raise ValueError(
+                f"there is no batch: shard {rank} of {world} of {self.n_samples} samples, batch_size {batch_size}, "
+                f"drop_remainder {drop_remainder}"
+            )
+        self._next = (0, 0)
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._wait_s = 0.0
+        self._machine = _Machine(self._rows_bytes(self.batch_size), self.workers, self.prefetch)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of the whole dataset, over all shards."""
+        return self.dataset.n_samples
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, if the first file has them."""
+        return self.dataset.metadata[0].class_names
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """Shape of one row of x, as for `keras.Input`."""
+        return self.spec.out_shape(1)[1:]
+
+    def __len__(self) -> int:
+        """Count the steps of an epoch."""
+        return order.n_steps(self.n_samples, self.batch_size, self.shard, self.drop_remainder)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Start a pass: the next epoch, or what is left of the one that `load_state_dict` left off in."""
+        return (batch.item for batch in self.start_pass())
+
+    def start_pass(self) -> Pass:
+        """Return an iterator of `Batch` over the next epoch; nothing is done, or counted, before its first `next`."""
+        return Pass(self)
+
+    def batch(self, epoch: int, step: int) -> Any:
+        """Return one batch, whatever was read before.
+
+        Parameters
+        ----------
+        epoch : int
+        step : int
+            0..len(self)-1.
+
+        Returns
+        -------
+        (x, y), (x, y, weights), or x
+            As in iteration.
+
+        Raises
+        ------
+        IndexError
+            If there is no such step.
+        DataError
+            If the file is damaged there.
+        """
+        return self.prepare(epoch, step).item
+
+    def samples(self, epoch: int, step: int) -> NDArray[np.int64]:
+        """Return the sample ids of one batch, in the order of its rows (with `TenCrop`, of each ten rows).
+
+        Raises
+        ------
+        IndexError
+            If there is no such step.
+        """
+        if not 0 <= step < len(self):
+            raise IndexError(f"step must lie in 0..{len(self) - 1}, got {step}")
+        return order.step_samples(
+            self.n_samples, self.batch_size, step, shuffle=self.shuffle, seed=self.seed, epoch=epoch, shard=self.shard
+        )
+
+    def prepare(self, epoch: int, step: int) -> Batch:
+        """Read, crop and label one batch in this thread; see `batch`."""
+        samples = self.samples(epoch, step)
+        height, width, _ = self.spec.image_shape
+        table = self.crop.table(height, width, samples, self.seed, epoch)
+        lease = self._machine.lease()
+        x = as_array(lease, self.spec.out_shape(len(table)), self.spec.out_dtype)
+        self.dataset.read(samples, self.spec.cpu_sink(table, len(samples), x))
+        rows = samples.repeat(self.crop.n_crops)
+        y = None if self.labels is None else self.labels[rows]
+        weights = None if self._weights is None else self._weights[rows]
+        return Batch(x, y, weights, lease)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be that of `epoch`, from its start. Without it, passes count epochs up from 0."""
+        _check_integer("epoch", epoch, 0)
+        self._next = (int(epoch), 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the reading stands: after the last batch that was handed out.
+
+        Returns
+        -------
+        dict
+            Plain numbers and strings; JSON can hold it.
+        """
+        epoch, step = self._next
+        return {"version": 1, "epoch": epoch, "step": step, "of": self._fingerprint()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next pass go on at the exact next batch of a saved state.
+
+        Parameters
+        ----------
+        state : mapping
+            From `state_dict` of a loader with the same arguments.
+
+        Raises
+        ------
+        ValueError
+            If the state is of a loader whose batches are others, naming what differs.
+        """
+        if state.get("version") != 1:
+            raise ValueError(f"state must be from state_dict() of version 1, got version {state.get('version')!r}")
+        mine, theirs = self._fingerprint(), dict(state["of"])
+        if different := [f"{k} {theirs.get(k)!r} (here {mine[k]!r})" for k in mine if theirs.get(k) != mine[k]]:
+            raise ValueError("state is of a loader with other batches: " + ", ".join(different))
+        epoch, step = int(state["epoch"]), int(state["step"])
+        if epoch < 0 or not 0 <= step < len(self):
+            raise ValueError(f"state must have epoch >= 0 and step in 0..{len(self) - 1}, got {epoch} and {step}")
+        self._next = (epoch, step)
+
+    def stats(self) -> dict[str, Any]:
+        """Report what was read so far, and how.
+
+        Returns
+        -------
+        dict
+            batches, samples: handed out. wait_s: seconds that whoever iterates waited for a batch. buffers: batch
+            buffers ever allocated. workers. files: a list with, for each file, how it is read.
+        """
+        return {
+            "batches": self._counts["batches"],
+            "samples": self._counts["samples"],
+            "wait_s": self._wait_s,
+            "buffers": self._machine.buffers.n_allocated,
+            "workers": self.workers,
+            "files": self.dataset.describe(),
+        }
+
+    def close(self) -> None:
+        """Stop the workers, close the files and free the buffers; batches handed out stay valid.
+
+        A pass that is under way ends with an error. The loader may be used again, and opens all anew.
+        """
+        self._machine.close()
+        self.dataset.close()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _rows_bytes(self, n_samples: int) -> int:
+        return n_samples * self.crop.n_crops * self.spec.crop_bytes
+
+    def _fingerprint(self) -> dict[str, Any]:
+        return {
+            "n_samples": self.n_samples,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "seed": self.seed,
+            "shard": list(self.shard),
+            "drop_remainder": self.drop_remainder,
+            "crop": repr(self.crop),
+        }
+
+    def _handed_out(self, epoch: int, step: int, batch: Batch, waited_s: float) -> None:
+        self._next = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
+        self._counts["batches"] += 1
+        self._counts["samples"] += len(batch.x) // self.crop.n_crops
+        self._wait_s += waited_s
+
+
+class Pass:
+    """One pass over an epoch: keeps the workers busy and hands their batches out in order.
+
+    Parameters
+    ----------
+    loader : Loader
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        self.started = False
+        self._ahead: collections.deque[Future[Batch]] = collections.deque()
+        self._epoch = self._step = self._submitted = 0
+
+    def __iter__(self) -> Pass:
+        return self
+
+    def __next__(self) -> Batch:
+        loader = self.loader
+        if not self.started:
+            self.started = True
+            self._epoch, self._step = loader._next
+            self._submitted = self._step
+            loader._next = (self._epoch + 1, 0)  # a pass that starts before this one ends is the next epoch
+        if self._step >= len(loader):
+            raise StopIteration
+        self._submit()
+        began = time.perf_counter()
+        try:
+            batch = self._ahead.popleft().result()
+        except BaseException:
+            self.close()
+            raise
+        loader._handed_out(self._epoch, self._step, batch, time.perf_counter() - began)
+        self._step += 1
+        self._submit()
+        return batch
+
+    def close(self) -> None:
+        """Stop here; batches that are being prepared are dropped. `next` then raises StopIteration."""
+        self.started = True
+        self._step = self._submitted = len(self.loader)
+        while self._ahead:
+            self._ahead.pop().cancel()
+
+    def __del__(self) -> None:
+        while self._ahead:
+            self._ahead.pop().cancel()
+
+    def _submit(self) -> None:
+        loader = self.loader
+        while self._submitted < len(loader) and len(self._ahead) < loader.workers + loader.prefetch:
+            self._ahead.append(loader._machine.submit(loader.prepare, self._epoch, self._submitted))
+            self._submitted += 1
+
+
+@dataclass
+class _Machine:
+    """Threads and buffers of a loader: made when first needed, and made anew after a fork or a close.
+
+    The threads end with `close`, or when the loader is garbage collected, for the executor then is, too.
+    """
+
+    buffer_bytes: int
+    workers: int
+    prefetch: int
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._process = os.getpid()
+        self._executor: ThreadPoolExecutor | None = None
+        # one with the user, one just handed back, the rest being filled or ready
+        self.buffers = BufferPool(self.buffer_bytes, self.workers + self.prefetch + 2)
+
+    def _after_fork(self) -> None:
+        # neither threads nor, perhaps, the locks they held survive in the child
+        if self._process != os.getpid():
+            self._lock = threading.Lock()
+            self._reset()
+
+    def lease(self) -> Lease:
+        self._after_fork()
+        return self.buffers.lease()
+
+    def submit(self, function: Any, *arguments: Any) -> Future:
+        self._after_fork()
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self.workers, "fastprep")
+            return self._executor.submit(function, *arguments)
+
+    def close(self) -> None:
+        self._after_fork()
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(cancel_futures=True)
+        self.buffers.close()
+
+    def __getstate__(self) -> tuple[int, int, int]:
+        return self.buffer_bytes, self.workers, self.prefetch
+
+    def __setstate__(self, state: tuple[int, int, int]) -> None:
+        self.buffer_bytes, self.workers, self.prefetch = state
+        self.__post_init__()
+
+
+def _check_integer(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def _prepare_labels(dataset: Dataset, num_classes: int | None) -> NDArray | None:
+    labels = dataset.labels
+    if num_classes is None or labels is None:
+        if num_classes is not None:
+            raise ValueError("num_classes needs labels, but labels=None")
+        return labels
+    _check_integer("num_classes", num_classes, 2)
+    classes = _class_labels(dataset, "num_classes")
+    if classes.min() < 0 or classes.max() >= num_classes:
+        raise DataError(
+            f"labels must lie in 0..{num_classes - 1} for num_classes={num_classes}, found {classes.min()}..{classes.max()}",
+            dataset.paths[0],
+        )
+    one_hot = np.zeros((len(classes), num_classes), np.float32)
+    one_hot[np.arange(len(classes)), classes] = 1
+    return one_hot
+
+
+def _sample_weights(dataset: Dataset, class_weight: Mapping[int, float] | None) -> NDArray[np.float32] | None:
+    if class_weight is None:
+        return None
+    if dataset.labels is None:
+        raise ValueError("class_weight needs labels, but labels=None")
+    classes = _class_labels(dataset, "class_weight")
+    weights = np.ones(len(classes), np.float32)
+    for number, weight in class_weight.items():
+        if not np.isfinite(weight) or weight < 0:
+            raise ValueError(f"class_weight must be finite and not negative, got {weight!r} for class {number!r}")
+        weights[classes == number] = weight
+    return weights
+
+
+def _class_labels(dataset: Dataset, purpose: str) -> NDArray[np.integer]:
+    labels = dataset.labels
+    assert labels is not None
+    if labels.dtype.kind in "iu" and labels[:1].size == 1:
+        return labels.reshape(-1)
+    raise DataError(f"{purpose} needs integer labels, one for each picture, found {labels.dtype} {labels.shape}", dataset.paths[0])

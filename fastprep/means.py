@@ -1,0 +1,124 @@
+"""The mean that is subtracted: from the file, from numbers, from a tutorial's JSON, or computed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastprep.h5 import DataError, Metadata, Reader, open_images
+
+_BATCH_BYTES = 16 << 20
+
+
+def resolve_mean(
+    mean: ArrayLike | str | os.PathLike[str] | None, metadata: Sequence[Metadata], files: Sequence[str], dataset: str
+) -> NDArray[np.float32] | None:
+    """Turn the `mean` argument of `Loader` into numbers.
+
+    Parameters
+    ----------
+    mean : "file", path, array_like or None
+    metadata : sequence of Metadata
+        Of each file.
+    files : sequence of str
+    dataset : str
+        Name of the pictures' dataset, for the error.
+
+    Returns
+    -------
+    ndarray of float32, any shape, or None
+        Channels in the order of the file.
+
+    Raises
+    ------
+    DataError
+        If "file" was asked for and a file has no mean, or the files have different ones.
+    OSError, ValueError
+        If a JSON is not there or not the tutorial's.
+    """
+    if mean is None:
+        return None
+    if isinstance(mean, str) and mean == "file":
+        return _stored_mean(metadata, files, dataset)
+    if isinstance(mean, str | os.PathLike):
+        return _tutorial_mean(os.fspath(mean), metadata[0].channel_order)
+    numbers = np.asarray(mean, np.float32)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"mean must be finite numbers, got {mean!r}")
+    return numbers
+
+
+def image_mean(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], images: str = "images") -> NDArray[np.float64]:
+    """Compute the mean of each channel over all pictures.
+
+    Parameters
+    ----------
+    files : path, or sequence of paths
+    images : str
+        Name of the pictures' dataset.
+
+    Returns
+    -------
+    ndarray of float64, shape (C,)
+        In the channel order of the file. Exact up to the last division for uint8.
+
+    Raises
+    ------
+    OSError, DataError
+        If a file is not there, or not what it should be.
+    """
+    paths = [files] if isinstance(files, str | os.PathLike) else list(files)
+    total: NDArray[np.float64] = np.zeros(1)
+    n_pixels = 0
+    for path in paths:
+        reader = open_images(path, images)
+        n, height, width, _ = reader.index.shape
+        total = total + _channel_sums(reader, n)
+        n_pixels += n * height * width
+        reader.close()
+    return total / n_pixels
+
+
+def _channel_sums(reader: Reader, n: int) -> NDArray[np.float64]:
+    step = max(1, _BATCH_BYTES // reader.index.image_bytes)
+    sums = np.zeros(reader.index.shape[3])
+    for first in range(0, n, step):
+        pictures = reader.array(np.arange(first, min(first + step, n)))
+        if pictures.dtype == np.uint8:
+            rows = pictures.sum(axis=(0, 1), dtype=np.uint32)  # at most 255 * 2**24: a batch is 2**24 bytes
+            sums += rows.sum(axis=0, dtype=np.uint64)
+        else:
+            sums += pictures.sum(axis=(0, 1, 2), dtype=np.float64)
+    return sums
+
+
+def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: str) -> NDArray[np.float32]:
+    means = [m.mean for m in metadata]
+    for file, mean in zip(files, means, strict=True):
+        if mean is None:
+            raise DataError(
+                "no mean is stored in the file (attribute 'mean' of the pictures); pass mean=fastprep.image_mean(training files), "
+                "numbers, or the path of a JSON with R, G and B, or mean=None to subtract nothing",
+                file,
+                dataset,
+            )
+        if not np.array_equal(mean, means[0]):
+            raise DataError(f"the stored mean {mean} differs from {means[0]} in {files[0]!r}; pass one mean for all", file, dataset)
+    return np.asarray(means[0], np.float32)
+
+
+def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:
+    """Read {"R": .., "G": .., "B": ..}; a file that does not name its channel order is taken for the tutorial's: BGR."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            means = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"mean file {path!r} is not JSON: {error}") from error
+    order = (channel_order or "BGR").upper()
+    if not isinstance(means, dict) or not all(isinstance(means.get(c), int | float) for c in order):
+        raise ValueError(f'mean file {path!r} must have a number for each of {", ".join(order)}, like {{"R": 124.9, ...}}')
+    return np.array([means[c] for c in order], np.float32)

@@ -1,0 +1,28 @@
+"""Builds fastprep's extensions; everything else about the package stands in pyproject.toml.
+
+The flags are part of the promise that every processor gives the same bits: no fused multiply-add
+(`-ffp-contract=off`), nothing chosen for the machine that compiles (`-march=native`), no `-ffast-math`.
+"""
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+
+
+def extension(name: str, *sources: str) -> Extension:
+    path = "/".join(name.split("."))
+    return Extension(name, [f"{path}.pyx", *sources], extra_compile_args=COMPILE_ARGS)
+
+
+setup(
+    ext_modules=cythonize(
+        [
+            extension("fastprep._buffers"),
+            extension("fastprep.h5._read"),
+            extension("fastprep.kernels._cpu", "fastprep/kernels/_crop.c"),
+        ],
+        language_level=3,
+        compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True},
+    ),
+)

@@ -1,0 +1,54 @@
+"""Fixtures: backends, pictures, and small files of every layout."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import threading
+
+import h5py
+import numpy as np
+import pytest
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Every backend there is; the same test runs for each."""
+    if request.param == "cuda":
+        pytest.skip("this version of fastprep has no CUDA kernel")
+    return request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20120930)
+
+
+@pytest.fixture
+def make_file(tmp_path, rng):
+    """Return a function that writes an image file and returns (path, images, labels)."""
+
+    def make(n=23, height=12, width=14, channels=3, dtype="uint8", name="images.h5", mean=True, **layout):
+        path = tmp_path / name
+        shape = (n, height, width, channels) if channels else (n, height, width)
+        images = rng.integers(0, 256, shape).astype(dtype)
+        labels = rng.integers(0, 3, n)
+        with h5py.File(path, "w") as file:
+            file.create_dataset("images", data=images, **layout)
+            file["labels"] = labels
+            if mean:
+                file["images"].attrs["mean"] = np.linspace(90, 120, max(channels, 1))
+        return path, images, labels
+
+    return make
+
+
+@pytest.fixture
+def no_thread_left():
+    """Fail a test that leaves a thread of fastprep behind."""
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("fastprep")]
+    assert left == []

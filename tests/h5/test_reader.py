@@ -1,0 +1,382 @@
+"""Every layout a file may have: equal to what h5py reads, by the way that was meant for it, or a clear refusal."""
+
+import os
+import threading
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastprep.h5 import DataError, open_images
+from fastprep.h5.filters import DecodeError, Pipeline
+
+H5 = "read by HDF5"
+PICTURE = (12, 14, 3)
+
+
+def assert_reads_like_h5py(path, name="images", expected_layout=None):
+    reader = open_images(path, name)
+    with h5py.File(path, "r") as file:
+        wanted = file[name][()]
+    wanted = wanted if wanted.ndim == 4 else wanted[..., None]
+    samples = np.random.default_rng(1).permutation(np.concatenate([np.arange(len(wanted)), [0, len(wanted) - 1, 0]]))
+    got = reader.array(samples)
+    assert got.dtype == reader.index.dtype
+    np.testing.assert_array_equal(got, wanted[samples].astype(got.dtype))
+    np.testing.assert_array_equal(wanted.astype(got.dtype).astype(wanted.dtype), wanted)  # widening loses nothing
+    if expected_layout is not None:
+        assert expected_layout in reader.index.layout
+    reader.close()
+
+
+DIRECT = {
+    "contiguous": ({}, "contiguous"),
+    "chunk of one": ({"chunks": (1, *PICTURE)}, "chunked, 1 picture each, filters none"),
+    "chunk of four, partial last": ({"chunks": (4, *PICTURE)}, "chunked, 4 pictures each, filters none"),
+    "one chunk for all": ({"chunks": (23, *PICTURE)}, "chunked, 23 pictures each"),
+    "gzip": ({"chunks": (1, *PICTURE), "compression": "gzip"}, "filters gzip"),
+    "gzip, partial last": ({"chunks": (5, *PICTURE), "compression": "gzip", "compression_opts": 9}, "filters gzip"),
+    "shuffle": ({"chunks": (3, *PICTURE), "shuffle": True}, "filters shuffle"),
+    "shuffle and gzip": ({"chunks": (3, *PICTURE), "shuffle": True, "compression": "gzip"}, "filters shuffle+gzip"),
+    "growable": ({"chunks": (2, *PICTURE), "maxshape": (None, *PICTURE)}, "chunked, 2 pictures each"),
+}
+BY_HDF5 = {
+    "chunks split pictures": ({"chunks": (4, 5, 14, 3)}, "split the pictures"),
+    "chunks split channels": ({"chunks": (4, 12, 14, 1), "compression": "gzip"}, "split the pictures"),
+    "lzf": ({"chunks": (1, *PICTURE), "compression": "lzf"}, "filters lzf"),
+    "fletcher32": ({"chunks": (1, *PICTURE), "fletcher32": True}, "filters fletcher32"),
+    "gzip and fletcher32": ({"chunks": (1, *PICTURE), "compression": "gzip", "fletcher32": True}, "filters gzip+fletcher32"),
+}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("case", DIRECT)
+def test_read_directly(make_file, case, dtype):
+    layout, expected = DIRECT[case]
+    path, _, _ = make_file(dtype=dtype, **layout)
+    assert_reads_like_h5py(path, expected_layout=expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+@pytest.mark.parametrize("case", BY_HDF5)
+def test_left_to_hdf5(make_file, case, dtype):
+    layout, expected = BY_HDF5[case]
+    path, _, _ = make_file(dtype=dtype, **layout)
+    assert_reads_like_h5py(path, expected_layout=H5 if dtype == "int16" else expected)
+
+
+def test_chunks_of_h5pys_own_choice(make_file):
+    path, _, _ = make_file(n=300, height=40, width=40, chunks=True)
+    assert_reads_like_h5py(path, expected_layout="split the pictures")
+
+
+def test_scale_offset(make_file):
+    path, _, _ = make_file(dtype="int16", chunks=(1, *PICTURE), scaleoffset=0)
+    assert_reads_like_h5py(path, expected_layout=H5)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "int32", "uint32", "float16", ">u2", ">f4", ">f8", "<f8", ">i4"])
+def test_other_types_are_widened_exactly(make_file, dtype):
+    path, _, _ = make_file(dtype=dtype)
+    assert_reads_like_h5py(path, expected_layout="contiguous" if dtype == "<f8" else H5)
+
+
+def test_pictures_of_one_channel(make_file):
+    path, images, _ = make_file(channels=0)
+    reader = open_images(path)
+    assert reader.index.shape == (23, 12, 14, 1)
+    np.testing.assert_array_equal(reader.array(np.arange(23))[..., 0], images)
+
+
+def low_level(path, properties, images, name=b"images", dtype=None):
+    """Write a dataset with creation properties that h5py's high-level interface does not offer."""
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple(images.shape)
+        dataset = h5py.h5d.create(file.id, name, dtype or h5py.h5t.py_create(images.dtype), space, properties)
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, images)
+
+
+def test_compact(tmp_path, rng):
+    images = rng.integers(0, 256, (3, 4, 5, 1), dtype=np.uint8)
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.COMPACT)
+    low_level(tmp_path / "c.h5", properties, images)
+    assert_reads_like_h5py(tmp_path / "c.h5", expected_layout="compact")
+
+
+def test_external_storage(tmp_path, rng):
+    images = rng.integers(0, 256, (3, 4, 5, 1), dtype=np.uint8)
+    (tmp_path / "raw.bin").write_bytes(images.tobytes())
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file.create_dataset("images", images.shape, "uint8", external=[(str(tmp_path / "raw.bin"), 0, images.nbytes)])
+    assert_reads_like_h5py(tmp_path / "e.h5", expected_layout="external storage")
+
+
+def test_virtual_dataset(make_file, tmp_path):
+    path, images, _ = make_file()
+    layout = h5py.VirtualLayout(images.shape, "uint8")
+    layout[5:] = h5py.VirtualSource(path, "images", images.shape)[:-5]
+    layout[:5] = h5py.VirtualSource(path, "images", images.shape)[-5:]
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_virtual_dataset("images", layout)
+    assert_reads_like_h5py(tmp_path / "v.h5", expected_layout="virtual dataset")
+
+
+def test_external_link_is_read_where_it_leads(make_file, tmp_path):
+    make_file(name="there.h5", chunks=(2, *PICTURE))
+    with h5py.File(tmp_path / "here.h5", "w") as file:
+        file["images"] = h5py.ExternalLink("there.h5", "/images")
+    assert_reads_like_h5py(tmp_path / "here.h5", expected_layout="chunked, 2 pictures each")
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (2, *PICTURE)}, {"chunks": (2, *PICTURE), "compression": "gzip"}])
+def test_user_block(tmp_path, rng, layout):
+    with h5py.File(tmp_path / "u.h5", "w", userblock_size=1024) as file:
+        file.create_dataset("images", data=rng.integers(0, 256, (9, *PICTURE), dtype=np.uint8), **layout)
+    assert_reads_like_h5py(tmp_path / "u.h5", expected_layout="user block")
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (2, *PICTURE)}, {"chunks": (2, *PICTURE), "compression": "gzip"}])
+def test_bytes_before_the_file(make_file, tmp_path, layout):
+    path, _, _ = make_file(**layout)
+    (tmp_path / "p.h5").write_bytes(b"#" * 512 + path.read_bytes())
+    assert_reads_like_h5py(tmp_path / "p.h5")
+
+
+def test_chunks_that_were_never_written_hold_the_fill_value(tmp_path, rng):
+    for name, options in {"plain": {}, "gzip": {"compression": "gzip"}}.items():
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            images = file.create_dataset("images", (20, *PICTURE), "uint8", chunks=(3, *PICTURE), fillvalue=7, **options)
+            images[3:9] = rng.integers(0, 256, (6, *PICTURE))
+        assert_reads_like_h5py(tmp_path / f"{name}.h5", expected_layout="chunked, 3 pictures each")
+    with h5py.File(tmp_path / "empty.h5", "w") as file:
+        file.create_dataset("images", (20, *PICTURE), "uint8", fillvalue=7)
+    assert_reads_like_h5py(tmp_path / "empty.h5", expected_layout="never written")
+
+
+def test_chunks_that_skipped_filters(tmp_path, rng):
+    """A chunk's filter mask: bit i set means filter i was not applied to it."""
+    images = rng.integers(0, 256, (8, *PICTURE)).astype("float32")
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        dataset = file.create_dataset("images", images.shape, "float32", chunks=(2, *PICTURE), shuffle=True, compression="gzip")
+        dataset[:2] = images[:2]
+        dataset.id.write_direct_chunk((2, 0, 0, 0), images[2:4].tobytes(), filter_mask=0b11)  # raw
+        shuffled = images[4:6].reshape(-1, 1).view(np.uint8).T.tobytes()
+        dataset.id.write_direct_chunk((4, 0, 0, 0), shuffled, filter_mask=0b10)  # shuffled only
+        import zlib
+
+        dataset.id.write_direct_chunk((6, 0, 0, 0), zlib.compress(images[6:].tobytes()), filter_mask=0b01)  # gzip only
+    assert_reads_like_h5py(tmp_path / "m.h5", expected_layout="filters shuffle+gzip")
+
+
+def test_partial_chunk_of_a_filtered_dataset_is_left_to_hdf5(make_file):
+    path, _, _ = make_file(chunks=(4, *PICTURE), compression="gzip")
+    index = open_images(path).index
+    assert index.direct.tolist() == [True] * 5 + [False]
+
+
+def test_seven_bit_integers(tmp_path, rng):
+    seven = h5py.h5t.STD_U8LE.copy()
+    seven.set_precision(7)
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    low_level(tmp_path / "s.h5", properties, rng.integers(0, 128, (4, 3, 3, 1), dtype=np.uint8), dtype=seven)
+    assert_reads_like_h5py(tmp_path / "s.h5", expected_layout="precision")
+
+
+def test_big_endian_bytes_are_bytes(tmp_path, rng):
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    low_level(tmp_path / "b.h5", properties, rng.integers(0, 256, (4, 3, 3, 1), dtype=np.uint8), dtype=h5py.h5t.STD_U8BE)
+    assert_reads_like_h5py(tmp_path / "b.h5", expected_layout="contiguous")
+
+
+def test_file_open_for_writing_in_this_process(make_file):
+    """What was written there may not be in the file yet."""
+    path, images, _ = make_file(chunks=(1, *PICTURE))
+    with h5py.File(path, "r+") as file:
+        file["images"][3] = 200
+        reader = open_images(path)
+        assert "also open for writing" in reader.index.layout
+        assert (reader.array(np.array([3])) == 200).all()
+        np.testing.assert_array_equal(reader.array(np.array([4]))[0], images[4])
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_chunk_indexes_of_every_kind(tmp_path, rng, libver, n):
+    """Single chunk, implicit, fixed array, extensible array and version-1 B-tree index."""
+    for k, options in enumerate(({}, {"maxshape": (None, *PICTURE)}, {"compression": "gzip"})):
+        path = tmp_path / f"{k}.h5"
+        with h5py.File(path, "w", libver=libver) as file:
+            data = rng.integers(0, 256, (n, *PICTURE), dtype=np.uint8)
+            file.create_dataset("images", data=data, chunks=(min(n, 2), *PICTURE), **options)
+        assert_reads_like_h5py(path, expected_layout="chunked")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(1, 9), st.integers(1, 4)),
+    chunk=st.none() | st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(1, 9), st.integers(1, 4)),
+    dtype=st.sampled_from(["uint8", "float32", ">f8", "int16"]),
+    shuffle=st.booleans(),
+    gzip=st.booleans(),
+    picks=st.lists(st.integers(0, 10**6), min_size=1, max_size=30),
+)
+def test_any_shape_any_chunks_any_samples(tmp_path_factory, shape, chunk, dtype, shuffle, gzip, picks):
+    path = tmp_path_factory.mktemp("any") / "x.h5"
+    data = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    options = {}
+    if chunk is not None:
+        options = {"chunks": tuple(min(c, s) for c, s in zip(chunk, shape, strict=True)), "shuffle": shuffle}
+        options["compression"] = "gzip" if gzip else None
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=data, **options)
+    samples = np.array(picks) % shape[0]
+    reader = open_images(path)
+    np.testing.assert_array_equal(reader.array(samples), data[samples].astype(reader.index.dtype))
+
+
+def test_threads_read_at_once(make_file):
+    for name, layout in {"plain": {}, "gzip": {"chunks": (2, *PICTURE), "compression": "gzip"}, "lzf": {"compression": "lzf"}}.items():
+        path, images, _ = make_file(name=f"{name}.h5", **layout)
+        reader, wrong = open_images(path), []
+
+        def work(seed, reader=reader, images=images, wrong=wrong):
+            generator = np.random.default_rng(seed)
+            for _ in range(40):
+                samples = generator.integers(0, len(images), 9)
+                if not np.array_equal(reader.array(samples), images[samples]):
+                    wrong.append(seed)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+
+
+# --- files that are not what they should be
+
+
+def test_missing_file_folder_and_text(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.h5"):
+        open_images(tmp_path / "nowhere.h5")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        open_images(tmp_path)
+    (tmp_path / "text.h5").write_text("hello")
+    with pytest.raises(DataError, match=r"text\.h5': not an HDF5 file"):
+        open_images(tmp_path / "text.h5")
+
+
+def test_missing_dataset_tells_what_there_is(make_file):
+    path, _, _ = make_file()
+    with pytest.raises(DataError, match=r"there is no dataset 'pictures'; it has 'images' \(23, 12, 14, 3\) uint8, 'labels' \(23,\) int64"):
+        open_images(path, "pictures")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.zeros(5), r"pictures have the shape \(N, height, width, channels\).*found \(5,\)"),
+        (np.zeros((0, 4, 4, 3)), r"found \(0, 4, 4, 3\)"),
+        (np.zeros((2, 4, 4, 3), np.int64), "pictures have one of the types .*, found int64"),
+        (np.zeros((2, 4, 4, 3), bool), "pictures have one of the types .*, found bool"),
+        (np.zeros((2, 4, 4, 3), complex), "found complex128"),
+    ],
+)
+def test_datasets_that_are_no_pictures(tmp_path, data, message):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"] = data
+    with pytest.raises(DataError, match=message):
+        open_images(tmp_path / "x.h5")
+
+
+def test_sample_out_of_range(make_file):
+    reader = open_images(make_file()[0])
+    for sample in (-1, 23):
+        with pytest.raises(IndexError, match=r"samples must lie in 0\.\.22"):
+            reader.array(np.array([sample]))
+
+
+def test_file_changed_after_it_was_opened(make_file):
+    path, _, _ = make_file()
+    reader = open_images(path)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(DataError, match="changed or replaced since it was opened first"):
+        reader.array(np.array([0]))
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (1, *PICTURE)}, {"chunks": (1, *PICTURE), "compression": "gzip"}])
+def test_file_truncated_while_it_is_read(make_file, layout):
+    path, _, _ = make_file(n=60, **layout)
+    reader = open_images(path)
+    reader.array(np.arange(60))
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(DataError, match=r"images\.h5', dataset 'images', chunk \d+, sample \d+: the file ends before the data do"):
+        reader.array(np.arange(60))
+
+
+def test_truncated_file_does_not_open(make_file):
+    path, _, _ = make_file(n=60)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(DataError, match=r"HDF5 can't open it|truncated"):
+        open_images(path)
+
+
+def test_damaged_gzip_names_the_place(make_file):
+    path, images, _ = make_file(chunks=(1, *PICTURE), compression="gzip")
+    reader = open_images(path)
+    place = int(reader.index.offsets[7]) + 40
+    with open(path, "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 0x55]))
+    reader = open_images(path)
+    with pytest.raises(DataError, match=r"dataset 'images', chunk 7, sample 7: gzip data is damaged") as caught:
+        reader.array(np.array([3, 7]))
+    assert (caught.value.chunk, caught.value.sample) == (7, 7)
+    np.testing.assert_array_equal(reader.array(np.array([6, 8])), images[[6, 8]])
+
+
+def test_index_that_leads_beyond_the_file(tmp_path, rng):
+    """A chunk whose recorded size is larger than the file."""
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        data = rng.integers(0, 256, (2, *PICTURE), dtype=np.uint8)
+        file.create_dataset("images", data=data, chunks=(1, *PICTURE), compression="gzip")
+    with h5py.File(tmp_path / "x.h5", "r") as file:
+        size = file["images"].id.get_chunk_info(0).size
+    content = (tmp_path / "x.h5").read_bytes()
+    entry = size.to_bytes(4, "little") + bytes(4)  # B-tree key: stored size, filter mask
+    assert content.count(entry) >= 1
+    (tmp_path / "x.h5").write_bytes(content.replace(entry, (0xFFFFFF00).to_bytes(4, "little") + bytes(4)))
+    with pytest.raises(DataError, match="lie beyond the end of the file"):
+        open_images(tmp_path / "x.h5")
+
+
+def test_a_wrong_index_is_noticed_at_open(make_file, monkeypatch, caplog):
+    path, images, _ = make_file(chunks=(1, *PICTURE))
+    import fastprep.h5.index as index_module
+
+    def shifted(*arguments):
+        place = original(*arguments)
+        return place | {"offsets": np.roll(place["offsets"], 1)}
+
+    original = index_module._place_chunked
+    monkeypatch.setattr(index_module, "_place_chunked", shifted)
+    reader = open_images(path)
+    assert "differs from HDF5's" in reader.index.layout
+    assert "differs from HDF5's" in caplog.text
+    np.testing.assert_array_equal(reader.array(np.arange(23)), images)
+
+
+def test_pipeline_refuses_what_does_not_fill_a_chunk():
+    out, spare = np.empty(12, np.uint8), np.empty(12, np.uint8)
+    with pytest.raises(DecodeError, match="decoded to 8 bytes, a chunk has 12"):
+        Pipeline().decode(np.zeros(8, np.uint8), 0, out, spare)
+    with pytest.raises(DecodeError, match="shuffled data has 8 bytes"):
+        Pipeline((2,), 4).decode(np.zeros(8, np.uint8), 0, out, spare)
+    with pytest.raises(DecodeError, match="gzip data is damaged"):
+        Pipeline((1,)).decode(np.zeros(8, np.uint8), 0, out, spare)

@@ -1,0 +1,161 @@
+"""The crop kernel against the oracle, bit by bit."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastprep.kernels import crop
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def assert_same_bits(got, wanted):
+    assert got.dtype == wanted.dtype
+    assert got.shape == wanted.shape
+    bits = {2: np.uint16, 4: np.uint32}[got.itemsize]
+    got_nan, wanted_nan = np.isnan(got.astype(np.float32)), np.isnan(wanted.astype(np.float32))
+    np.testing.assert_array_equal(got_nan, wanted_nan)  # the bits of a NaN are not specified, see reference.py
+    np.testing.assert_array_equal(got.view(bits)[~got_nan], wanted.view(bits)[~wanted_nan])
+
+
+def random_table(rng, n, n_out, height, width, h, w):
+    limits = (n, height - h + 1, width - w + 1, 4)
+    return np.stack([rng.integers(0, limit, n_out) for limit in limits], axis=1).astype(np.int32)
+
+
+@st.composite
+def cases(draw):
+    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    return {
+        "seed": draw(st.integers(0, 2**32)),
+        "shape": (draw(st.integers(1, 4)), height, width, draw(st.integers(1, 5))),
+        "size": (draw(st.integers(1, height)), draw(st.integers(1, width))),
+        "source": draw(st.sampled_from(["uint8", "float32", "float64"])),
+        "mean": draw(st.sampled_from([None, "scalar", "channels", "picture"])),
+        "scale": draw(st.sampled_from([None, "scalar", "channels"])),
+        "dtype": draw(st.sampled_from(DTYPES)),
+        "layout": draw(st.sampled_from(["channels_last", "channels_first"])),
+        "n_out": draw(st.integers(1, 12)),
+    }
+
+
+@given(case=cases())
+def test_equals_the_oracle_on_random_cases(case):
+    rng = np.random.default_rng(case["seed"])
+    n, height, width, channels = shape = case["shape"]
+    images = rng.integers(0, 256, shape).astype(case["source"])
+    if case["source"] != "uint8":
+        images = images + rng.standard_normal(shape).astype(case["source"]) * 10.0 ** rng.integers(-9, 9)
+    numbers = {"scalar": (), "channels": (channels,), "picture": shape[1:]}
+    mean = rng.uniform(0, 255, numbers[case["mean"]]) if case["mean"] else None
+    scale = rng.uniform(0, 2, numbers[case["scale"]]) if case["scale"] else None
+    table = random_table(rng, n, case["n_out"], height, width, *case["size"])
+    arguments = (images, table, case["size"], mean, scale, case["dtype"], case["layout"])
+    assert_same_bits(crop(*arguments), reference.crop(*arguments))
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_equals_the_oracle_at_the_size_people_use(device, rng, channels, dtype, layout):
+    images = rng.integers(0, 256, (3, 256, 256, channels), dtype=np.uint8)
+    table = np.array([[0, 0, 0, 0], [1, 29, 29, 1], [2, 0, 29, 2], [0, 29, 0, 3], [1, 14, 14, 1]], np.int32)
+    mean = np.linspace(100.1, 130.7, channels)
+    arguments = (images, table, (227, 227), mean, 1 / 255, dtype, layout)
+    assert_same_bits(crop(*arguments, device=device), reference.crop(*arguments))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("mirrored", [0, 1])
+def test_rounds_every_float32_pattern_to_nearest_even(device, dtype, mirrored):
+    """Every upper half of a float32, with lower halves on, just below and just above each tie."""
+    upper = np.arange(65536, dtype=np.uint32) << 16
+    lower = np.array([0, 1, 0x0FFF, 0x1000, 0x1001, 0x2FFF, 0x3000, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)
+    values = (upper[:, None] | lower).view(np.float32).reshape(1, 256, -1, 1)
+    table = np.array([[0, 0, 0, mirrored]], np.int32)
+    with np.errstate(over="ignore"):
+        wanted = reference.crop(values, table, values.shape[1:3], None, None, dtype)
+    assert_same_bits(crop(values, table, values.shape[1:3], dtype=dtype, device=device), wanted)
+
+
+def test_special_values_of_float_pictures(device):
+    values = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3.4e38, 1e300, -1e-300, 0.1, 65520.0, 65519.99])
+    for source in (np.float32, np.float64):
+        with np.errstate(over="ignore", invalid="ignore"):
+            images = values.astype(source).reshape(1, 1, -1, 1)
+            for dtype in DTYPES:
+                arguments = (images, np.array([[0, 0, 0, 1]]), (1, len(values)), [0.0], [1.0], dtype)
+                assert_same_bits(crop(*arguments, device=device), reference.crop(*arguments))
+
+
+def test_subtraction_is_rounded_before_the_multiplication(device):
+    """A fused multiply-add would give another last bit for about one in sixteen of these."""
+    images = np.arange(256, dtype=np.uint8).reshape(1, 1, 256, 1)
+    table = np.array([[0, 0, 0, 0]], np.int32)
+    mean, scale = np.float32(103.939), np.float32(1 / 57.375)
+    got = crop(images, table, (1, 256), mean, scale, device=device).ravel()
+    stepwise = (np.arange(256, dtype=np.float32) - mean) * scale
+    fused = (np.arange(256) * np.float64(scale) - np.float64(mean) * np.float64(scale)).astype(np.float32)
+    np.testing.assert_array_equal(got, stepwise)
+    assert (got != fused).sum() > 5
+
+
+@pytest.mark.parametrize("channels_first", [False, True])
+def test_writes_into_out_and_nowhere_else(device, rng, channels_first):
+    images = rng.integers(0, 256, (2, 9, 11, 3), dtype=np.uint8)
+    table = random_table(rng, 2, 5, 9, 11, 4, 7)
+    layout = "channels_first" if channels_first else "channels_last"
+    wanted = reference.crop(images, table, (4, 7), layout=layout)
+    guarded = np.full(wanted.size + 64, np.nan, np.float32)
+    out = guarded[32:-32].reshape(wanted.shape)
+    assert crop(images, table, (4, 7), layout=layout, out=out, device=device) is out
+    np.testing.assert_array_equal(out, wanted)
+    assert np.isnan(guarded[:32]).all()
+    assert np.isnan(guarded[-32:]).all()
+
+
+def test_strided_and_byte_swapped_pictures(device, rng):
+    images = rng.uniform(0, 255, (4, 8, 9, 3))
+    table = random_table(rng, 4, 6, 8, 9, 5, 5)
+    wanted = reference.crop(images, table, (5, 5))
+    np.testing.assert_array_equal(crop(images.astype(">f8"), table, (5, 5), device=device), wanted)
+    np.testing.assert_array_equal(crop(np.asfortranarray(images), table, (5, 5), device=device), wanted)
+
+
+def test_bfloat16_is_the_type_of_ml_dtypes(device):
+    got = crop(np.zeros((1, 2, 2, 1), np.uint8), np.array([[0, 0, 0, 0]]), (2, 2), dtype="bfloat16", device=device)
+    assert got.dtype == ml_dtypes.bfloat16
+
+
+IMAGES = np.zeros((2, 6, 7, 3), np.uint8)
+ROW = [[0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"images": IMAGES[0]}, r"images must have the shape \(n, H, W, C\), got \(6, 7, 3\)"),
+        ({"images": IMAGES.astype("int16")}, "images must have one of the types uint8, float32, float64, got int16"),
+        ({"table": [[2, 0, 0, 0]]}, r"slot in the crop table must lie in 0\.\.1, found 2\.\.2"),
+        ({"table": [[0, -1, 0, 0]]}, r"y in the crop table must lie in 0\.\.2, found -1\.\.-1"),
+        ({"table": [[0, 0, 5, 0]]}, r"x in the crop table must lie in 0\.\.4, found 5\.\.5"),
+        ({"table": [[0, 0, 0, 4]]}, r"flags in the crop table must lie in 0\.\.3"),
+        ({"table": np.zeros((3, 3), int)}, r"table must be integers of shape \(n_out, 4\)"),
+        ({"table": np.zeros((3, 4))}, "table must be integers"),
+        ({"table": np.zeros((0, 4), int)}, "table must be integers"),
+        ({"size": (7, 3)}, "crop is larger than the picture: 7x3 from 6x7 pixels"),
+        ({"mean": [1.0, 2.0]}, r"mean must be a scalar or have the shape \(3,\), or \(6, 7, 3\), got \(2,\)"),
+        ({"scale": np.ones((6, 7, 3))}, r"scale must be a scalar or have the shape \(3,\), got \(6, 7, 3\)"),
+        ({"dtype": "float64"}, "dtype must be one of 'float32', 'float16', 'bfloat16', got 'float64'"),
+        ({"layout": "NCHW"}, "layout must be one of 'channels_last', 'channels_first', got 'NCHW'"),
+        ({"out": np.empty((1, 4, 3, 3))}, r"out must be a writeable C-contiguous float32 array of shape \(1, 4, 3, 3\)"),
+        ({"out": np.empty((1, 4, 3, 6), np.float32)[..., ::2]}, "out must be a writeable C-contiguous"),
+        ({"device": "cuda"}, "device must be \"cpu\""),
+    ],
+)
+def test_refusals(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        crop(**{"images": IMAGES, "table": np.array(ROW), "size": (4, 3), **arguments})
