@@ -60,6 +60,7 @@ if DataAdapter is not None:
 
     class Loader(_KerasLoader, DataAdapter):
         __doc__ = plain.Loader.__doc__
+        batch_size = 0  # set by the plain loader; DataAdapter has a read-only property of that name
 
         @property
         def has_partial_batch(self) -> bool:
@@ -97,7 +98,7 @@ else:
 
         def __getitem__(self, step: int) -> Any:
             """Return batch `step` of the epoch under way."""
-            return self.batch(self.state_dict()["epoch"], step)
+            return self.batch(self.next_epoch, step)
 
         def on_epoch_begin(self) -> None:
             """Note that an epoch is under way."""
@@ -106,7 +107,7 @@ else:
         def on_epoch_end(self) -> None:
             """Go on to the next epoch; Keras also calls this where no epoch was begun."""
             if self._begun:
-                self.set_epoch(self.state_dict()["epoch"] + 1)
+                self.set_epoch(self.next_epoch + 1)
             self._begun = False
 
 
@@ -126,7 +127,7 @@ class EpochSync(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Set the loader's next epoch, unless it already stands inside that epoch."""
-        if self.loader.state_dict()["epoch"] != epoch:
+        if self.loader.next_epoch != epoch:
             self.loader.set_epoch(epoch)
 
 
@@ -157,7 +158,7 @@ def predict(model: keras.Model, loader: plain.Loader, *, verbose: Any = 0) -> ND
             "loader must give every sample in file order: shuffle=False, shard=(0, 1), drop_remainder=False; "
             f"got shuffle={loader.shuffle}, shard={loader.shard}, drop_remainder={loader.drop_remainder}"
         )
-    loader.set_epoch(loader.state_dict()["epoch"])  # from the start, wherever an earlier pass was left
+    loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier pass was left
     rows = model.predict(loader, verbose=verbose)
     return rows.reshape(loader.n_samples, loader.crop.n_crops, *rows.shape[1:]).mean(axis=1, dtype=rows.dtype)
 

@@ -160,7 +160,8 @@ class Loader:
                 f"there is no batch: shard {rank} of {world} of {self.n_samples} samples, batch_size {batch_size}, "
                 f"drop_remainder {drop_remainder}"
             )
-        self._next = (0, 0)
+        self._start = (0, 0)  # epoch and step of the next pass
+        self._position = (0, 0)  # epoch and step after the last batch that was handed out
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
         self._machine = _Machine(self._rows_bytes(self.batch_size), self.workers, self.prefetch)
@@ -242,10 +243,15 @@ class Loader:
         weights = None if self._weights is None else self._weights[rows]
         return Batch(x, y, weights, lease)
 
+    @property
+    def next_epoch(self) -> int:
+        """Number of the epoch that the next pass reads; passes count up from 0."""
+        return self._start[0]
+
     def set_epoch(self, epoch: int) -> None:
-        """Let the next pass be that of `epoch`, from its start. Without it, passes count epochs up from 0."""
+        """Let the next pass be that of `epoch`, from its start."""
         _check_integer("epoch", epoch, 0)
-        self._next = (int(epoch), 0)
+        self._start = self._position = (int(epoch), 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the reading stands: after the last batch that was handed out.
@@ -255,7 +261,7 @@ class Loader:
         dict
             Plain numbers and strings; JSON can hold it.
         """
-        epoch, step = self._next
+        epoch, step = self._position
         return {"version": 1, "epoch": epoch, "step": step, "of": self._fingerprint()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -279,7 +285,7 @@ class Loader:
         epoch, step = int(state["epoch"]), int(state["step"])
         if epoch < 0 or not 0 <= step < len(self):
             raise ValueError(f"state must have epoch >= 0 and step in 0..{len(self) - 1}, got {epoch} and {step}")
-        self._next = (epoch, step)
+        self._start = self._position = (epoch, step)
 
     def stats(self) -> dict[str, Any]:
         """Report what was read so far, and how.
@@ -328,7 +334,7 @@ class Loader:
         }
 
     def _handed_out(self, epoch: int, step: int, batch: Batch, waited_s: float) -> None:
-        self._next = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
+        self._position = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
         self._counts["batches"] += 1
         self._counts["samples"] += len(batch.x) // self.crop.n_crops
         self._wait_s += waited_s
@@ -355,9 +361,9 @@ class Pass:
         loader = self.loader
         if not self.started:
             self.started = True
-            self._epoch, self._step = loader._next
+            self._epoch, self._step = loader._start
             self._submitted = self._step
-            loader._next = (self._epoch + 1, 0)  # a pass that starts before this one ends is the next epoch
+            loader._start = (self._epoch + 1, 0)
         if self._step >= len(loader):
             raise StopIteration
         self._submit()

@@ -1,0 +1,303 @@
+"""Keras: no copy between the kernel and the training step, and the same training as with arrays."""
+
+import subprocess
+import sys
+import textwrap
+
+import h5py
+import numpy as np
+import pytest
+
+import fastprep
+from fastprep.buffers import capsule_address
+from fastprep.loader import Loader as PlainLoader
+
+keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
+from fastprep import feed  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
+N = 23
+
+
+@pytest.fixture
+def path(make_file):
+    return make_file(n=N)[0]
+
+
+def small_model(classes=3, shape=(8, 8, 3), optimizer="adam", base=keras.Sequential, **compile_options):
+    keras.utils.set_random_seed(1)
+    layers = [keras.Input(shape), keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(classes)]
+    model = base(layers)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[], **compile_options)
+    return model
+
+
+def arrays(loader, epoch=0):
+    """Whole epoch as arrays, which `fit` then cuts into the same batches."""
+    batches = [[np.array(part) for part in loader.batch(epoch, step)] for step in range(len(loader))]
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+def recording(loader):
+    """Let a loader note where the kernel wrote each batch."""
+    written = {}
+    original = loader.prepare
+
+    def prepare(epoch, step):
+        batch = original(epoch, step)
+        written[epoch, step] = batch.lease.address
+        return batch
+
+    loader.prepare = prepare
+    return written
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("run_eagerly", [True, False])
+def test_the_training_step_sees_the_memory_the_kernel_wrote(path, run_eagerly, dtype):
+    seen = []
+
+    def address(tensor):
+        return np.int64(capsule_address(tf.experimental.dlpack.to_dlpack(tensor)))
+
+    class Spy(keras.Sequential):
+        def train_step(self, data):
+            where = tf.py_function(lambda t: address(t), [data[0]], tf.int64)
+            tf.py_function(lambda a: seen.append(int(a)), [where], [])
+            with tf.control_dependencies([where]):
+                return super().train_step(data)
+
+    with fastprep.Loader(path, 4, fastprep.RandomCrop(8, mirror=True), shuffle=True, dtype=dtype) as loader:
+        written = recording(loader)
+        model = small_model(base=Spy, run_eagerly=run_eagerly)
+        model.fit(loader, epochs=2, verbose=0)
+        assert len(seen) == 2 * len(loader) == 12
+        assert seen == [written[epoch, step] for epoch in range(2) for step in range(6)]
+
+
+def test_fit_is_the_same_as_with_arrays(path):
+    """Difference 0 in the history and in the weights, the partial last batch and validation included."""
+    options = {"batch_size": 5, "crop": fastprep.CenterCrop(8)}
+    with fastprep.Loader(path, **options) as train, fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as val:
+        x, y = arrays(train)
+        ours, theirs = small_model(), small_model()
+        history = ours.fit(train, validation_data=val, epochs=3, verbose=0).history
+        wanted = theirs.fit(x, y, batch_size=5, shuffle=False, validation_data=(x, y), validation_batch_size=4, epochs=3, verbose=0).history
+    assert history == wanted
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 2}, {"steps_per_execution": 4}, {"jit_compile": True}])
+def test_fit_is_the_same_however_keras_runs_it(path, options):
+    with fastprep.Loader(path, 5, fastprep.RandomCrop(8), shuffle=True, seed=3) as train:
+        wanted_model, wanted = small_model(**options), []
+        for epoch in range(2):
+            x, y = arrays(train, epoch)
+            wanted.append(wanted_model.fit(x, y, batch_size=5, shuffle=False, verbose=0).history)
+        history = small_model(**options).fit(train, epochs=2, verbose=0).history
+    assert history == {key: [w[key][0] for w in wanted] for key in history}
+
+
+def test_class_weights_arrive(path):
+    weights = {0: 0.25, 1: 4.0}
+    with fastprep.Loader(path, 5, fastprep.CenterCrop(8), class_weight=weights) as train:
+        x, y, _ = arrays(train)
+        history = small_model().fit(train, epochs=2, verbose=0).history
+    wanted = small_model().fit(x, y, batch_size=5, shuffle=False, class_weight={**weights, 2: 1.0}, epochs=2, verbose=0).history
+    assert history == wanted
+
+
+def test_evaluate_and_predict_cover_all_samples_in_file_order(path):
+    model = small_model()
+    with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
+        x, y = arrays(loader)
+        assert len(x) == N
+        assert model.evaluate(loader, verbose=0) == model.evaluate(x, y, batch_size=4, verbose=0)
+        np.testing.assert_array_equal(model.predict(loader, verbose=0), model.predict(x, batch_size=4, verbose=0))
+        np.testing.assert_array_equal(fastprep.predict(model, loader), model.predict(x, batch_size=4, verbose=0))
+
+
+def test_predict_averages_ten_crops(path):
+    model = small_model()
+    with fastprep.Loader(path, 4, fastprep.TenCrop(8)) as loader:
+        rows = np.concatenate([model.predict_on_batch(x) for x, _ in loader])
+        for _ in range(2):  # wherever an earlier pass was left
+            next(iter(loader))
+            np.testing.assert_allclose(fastprep.predict(model, loader), rows.reshape(N, 10, 3).mean(axis=1), rtol=1e-6)
+
+
+def test_predict_without_labels(path):
+    with fastprep.Loader(path, 4, fastprep.CenterCrop(8), labels=None) as loader:
+        assert fastprep.predict(small_model(), loader).shape == (N, 3)
+
+
+@pytest.mark.parametrize("options", [{"shuffle": True}, {"shard": (0, 2)}, {"drop_remainder": True}])
+def test_predict_refuses_what_would_miss_or_mix_samples(path, options):
+    with fastprep.Loader(path, 4, fastprep.CenterCrop(8), **options) as loader, pytest.raises(ValueError, match="every sample in file order"):
+        fastprep.predict(small_model(), loader)
+
+
+def labels_seen(loader, **fit_options):
+    """Train, and return the labels of every step of every epoch."""
+    seen = []
+
+    class Spy(keras.Sequential):
+        def train_step(self, data):
+            seen[-1].append(data[1].numpy().tolist())
+            return super().train_step(data)
+
+    class Epochs(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append([])
+
+    small_model(classes=N, base=Spy, run_eagerly=True).fit(loader, callbacks=[Epochs(), *fit_options.pop("callbacks", [])], verbose=0, **fit_options)
+    return seen
+
+
+@pytest.fixture
+def numbered(path):
+    with h5py.File(path, "r+") as file:
+        file["labels"][...] = np.arange(N)
+    return path
+
+
+def wanted_labels(loader, epochs):
+    return [[loader.samples(e, s).tolist() for s in range(len(loader))] for e in epochs]
+
+
+def test_each_epoch_of_fit_is_the_next_epoch(numbered):
+    with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
+        assert labels_seen(loader, epochs=3, validation_data=loader.batch(0, 0)) == wanted_labels(loader, range(3))
+        assert labels_seen(loader, epochs=1) == wanted_labels(loader, [3])
+
+
+def test_initial_epoch_with_the_callback(numbered):
+    with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
+        assert labels_seen(loader, initial_epoch=4, epochs=6, callbacks=[feed.EpochSync(loader)]) == wanted_labels(loader, [4, 5])
+
+
+def test_an_early_stop_leaves_nothing_running(numbered):
+    class StopAtThird(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 2
+
+    with fastprep.Loader(numbered, 2, fastprep.CenterCrop(8), shuffle=True) as loader:
+        seen = labels_seen(loader, epochs=5, callbacks=[StopAtThird()])
+        assert seen == [wanted_labels(loader, [0])[0][:3]]
+        abandoned = loader._pass
+        assert labels_seen(loader, epochs=1) == wanted_labels(loader, [1])
+        assert not abandoned._ahead
+        assert next(abandoned, None) is None
+
+
+def test_steps_per_epoch_go_on_where_the_last_epoch_stopped(numbered):
+    with fastprep.Loader(numbered, 4, fastprep.CenterCrop(8), shuffle=True) as loader:
+        seen = labels_seen(loader, epochs=4, steps_per_epoch=3)
+    assert [step for epoch in seen for step in epoch] == [s for e in wanted_labels(loader, [0, 1]) for s in e]
+
+
+def test_a_model_that_fails_leaves_the_loader_usable(numbered):
+    class Failing(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise RuntimeError("no")
+
+    with fastprep.Loader(numbered, 4, fastprep.CenterCrop(8)) as loader:
+        with pytest.raises(RuntimeError, match="no"):
+            small_model(classes=N).fit(loader, callbacks=[Failing()], verbose=0)
+        assert labels_seen(loader, epochs=1) == wanted_labels(loader, [0])
+
+
+def test_a_damaged_file_stops_fit_with_its_own_error(make_file):
+    path, _, _ = make_file(n=40, chunks=(1, 12, 14, 3), compression="gzip")
+    with h5py.File(path, "r") as file:
+        place = file["images"].id.get_chunk_info(17).byte_offset + 40
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0x55
+    path.write_bytes(content)
+    with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader, pytest.raises(fastprep.DataError, match="chunk 17, sample 17"):
+        small_model().fit(loader, verbose=0)
+
+
+def test_tensors_outlive_loader_and_batch(path):
+    with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
+        batches = [loader.prepare(0, step) for step in range(6)]
+        wanted = [batch.x.copy() for batch in batches]
+        tensors = [feed.to_tensor(batch, "float32") for batch in batches]
+        del batches
+    for tensor, x in zip(tensors, wanted, strict=True):
+        np.testing.assert_array_equal(tensor.numpy(), x)
+
+
+def test_bfloat16_tensors(path):
+    with fastprep.Loader(path, 4, fastprep.CenterCrop(8), dtype="bfloat16") as loader:
+        batch = loader.prepare(0, 0)
+        tensor = feed.to_tensor(batch, "bfloat16")
+        assert tensor.dtype == tf.bfloat16
+        np.testing.assert_array_equal(tensor.numpy().view(np.uint16), batch.x.view(np.uint16))
+        small_model().fit(loader, verbose=0)
+
+
+def test_a_misaligned_buffer_is_refused_before_tensorflow_sees_it(path):
+    class Misaligned:
+        address = 4096 + 16
+
+    with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
+        batch = loader.prepare(0, 0)._replace(lease=Misaligned())
+        with pytest.raises(RuntimeError, match="not aligned to 64 bytes"):
+            feed.to_tensor(batch, "float32")
+
+
+def test_several_replicas_are_refused(path):
+    script = f"""
+        import tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        import keras, fastprep
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+            model.compile("sgd", "mse")
+            try:
+                model.fit(fastprep.Loader({str(path)!r}, 4, fastprep.CenterCrop(8)), verbose=0)
+            except NotImplementedError as error:
+                print(error)
+    """
+    assert "fastprep.Loader feeds one device" in run(script)
+
+
+def test_a_keras_without_the_adapter_class_still_trains(numbered):
+    """The way through `keras.utils.PyDataset`, should Keras ever move its private class."""
+    script = f"""
+        import sys, keras
+        sys.modules["keras.src.trainers.data_adapters.data_adapter"] = None
+        import fastprep
+        from fastprep import feed
+        assert feed.DataAdapter is None and issubclass(fastprep.Loader, keras.utils.PyDataset)
+        seen = []
+        class Spy(keras.Sequential):
+            def train_step(self, data):
+                seen.append(data[1].numpy().tolist())
+                return super().train_step(data)
+        model = Spy([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense({N})])
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
+        with fastprep.Loader({str(numbered)!r}, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
+            model.fit(loader, epochs=2, shuffle=False, verbose=0)
+            assert seen == [loader.samples(e, s).tolist() for e in range(2) for s in range(len(loader))], seen
+            assert model.predict(loader, verbose=0).shape == ({N}, {N})
+        print("trained")
+    """
+    assert "trained" in run(script)
+
+
+def run(script):
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_loader_for_keras_is_the_plain_one_and_more():
+    assert issubclass(fastprep.Loader, PlainLoader)
+    assert fastprep.Loader.__doc__ == PlainLoader.__doc__

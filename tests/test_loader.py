@@ -1,0 +1,411 @@
+"""Loader: batches are pure functions, every sample once, exact resumption, errors carried, nothing left behind."""
+
+import gc
+import itertools
+import json
+import multiprocessing
+import os
+import pickle
+import threading
+import time
+import weakref
+
+import h5py
+import numpy as np
+import pytest
+import reference
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fastprep import CenterCrop, DataError, RandomCrop, TenCrop
+from fastprep.loader import Loader
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
+N = 23
+
+
+
+
+@pytest.fixture
+def path(make_file):
+    """A file whose every picture is different, and whose label is its number."""
+    path, _, _ = make_file(n=N)
+    with h5py.File(path, "r+") as file:
+        file["labels"][...] = np.arange(N)
+    return path
+
+
+def epoch(loader):
+    return [(x.copy(), np.asarray(y).copy()) for x, y in loader]
+
+
+def test_a_batch_is_what_the_oracle_cuts(path):
+    with h5py.File(path, "r") as file:
+        images, mean = file["images"][()], file["images"].attrs["mean"]
+    crop = RandomCrop((7, 9), mirror=True, flip=True)
+    with Loader(path, 5, crop, shuffle=True, seed=11, scale=1 / 255) as loader:
+        for step, (x, y) in enumerate(loader):
+            table = crop.table(12, 14, y, seed=11, epoch=0)
+            np.testing.assert_array_equal(x, reference.crop(images[y], table, (7, 9), mean, 1 / 255))
+            np.testing.assert_array_equal(y, loader.samples(0, step))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(workers=st.integers(1, 4), prefetch=st.integers(0, 4), batch_size=st.integers(1, 30), seed=st.integers(0, 3))
+def test_pictures_depend_on_file_seed_and_epoch_only(path, workers, prefetch, batch_size, seed):
+    """Neither on workers, nor prefetch, nor on how the epoch is cut into batches."""
+    options = {"crop": RandomCrop(6, mirror=True), "shuffle": True, "seed": seed}
+    with Loader(path, N, **options, workers=1, prefetch=0) as loader:
+        wanted = [loader.batch(e, 0) for e in range(2)]
+    with Loader(path, batch_size, **options, workers=workers, prefetch=prefetch) as loader:
+        for x_wanted, y_wanted in wanted:
+            batches = epoch(loader)
+            assert [len(x) for x, _ in batches] == [batch_size] * (N // batch_size) + ([N % batch_size] if N % batch_size else [])
+            np.testing.assert_array_equal(np.concatenate([x for x, _ in batches]), x_wanted)
+            np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), y_wanted)
+
+
+def test_batch_gives_the_batch_of_any_epoch_and_step_whatever_was_read(path):
+    with Loader(path, 4, RandomCrop(5), shuffle=True, seed=1) as loader:
+        epochs = [epoch(loader) for _ in range(3)]
+        for e, step in [(2, 5), (0, 0), (1, 3), (0, 5)]:
+            x, y = loader.batch(e, step)
+            np.testing.assert_array_equal(x, epochs[e][step][0])
+            np.testing.assert_array_equal(y, epochs[e][step][1])
+        assert len({tuple(np.concatenate([y for _, y in e])) for e in epochs}) == 3
+        for step in (-1, 6):
+            with pytest.raises(IndexError, match=r"step must lie in 0\.\.5"):
+                loader.batch(0, step)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_every_sample_exactly_once_over_all_shards(path, shuffle, world):
+    seen = []
+    for rank in range(world):
+        with Loader(path, 4, CenterCrop(5), shuffle=shuffle, shard=(rank, world)) as loader:
+            mine = [y for _, y in epoch(loader)]
+            assert len(mine) == len(loader)
+            seen.extend(np.concatenate(mine).tolist())
+    assert sorted(seen) == list(range(N))
+
+
+def test_remainder_dropped_on_request(path):
+    with Loader(path, 5, CenterCrop(5), drop_remainder=True) as loader:
+        assert [len(x) for x, _ in loader] == [5] * 4 == [5] * len(loader)
+
+
+def test_ten_crop_rows_are_sample_major_with_labels_for_each(path):
+    with h5py.File(path, "r") as file:
+        images = file["images"][()]
+    with Loader(path, 4, TenCrop(6), mean=None) as loader:
+        assert len(loader) == 6
+        batches = epoch(loader)
+    x, y = (np.concatenate(part) for part in zip(*batches, strict=True))
+    np.testing.assert_array_equal(y, np.arange(N).repeat(10))
+    np.testing.assert_array_equal(x, np.concatenate([reference.ten_crop(i, (6, 6), "tutorial") for i in images]).astype("float32"))
+
+
+def test_whole_pictures_without_labels(path):
+    with h5py.File(path, "r") as file:
+        images = file["images"][()]
+    with Loader(path, 10, None, labels=None, mean=None) as loader:
+        assert loader.output_shape == (12, 14, 3)
+        np.testing.assert_array_equal(np.concatenate([x.copy() for x in loader]), images.astype("float32"))
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_types_and_layouts(path, dtype, layout):
+    with Loader(path, 8, CenterCrop((4, 6)), dtype=dtype, layout=layout) as loader:
+        x, _ = next(iter(loader))
+        assert x.dtype.name == dtype
+        assert x.shape == (8, *loader.output_shape) == ((8, 4, 6, 3) if layout == "channels_last" else (8, 3, 4, 6))
+
+
+def test_several_files_are_one_dataset(make_file, tmp_path):
+    parts = [make_file(n=n, name=f"part-{k}.h5", chunks=(1, 12, 14, 3), compression=c) for k, (n, c) in enumerate([(5, None), (1, "gzip"), (9, "lzf")])]
+    images, labels = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
+    for files in ([part[0] for part in parts], str(tmp_path / "part-*.h5"), tmp_path / "part-?.h5"):
+        with Loader(files, 4, None, shuffle=True, mean=None) as loader:
+            for step, (x, y) in enumerate(loader):
+                samples = loader.samples(0, step)
+                np.testing.assert_array_equal(x, images[samples])
+                np.testing.assert_array_equal(y, labels[samples])
+            assert [f["samples"] for f in loader.stats()["files"]] == [5, 1, 9]
+
+
+# --- labels, weights, means
+
+
+def test_labels_of_any_shape_pass_through(make_file):
+    path, _, _ = make_file()
+    boxes = np.arange(N * 8.0).reshape(N, 2, 4)
+    with h5py.File(path, "r+") as file:
+        file["boxes"] = boxes
+    with Loader(path, 6, None, labels="boxes") as loader:
+        np.testing.assert_array_equal(np.concatenate([y for _, y in loader]), boxes)
+
+
+def test_one_hot(make_file):
+    path, _, labels = make_file()
+    with Loader(path, 6, None, num_classes=4) as loader:
+        one_hot = np.concatenate([y for _, y in loader])
+    np.testing.assert_array_equal(one_hot, np.eye(4, dtype="float32")[labels])
+    with pytest.raises(DataError, match=r"labels must lie in 0\.\.1 for num_classes=2, found 0\.\.2"):
+        Loader(path, 6, None, num_classes=2)
+
+
+def test_class_weights(make_file):
+    path, _, labels = make_file()
+    with Loader(path, 6, None, class_weight={0: 0.5, 2: 3}) as loader:
+        weights = np.concatenate([w for _, _, w in loader])
+    np.testing.assert_array_equal(weights, np.array([0.5, 1, 3], "float32")[labels])
+    with pytest.raises(ValueError, match="class_weight must be finite and not negative, got -1"):
+        Loader(path, 6, None, class_weight={0: -1})
+
+
+@pytest.mark.parametrize(("order", "wanted"), [(None, [3, 2, 1]), ("BGR", [3, 2, 1]), ("RGB", [1, 2, 3])])
+def test_mean_of_a_tutorials_json(make_file, tmp_path, order, wanted):
+    path, images, _ = make_file(mean=False)
+    if order:
+        with h5py.File(path, "r+") as file:
+            file["images"].attrs["channel_order"] = order
+    (tmp_path / "mean.json").write_text(json.dumps({"R": 1, "G": 2, "B": 3}))
+    with Loader(path, N, None, mean=tmp_path / "mean.json") as loader:
+        np.testing.assert_array_equal(loader.batch(0, 0)[0], images.astype("float32") - np.float32(wanted))
+
+
+def test_mean_numbers_and_picture(make_file):
+    path, images, _ = make_file(mean=False)
+    for mean in (3.5, [1, 2, 3], np.random.default_rng(0).uniform(0, 255, images.shape[1:])):
+        with Loader(path, N, None, mean=mean) as loader:
+            np.testing.assert_array_equal(loader.batch(0, 0)[0], images.astype("float32") - np.asarray(mean, "float32"))
+
+
+def test_a_missing_mean_is_not_passed_over(make_file, tmp_path):
+    path, _, _ = make_file(mean=False)
+    with pytest.raises(DataError, match=r"no mean is stored in the file.*mean=fastprep.image_mean\(training files\).*mean=None"):
+        Loader(path, 4, None)
+    other, _, _ = make_file(name="other.h5")
+    third, _, _ = make_file(name="third.h5", channels=3)
+    with h5py.File(third, "r+") as file:
+        file["images"].attrs["mean"] = [1.0, 2.0, 3.0]
+    with pytest.raises(DataError, match=r"third\.h5'.*the stored mean .* differs from .* in .*other\.h5"):
+        Loader([other, third], 4, None)
+    (tmp_path / "mean.json").write_text('{"R": 1, "G": 2}')
+    with pytest.raises(ValueError, match="must have a number for each of B, G, R"):
+        Loader(path, 4, None, mean=tmp_path / "mean.json")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
+        Loader(path, 4, None, mean="nowhere.json")
+
+
+# --- standing still and going on
+
+
+def test_state_resumes_at_the_exact_next_batch(path):
+    options = {"batch_size": 4, "crop": RandomCrop(6), "shuffle": True, "seed": 5}
+    with Loader(path, **options) as loader:
+        everything = [batch for _ in range(3) for batch in epoch(loader)]
+    steps = len(everything) // 3
+    for done in (0, 1, 3, steps - 1, steps, steps + 2, 2 * steps):
+        with Loader(path, **options) as loader:
+            read = 0
+            while read < done:
+                for _ in itertools.islice(loader, done - read):
+                    read += 1
+            state = json.loads(json.dumps(loader.state_dict()))
+        assert (state["epoch"], state["step"]) == divmod(done, steps)
+        for _ in range(2):  # twice from the same state
+            with Loader(path, **options) as resumed:
+                resumed.load_state_dict(state)
+                assert resumed.state_dict() == state
+                rest = epoch(resumed) + epoch(resumed)
+                assert len(rest) == 2 * steps - done % steps
+                for (x, y), (x_wanted, y_wanted) in zip(rest, everything[done:], strict=False):
+                    np.testing.assert_array_equal(x, x_wanted)
+                    np.testing.assert_array_equal(y, y_wanted)
+
+
+def test_state_of_another_loader_is_refused(path):
+    with Loader(path, 4, CenterCrop(5), seed=1) as one, Loader(path, 5, CenterCrop(5), seed=2) as other:
+        with pytest.raises(ValueError, match=r"state is of a loader with other batches: batch_size 4 \(here 5\), seed 1 \(here 2\)"):
+            other.load_state_dict(one.state_dict())
+        with pytest.raises(ValueError, match="version 1, got version 9"):
+            one.load_state_dict({"version": 9})
+        with pytest.raises(ValueError, match=r"step in 0\.\.5, got 0 and 6"):
+            one.load_state_dict({**one.state_dict(), "step": 6})
+
+
+def test_set_epoch(path):
+    with Loader(path, 4, RandomCrop(5), shuffle=True) as loader:
+        loader.set_epoch(7)
+        np.testing.assert_array_equal(next(iter(loader))[0], loader.batch(7, 0)[0])
+        assert loader.state_dict()["epoch"] == 7
+
+
+def test_two_passes_at_once_are_two_epochs(path):
+    with Loader(path, 4, RandomCrop(5), shuffle=True) as loader:
+        pairs = [(a[1].copy(), b[1].copy()) for a, b in zip(loader, loader, strict=True)]
+        for step, (a, b) in enumerate(pairs):
+            np.testing.assert_array_equal(a, loader.samples(0, step))
+            np.testing.assert_array_equal(b, loader.samples(1, step))
+
+
+def test_kept_batches_stay_what_they_are(path):
+    with Loader(path, 2, RandomCrop(6), prefetch=1, workers=2) as loader:
+        kept = list(loader)
+        for step, (x, y) in enumerate(kept):
+            np.testing.assert_array_equal(x, loader.batch(0, step)[0])
+            np.testing.assert_array_equal(y, loader.batch(0, step)[1])
+    np.testing.assert_array_equal(kept[0][1], [0, 1])  # after close, too
+
+
+def test_memory_is_flat_over_epochs(path):
+    with Loader(path, 2, CenterCrop(6), workers=2, prefetch=2) as loader:
+        for _ in range(30):
+            for _batch in loader:
+                pass
+        assert loader.stats()["buffers"] <= 2 + 2 + 2
+        assert loader.stats()["batches"] == 30 * 12
+        assert loader.stats()["samples"] == 30 * N
+
+
+# --- what goes wrong
+
+
+def damaged(make_file):
+    path, _, _ = make_file(n=40, chunks=(1, 12, 14, 3), compression="gzip")
+    with h5py.File(path, "r") as file:
+        place = file["images"].id.get_chunk_info(17).byte_offset + 40
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0x55
+    path.write_bytes(content)
+    return path
+
+
+def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_file):
+    with Loader(damaged(make_file), 4, CenterCrop(5), workers=3) as loader:
+        passing, seen = iter(loader), []
+        with pytest.raises(DataError, match="chunk 17, sample 17: gzip data is damaged"):
+            for _, y in passing:
+                seen.append(y)
+        assert len(seen) == 4  # samples 0..15
+        assert next(passing, None) is None
+        assert len(loader.batch(0, 5)[0]) == 4
+        loader.load_state_dict({**loader.state_dict(), "epoch": 0, "step": 5})
+        assert len(epoch(loader)) == 5
+
+
+def test_no_thread_and_no_file_is_left(path):
+    files_before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        loader = Loader(path, 2, CenterCrop(5), workers=3)
+        next(iter(loader))
+        loader.close()
+        loader.close()
+    assert len(os.listdir("/proc/self/fd")) == files_before
+
+
+def test_a_forgotten_loader_ends_its_threads(path):
+    loader = Loader(path, 2, CenterCrop(5), workers=3)
+    next(iter(loader))
+    watch = weakref.ref(loader)
+    del loader
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and (watch() or any(t.name.startswith("fastprep") for t in threading.enumerate())):
+        gc.collect()
+        time.sleep(0.01)
+    assert watch() is None
+
+
+def test_a_closed_loader_opens_anew(path):
+    with Loader(path, 4, CenterCrop(5)) as loader:
+        first = epoch(loader)
+        loader.close()
+        second = epoch(loader)
+        for (x, _), (again, _) in zip(first, second, strict=True):
+            np.testing.assert_array_equal(x, again)
+
+
+def _first_labels(loader, queue):
+    queue.put([y.tolist() for _, y in loader])
+    loader.close()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_another_process_may_use_it(path, method, make_file):
+    """After a fork files are opened anew; for another process altogether the loader is pickled."""
+    lzf, _, _ = make_file(name="lzf.h5", compression="lzf")
+    context = multiprocessing.get_context(method)
+    for file in (path, lzf):
+        with Loader(file, 4, CenterCrop(5), shuffle=True) as loader:
+            wanted = [y.tolist() for _, y in loader]
+            loader.set_epoch(0)
+            queue = context.Queue()
+            process = context.Process(target=_first_labels, args=(loader, queue))
+            process.start()
+            assert queue.get(timeout=60) == wanted
+            process.join(60)
+            assert process.exitcode == 0
+            assert [y.tolist() for _, y in loader] == wanted
+
+
+def test_pickling_keeps_the_place(path):
+    with Loader(path, 4, RandomCrop(5), shuffle=True) as loader:
+        for _ in itertools.islice(loader, 2):
+            pass
+        twin = pickle.loads(pickle.dumps(loader))
+        assert twin.state_dict() == loader.state_dict()
+        for (x, _), (again, _) in zip(epoch(loader), epoch(twin), strict=True):
+            np.testing.assert_array_equal(x, again)
+        twin.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size must be an integer of at least 1, got 0"),
+        ({"batch_size": 2.5}, ValueError, "batch_size must be an integer"),
+        ({"workers": 0}, ValueError, "workers must be an integer of at least 1"),
+        ({"prefetch": -1}, ValueError, "prefetch must be an integer of at least 0"),
+        ({"shard": (2, 2)}, ValueError, r"shard must be \(rank, world\)"),
+        ({"shard": (0, 99), "drop_remainder": True}, ValueError, "there is no batch"),
+        ({"device": "cuda"}, ValueError, 'device must be "auto" or "cpu"'),
+        ({"crop": RandomCrop(13)}, ValueError, r"crop is larger than the picture: 13x13 from 12x14 pixels \(file .*images\.h5"),
+        ({"dtype": "int8"}, ValueError, "dtype must be one of"),
+        ({"mean": [1, 2]}, ValueError, r"mean must be a scalar or have the shape \(3,\)"),
+        ({"mean": [1, 2, float("nan")]}, ValueError, "mean must be finite"),
+        ({"images": "labels"}, DataError, r"pictures have the shape"),
+        ({"labels": "nothing"}, DataError, "there is no dataset 'nothing'"),
+        ({"labels": None, "num_classes": 3}, ValueError, "num_classes needs labels"),
+        ({"labels": None, "class_weight": {0: 1}}, ValueError, "class_weight needs labels"),
+        ({"labels": "images", "num_classes": 3}, DataError, "num_classes needs integer labels"),
+        ({"files": []}, ValueError, "files must name at least one file"),
+        ({"files": "none-*.h5"}, FileNotFoundError, "no file matches 'none-"),
+    ],
+)
+def test_refusals(path, arguments, error, message):
+    with pytest.raises(error, match=message):
+        Loader(**{"files": path, "batch_size": 4, "crop": CenterCrop(5), **arguments})
+
+
+def test_labels_of_another_length(make_file):
+    path, _, _ = make_file()
+    with h5py.File(path, "r+") as file:
+        file["few"] = np.zeros(N - 1)
+        file["names"] = ["a"] * N
+    with pytest.raises(DataError, match=r"dataset 'few': there must be one label for each of the 23 pictures, found shape \(22,\)"):
+        Loader(path, 4, None, labels="few")
+    with pytest.raises(DataError, match="labels must be numbers, found object"):
+        Loader(path, 4, None, labels="names")
+
+
+def test_files_that_do_not_fit_together(make_file):
+    one, _, _ = make_file()
+    for other in ({"height": 13}, {"channels": 1}, {"dtype": "float32"}):
+        two, _, _ = make_file(name="two.h5", **other)
+        with pytest.raises(DataError, match=r"two\.h5', dataset 'images': pictures are .*, in .*images\.h5' they are uint8"):
+            Loader([one, two], 4, None)
