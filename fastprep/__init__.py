@@ -26,6 +26,7 @@ _KERAS_AND_BACKENDS = {"keras", "tensorflow", "jax", "torch"}
 
 
 def __getattr__(name: str) -> Any:
+    value: Any
     if name == "Loader":
         value = _loader_class()
     elif name == "predict":

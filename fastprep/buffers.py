@@ -99,7 +99,7 @@ def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     count = int(np.prod(shape, dtype=np.int64))
     if count == 0:
         return np.empty(shape, dtype)
-    return np.frombuffer(lease, np.uint8, count * dtype.itemsize).view(dtype).reshape(shape)
+    return np.frombuffer(memoryview(lease), np.uint8, count * dtype.itemsize).view(dtype).reshape(shape)
 
 
 def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str) -> object:

@@ -58,7 +58,7 @@ class _KerasLoader(plain.Loader):
 
 if DataAdapter is not None:
 
-    class Loader(_KerasLoader, DataAdapter):
+    class Loader(_KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the plain loader's
         __doc__ = plain.Loader.__doc__
         batch_size = 0  # set by the plain loader; DataAdapter has a read-only property of that name
 
@@ -87,7 +87,7 @@ if DataAdapter is not None:
 
 else:
 
-    class Loader(_KerasLoader, keras.utils.PyDataset):  # type: ignore[no-redef]
+    class Loader(_KerasLoader, keras.utils.PyDataset):  # type: ignore[no-redef]  # noqa: D101
         # Right, but Keras copies every batch, and shuffles the steps if `fit` is not told shuffle=False
         __doc__ = plain.Loader.__doc__
 

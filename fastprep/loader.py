@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -150,7 +150,12 @@ class Loader:
             )
         except ValueError as error:
             raise ValueError(f"{error} (file {self.dataset.paths[0]!r}, dataset {images!r})") from None
-        self.batch_size, self.shuffle, self.seed, self.shard = int(batch_size), bool(shuffle), int(seed), tuple(shard)
+        self.batch_size, self.shuffle, self.seed, self.shard = (
+            int(batch_size),
+            bool(shuffle),
+            int(seed),
+            (int(shard[0]), int(shard[1])),
+        )
         self.drop_remainder, self.workers, self.prefetch = bool(drop_remainder), int(workers), int(prefetch)
         self.labels = _prepare_labels(self.dataset, num_classes)
         self._weights = _sample_weights(self.dataset, class_weight)
@@ -313,7 +318,7 @@ class Loader:
         self._machine.close()
         self.dataset.close()
 
-    def __enter__(self) -> Loader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -492,4 +497,6 @@ def _class_labels(dataset: Dataset, purpose: str) -> NDArray[np.integer]:
     assert labels is not None
     if labels.dtype.kind in "iu" and labels[:1].size == 1:
         return labels.reshape(-1)
-    raise DataError(f"{purpose} needs integer labels, one for each picture, found {labels.dtype} {labels.shape}", dataset.paths[0])
+    raise DataError(
+        f"{purpose} needs integer labels, one for each picture, found {labels.dtype} {labels.shape}", dataset.paths[0]
+    )

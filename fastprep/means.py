@@ -14,6 +14,10 @@ from fastprep.h5 import DataError, Metadata, Reader, open_images
 _BATCH_BYTES = 16 << 20
 
 
+class MissingMeanError(DataError):
+    """A file without a mean, where that of the file was asked for."""
+
+
 def resolve_mean(
     mean: ArrayLike | str | os.PathLike[str] | None, metadata: Sequence[Metadata], files: Sequence[str], dataset: str
 ) -> NDArray[np.float32] | None:
@@ -36,7 +40,7 @@ def resolve_mean(
     Raises
     ------
     DataError
-        If "file" was asked for and a file has no mean, or the files have different ones.
+        If "file" was asked for and a file has no mean (MissingMeanError), or the files have different ones.
     OSError, ValueError
         If a JSON is not there or not the tutorial's.
     """
@@ -97,18 +101,19 @@ def _channel_sums(reader: Reader, n: int) -> NDArray[np.float64]:
 
 
 def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: str) -> NDArray[np.float32]:
-    means = [m.mean for m in metadata]
-    for file, mean in zip(files, means, strict=True):
-        if mean is None:
-            raise DataError(
-                "no mean is stored in the file (attribute 'mean' of the pictures); pass mean=fastprep.image_mean(training files), "
-                "numbers, or the path of a JSON with R, G and B, or mean=None to subtract nothing",
+    first = metadata[0].mean
+    for file, mean in zip(files, (m.mean for m in metadata), strict=True):
+        if mean is None or first is None:
+            raise MissingMeanError(
+                "no mean is stored in the file (attribute 'mean' of the pictures); pass "
+                "mean=fastprep.image_mean(training files), numbers, or the path of a JSON with R, G and B, "
+                "or mean=None to subtract nothing",
                 file,
                 dataset,
             )
-        if not np.array_equal(mean, means[0]):
-            raise DataError(f"the stored mean {mean} differs from {means[0]} in {files[0]!r}; pass one mean for all", file, dataset)
-    return np.asarray(means[0], np.float32)
+        if not np.array_equal(mean, first):
+            raise DataError(f"the stored mean {mean} differs from {first} in {files[0]!r}; pass one mean for all", file, dataset)
+    return np.asarray(first, np.float32)
 
 
 def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:

@@ -20,7 +20,9 @@ def test_buffers_are_aligned_and_used_again():
     assert pool.n_allocated == 1
 
 
-@pytest.mark.parametrize("look", [lambda lease: as_array(lease, (10, 5), "float32"), lambda lease: dlpack_capsule(lease, (10,), "float32")])
+@pytest.mark.parametrize(
+    "look", [lambda lease: as_array(lease, (10, 5), "float32"), lambda lease: dlpack_capsule(lease, (10,), "float32")]
+)
 def test_an_array_or_capsule_keeps_its_buffer_in_use(look):
     pool = BufferPool(1000, depth=2, patience_s=0)
     lease = pool.lease()

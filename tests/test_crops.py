@@ -11,7 +11,9 @@ SAMPLES = np.arange(4000)
 
 
 @pytest.mark.parametrize("order", ["tutorial", "torchvision"])
-@pytest.mark.parametrize(("height", "width", "h", "w"), [(256, 256, 227, 227), (9, 8, 4, 5), (7, 7, 7, 7), (10, 13, 3, 6), (6, 5, 1, 1)])
+@pytest.mark.parametrize(
+    ("height", "width", "h", "w"), [(256, 256, 227, 227), (9, 8, 4, 5), (7, 7, 7, 7), (10, 13, 3, 6), (6, 5, 1, 1)]
+)
 def test_ten_crop_and_center_crop_cut_what_the_oracle_cuts(order, height, width, h, w, rng):
     image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     table = fastprep.TenCrop((h, w), order=order).table(height, width, np.array([5, 9]), seed=0, epoch=0)
@@ -60,7 +62,9 @@ def test_a_draw_depends_on_seed_epoch_and_sample_only():
 
 def test_draws_stay_what_they_were_in_the_first_release():
     """A change here changes every user's epochs: it needs a line in the changelog."""
-    table = fastprep.RandomCrop(227, mirror=True, flip=True).table(256, 256, np.array([0, 1, 2, 1_000_000_000_000]), seed=7, epoch=3)
+    table = fastprep.RandomCrop(227, mirror=True, flip=True).table(
+        256, 256, np.array([0, 1, 2, 1_000_000_000_000]), seed=7, epoch=3
+    )
     assert table.tolist() == [[0, 2, 17, 3], [1, 3, 17, 3], [2, 2, 3, 0], [3, 24, 20, 2]]
 
 

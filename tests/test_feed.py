@@ -28,7 +28,12 @@ def path(make_file):
 
 def small_model(classes=3, shape=(8, 8, 3), optimizer="adam", base=keras.Sequential, **compile_options):
     keras.utils.set_random_seed(1)
-    layers = [keras.Input(shape), keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(classes)]
+    layers = [
+        keras.Input(shape),
+        keras.layers.Conv2D(4, 3, activation="relu"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(classes),
+    ]
     model = base(layers)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[], **compile_options)
@@ -85,13 +90,17 @@ def test_fit_is_the_same_as_with_arrays(path):
         x, y = arrays(train)
         ours, theirs = small_model(), small_model()
         history = ours.fit(train, validation_data=val, epochs=3, verbose=0).history
-        wanted = theirs.fit(x, y, batch_size=5, shuffle=False, validation_data=(x, y), validation_batch_size=4, epochs=3, verbose=0).history
+        wanted = theirs.fit(
+            x, y, batch_size=5, shuffle=False, validation_data=(x, y), validation_batch_size=4, epochs=3, verbose=0
+        ).history
     assert history == wanted
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 2}, {"steps_per_execution": 4}, {"jit_compile": True}])
+@pytest.mark.parametrize(
+    "options", [{"run_eagerly": True}, {"steps_per_execution": 2}, {"steps_per_execution": 4}, {"jit_compile": True}]
+)
 def test_fit_is_the_same_however_keras_runs_it(path, options):
     with fastprep.Loader(path, 5, fastprep.RandomCrop(8), shuffle=True, seed=3) as train:
         wanted_model, wanted = small_model(**options), []
@@ -137,7 +146,10 @@ def test_predict_without_labels(path):
 
 @pytest.mark.parametrize("options", [{"shuffle": True}, {"shard": (0, 2)}, {"drop_remainder": True}])
 def test_predict_refuses_what_would_miss_or_mix_samples(path, options):
-    with fastprep.Loader(path, 4, fastprep.CenterCrop(8), **options) as loader, pytest.raises(ValueError, match="every sample in file order"):
+    with (
+        fastprep.Loader(path, 4, fastprep.CenterCrop(8), **options) as loader,
+        pytest.raises(ValueError, match="every sample in file order"),
+    ):
         fastprep.predict(small_model(), loader)
 
 
@@ -154,7 +166,9 @@ def labels_seen(loader, **fit_options):
         def on_epoch_begin(self, epoch, logs=None):
             seen.append([])
 
-    small_model(classes=N, base=Spy, run_eagerly=True).fit(loader, callbacks=[Epochs(), *fit_options.pop("callbacks", [])], verbose=0, **fit_options)
+    small_model(classes=N, base=Spy, run_eagerly=True).fit(
+        loader, callbacks=[Epochs(), *fit_options.pop("callbacks", [])], verbose=0, **fit_options
+    )
     return seen
 
 
@@ -218,7 +232,10 @@ def test_a_damaged_file_stops_fit_with_its_own_error(make_file):
     content = bytearray(path.read_bytes())
     content[place] ^= 0x55
     path.write_bytes(content)
-    with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader, pytest.raises(fastprep.DataError, match="chunk 17, sample 17"):
+    with (
+        fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader,
+        pytest.raises(fastprep.DataError, match="chunk 17, sample 17"),
+    ):
         small_model().fit(loader, verbose=0)
 
 
@@ -293,7 +310,9 @@ def test_a_keras_without_the_adapter_class_still_trains(numbered):
 
 
 def run(script):
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

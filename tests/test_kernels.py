@@ -153,7 +153,7 @@ ROW = [[0, 0, 0, 0]]
         ({"layout": "NCHW"}, "layout must be one of 'channels_last', 'channels_first', got 'NCHW'"),
         ({"out": np.empty((1, 4, 3, 3))}, r"out must be a writeable C-contiguous float32 array of shape \(1, 4, 3, 3\)"),
         ({"out": np.empty((1, 4, 3, 6), np.float32)[..., ::2]}, "out must be a writeable C-contiguous"),
-        ({"device": "cuda"}, "device must be \"cpu\""),
+        ({"device": "cuda"}, 'device must be "cpu"'),
     ],
 )
 def test_refusals(arguments, message):

@@ -25,8 +25,6 @@ pytestmark = pytest.mark.usefixtures("no_thread_left")
 N = 23
 
 
-
-
 @pytest.fixture
 def path(make_file):
     """A file whose every picture is different, and whose label is its number."""
@@ -104,7 +102,9 @@ def test_ten_crop_rows_are_sample_major_with_labels_for_each(path):
         batches = epoch(loader)
     x, y = (np.concatenate(part) for part in zip(*batches, strict=True))
     np.testing.assert_array_equal(y, np.arange(N).repeat(10))
-    np.testing.assert_array_equal(x, np.concatenate([reference.ten_crop(i, (6, 6), "tutorial") for i in images]).astype("float32"))
+    np.testing.assert_array_equal(
+        x, np.concatenate([reference.ten_crop(i, (6, 6), "tutorial") for i in images]).astype("float32")
+    )
 
 
 def test_whole_pictures_without_labels(path):
@@ -125,7 +125,10 @@ def test_types_and_layouts(path, dtype, layout):
 
 
 def test_several_files_are_one_dataset(make_file, tmp_path):
-    parts = [make_file(n=n, name=f"part-{k}.h5", chunks=(1, 12, 14, 3), compression=c) for k, (n, c) in enumerate([(5, None), (1, "gzip"), (9, "lzf")])]
+    parts = [
+        make_file(n=n, name=f"part-{k}.h5", chunks=(1, 12, 14, 3), compression=c)
+        for k, (n, c) in enumerate([(5, None), (1, "gzip"), (9, "lzf")])
+    ]
     images, labels = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
     for files in ([part[0] for part in parts], str(tmp_path / "part-*.h5"), tmp_path / "part-?.h5"):
         with Loader(files, 4, None, shuffle=True, mean=None) as loader:
@@ -230,7 +233,9 @@ def test_state_resumes_at_the_exact_next_batch(path):
 
 def test_state_of_another_loader_is_refused(path):
     with Loader(path, 4, CenterCrop(5), seed=1) as one, Loader(path, 5, CenterCrop(5), seed=2) as other:
-        with pytest.raises(ValueError, match=r"state is of a loader with other batches: batch_size 4 \(here 5\), seed 1 \(here 2\)"):
+        with pytest.raises(
+            ValueError, match=r"state is of a loader with other batches: batch_size 4 \(here 5\), seed 1 \(here 2\)"
+        ):
             other.load_state_dict(one.state_dict())
         with pytest.raises(ValueError, match="version 1, got version 9"):
             one.load_state_dict({"version": 9})
@@ -289,8 +294,7 @@ def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_file):
     with Loader(damaged(make_file), 4, CenterCrop(5), workers=3) as loader:
         passing, seen = iter(loader), []
         with pytest.raises(DataError, match="chunk 17, sample 17: gzip data is damaged"):
-            for _, y in passing:
-                seen.append(y)
+            seen.extend(y for _, y in passing)
         assert len(seen) == 4  # samples 0..15
         assert next(passing, None) is None
         assert len(loader.batch(0, 5)[0]) == 4
@@ -397,7 +401,9 @@ def test_labels_of_another_length(make_file):
     with h5py.File(path, "r+") as file:
         file["few"] = np.zeros(N - 1)
         file["names"] = ["a"] * N
-    with pytest.raises(DataError, match=r"dataset 'few': there must be one label for each of the 23 pictures, found shape \(22,\)"):
+    with pytest.raises(
+        DataError, match=r"dataset 'few': there must be one label for each of the 23 pictures, found shape \(22,\)"
+    ):
         Loader(path, 4, None, labels="few")
     with pytest.raises(DataError, match="labels must be numbers, found object"):
         Loader(path, 4, None, labels="names")

@@ -38,7 +38,9 @@ def test_neighbours_in_the_file_do_not_stay_neighbours():
     assert (np.abs(np.diff(permuted)) == 1).sum() < 10  # 2 expected
 
 
-@given(n=st.integers(1, 300), batch_size=st.integers(1, 50), world=st.integers(1, 5), shuffle=st.booleans(), epoch=st.integers(0, 9))
+@given(
+    n=st.integers(1, 300), batch_size=st.integers(1, 50), world=st.integers(1, 5), shuffle=st.booleans(), epoch=st.integers(0, 9)
+)
 def test_every_sample_exactly_once_over_all_shards(n, batch_size, world, shuffle, epoch):
     options = {"shuffle": shuffle, "seed": 4, "epoch": epoch}
     shards = [epoch_of(n, batch_size, (rank, world), **options) for rank in range(world)]

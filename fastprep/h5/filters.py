@@ -118,7 +118,7 @@ def pipeline_of(properties: h5py.h5p.PropDCID) -> Pipeline:
 
 def _inflate(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> NDArray[np.uint8]:
     try:
-        return np.asarray(imagecodecs.deflate_decode(data, out=out)).view(np.uint8)
+        return np.asarray(imagecodecs.deflate_decode(data, out=out)).view(np.uint8)  # type: ignore[arg-type]
     except imagecodecs.DeflateError as error:
         raise DecodeError(f"gzip data is damaged ({error})") from error
 

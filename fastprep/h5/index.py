@@ -19,7 +19,14 @@ from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
 
 _KERNEL_DTYPES = ("uint8", "float32", "float64")
 # Types the kernels do not take, and the one that holds each of their values exactly
-_WIDENED = {"int8": "float32", "int16": "float32", "uint16": "float32", "float16": "float32", "int32": "float64", "uint32": "float64"}
+_WIDENED = {
+    "int8": "float32",
+    "int16": "float32",
+    "uint16": "float32",
+    "float16": "float32",
+    "int32": "float64",
+    "uint32": "float64",
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,9 @@ def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     if isinstance(dataset, h5py.Dataset):
         return dataset
     found: list[str] = []
-    file.visititems(lambda key, item: found.append(f"{key!r} {item.shape} {item.dtype}") if isinstance(item, h5py.Dataset) else None)
+    file.visititems(
+        lambda key, item: found.append(f"{key!r} {item.shape} {item.dtype}") if isinstance(item, h5py.Dataset) else None
+    )
     there = "; it has " + ", ".join(found[:8]) + (", ..." if len(found) > 8 else "") if found else "; it has no dataset at all"
     raise DataError(f"there is no dataset {name!r}{there}", file.filename)
 
@@ -142,7 +151,9 @@ def index_images(file: h5py.File, name: str) -> ImageIndex:
     dataset = get_dataset(file, name)
     shape = dataset.shape
     if shape is None or len(shape) not in (3, 4) or 0 in shape:
-        raise DataError(f"pictures have the shape (N, height, width, channels) or (N, height, width), found {shape}", file.filename, name)
+        raise DataError(
+            f"pictures have the shape (N, height, width, channels) or (N, height, width), found {shape}", file.filename, name
+        )
     stored = dataset.dtype
     plain_name = stored.newbyteorder("=").name
     if plain_name not in (*_KERNEL_DTYPES, *_WIDENED) or h5py.check_enum_dtype(stored):

@@ -45,7 +45,9 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
         attributes = dataset.attrs
         mean = np.array(attributes["mean"], np.float64).reshape(-1) if "mean" in attributes else None
         if mean is not None and (len(mean) != channels or not np.isfinite(mean).all()):
-            raise DataError(f"attribute 'mean' must hold {channels} finite numbers, found {attributes['mean']}", file.filename, images)
+            raise DataError(
+                f"attribute 'mean' must hold {channels} finite numbers, found {attributes['mean']}", file.filename, images
+            )
         order = attributes.get("channel_order")
         names = attributes.get("class_names")
         return Metadata(
@@ -80,7 +82,11 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
         if dataset.dtype.kind not in "iufb":
             raise DataError(f"labels must be numbers, found {dataset.dtype}", file.filename, labels)
         if dataset.ndim == 0 or dataset.shape[0] != n_samples:
-            raise DataError(f"there must be one label for each of the {n_samples} pictures, found shape {dataset.shape}", file.filename, labels)
+            raise DataError(
+                f"there must be one label for each of the {n_samples} pictures, found shape {dataset.shape}",
+                file.filename,
+                labels,
+            )
         try:
             values = dataset[()]
         except (OSError, RuntimeError) as error:
@@ -90,5 +96,3 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
 
 def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-

@@ -63,7 +63,10 @@ class Reader:
 
     def __init__(self, index: ImageIndex) -> None:
         self.index = index
-        self._forget()
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._h5: tuple[h5py.File, h5py.Dataset] | None = None
 
     def read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
         """Hand pictures to a sink, in any order.
@@ -180,16 +183,11 @@ class Reader:
             if status:
                 raise self._error(_problem(status), int(samples[members[position]]))
 
-    def _forget(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._descriptor: int | None = None
-        self._h5: tuple[h5py.File, h5py.Dataset] | None = None
-
     def _after_fork(self) -> None:
         # HDF5's handles do not survive a fork, nor does a lock that another thread held
         if self._process != os.getpid():
-            self._forget()
+            self._process, self._lock = os.getpid(), threading.Lock()
+            self._descriptor = self._h5 = None
 
     def _open(self) -> int:
         self._after_fork()

@@ -238,7 +238,11 @@ def test_any_shape_any_chunks_any_samples(tmp_path_factory, shape, chunk, dtype,
 
 
 def test_threads_read_at_once(make_file):
-    for name, layout in {"plain": {}, "gzip": {"chunks": (2, *PICTURE), "compression": "gzip"}, "lzf": {"compression": "lzf"}}.items():
+    for name, layout in {
+        "plain": {},
+        "gzip": {"chunks": (2, *PICTURE), "compression": "gzip"},
+        "lzf": {"compression": "lzf"},
+    }.items():
         path, images, _ = make_file(name=f"{name}.h5", **layout)
         reader, wrong = open_images(path), []
 
@@ -272,7 +276,9 @@ def test_missing_file_folder_and_text(tmp_path):
 
 def test_missing_dataset_tells_what_there_is(make_file):
     path, _, _ = make_file()
-    with pytest.raises(DataError, match=r"there is no dataset 'pictures'; it has 'images' \(23, 12, 14, 3\) uint8, 'labels' \(23,\) int64"):
+    with pytest.raises(
+        DataError, match=r"there is no dataset 'pictures'; it has 'images' \(23, 12, 14, 3\) uint8, 'labels' \(23,\) int64"
+    ):
         open_images(path, "pictures")
 
 
@@ -314,7 +320,9 @@ def test_file_truncated_while_it_is_read(make_file, layout):
     reader = open_images(path)
     reader.array(np.arange(60))
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(DataError, match=r"images\.h5', dataset 'images', chunk \d+, sample \d+: the file ends before the data do"):
+    with pytest.raises(
+        DataError, match=r"images\.h5', dataset 'images', chunk \d+, sample \d+: the file ends before the data do"
+    ):
         reader.array(np.arange(60))
 
 

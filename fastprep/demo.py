@@ -1,0 +1,192 @@
+"""The demo: real photographs, the split of a paper, and an honest table at the end.
+
+The data are the 2,624 electroluminescence photographs of solar cells that the package elpv-dataset ships (licence
+CC BY-NC-SA 4.0), with the probability that each cell is defective. S. Deitsch et al., "Automatic classification of
+defective photovoltaic module cells in electroluminescence images", Solar Energy 185 (2019) 455-468,
+https://doi.org/10.1016/j.solener.2019.02.067, train on three quarters of them and test on one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep import rng
+from fastprep.atomic import whole_file
+
+if TYPE_CHECKING:
+    from fastprep.train import Config
+
+FOLDER = Path("fastprep-demo")
+CLASSES = ("functional", "defective")
+LICENCE = "CC BY-NC-SA 4.0"
+SOURCE = "https://github.com/zae-bayern/elpv-dataset"
+PAPER = (("SVM, by Deitsch et al. 2019", 0.8244), ("VGG19 pretrained on ImageNet, same paper", 0.8842))
+TEST_SHARE, VAL_SHARE = 0.25, 0.10  # of all cells; the paper tests on a quarter
+
+
+def defaults(config: Config, full: bool) -> Config:
+    """Return the demo's own settings: AlexNet from scratch within about five minutes on two processors, or in full.
+
+    Parameters
+    ----------
+    config : Config
+        To change.
+    full : bool
+        Pictures of 256 pixels and crops of 227.
+
+    Returns
+    -------
+    Config
+    """
+    common = dataclasses.replace(config, batch_size=32, lr=1e-4, schedule="cosine", flip=True)
+    if full:
+        return dataclasses.replace(common, crop=227, epochs=40)
+    return dataclasses.replace(common, crop=85, epochs=14)
+
+
+def run(config: Config) -> None:
+    """Build the files if they are not there, train, and print the table."""
+    from fastprep import train
+
+    began = time.perf_counter()
+    size = picture_size(config.crop)
+    files = build(FOLDER / f"cells-{size}", size)
+    print(f"Solar cells from package elpv-dataset ({SOURCE}), licence {LICENCE}: not for commercial use.")
+    out = config.out or str(FOLDER / "runs" / time.strftime("%Y%m%d-%H%M%S"))
+    config = dataclasses.replace(config, train=str(files["train"]), val=str(files["val"]), out=out)
+    result = train.run(config)
+    rows = test(result.folder / "best.keras", files["test"], config)
+    with whole_file(result.folder / "test.json") as temporary:
+        Path(temporary).write_text(json.dumps(dict(rows), indent=2) + "\n", encoding="utf-8")
+    print(table(rows, len(_labels(files["test"]))))
+    print(f"best of {config.epochs} epochs by validation: {result.best_epoch}; curves: {result.folder / 'curves.png'}")
+    print(f"the demo took {(time.perf_counter() - began) / 60:.1f} minutes")
+
+
+def picture_size(crop: int) -> int:
+    """Return the picture side that goes with a crop side, in the proportion of 256 to 227."""
+    return round(crop * 256 / 227)
+
+
+def build(folder: Path, size: int) -> dict[str, Path]:
+    """Write train.h5, val.h5 and test.h5, those that are not there already.
+
+    Parameters
+    ----------
+    folder : Path
+    size : int
+        Side in pixels that the photographs of 300x300 are reduced to.
+
+    Returns
+    -------
+    dict of str to Path
+        "train", "val" and "test". All three hold the mean of the training pictures.
+    """
+    from fastprep.h5 import write_images
+    from fastprep.train import InputError
+
+    files = {name: folder / f"{name}.h5" for name in ("train", "val", "test")}
+    missing = [name for name, path in files.items() if not path.exists()]
+    if not missing:
+        return files
+    try:
+        from elpv_dataset.utils import load_dataset
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise InputError(f"the demo needs the package {error.name}: pip install 'fastprep[demo]'") from None
+    photographs, probability, kind = load_dataset()
+    labels = (probability > 0.5).astype(np.int64)
+    pictures = np.stack([np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.LANCZOS)) for p in photographs])
+    pictures = pictures[..., None]
+    parts = split(labels, kind)
+    mean = pictures[parts["train"]].mean(axis=(0, 1, 2), dtype=np.float64)
+    for name in missing:
+        write_images(
+            files[name],
+            pictures[parts[name]],
+            labels[parts[name]],
+            mean=mean,
+            channel_order="L",
+            class_names=CLASSES,
+            attributes={"source": SOURCE, "licence": LICENCE},
+        )
+    return files
+
+
+def split(labels: NDArray[np.int64], kind: NDArray[np.str_]) -> dict[str, NDArray[np.int64]]:
+    """Split the cells into training, validation and test, alike in label and in cell type.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+    kind : ndarray of str, shape (N,)
+        "mono" or "poly".
+
+    Returns
+    -------
+    dict of str to ndarray of int64
+        Sample numbers in ascending order, each in exactly one part. The same at every call.
+    """
+    parts: dict[str, list[NDArray[np.int64]]] = {"train": [], "val": [], "test": []}
+    for label in np.unique(labels):
+        for one_kind in np.unique(kind):
+            members = np.flatnonzero((labels == label) & (kind == one_kind))
+            shuffled = members[np.argsort(rng.draw(rng.key(2019), members, 2**32), kind="stable")]
+            n_test, n_val = round(TEST_SHARE * len(members)), round(VAL_SHARE * len(members))
+            for name, part in zip(("test", "val", "train"), np.split(shuffled, [n_test, n_test + n_val]), strict=True):
+                parts[name].append(part)
+    return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}
+
+
+def test(model_file: Path, test_file: Path, config: Config) -> list[tuple[str, float]]:
+    """Return the accuracy of a model on the test cells, by centre crop and by ten-crop, and that of the majority class.
+
+    Parameters
+    ----------
+    model_file, test_file : Path
+    config : Config
+
+    Returns
+    -------
+    list of (str, float)
+        Accuracies, 0..1, all over the same cells.
+    """
+    import keras
+
+    import fastprep
+
+    model = keras.models.load_model(model_file)
+    labels = _labels(test_file)
+    rows = [("always the majority class", float(np.bincount(labels).max() / len(labels)))]
+    for name, crop in (
+        ("AlexNet, centre crop", fastprep.CenterCrop(config.crop)),
+        ("AlexNet, ten-crop", fastprep.TenCrop(config.crop)),
+    ):
+        with fastprep.Loader(test_file, config.batch_size, crop) as loader:
+            probabilities = fastprep.predict(model, loader)
+        rows.append((name, float((probabilities.argmax(axis=1) == labels).mean())))
+    return rows
+
+
+def table(rows: list[tuple[str, float]], n_test: int) -> str:
+    """Lay the accuracies out beside the paper's."""
+    ours = [(name, value, f"these {n_test} test cells") for name, value in rows]
+    theirs = [(name, value, "the paper's test cells") for name, value in PAPER]
+    width = max(len(name) for name, _, _ in ours + theirs)
+    lines = [f"{'':{width}}  accuracy  on"]
+    lines += [f"{name:{width}}  {value:7.2%}   {where}" for name, value, where in ours + theirs]
+    return "\n".join(["", *lines, ""])
+
+
+def _labels(path: Path) -> NDArray[np.int64]:
+    from fastprep.loader import Loader
+
+    with Loader(path, 1, None) as loader:
+        return np.asarray(loader.labels)

@@ -1,0 +1,100 @@
+"""The demo: the split it claims, files it can reuse, and its table, on few and small pictures."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fastprep
+from fastprep import demo, train
+
+elpv = pytest.importorskip("elpv_dataset.utils")
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cells")
+    return demo.build(folder, 64), folder
+
+
+def test_split_is_stratified_and_complete():
+    _, probability, kind = elpv.load_dataset()
+    labels = (probability > 0.5).astype(int)
+    parts = demo.split(labels, kind)
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(2624))
+    assert {name: len(part) for name, part in parts.items()} == {"train": 1707, "val": 262, "test": 655}
+    for stratum in [(label, k) for label in (0, 1) for k in ("mono", "poly")]:
+        inside = (labels == stratum[0]) & (kind == stratum[1])
+        for part in parts.values():
+            assert inside[part].mean() == pytest.approx(inside.mean(), abs=0.005)
+    again = demo.split(labels, kind)
+    assert all(np.array_equal(parts[name], again[name]) for name in parts)
+
+
+def test_files_hold_the_pictures_and_the_mean_of_training(cells):
+    files, folder = cells
+    photographs, probability, kind = elpv.load_dataset()
+    parts = demo.split((probability > 0.5).astype(int), kind)
+    mean = fastprep.image_mean(files["train"])
+    for name, path in files.items():
+        with fastprep.Loader(path, 5, None) as loader:
+            assert loader.n_samples == len(parts[name])
+            assert loader.class_names == ("functional", "defective")
+            assert loader.spec.image_shape == (64, 64, 1)
+            np.testing.assert_array_equal(loader.labels, (probability > 0.5)[parts[name]])
+            np.testing.assert_array_equal(loader.spec.mean, mean.astype("float32"))
+            x, _ = loader.batch(0, 0)
+            for picture, original in zip(x[..., 0] + loader.spec.mean, photographs[parts[name]], strict=False):
+                assert picture.mean() == pytest.approx(original.mean(), abs=1)
+    before = {path: path.stat().st_mtime_ns for path in files.values()}
+    files["val"].unlink()
+    assert demo.build(folder, 64) == files
+    assert {path for path in before if path.stat().st_mtime_ns != before[path]} == {files["val"]}
+
+
+def test_the_whole_demo_in_small(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--demo", "--epochs", "1", "--crop", "57"]) == 0
+    printed = capsys.readouterr().out
+    (run,) = (tmp_path / "fastprep-demo" / "runs").iterdir()
+    results = json.loads((run / "test.json").read_text())
+    assert list(results) == ["always the majority class", "AlexNet, centre crop", "AlexNet, ten-crop"]
+    assert results["always the majority class"] == pytest.approx(0.687, abs=0.001)
+    for name, value in results.items():
+        assert f"{name:40}  {value:7.2%}   these 655 test cells" in printed
+    assert "82.44%   the paper's test cells" in printed
+    assert "88.42%" in printed
+    assert "CC BY-NC-SA 4.0" in printed
+    assert str(run.relative_to(tmp_path) / "curves.png") in printed
+
+
+def test_ten_crop_and_plain_accuracy_are_what_keras_says(cells):
+    import keras
+
+    files, folder = cells
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((57, 57, 1)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.save(folder / "tiny.keras")
+    config = train.Config(crop=57, batch_size=32)
+    rows = dict(demo.test(folder / "tiny.keras", files["test"], config))
+    with fastprep.Loader(files["test"], 100, fastprep.CenterCrop(57)) as loader:
+        assert rows["AlexNet, centre crop"] == pytest.approx(model.evaluate(loader, verbose=0)[1], abs=1e-6)
+    with fastprep.Loader(files["test"], 655, fastprep.TenCrop(57)) as loader:
+        x, y = loader.batch(0, 0)
+        averaged = model.predict(x, verbose=0).reshape(655, 10, 2).mean(axis=1)
+        assert rows["AlexNet, ten-crop"] == pytest.approx((averaged.argmax(axis=1) == y[::10]).mean(), abs=1e-6)
+
+
+def test_the_size_of_the_pictures_follows_that_of_the_crops():
+    assert [demo.picture_size(crop) for crop in (227, 113, 85, 57)] == [256, 127, 96, 64]
+
+
+def test_without_its_package_the_demo_says_what_to_install(tmp_path, monkeypatch, capsys):
+    import sys
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "elpv_dataset", None)
+    monkeypatch.setitem(sys.modules, "elpv_dataset.utils", None)
+    assert train.main(["--demo"]) == 2
+    assert "the demo needs the package elpv_dataset" in capsys.readouterr().err

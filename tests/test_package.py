@@ -1,0 +1,237 @@
+"""What holds for the package as a whole: imports, their direction, the tutorial's operations, the files it writes."""
+
+import ast
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import reference
+
+import fastprep
+from fastprep.atomic import whole_file
+from fastprep.h5 import write_images
+from fastprep.loader import Loader
+
+PACKAGE = Path(fastprep.__file__).parent
+
+# A module imports only from those above it.
+LAYERS = [
+    "fastprep._version",
+    "fastprep.atomic",
+    "fastprep.rng",
+    "fastprep.crops",
+    "fastprep.order",
+    "fastprep.h5",
+    "fastprep.kernels",
+    "fastprep._buffers",
+    "fastprep.buffers",
+    "fastprep.dataset",
+    "fastprep.means",
+    "fastprep.loader",
+    "fastprep.feed",
+    "fastprep.model",
+    "fastprep.train",
+    "fastprep.demo",
+]
+DOORS = {"h5py": {"fastprep.h5"}, "cupy": set(), "keras": {"fastprep.feed", "fastprep.train", "fastprep.demo"}}
+DOORS["tensorflow"] = DOORS["keras"]
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(("fastprep", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        yield name, ast.parse(path.read_text())
+
+
+def imported(tree, everywhere):
+    """Yield the modules that a file imports: at its top level, or everywhere but under TYPE_CHECKING."""
+    guards = [n for n in ast.walk(tree) if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"]
+    typing_only = {id(inner) for guard in guards for inner in ast.walk(guard)}
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer(name):
+    matches = [k for k, known in enumerate(LAYERS) if name == known or name.startswith(known + ".")]
+    return max(matches, default=None)
+
+
+def test_modules_import_only_from_those_above_them():
+    for name, tree in modules():
+        if name == "fastprep":
+            continue
+        assert layer(name) is not None, f"{name} has no place in the order"
+        for other in imported(tree, everywhere=False):
+            if other.startswith("fastprep.") and layer(other) is not None:
+                assert layer(other) <= layer(name), f"{name} imports {other}"
+
+
+def test_heavy_libraries_have_one_door_each():
+    for name, tree in modules():
+        for other in imported(tree, everywhere=True):
+            library = other.partition(".")[0]
+            if library in DOORS:
+                assert any(name == door or name.startswith(door + ".") for door in DOORS[library]), f"{name} imports {library}"
+
+
+def test_import_and_iteration_need_neither_keras_nor_tensorflow_nor_cupy(make_file):
+    path, images, _ = make_file()
+    script = f"""
+        import sys
+        for name in ("cupy", "tensorflow", "keras", "jax", "torch"):
+            sys.modules[name] = None
+        import fastprep
+        with fastprep.Loader({str(path)!r}, 5, fastprep.CenterCrop(4), mean=None) as loader:
+            print(sum(float(x.sum(dtype="float64")) for x, y in loader))
+        print(fastprep.image_mean({str(path)!r}).tolist())
+        try:
+            fastprep.predict
+        except ModuleNotFoundError as error:
+            print("predict:", error.name)
+        try:
+            fastprep.nonsense
+        except AttributeError as error:
+            print(error)
+    """
+    total, mean, *rest = run(script).splitlines()
+    assert float(total) == images[:, 4:8, 5:9].sum()
+    np.testing.assert_allclose(json.loads(mean), images.mean(axis=(0, 1, 2)))
+    assert rest == ["predict: keras", "module 'fastprep' has no attribute 'nonsense'"]
+
+
+def test_importing_the_package_imports_no_framework():
+    heavy = {"keras", "tensorflow", "cupy", "matplotlib"}
+    assert run(f"import sys, fastprep; print(len({heavy} & set(sys.modules)))").strip() == "0"
+
+
+def run(script):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# --- the tutorial's pipeline, operation by operation
+
+
+@pytest.fixture(params=["uint8", "float64"])
+def tutorial_file(request, tmp_path, rng):
+    """As its HDF5DatasetWriter makes it: contiguous, BGR, float64 (or uint8, as it should have been), no attributes."""
+    images = rng.integers(0, 256, (12, 256, 256, 3)).astype(request.param)
+    with h5py.File(tmp_path / "tutorial.h5", "w") as file:
+        file.create_dataset("images", images.shape, "float" if request.param == "float64" else "uint8")[:] = images
+        file.create_dataset("labels", (12,), "int")[:] = rng.integers(0, 2, 12)
+    (tmp_path / "mean.json").write_text('{"R": 124.96061, "G": 115.97504, "B": 106.13306}')
+    return tmp_path / "tutorial.h5", tmp_path / "mean.json", images
+
+
+MEANS = (124.96061, 115.97504, 106.13306)
+
+
+def cv2_mean(image):
+    blue, green, red = cv2.split(image.astype("float32"))
+    red -= MEANS[0]
+    green -= MEANS[1]
+    blue -= MEANS[2]
+    return cv2.merge([blue, green, red])
+
+
+def test_mean_and_patch_equal_the_tutorials_bit_for_bit(tutorial_file):
+    path, json_path, images = tutorial_file
+    crop = fastprep.RandomCrop(227, mirror=True)
+    with Loader(path, 5, crop, mean=json_path, shuffle=True, seed=1) as loader:
+        for step, (x, _) in enumerate(loader):
+            samples = loader.samples(0, step)
+            for got, sample, (_, y, left, mirrored) in zip(x, samples, crop.table(256, 256, samples, 1, 0), strict=True):
+                for subtracted in (reference.tutorial_mean(images[sample], *MEANS), cv2_mean(images[sample])):
+                    patch = reference.tutorial_patch(subtracted, y, left, 227, 227)
+                    np.testing.assert_array_equal(got, cv2.flip(patch, 1) if mirrored else patch)
+
+
+def test_ten_crops_equal_the_tutorials_bit_for_bit(tutorial_file):
+    path, json_path, images = tutorial_file
+    with Loader(path, 12, fastprep.TenCrop(227), mean=json_path) as loader:
+        x, _ = loader.batch(0, 0)
+    for got, image in zip(x.reshape(12, 10, 227, 227, 3), images, strict=True):
+        wanted = reference.tutorial_crop(reference.tutorial_mean(image, *MEANS), 227, 227)
+        np.testing.assert_array_equal(got, np.asarray(wanted))
+
+
+# --- files that are written
+
+
+def test_written_files_read_back_with_everything(tmp_path, rng):
+    images = rng.integers(0, 256, (7, 5, 6, 3), dtype=np.uint8)
+    labels = np.arange(7) % 2
+    mean = write_images(
+        tmp_path / "new" / "x.h5", images, labels, channel_order="RGB", class_names=["cat", "dog"], attributes={"source": "test"}
+    )
+    np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)))
+    np.testing.assert_array_equal(mean, fastprep.image_mean(tmp_path / "new" / "x.h5"))
+    with Loader(tmp_path / "new" / "x.h5", 7, None) as loader:
+        x, y = loader.batch(0, 0)
+        np.testing.assert_array_equal(x, images.astype("float32") - mean.astype("float32"))
+        np.testing.assert_array_equal(y, labels)
+        assert loader.class_names == ("cat", "dog")
+        assert loader.dataset.metadata[0].channel_order == "RGB"
+        assert "contiguous" in loader.stats()["files"][0]["read"]
+
+
+def test_writing_is_all_or_nothing(tmp_path, rng):
+    images = rng.integers(0, 256, (7, 5, 6, 3), dtype=np.uint8)
+    path = tmp_path / "x.h5"
+    for bad, labels, message in (
+        (images, np.arange(6), "6 labels, but more pictures"),
+        (images[:5], np.arange(6), "6 labels, but 5 pictures"),
+        ([images[0], images[1].astype(float)], [0, 1], "picture 1 is float64"),
+        ([images[0], images[1, :4]], [0, 1], r"picture 1 is uint8 \(4, 6, 3\), the first is uint8 \(5, 6, 3\)"),
+        ([], [], "0 labels, but 0 pictures"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_images(path, bad, labels)
+        assert list(tmp_path.iterdir()) == []
+    write_images(path, images, np.arange(7))
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_images(path, images, np.arange(7))
+    with pytest.raises(ValueError, match="labels"):
+        write_images(path, images[:2], np.arange(7), overwrite=True)
+    assert path.read_bytes() == before
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    target = tmp_path / "folder" / "model.keras"
+
+    def interrupted():
+        with whole_file(target) as temporary:
+            Path(temporary).write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(target.parent.iterdir()) == []
+    with whole_file(target) as temporary:
+        assert temporary.endswith(".keras")
+        Path(temporary).write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_image_mean_of_every_type(make_file):
+    for dtype in ("uint8", "float32", "float64", "int16"):
+        path, images, _ = make_file(dtype=dtype, name=f"{dtype}.h5")
+        np.testing.assert_allclose(fastprep.image_mean(path), images.mean(axis=(0, 1, 2), dtype="float64"), rtol=1e-12)
+        np.testing.assert_allclose(fastprep.image_mean([path, path]), images.mean(axis=(0, 1, 2), dtype="float64"), rtol=1e-12)
