@@ -40,7 +40,23 @@ class Crop(Protocol):
 
 
 @dataclass(frozen=True)
-class RandomCrop:
+class _Sized:
+    size: Size
+
+    def __post_init__(self) -> None:
+        sides = (self.size, self.size) if isinstance(self.size, int | np.integer) else tuple(self.size)
+        if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in sides):
+            raise ValueError(f"size must be a positive integer or (height, width), got {self.size!r}")
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of the crops."""
+        height, width = (self.size, self.size) if isinstance(self.size, int | np.integer) else self.size
+        return int(height), int(width)
+
+
+@dataclass(frozen=True)
+class RandomCrop(_Sized):
     """A patch at a place drawn anew for each sample and epoch.
 
     Parameters
@@ -58,18 +74,9 @@ class RandomCrop:
     depends neither on its batch, nor on the worker, nor on the shard.
     """
 
-    size: Size
     mirror: bool = False
     flip: bool = False
     n_crops = 1
-
-    def __post_init__(self) -> None:
-        _height_width(self.size)
-
-    @property
-    def height_width(self) -> tuple[int, int]:
-        """Height and width of the patch."""
-        return _height_width(self.size)
 
     def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return the crop table of a batch.
@@ -79,17 +86,18 @@ class RandomCrop:
         height, width : int
             Size of the source pictures in pixels.
         samples : ndarray of int64, shape (n,)
-            Sample ids; row k of the table is for `samples[k]`, in slot k.
+            Sample ids; the picture of `samples[k]` is in slot k.
         seed, epoch : int
 
         Returns
         -------
-        ndarray of int32, shape (n, 4)
+        ndarray of int32, shape (n_crops * n, 4)
+            Row by row the crops of slot 0, of slot 1, and so on.
 
         Raises
         ------
         ValueError
-            If the patch is larger than the picture.
+            If the crop is larger than the picture.
         """
         h, w = check_fits(self.height_width, height, width)
         rows = np.zeros((len(samples), 4), np.int32)
@@ -104,7 +112,36 @@ class RandomCrop:
 
 
 @dataclass(frozen=True)
-class CenterCrop:
+class _FixedCrop(_Sized):
+    """The same places in every picture, whatever seed and epoch."""
+
+    order: Order = "tutorial"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order not in ("tutorial", "torchvision"):
+            raise ValueError(f'order must be "tutorial" or "torchvision", got {self.order!r}')
+
+    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+        """Return the crop table of a batch; `seed` and `epoch` do not matter. See `RandomCrop.table`."""
+        h, w = check_fits(self.height_width, height, width)
+        places = np.array(self._places(height - h, width - w), np.int32)
+        rows = np.empty((len(samples), len(places), 4), np.int32)
+        rows[:, :, 0] = np.arange(len(samples))[:, None]
+        rows[:, :, 1:] = places
+        return rows.reshape(-1, 4)
+
+    def _places(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+        """Return (y, x, flags) of each crop, for crops that fit at y = 0..bottom, x = 0..right."""
+        raise NotImplementedError
+
+    def _center(self, bottom: int, right: int) -> tuple[int, int]:
+        # Python's round() is half to even, and is what torchvision calls
+        return (bottom // 2, right // 2) if self.order == "tutorial" else (round(bottom / 2), round(right / 2))
+
+
+@dataclass(frozen=True)
+class CenterCrop(_FixedCrop):
     """The middle of the picture.
 
     Parameters
@@ -116,28 +153,14 @@ class CenterCrop:
         as torchvision.transforms.functional.center_crop does.
     """
 
-    size: Size
-    order: Order = "tutorial"
     n_crops = 1
 
-    def __post_init__(self) -> None:
-        _height_width(self.size)
-        _check_order(self.order)
-
-    @property
-    def height_width(self) -> tuple[int, int]:
-        """Height and width of the crop."""
-        return _height_width(self.size)
-
-    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
-        """Return the crop table of a batch; `seed` and `epoch` do not matter. See `RandomCrop.table`."""
-        h, w = check_fits(self.height_width, height, width)
-        place = (_center_offset(height, h, self.order), _center_offset(width, w, self.order), 0)
-        return _same_places(np.array([place]), len(samples))
+    def _places(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+        return [(*self._center(bottom, right), 0)]
 
 
 @dataclass(frozen=True)
-class TenCrop:
+class TenCrop(_FixedCrop):
     """Four corners and the centre, and each mirrored: ten crops of every picture, sample-major.
 
     Parameters
@@ -155,33 +178,17 @@ class TenCrop:
     convolutional neural networks", NIPS 2012.
     """
 
-    size: Size
-    order: Order = "tutorial"
     n_crops = 10
 
-    def __post_init__(self) -> None:
-        _height_width(self.size)
-        _check_order(self.order)
-
-    @property
-    def height_width(self) -> tuple[int, int]:
-        """Height and width of the crops."""
-        return _height_width(self.size)
-
-    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
-        """Return the crop table of a batch, shape (10 n, 4); `seed` and `epoch` do not matter. See `RandomCrop.table`."""
-        h, w = check_fits(self.height_width, height, width)
-        bottom, right = height - h, width - w
-        center_y, center_x = _center_offset(height, h, self.order), _center_offset(width, w, self.order)
+    def _places(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+        center = self._center(bottom, right)
         if self.order == "tutorial":
-            five = [(0, 0), (0, right), (bottom, right), (bottom, 0), (center_y, center_x)]
+            five = [(0, 0), (0, right), (bottom, right), (bottom, 0), center]
             mirrored = five
         else:
-            five = [(0, 0), (0, right), (bottom, 0), (bottom, right), (center_y, center_x)]
-            # x of the mirrored picture is W-w-x of the picture itself
-            mirrored = [(y, right - x) for y, x in five]
-        places = [(y, x, 0) for y, x in five] + [(y, x, MIRRORED) for y, x in mirrored]
-        return _same_places(np.array(places), len(samples))
+            five = [(0, 0), (0, right), (bottom, 0), (bottom, right), center]
+            mirrored = [(y, right - x) for y, x in five]  # x of the mirrored picture is right - x of the picture itself
+        return [(y, x, 0) for y, x in five] + [(y, x, MIRRORED) for y, x in mirrored]
 
 
 def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
@@ -195,27 +202,3 @@ def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int
     if size[0] > height or size[1] > width:
         raise ValueError(f"crop is larger than the picture: {size[0]}x{size[1]} from {height}x{width} pixels")
     return size
-
-
-def _height_width(size: Size) -> tuple[int, int]:
-    sides = (size, size) if isinstance(size, int | np.integer) else tuple(size)
-    if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in sides):
-        raise ValueError(f"size must be a positive integer or (height, width), got {size!r}")
-    return int(sides[0]), int(sides[1])
-
-
-def _check_order(order: str) -> None:
-    if order not in ("tutorial", "torchvision"):
-        raise ValueError(f'order must be "tutorial" or "torchvision", got {order!r}')
-
-
-def _center_offset(length: int, crop: int, order: Order) -> int:
-    # Python's round() is half to even, which is what torchvision calls
-    return (length - crop) // 2 if order == "tutorial" else round((length - crop) / 2)
-
-
-def _same_places(places: NDArray[np.integer], n_samples: int) -> NDArray[np.int32]:
-    rows = np.empty((n_samples, len(places), 4), np.int32)
-    rows[:, :, 0] = np.arange(n_samples)[:, None]
-    rows[:, :, 1:] = places
-    return rows.reshape(-1, 4)

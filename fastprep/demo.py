@@ -12,16 +12,13 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep import rng
+from fastprep import rng, training
 from fastprep.atomic import whole_file
-
-if TYPE_CHECKING:
-    from fastprep.train import Config
+from fastprep.training import Config, InputError
 
 FOLDER = Path("fastprep-demo")
 CLASSES = ("functional", "defective")
@@ -53,15 +50,13 @@ def defaults(config: Config, full: bool) -> Config:
 
 def run(config: Config) -> None:
     """Build the files if they are not there, train, and print the table."""
-    from fastprep import train
-
     began = time.perf_counter()
     size = picture_size(config.crop)
     files = build(FOLDER / f"cells-{size}", size)
     print(f"Solar cells from package elpv-dataset ({SOURCE}), licence {LICENCE}: not for commercial use.")
     out = config.out or str(FOLDER / "runs" / time.strftime("%Y%m%d-%H%M%S"))
     config = dataclasses.replace(config, train=str(files["train"]), val=str(files["val"]), out=out)
-    result = train.run(config)
+    result = training.run(config)
     rows = test(result.folder / "best.keras", files["test"], config)
     with whole_file(result.folder / "test.json") as temporary:
         Path(temporary).write_text(json.dumps(dict(rows), indent=2) + "\n", encoding="utf-8")
@@ -90,7 +85,6 @@ def build(folder: Path, size: int) -> dict[str, Path]:
         "train", "val" and "test". All three hold the mean of the training pictures.
     """
     from fastprep.h5 import write_images
-    from fastprep.train import InputError
 
     files = {name: folder / f"{name}.h5" for name in ("train", "val", "test")}
     missing = [name for name, path in files.items() if not path.exists()]

@@ -4,50 +4,21 @@ from __future__ import annotations
 
 import collections
 import os
-import threading
-import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep import order
-from fastprep.buffers import BufferPool, Lease, as_array
+from fastprep.buffers import as_array
 from fastprep.crops import CenterCrop, Crop
 from fastprep.dataset import Dataset, Paths
-from fastprep.h5 import DataError
 from fastprep.kernels import CropSpec
 from fastprep.kernels.spec import DTypeName, Layout
+from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
-
-
-class Batch(NamedTuple):
-    """One prepared batch.
-
-    Attributes
-    ----------
-    x : ndarray, shape (rows, h, w, C) or (rows, C, h, w)
-        A view of the leased buffer.
-    y : ndarray, shape (rows, ...), or None
-    weights : ndarray of float32, shape (rows,), or None
-    lease : Lease
-        Of the buffer that holds x.
-    """
-
-    x: NDArray
-    y: NDArray | None
-    weights: NDArray[np.float32] | None
-    lease: Lease
-
-    @property
-    def item(self) -> tuple[NDArray, ...] | NDArray:
-        """What iteration gives: (x, y, weights) less what there is not; x alone for data without labels."""
-        if self.y is None:
-            return self.x
-        return (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
+from fastprep.pipeline import Batch, Pass, Pool
 
 
 class Loader:
@@ -156,9 +127,11 @@ class Loader:
             int(seed),
             (int(shard[0]), int(shard[1])),
         )
-        self.drop_remainder, self.workers, self.prefetch = bool(drop_remainder), int(workers), int(prefetch)
-        self.labels = _prepare_labels(self.dataset, num_classes)
-        self._weights = _sample_weights(self.dataset, class_weight)
+        self.drop_remainder = bool(drop_remainder)
+        if num_classes is not None:
+            _check_integer("num_classes", num_classes, 2)
+        self.labels = self.dataset.labels if num_classes is None else one_hot(self.dataset, num_classes)
+        self._weights = None if class_weight is None else sample_weights(self.dataset, class_weight)
         if len(self) == 0:
             rank, world = self.shard
             raise ValueError(
@@ -169,7 +142,7 @@ class Loader:
         self._position = (0, 0)  # epoch and step after the last batch that was handed out
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
-        self._machine = _Machine(self._rows_bytes(self.batch_size), self.workers, self.prefetch)
+        self.pool = Pool(int(workers), int(prefetch), self.batch_size * self.crop.n_crops * self.spec.crop_bytes)
 
     @property
     def n_samples(self) -> int:
@@ -240,7 +213,7 @@ class Loader:
         samples = self.samples(epoch, step)
         height, width, _ = self.spec.image_shape
         table = self.crop.table(height, width, samples, self.seed, epoch)
-        lease = self._machine.lease()
+        lease = self.pool.lease()
         x = as_array(lease, self.spec.out_shape(len(table)), self.spec.out_dtype)
         self.dataset.read(samples, self.spec.cpu_sink(table, len(samples), x))
         rows = samples.repeat(self.crop.n_crops)
@@ -305,8 +278,8 @@ class Loader:
             "batches": self._counts["batches"],
             "samples": self._counts["samples"],
             "wait_s": self._wait_s,
-            "buffers": self._machine.buffers.n_allocated,
-            "workers": self.workers,
+            "buffers": self.pool.n_buffers,
+            "workers": self.pool.n_threads,
             "files": self.dataset.describe(),
         }
 
@@ -315,7 +288,7 @@ class Loader:
 
         A pass that is under way ends with an error. The loader may be used again, and opens all anew.
         """
-        self._machine.close()
+        self.pool.close()
         self.dataset.close()
 
     def __enter__(self) -> Self:
@@ -324,8 +297,18 @@ class Loader:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _rows_bytes(self, n_samples: int) -> int:
-        return n_samples * self.crop.n_crops * self.spec.crop_bytes
+    def begin_pass(self) -> tuple[int, int]:
+        """Return the epoch and the first step of a pass that begins now; for `Pass`."""
+        epoch, step = self._start
+        self._start = (epoch + 1, 0)
+        return epoch, step
+
+    def handed_out(self, epoch: int, step: int, batch: Batch, waited_s: float) -> None:
+        """Take note of a batch that goes to the user; for `Pass`."""
+        self._position = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
+        self._counts["batches"] += 1
+        self._counts["samples"] += len(batch.x) // self.crop.n_crops
+        self._wait_s += waited_s
 
     def _fingerprint(self) -> dict[str, Any]:
         return {
@@ -338,165 +321,7 @@ class Loader:
             "crop": repr(self.crop),
         }
 
-    def _handed_out(self, epoch: int, step: int, batch: Batch, waited_s: float) -> None:
-        self._position = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
-        self._counts["batches"] += 1
-        self._counts["samples"] += len(batch.x) // self.crop.n_crops
-        self._wait_s += waited_s
-
-
-class Pass:
-    """One pass over an epoch: keeps the workers busy and hands their batches out in order.
-
-    Parameters
-    ----------
-    loader : Loader
-    """
-
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
-        self.started = False
-        self._ahead: collections.deque[Future[Batch]] = collections.deque()
-        self._epoch = self._step = self._submitted = 0
-
-    def __iter__(self) -> Pass:
-        return self
-
-    def __next__(self) -> Batch:
-        loader = self.loader
-        if not self.started:
-            self.started = True
-            self._epoch, self._step = loader._start
-            self._submitted = self._step
-            loader._start = (self._epoch + 1, 0)
-        if self._step >= len(loader):
-            raise StopIteration
-        self._submit()
-        began = time.perf_counter()
-        try:
-            batch = self._ahead.popleft().result()
-        except BaseException:
-            self.close()
-            raise
-        loader._handed_out(self._epoch, self._step, batch, time.perf_counter() - began)
-        self._step += 1
-        self._submit()
-        return batch
-
-    def close(self) -> None:
-        """Stop here; batches that are being prepared are dropped. `next` then raises StopIteration."""
-        self.started = True
-        self._step = self._submitted = len(self.loader)
-        while self._ahead:
-            self._ahead.pop().cancel()
-
-    def __del__(self) -> None:
-        while self._ahead:
-            self._ahead.pop().cancel()
-
-    def _submit(self) -> None:
-        loader = self.loader
-        while self._submitted < len(loader) and len(self._ahead) < loader.workers + loader.prefetch:
-            self._ahead.append(loader._machine.submit(loader.prepare, self._epoch, self._submitted))
-            self._submitted += 1
-
-
-@dataclass
-class _Machine:
-    """Threads and buffers of a loader: made when first needed, and made anew after a fork or a close.
-
-    The threads end with `close`, or when the loader is garbage collected, for the executor then is, too.
-    """
-
-    buffer_bytes: int
-    workers: int
-    prefetch: int
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-        self._reset()
-
-    def _reset(self) -> None:
-        self._process = os.getpid()
-        self._executor: ThreadPoolExecutor | None = None
-        # one with the user, one just handed back, the rest being filled or ready
-        self.buffers = BufferPool(self.buffer_bytes, self.workers + self.prefetch + 2)
-
-    def _after_fork(self) -> None:
-        # neither threads nor, perhaps, the locks they held survive in the child
-        if self._process != os.getpid():
-            self._lock = threading.Lock()
-            self._reset()
-
-    def lease(self) -> Lease:
-        self._after_fork()
-        return self.buffers.lease()
-
-    def submit(self, function: Any, *arguments: Any) -> Future:
-        self._after_fork()
-        with self._lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(self.workers, "fastprep")
-            return self._executor.submit(function, *arguments)
-
-    def close(self) -> None:
-        self._after_fork()
-        with self._lock:
-            executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown(cancel_futures=True)
-        self.buffers.close()
-
-    def __getstate__(self) -> tuple[int, int, int]:
-        return self.buffer_bytes, self.workers, self.prefetch
-
-    def __setstate__(self, state: tuple[int, int, int]) -> None:
-        self.buffer_bytes, self.workers, self.prefetch = state
-        self.__post_init__()
-
 
 def _check_integer(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-
-
-def _prepare_labels(dataset: Dataset, num_classes: int | None) -> NDArray | None:
-    labels = dataset.labels
-    if num_classes is None or labels is None:
-        if num_classes is not None:
-            raise ValueError("num_classes needs labels, but labels=None")
-        return labels
-    _check_integer("num_classes", num_classes, 2)
-    classes = _class_labels(dataset, "num_classes")
-    if classes.min() < 0 or classes.max() >= num_classes:
-        raise DataError(
-            f"labels must lie in 0..{num_classes - 1} for num_classes={num_classes}, found {classes.min()}..{classes.max()}",
-            dataset.paths[0],
-        )
-    one_hot = np.zeros((len(classes), num_classes), np.float32)
-    one_hot[np.arange(len(classes)), classes] = 1
-    return one_hot
-
-
-def _sample_weights(dataset: Dataset, class_weight: Mapping[int, float] | None) -> NDArray[np.float32] | None:
-    if class_weight is None:
-        return None
-    if dataset.labels is None:
-        raise ValueError("class_weight needs labels, but labels=None")
-    classes = _class_labels(dataset, "class_weight")
-    weights = np.ones(len(classes), np.float32)
-    for number, weight in class_weight.items():
-        if not np.isfinite(weight) or weight < 0:
-            raise ValueError(f"class_weight must be finite and not negative, got {weight!r} for class {number!r}")
-        weights[classes == number] = weight
-    return weights
-
-
-def _class_labels(dataset: Dataset, purpose: str) -> NDArray[np.integer]:
-    labels = dataset.labels
-    assert labels is not None
-    if labels.dtype.kind in "iu" and labels[:1].size == 1:
-        return labels.reshape(-1)
-    raise DataError(
-        f"{purpose} needs integer labels, one for each picture, found {labels.dtype} {labels.shape}", dataset.paths[0]
-    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastprep
-from fastprep import demo, train
+from fastprep import demo, train, training
 
 elpv = pytest.importorskip("elpv_dataset.utils")
 
@@ -76,7 +76,7 @@ def test_ten_crop_and_plain_accuracy_are_what_keras_says(cells):
     model = keras.Sequential([keras.Input((57, 57, 1)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.save(folder / "tiny.keras")
-    config = train.Config(crop=57, batch_size=32)
+    config = training.Config(crop=57, batch_size=32)
     rows = dict(demo.test(folder / "tiny.keras", files["test"], config))
     with fastprep.Loader(files["test"], 100, fastprep.CenterCrop(57)) as loader:
         assert rows["AlexNet, centre crop"] == pytest.approx(model.evaluate(loader, verbose=0)[1], abs=1e-6)

@@ -33,13 +33,17 @@ LAYERS = [
     "fastprep.buffers",
     "fastprep.dataset",
     "fastprep.means",
+    "fastprep.labels",
+    "fastprep.pipeline",
     "fastprep.loader",
     "fastprep.feed",
     "fastprep.model",
-    "fastprep.train",
+    "fastprep.interrupt",
+    "fastprep.training",
     "fastprep.demo",
+    "fastprep.train",
 ]
-DOORS = {"h5py": {"fastprep.h5"}, "cupy": set(), "keras": {"fastprep.feed", "fastprep.train", "fastprep.demo"}}
+DOORS = {"h5py": {"fastprep.h5"}, "cupy": set(), "keras": {"fastprep.feed", "fastprep.training", "fastprep.demo"}}
 DOORS["tensorflow"] = DOORS["keras"]
 
 

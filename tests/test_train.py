@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastprep
-from fastprep import train
+from fastprep import train, training
 
 keras = pytest.importorskip("keras")
 
@@ -140,7 +140,7 @@ def test_mean_from_the_command_line(files):
         images = file["images"][()]
         del file["images"].attrs["mean"]
     for argument, wanted in (("none", None), ("compute", images.mean(axis=(0, 1, 2)))):
-        loaders = train.open_loaders(train.parse([*files, "--mean", argument]))
+        loaders = training.open_loaders(train.parse([*files, "--mean", argument]))
         for loader in loaders:
             got = loader.spec.mean
             assert (got is None) == (wanted is None)

@@ -1,0 +1,186 @@
+"""Batches prepared ahead by a pool of threads, handed out in order, with errors carried to whoever asks."""
+
+from __future__ import annotations
+
+import collections
+import os
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.buffers import BufferPool, Lease
+
+
+class Batch(NamedTuple):
+    """One prepared batch.
+
+    Attributes
+    ----------
+    x : ndarray, shape (rows, h, w, C) or (rows, C, h, w)
+        A view of the leased buffer.
+    y : ndarray, shape (rows, ...), or None
+    weights : ndarray of float32, shape (rows,), or None
+    lease : Lease
+        Of the buffer that holds x.
+    """
+
+    x: NDArray
+    y: NDArray | None
+    weights: NDArray[np.float32] | None
+    lease: Lease
+
+    @property
+    def item(self) -> tuple[NDArray, ...] | NDArray:
+        """What iteration gives: (x, y, weights) less what there is not; x alone for data without labels."""
+        if self.y is None:
+            return self.x
+        return (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
+
+
+class Pool:
+    """Threads and buffers: made when first needed, and made anew after a fork or a close.
+
+    The threads end with `close`, or when this object is garbage collected, for their executor then is, too.
+
+    Parameters
+    ----------
+    n_threads : int
+    prefetch : int
+        Finished batches kept ready beyond those that the threads have in hand.
+    buffer_bytes : int
+        Size of a batch buffer.
+    """
+
+    def __init__(self, n_threads: int, prefetch: int, buffer_bytes: int) -> None:
+        self.n_threads, self.prefetch, self.buffer_bytes = n_threads, prefetch, buffer_bytes
+        self._executor: ThreadPoolExecutor | None = None
+        self._begin()
+
+    @property
+    def ahead(self) -> int:
+        """Batches to have under way or ready."""
+        return self.n_threads + self.prefetch
+
+    @property
+    def n_buffers(self) -> int:
+        """Buffers allocated so far."""
+        return self._buffers.n_allocated
+
+    def lease(self) -> Lease:
+        """Return a free batch buffer."""
+        self._after_fork()
+        return self._buffers.lease()
+
+    def submit(self, function: Any, *arguments: Any) -> Future:
+        """Let a thread call a function."""
+        self._after_fork()
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self.n_threads, "fastprep")
+            return self._executor.submit(function, *arguments)
+
+    def close(self) -> None:
+        """End the threads, and free the buffers as soon as nobody uses them."""
+        self._after_fork()
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(cancel_futures=True)
+        self._buffers.close()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._executor = None
+        # one with the user, one just handed back, the rest being filled or ready
+        self._buffers = BufferPool(self.buffer_bytes, self.ahead + 2)
+
+    def _after_fork(self) -> None:
+        # neither threads nor, perhaps, the locks they held survive in the child
+        if self._process != os.getpid():
+            self._begin()
+
+    def __reduce__(self) -> tuple:
+        return Pool, (self.n_threads, self.prefetch, self.buffer_bytes)
+
+
+class Source(Protocol):
+    """What a pass asks of its loader."""
+
+    pool: Pool
+
+    def __len__(self) -> int: ...
+
+    def begin_pass(self) -> tuple[int, int]:
+        """Return the epoch and the first step of a pass that begins now."""
+        ...
+
+    def prepare(self, epoch: int, step: int) -> Batch:
+        """Prepare one batch; called by the pool's threads."""
+        ...
+
+    def handed_out(self, epoch: int, step: int, batch: Batch, waited_s: float) -> None:
+        """Take note of a batch that goes to the user."""
+        ...
+
+
+class Pass:
+    """One pass over an epoch: keeps the pool busy and hands their batches out in order.
+
+    Nothing is done, or counted, before the first `next`.
+
+    Parameters
+    ----------
+    source : Source
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.started = False
+        self._source = source
+        self._ahead: collections.deque[Future[Batch]] = collections.deque()
+        self._epoch = self._step = self._submitted = 0
+
+    def __iter__(self) -> Pass:
+        return self
+
+    def __next__(self) -> Batch:
+        if not self.started:
+            self.started = True
+            self._epoch, self._step = self._source.begin_pass()
+            self._submitted = self._step
+        if self._step >= len(self._source):
+            raise StopIteration
+        self._submit()
+        began = time.perf_counter()
+        try:
+            batch = self._ahead.popleft().result()
+        except BaseException:
+            self.close()
+            raise
+        self._source.handed_out(self._epoch, self._step, batch, time.perf_counter() - began)
+        self._step += 1
+        self._submit()
+        return batch
+
+    def close(self) -> None:
+        """Stop here; batches that are being prepared are dropped. `next` then raises StopIteration."""
+        self.started = True
+        self._step = self._submitted = len(self._source)
+        self._drop()
+
+    def __del__(self) -> None:
+        self._drop()
+
+    def _drop(self) -> None:
+        while self._ahead:
+            self._ahead.pop().cancel()
+
+    def _submit(self) -> None:
+        source = self._source
+        while self._submitted < len(source) and len(self._ahead) < source.pool.ahead:
+            self._ahead.append(source.pool.submit(source.prepare, self._epoch, self._submitted))
+            self._submitted += 1
