@@ -46,7 +46,7 @@ class Config:
     demo: bool = False
     """Train on 2,624 photographs of solar cells from the package elpv-dataset, and test. Its own defaults: --demo --help."""
     full: bool = False
-    """With --demo: pictures at 256 pixels and crops at 227 instead of the quick sizes. Hours, not minutes, without a GPU."""
+    """With --demo: pictures at 256 pixels and crops at 227 instead of the quick sizes. Without a GPU it takes an hour, not minutes."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None
     """Run folder to make. Default: runs/DATE-TIME."""
     epochs: int = 75
@@ -56,7 +56,7 @@ class Config:
     lr: float = 1e-3
     """Learning rate of Adam."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """Keep the learning rate, or let it fall to 0 over the run along half a cosine."""
+    """Keep the learning rate; or let it rise during the first epoch, then fall to 0 along half a cosine."""
     crop: int = 227
     """Side of the patches in pixels: random ones for training, the centre for validation."""
     mirror: bool = True
@@ -178,7 +178,9 @@ def build_model(config: Config, train: Loader, n_classes: int) -> keras.Model:
     model = alexnet(train.output_shape, n_classes)
     rate: Any = config.lr
     if config.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(config.lr, config.epochs * len(train))
+        rise = len(train)
+        fall = max(1, (config.epochs - 1) * rise)
+        rate = keras.optimizers.schedules.CosineDecay(config.lr / 10, fall, warmup_target=config.lr, warmup_steps=rise)
     model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
     return model
 

@@ -57,12 +57,11 @@ def test_the_whole_demo_in_small(tmp_path, monkeypatch, capsys):
     assert train.main(["--demo", "--epochs", "1", "--crop", "57"]) == 0
     printed = capsys.readouterr().out
     (run,) = (tmp_path / "fastprep-demo" / "runs").iterdir()
-    results = json.loads((run / "test.json").read_text())
-    assert list(results) == ["always the majority class", "AlexNet, centre crop", "AlexNet, ten-crop"]
-    assert results["always the majority class"] == pytest.approx(0.687, abs=0.001)
-    for name, value in results.items():
-        assert f"{name:40}  {value:7.2%}   these 655 test cells" in printed
-    assert "82.44%   the paper's test cells" in printed
+    majority, plain, ten_crop = json.loads((run / "test.json").read_text())
+    assert majority == {"name": "always the majority class", "accuracy": pytest.approx(0.687, abs=0.001), "found": 0}
+    for score, name in ((plain, "AlexNet, centre crop"), (ten_crop, "AlexNet, ten-crop")):
+        assert f"{name:40}  {score['accuracy']:8.2%}  {score['found']:>13.1%}  these 655 test cells" in printed
+    assert "82.44%              -  the paper's test cells" in printed
     assert "88.42%" in printed
     assert "CC BY-NC-SA 4.0" in printed
     assert str(run.relative_to(tmp_path) / "curves.png") in printed
@@ -77,13 +76,15 @@ def test_ten_crop_and_plain_accuracy_are_what_keras_says(cells):
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.save(folder / "tiny.keras")
     config = training.Config(crop=57, batch_size=32)
-    rows = dict(demo.test(folder / "tiny.keras", files["test"], config))
+    scores = {score.name: score for score in demo.test(folder / "tiny.keras", files["test"], config)}
     with fastprep.Loader(files["test"], 100, fastprep.CenterCrop(57)) as loader:
-        assert rows["AlexNet, centre crop"] == pytest.approx(model.evaluate(loader, verbose=0)[1], abs=1e-6)
+        assert scores["AlexNet, centre crop"].accuracy == pytest.approx(model.evaluate(loader, verbose=0)[1], abs=1e-6)
     with fastprep.Loader(files["test"], 655, fastprep.TenCrop(57)) as loader:
         x, y = loader.batch(0, 0)
         averaged = model.predict(x, verbose=0).reshape(655, 10, 2).mean(axis=1)
-        assert rows["AlexNet, ten-crop"] == pytest.approx((averaged.argmax(axis=1) == y[::10]).mean(), abs=1e-6)
+        right = averaged.argmax(axis=1) == y[::10]
+        assert scores["AlexNet, ten-crop"].accuracy == pytest.approx(right.mean(), abs=1e-6)
+        assert scores["AlexNet, ten-crop"].found == pytest.approx(right[y[::10] == 1].mean(), abs=1e-6)
 
 
 def test_the_size_of_the_pictures_follows_that_of_the_crops():
