@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fastprep import rng, training
 from fastprep.atomic import whole_file
+from fastprep.crops import Crop
 from fastprep.training import Config, InputError
 
 FOLDER = Path("fastprep-demo")
@@ -178,7 +179,10 @@ def test(model_file: Path, test_file: Path, config: Config) -> list[Score]:
     model = keras.models.load_model(model_file)
     labels = _labels(test_file)
     scores = [_score("always the majority class", np.full_like(labels, np.bincount(labels).argmax()), labels)]
-    crops = {"AlexNet, centre crop": fastprep.CenterCrop(config.crop), "AlexNet, ten-crop": fastprep.TenCrop(config.crop)}
+    crops: dict[str, Crop] = {
+        "AlexNet, centre crop": fastprep.CenterCrop(config.crop),
+        "AlexNet, ten-crop": fastprep.TenCrop(config.crop),
+    }
     for name, crop in crops.items():
         with fastprep.Loader(test_file, config.batch_size, crop) as loader:
             scores.append(_score(name, fastprep.predict(model, loader).argmax(axis=1), labels))

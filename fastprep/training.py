@@ -46,7 +46,7 @@ class Config:
     demo: bool = False
     """Train on 2,624 photographs of solar cells from the package elpv-dataset, and test. Its own defaults: --demo --help."""
     full: bool = False
-    """With --demo: pictures at 256 pixels and crops at 227 instead of the quick sizes. Without a GPU it takes an hour, not minutes."""
+    """With --demo: pictures of 256 and crops of 227 instead of the quick sizes. About an hour without a GPU."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None
     """Run folder to make. Default: runs/DATE-TIME."""
     epochs: int = 75
