@@ -58,11 +58,13 @@ def tutorial(path, batch_size, mirror):
 
 
 def h5py_and_numpy(path, batch_size, mirror):
-    """By hand, as well as one may: read_direct into one buffer, subtract from slices into another."""
+    """By hand, the fastest way we found: read_direct into one buffer, rows of 681 numbers at a time into another."""
     file = h5py.File(path, "r")
     dataset = file["images"]
     source = np.empty((batch_size, *dataset.shape[1:]), np.uint8)
     target = np.empty((batch_size, SIZE, SIZE, 3), np.float32)
+    source_rows, target_rows = (a.reshape(*a.shape[:2], -1) for a in (source, target))
+    mean_row = np.tile(MEANS, SIZE)
     generator = np.random.default_rng(0)
     limits = np.array(dataset.shape[1:3]) - SIZE + 1
 
@@ -73,10 +75,11 @@ def h5py_and_numpy(path, batch_size, mirror):
             dataset.read_direct(source, np.s_[first : first + n], np.s_[:n])
             for k in range(n):
                 y, x = generator.integers(0, limits)
-                patch = source[k, y : y + SIZE, x : x + SIZE]
                 if mirror and generator.integers(2):
-                    patch = patch[:, ::-1]
-                np.subtract(patch, MEANS, out=target[k])
+                    target[k] = source[k, y : y + SIZE, x : x + SIZE][:, ::-1]
+                else:
+                    target_rows[k] = source_rows[k, y : y + SIZE, 3 * x : 3 * (x + SIZE)]
+                target_rows[k] -= mean_row
             count += n
         return count
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CenterCrop", "DataError", "Loader", "RandomCrop", "TenCrop", "__version__", "image_mean", "kernels", "predict"]
 
-_KERAS_AND_BACKENDS = {"keras", "tensorflow", "jax", "torch"}
+_KERAS_AND_BACKENDS = {"keras", "tensorflow", "jax", "jaxlib", "torch"}
 
 
 def __getattr__(name: str) -> Any:

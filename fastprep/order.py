@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -90,21 +92,21 @@ def permute(positions: NDArray[np.int64], n_samples: int, stream: int) -> NDArra
 
     Notes
     -----
-    A balanced Feistel network over the smallest 2**(2k) >= n_samples, made to fit by cycle walking: a result outside the
-    range is put through again (Black, Rogaway: "Ciphers with arbitrary finite domains", CT-RSA 2002). Memory and time do
-    not grow with n_samples; on average fewer than four passes are needed.
+    A generalised Feistel cipher (Black, Rogaway: "Ciphers with arbitrary finite domains", CT-RSA 2002): the positions are laid
+    out in rows and columns, and in turn each row is shifted by a hash of the column, and each column by a hash of the
+    row. The rectangle is hardly larger than n_samples; a result outside is put through again. Memory and time do not grow
+    with n_samples.
     """
-    half_bits = max(1, -(-int(n_samples - 1).bit_length() // 2))
-    half = np.uint64((1 << half_bits) - 1)
-    shift = np.uint64(half_bits)
-    keys = [np.uint64(rng.key(stream, r)) for r in range(_ROUNDS)]
-    result = np.asarray(positions).astype(np.uint64)
+    columns = math.isqrt(n_samples - 1) + 1
+    rows = -(-n_samples // columns)
+    keys = [rng.key(stream, round_number) for round_number in range(_ROUNDS)]
+    result = np.array(positions, np.int64)
     outside = np.ones(result.shape, bool)
     while outside.any():
-        value = result[outside]
-        left, right = value >> shift, value & half
-        for round_key in keys:
-            left, right = right, left ^ (rng.mix64(right + round_key) & half)
-        result[outside] = left << shift | right
-        outside = result >= np.uint64(n_samples)
-    return result.astype(np.int64)
+        row, column = np.divmod(result[outside], columns)
+        for shift_row, shift_column in zip(keys[::2], keys[1::2], strict=True):
+            row = (row + rng.draw(shift_row, column, rows)) % rows
+            column = (column + rng.draw(shift_column, row, columns)) % columns
+        result[outside] = row * columns + column
+        outside = result >= n_samples
+    return result

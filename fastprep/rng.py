@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,7 @@ def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
+@lru_cache(maxsize=1024)
 def key(*parts: int) -> int:
     """Fold integers (a seed, an epoch, the name of a stream) into one 64-bit key.
 

@@ -232,35 +232,48 @@ def _save_models(folder: Path) -> Any:
     return SaveModels()
 
 
-def _draw_curves(folder: Path) -> Any:
-    """Return a callback that draws loss and accuracy after every epoch."""
-    import keras
+def draw_curves(history: dict[str, list[float]], path: Path) -> None:
+    """Draw loss and accuracy over the epochs.
+
+    Parameters
+    ----------
+    history : dict of str to list of float
+        Lists loss, accuracy, val_loss and val_accuracy, one value for each epoch.
+    path : Path
+        Of the PNG.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    class DrawCurves(keras.callbacks.Callback):
-        def __init__(self) -> None:
-            super().__init__()
-            self.history: dict[str, list[float]] = {}
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
+        for prefix, label in (("", "training, random patches"), ("val_", "validation, centre")):
+            values = history[prefix + name]
+            axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=label)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+        if name == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        else:
+            axes.set_yscale("log")  # the first epochs, before batch normalisation has its averages, may be off by hundreds
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            for name, value in logs.items():
-                self.history.setdefault(name, []).append(float(value))
-            figure = Figure(figsize=(10, 4), layout="constrained")
-            for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
-                for prefix, label in (("", "training, random patches"), ("val_", "validation, centre")):
-                    values = self.history[prefix + name]
-                    axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=label)
-                axes.set(title=title, xlabel="epoch")
-                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-                axes.grid(alpha=0.3)
-                axes.legend()
-                if name == "accuracy":
-                    axes.yaxis.set_major_formatter(PercentFormatter(1))
-            with whole_file(folder / "curves.png") as temporary:
-                figure.savefig(temporary, dpi=120)
 
-    return DrawCurves()
+def _draw_curves(folder: Path) -> Any:
+    """Return a callback that draws the curves after every epoch."""
+    import keras
+
+    history: dict[str, list[float]] = {}
+
+    def draw(epoch: int, logs: Any) -> None:
+        for name, value in logs.items():
+            history.setdefault(name, []).append(float(value))
+        draw_curves(history, folder / "curves.png")
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=draw)
 
 
 def _link_or_copy(source: Path, target: str) -> None:
