@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.h5 import DataError, Metadata, Sink, open_images, read_labels, read_metadata
+from fastprep.h5 import BlockCache, DataError, Metadata, Sink, open_images, read_labels, read_metadata
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -62,6 +62,7 @@ class Dataset:
         self._starts = np.cumsum([0] + [reader.index.shape[0] for reader in self._readers])
         self.n_samples = int(self._starts[-1])
         self.labels = None if labels is None else self._read_labels(labels)
+        self.keep(0)
 
     def read(self, samples: NDArray[np.int64], sink: Sink) -> None:
         """Hand the pictures of `samples` to a sink; slot k is for `samples[k]`. See `fastprep.h5.Reader.read`."""
@@ -69,10 +70,38 @@ class Dataset:
         if len(self._readers) == 1:
             self._readers[0].read(samples, slots, sink)
             return
-        owner = np.searchsorted(self._starts, samples, side="right") - 1
-        for k in np.unique(owner):
-            mine = owner == k
-            self._readers[k].read(samples[mine] - self._starts[k], slots[mine], sink)
+        for number, mine in self._by_file(samples):
+            self._readers[number].read(samples[mine] - self._starts[number], slots[mine], sink)
+
+    @property
+    def block_starts(self) -> NDArray[np.int64] | None:
+        """First sample of each block of pictures that are decoded together, and the end; None if each is read alone."""
+        sizes = [reader.index.images_decoded_at_once for reader in self._readers]
+        if max(sizes) == 1:
+            return None
+        starts = [np.arange(a, b, size) for a, b, size in zip(self._starts, self._starts[1:], sizes, strict=False)]
+        return np.concatenate([*starts, self._starts[-1:]])
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of the largest such block, decoded."""
+        return max(reader.index.images_decoded_at_once * reader.index.image_bytes for reader in self._readers)
+
+    @property
+    def n_blocks_decoded(self) -> int:
+        """How often a block was decoded so far."""
+        return self._cache.n_made
+
+    def keep(self, n_blocks: int) -> None:
+        """Keep that many decoded blocks in memory, of all files together."""
+        self._cache = BlockCache(n_blocks)
+        for reader in self._readers:
+            reader.keep_in(self._cache)
+
+    def fetch(self, samples: NDArray[np.int64]) -> None:
+        """Decode the blocks that hold `samples`, for `keep` to keep."""
+        for number, mine in self._by_file(samples):
+            self._readers[number].fetch(samples[mine] - self._starts[number])
 
     def describe(self) -> list[dict[str, Any]]:
         """Say of each file how it is read.
@@ -97,6 +126,12 @@ class Dataset:
         """Close the files; a later read opens them again."""
         for reader in self._readers:
             reader.close()
+
+    def _by_file(self, samples: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Yield the number of each file that has some of the samples, and which."""
+        owner = np.searchsorted(self._starts, samples, side="right") - 1
+        for number in np.unique(owner):
+            yield int(number), owner == number
 
     def _read_labels(self, name: str) -> NDArray:
         parts = [read_labels(path, name, r.index.shape[0]) for path, r in zip(self.paths, self._readers, strict=True)]

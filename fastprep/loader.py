@@ -49,6 +49,11 @@ class Loader:
         Turn integer labels 0..num_classes-1 into one-hot rows of float32.
     shuffle : bool
         A new order each epoch, from (seed, epoch); else file order.
+    shuffle_window : int
+        Where several pictures share a compressed chunk, or chunks split the pictures, reading them in any order would decode
+        each chunk once for every picture in it. There the chunks are shuffled, and then the samples inside windows of
+        about this many, so that each chunk is decoded once an epoch. Up to two windows of pictures are kept in memory. 0:
+        shuffle all samples alike, whatever it costs.
     seed : int
         Of the order and of random crops.
     shard : (int, int)
@@ -95,6 +100,7 @@ class Loader:
         layout: Layout = "channels_last",
         num_classes: int | None = None,
         shuffle: bool = False,
+        shuffle_window: int = 2048,
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
         drop_remainder: bool = False,
@@ -105,6 +111,7 @@ class Loader:
     ) -> None:
         _check_integer("batch_size", batch_size, 1)
         _check_integer("prefetch", prefetch, 0)
+        _check_integer("shuffle_window", shuffle_window, 0)
         if device not in ("auto", "cpu"):
             raise ValueError(f'device must be "auto" or "cpu" (this version has no CUDA kernel), got {device!r}')
         if len(shard) != 2 or not 0 <= shard[0] < shard[1]:
@@ -127,7 +134,7 @@ class Loader:
             int(seed),
             (int(shard[0]), int(shard[1])),
         )
-        self.drop_remainder = bool(drop_remainder)
+        self.drop_remainder, self.shuffle_window = bool(drop_remainder), int(shuffle_window)
         if num_classes is not None:
             _check_integer("num_classes", num_classes, 2)
         self.labels = self.dataset.labels if num_classes is None else one_hot(self.dataset, num_classes)
@@ -142,6 +149,7 @@ class Loader:
         self._position = (0, 0)  # epoch and step after the last batch that was handed out
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
+        self._windows = self._share_blocks(int(workers) + int(prefetch))
         self.pool = Pool(int(workers), int(prefetch), self.batch_size * self.crop.n_crops * self.spec.crop_bytes)
 
     @property
@@ -192,7 +200,7 @@ class Loader:
         DataError
             If the file is damaged there.
         """
-        return self.prepare(epoch, step).item
+        return self._make(epoch, step).item
 
     def samples(self, epoch: int, step: int) -> NDArray[np.int64]:
         """Return the sample ids of one batch, in the order of its rows (with `TenCrop`, of each ten rows).
@@ -205,11 +213,23 @@ class Loader:
         if not 0 <= step < len(self):
             raise IndexError(f"step must lie in 0..{len(self) - 1}, got {step}")
         return order.step_samples(
-            self.n_samples, self.batch_size, step, shuffle=self.shuffle, seed=self.seed, epoch=epoch, shard=self.shard
+            self.n_samples,
+            self.batch_size,
+            step,
+            shuffle=self.shuffle,
+            seed=self.seed,
+            epoch=epoch,
+            shard=self.shard,
+            windows=self._windows,
         )
 
     def prepare(self, epoch: int, step: int) -> Batch:
-        """Read, crop and label one batch in this thread; see `batch`."""
+        """Read, crop and label one batch of a pass in this thread; see `batch`."""
+        batch = self._make(epoch, step)
+        self._fetch_ahead(epoch, step)
+        return batch
+
+    def _make(self, epoch: int, step: int) -> Batch:
         samples = self.samples(epoch, step)
         height, width, _ = self.spec.image_shape
         table = self.crop.table(height, width, samples, self.seed, epoch)
@@ -272,7 +292,8 @@ class Loader:
         -------
         dict
             batches, samples: handed out. wait_s: seconds that whoever iterates waited for a batch. buffers: batch
-            buffers ever allocated. workers. files: a list with, for each file, how it is read.
+            buffers ever allocated. workers. order: how samples are shuffled. blocks_decoded: chunks, or rows of chunks,
+            that were decoded. files: a list with, for each file, how it is read.
         """
         return {
             "batches": self._counts["batches"],
@@ -280,6 +301,8 @@ class Loader:
             "wait_s": self._wait_s,
             "buffers": self.pool.n_buffers,
             "workers": self.pool.n_threads,
+            "order": self._describe_order(),
+            "blocks_decoded": self.dataset.n_blocks_decoded,
             "files": self.dataset.describe(),
         }
 
@@ -310,11 +333,45 @@ class Loader:
         self._counts["samples"] += len(batch.x) // self.crop.n_crops
         self._wait_s += waited_s
 
+    def _share_blocks(self, ahead: int) -> order.Windows | None:
+        """Decide how pictures that are decoded together are shared out, and let the dataset keep as many as that takes."""
+        starts = self.dataset.block_starts
+        if starts is None:
+            return None
+        largest = int(np.diff(starts).max())
+        if self.shuffle and self.shuffle_window:
+            blocks = max(1, -(-self.shuffle_window // largest))
+            # the window being read, the next, which is fetched meanwhile, and what batches under way fetch beyond it
+            self.dataset.keep(2 * blocks + ahead * -(-blocks * self.batch_size * self.shard[1] // self.shuffle_window))
+            return order.Windows(starts, blocks)
+        # in file order the batches under way share their first and last blocks with their neighbours
+        self.dataset.keep(0 if self.shuffle else ahead + 1 + ahead * self.batch_size * self.shard[1] // largest)
+        return None
+
+    def _fetch_ahead(self, epoch: int, step: int) -> None:
+        """Decode a part of the next window, so that its first batch does not have to wait for all of it."""
+        if self._windows is None:
+            return
+        stride = self.batch_size * self.shard[1]
+        first, stop = step * stride, min((step + 1) * stride, self.n_samples)
+        due = self._windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))
+        self.dataset.fetch(self._windows.starts[due])
+
+    def _describe_order(self) -> str:
+        if not self.shuffle:
+            return "file order"
+        if self._windows is None:
+            return "all samples shuffled"
+        blocks = self._windows.blocks_per_window
+        total = len(self._windows.starts) - 1
+        return f"chunks shuffled, then the samples in windows of {min(blocks, total)} of {total} chunks"
+
     def _fingerprint(self) -> dict[str, Any]:
         return {
             "n_samples": self.n_samples,
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
+            "shuffle_window": None if self._windows is None else self._windows.blocks_per_window,
             "seed": self.seed,
             "shard": list(self.shard),
             "drop_remainder": self.drop_remainder,

@@ -139,6 +139,74 @@ def test_several_files_are_one_dataset(make_file, tmp_path):
             assert [f["samples"] for f in loader.stats()["files"]] == [5, 1, 9]
 
 
+# --- pictures that are decoded together
+
+SHARED = {
+    "gzip": {"chunks": (8, 12, 14, 3), "compression": "gzip"},
+    "split": {"chunks": (8, 5, 14, 2)},
+    "by HDF5": {"chunks": (8, 12, 14, 3), "dtype": "int16", "scaleoffset": 0},
+}
+
+
+@pytest.mark.parametrize("layout", SHARED)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_block_is_decoded_twice_in_an_epoch(make_file, layout, workers):
+    path, images, _ = make_file(n=203, **SHARED[layout])
+    with Loader(path, 16, None, mean=None, shuffle=True, shuffle_window=64, workers=workers) as loader:
+        assert loader.stats()["order"] == "chunks shuffled, then the samples in windows of 8 of 26 chunks"
+        for number in range(2):
+            seen = []
+            for step, (x, _) in enumerate(loader):
+                samples = loader.samples(number, step)
+                np.testing.assert_array_equal(x, images[samples])
+                seen.extend(samples.tolist())
+            assert sorted(seen) == list(range(203))
+            assert loader.stats()["blocks_decoded"] <= 26 * (number + 1)  # less, where the last epoch's are still there
+        assert len(loader.dataset._cache._blocks) <= 2 * 8 + (workers + 2) * 2
+        np.testing.assert_array_equal(loader.batch(0, 3)[0], images[loader.samples(0, 3)])
+
+
+@pytest.mark.parametrize("layout", SHARED)
+def test_file_order_decodes_no_block_twice_either(make_file, layout):
+    path, images, _ = make_file(n=203, **SHARED[layout])
+    with Loader(path, 5, None, mean=None, workers=2) as loader:
+        np.testing.assert_array_equal(np.concatenate([x.copy() for x, _ in loader]), images)
+        assert loader.stats()["order"] == "file order"
+        assert loader.stats()["blocks_decoded"] == 26
+
+
+def test_a_window_of_0_shuffles_all_samples_alike(make_file):
+    path, images, _ = make_file(n=203, **SHARED["gzip"])
+    with Loader(path, 16, None, mean=None, shuffle=True, shuffle_window=0) as loader:
+        assert loader.stats()["order"] == "all samples shuffled"
+        for step, (x, _) in enumerate(loader):
+            np.testing.assert_array_equal(x, images[loader.samples(0, step)])
+        assert loader.stats()["blocks_decoded"] > 26
+
+
+def test_windows_run_over_several_files(make_file):
+    parts = [make_file(n=n, name=f"{n}.h5", chunks=(c, 12, 14, 3), compression="gzip") for n, c in ((50, 8), (7, 3), (31, 16))]
+    images = np.concatenate([part[1] for part in parts])
+    with Loader([part[0] for part in parts], 6, None, mean=None, shuffle=True, shuffle_window=32, seed=3) as loader:
+        for step, (x, _) in enumerate(loader):
+            np.testing.assert_array_equal(x, images[loader.samples(0, step)])
+        assert loader.stats()["blocks_decoded"] == 7 + 3 + 2
+
+
+def test_a_damaged_block_is_an_error_where_it_is_read(make_file):
+    path, _, _ = make_file(n=200, chunks=(8, 12, 14, 3), compression="gzip")
+    with h5py.File(path, "r") as file:
+        place = file["images"].id.get_chunk_info(17).byte_offset + 400
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0x55
+    path.write_bytes(content)
+    with Loader(path, 8, None, shuffle=True, shuffle_window=32) as loader:
+        with pytest.raises(DataError, match="chunk 17, sample 136: gzip data is damaged"):
+            list(loader)
+        with pytest.raises(DataError, match="chunk 17"):  # again, and not a hang
+            list(loader)
+
+
 # --- labels, weights, means
 
 

@@ -76,3 +76,53 @@ def test_a_stretch_of_a_huge_order_costs_nothing():
 def test_orders_stay_what_they_were_in_the_first_release():
     """A change here changes every user's epochs: it needs a line in the changelog."""
     assert epoch_of(10, 4, shuffle=True, seed=7, epoch=3).tolist() == [0, 7, 4, 9, 6, 5, 8, 3, 2, 1]
+
+
+# --- windows of blocks
+
+
+@st.composite
+def windows(draw):
+    sizes = draw(st.lists(st.integers(1, 9), min_size=1, max_size=25))
+    return order.Windows(np.cumsum([0, *sizes]), draw(st.integers(1, 30)))
+
+
+@given(windows=windows(), batch_size=st.integers(1, 20), world=st.integers(1, 3), epoch=st.integers(0, 3))
+def test_windows_give_every_sample_once_and_no_block_in_two_windows(windows, batch_size, world, epoch):
+    n = int(windows.starts[-1])
+    options = {"shuffle": True, "seed": 2, "epoch": epoch, "windows": windows}
+    whole = epoch_of(n, n, **options)
+    assert sorted(whole.tolist()) == list(range(n))
+    np.testing.assert_array_equal(whole, epoch_of(n, batch_size, **options))
+    for rank in range(world):
+        np.testing.assert_array_equal(epoch_of(n, batch_size, (rank, world), **options), whole[rank::world])
+    block_of = np.searchsorted(windows.starts, whole, side="right") - 1
+    seen, place = set(), 0
+    while place < n:
+        window, length = [], 0
+        while place + length < n and (len(window) < windows.blocks_per_window or block_of[place + length] in window):
+            if block_of[place + length] not in window:
+                window.append(int(block_of[place + length]))
+            length += 1
+        assert not seen & set(window)
+        assert length == sum(windows.starts[b + 1] - windows.starts[b] for b in window)  # the blocks, whole
+        seen |= set(window)
+        place += length
+
+
+@given(windows=windows(), stride=st.integers(1, 40))
+def test_each_block_but_the_first_windows_is_due_once(windows, stride):
+    n = int(windows.starts[-1])
+    stream = order.epoch_stream(1, 0)
+    due = [windows.share_of_next(p, min(p + stride, n), stream) for p in range(0, n, stride)]
+    blocks, _ = windows._shuffled(stream)
+    assert np.concatenate(due).tolist() == blocks[windows.blocks_per_window :].tolist()
+
+
+def test_windows_shuffle_blocks_and_samples():
+    windows = order.Windows(np.arange(0, 3201, 32), 10)
+    one, two = (epoch_of(3200, 3200, shuffle=True, seed=1, epoch=e, windows=windows) for e in (0, 1))
+    assert not np.array_equal(one, two)
+    for samples in (one, two):
+        assert abs(np.corrcoef(np.arange(320), samples[:320])[0, 1]) < 0.2
+        assert len(set((samples[:128] // 32).tolist())) == 10  # a batch mixes all blocks of its window

@@ -1,6 +1,7 @@
 """Everything about files. The only place that imports h5py."""
 
 from fastprep.h5._read import CopySink, Sink
+from fastprep.h5.cache import BlockCache
 from fastprep.h5.errors import DataError
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import Metadata, read_labels, read_metadata
@@ -8,6 +9,7 @@ from fastprep.h5.reader import Reader, open_images
 from fastprep.h5.write import write_images
 
 __all__ = [
+    "BlockCache",
     "CopySink",
     "DataError",
     "ImageIndex",

@@ -67,12 +67,16 @@ def read_bytes(int fd, int64_t offset, uint8_t[::1] buffer):
 def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, uint8_t[::1] scratch, Sink sink):
     """Read pictures that lie in the file as they are, each of scratch's size, and hand each to the sink.
 
+    Only the bytes that the sink needs are read, to their places in scratch.
     Returns (status, position): the position in `offsets` of the picture that failed, or their number.
     """
     cdef int64_t k = 0, status = 0, n = offsets.shape[0]
+    cdef int64_t first = 0, n_bytes = scratch.shape[0]
     with nogil:
         while k < n:
-            status = read_fully(fd, &scratch[0], scratch.shape[0], offsets[k])
+            if sink.need != NULL:
+                sink.need(sink.context, slots[k], &first, &n_bytes)
+            status = read_fully(fd, &scratch[first], n_bytes, offsets[k] + first)
             if status == 0 and sink.take(sink.context, slots[k], &scratch[0]) != 0:
                 status = -2
             if status != 0:

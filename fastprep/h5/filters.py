@@ -1,30 +1,41 @@
-"""The filter pipeline of a dataset: the decoder for it, or the reason to let HDF5 read it."""
+"""The filter pipeline of a dataset: the decoder for it, or the reason to let HDF5 read it.
+
+Decoding is imagecodecs' work, into memory of ours and without the GIL; here is only what HDF5 puts around it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import h5py
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-_DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
-# https://support.hdfgroup.org/documentation/hdf5/latest/_h5_z_8h.html and the HDF Group's list of registered filters
+Bytes = NDArray[np.uint8]
+
+# Numbers: H5Zpublic.h, and the registry at https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
+_DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
+_LZF, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = 32000, 32001, 32004, 32008, 32015
 _NAMES = {
-    1: "gzip",
-    2: "shuffle",
-    3: "fletcher32",
+    _DEFLATE: "gzip",
+    _SHUFFLE: "shuffle",
+    _FLETCHER32: "fletcher32",
     4: "szip",
     5: "nbit",
     6: "scale-offset",
-    32000: "lzf",
-    32001: "blosc",
-    32004: "lz4",
-    32008: "bitshuffle",
-    32015: "zstd",
+    _LZF: "lzf",
+    _BLOSC: "blosc",
+    _LZ4: "lz4",
+    _BITSHUFFLE: "bitshuffle",
+    _ZSTD: "zstd",
     32026: "blosc2",
 }
+_CHECKSUM_BYTES = 4
+SLACK_BYTES = 64
+"""What a stage may give beyond a chunk: a checksum that was added before the compression."""
 
 
 class Unsupported(Exception):
@@ -36,26 +47,43 @@ class DecodeError(Exception):
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """gzip, shuffle, shuffle then gzip, or nothing.
+class Filter:
+    """One stage of a pipeline.
 
     Parameters
     ----------
-    codes : tuple of int
-        Filter numbers in the order in which they were applied when the file was written.
-    element_bytes : int
-        Size of the elements that shuffle took apart.
+    code : int
+        HDF5's number of the filter.
+    values : tuple of int
+        Its client data, as in the file.
     """
 
-    codes: tuple[int, ...] = ()
-    element_bytes: int = 1
+    code: int
+    values: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        return _NAMES.get(self.code, f"filter {self.code}")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The filters of a dataset in the order in which they were applied when the file was written.
+
+    Parameters
+    ----------
+    filters : tuple of Filter
+    """
+
+    filters: tuple[Filter, ...] = ()
 
     @property
     def names(self) -> str:
         """Names of the filters in the order of writing, "none" where there are none."""
-        return "+".join(_NAMES[code] for code in self.codes) or "none"
+        return "+".join(stage.name for stage in self.filters) or "none"
 
-    def decode(self, raw: NDArray[np.uint8], skipped: int, out: NDArray[np.uint8], spare: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def decode(self, raw: Bytes, skipped: int, chunk_bytes: int, out: Bytes, spare: Bytes) -> Bytes:
         """Undo the filters of one chunk.
 
         Parameters
@@ -64,13 +92,15 @@ class Pipeline:
             The chunk as it lies in the file.
         skipped : int
             The chunk's filter mask: bit i set means that filter i was not applied to it.
-        out, spare : ndarray of uint8, shape (chunk bytes,)
+        chunk_bytes : int
+            What has to come out.
+        out, spare : ndarray of uint8, shape (chunk_bytes + SLACK_BYTES,)
             Memory to decode into.
 
         Returns
         -------
-        ndarray of uint8, shape (chunk bytes,)
-            One of `raw`, `out`, `spare`.
+        ndarray of uint8, shape (chunk_bytes,)
+            Part of `raw`, `out` or `spare`.
 
         Raises
         ------
@@ -78,16 +108,20 @@ class Pipeline:
             If the bytes are damaged, or do not give exactly a chunk.
         """
         data = raw
-        for position in reversed(range(len(self.codes))):
+        targets = [spare, out]
+        for position in reversed(range(len(self.filters))):
             if skipped >> position & 1:
                 continue
-            target = spare if data is out else out
-            if self.codes[position] == _DEFLATE:
-                data = _inflate(data, target)
-            elif self.element_bytes > 1:
-                data = _unshuffle(data, self.element_bytes, target)
-        if len(data) != len(out):
-            raise DecodeError(f"decoded to {len(data)} bytes, a chunk has {len(out)}")
+            stage = self.filters[position]
+            try:
+                decoded = _DECODERS[stage.code](data, stage.values, targets[-1])
+            except (RuntimeError, ValueError) as error:  # imagecodecs' errors are one or the other
+                raise DecodeError(f"{stage.name} data is damaged ({error})") from error
+            if stage.code != _FLETCHER32:  # which hands on a part of what it was given
+                targets.reverse()
+            data = decoded
+        if len(data) != chunk_bytes:
+            raise DecodeError(f"decoded to {len(data)} bytes, a chunk has {chunk_bytes}")
         return data
 
 
@@ -108,24 +142,111 @@ def pipeline_of(properties: h5py.h5p.PropDCID) -> Pipeline:
     Unsupported
         If HDF5 has to read the dataset.
     """
-    filters = [properties.get_filter(k) for k in range(properties.get_nfilters())]
-    codes = tuple(code for code, _, _, _ in filters)
-    if codes not in ((), (_SHUFFLE,), (_DEFLATE,), (_SHUFFLE, _DEFLATE)):
-        raise Unsupported("filters " + "+".join(_NAMES.get(code, str(code)) for code in codes))
-    element_bytes = next((values[0] for code, _, values, _ in filters if code == _SHUFFLE), 1)
-    return Pipeline(codes, int(element_bytes))
+    filters = tuple(Filter(code, values) for code, _, values, _ in map(properties.get_filter, range(properties.get_nfilters())))
+    pipeline = Pipeline(filters)
+    codes = [stage.code for stage in filters]
+    usable = all(code in _DECODERS for code in codes) and len(set(codes)) == len(codes)
+    for stage in filters:
+        usable = usable and (stage.code != _SHUFFLE or len(stage.values) >= 1)
+        usable = usable and (stage.code != _BITSHUFFLE or _bitshuffle_is_known(stage.values))
+    if not usable:
+        raise Unsupported(f"filters {pipeline.names}")
+    return pipeline
 
 
-def _inflate(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    try:
-        return np.asarray(imagecodecs.deflate_decode(data, out=out)).view(np.uint8)  # type: ignore[arg-type]
-    except imagecodecs.DeflateError as error:
-        raise DecodeError(f"gzip data is damaged ({error})") from error
+def _unshuffle(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
+    # shuffle stores the first bytes of all elements, then the second bytes, and so on; odd bytes at the end stay
+    element_bytes = max(1, values[0])
+    n_elements = len(data) // element_bytes
+    whole = n_elements * element_bytes
+    if len(data) > len(out):
+        raise ValueError(f"{len(data)} bytes are more than a chunk")
+    out[:whole].reshape(n_elements, element_bytes)[...] = data[:whole].reshape(element_bytes, n_elements).T
+    out[whole : len(data)] = data[whole:]
+    return out[: len(data)]
 
 
-def _unshuffle(data: NDArray[np.uint8], element_bytes: int, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    # shuffle stores the first bytes of all elements, then the second bytes, and so on
-    if len(data) != len(out) or len(data) % element_bytes:
-        raise DecodeError(f"shuffled data has {len(data)} bytes, a chunk has {len(out)}")
-    out.reshape(-1, element_bytes)[...] = data.reshape(element_bytes, -1).T
+def _verify_fletcher32(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
+    if len(data) < _CHECKSUM_BYTES:
+        raise ValueError("no checksum")
+    body, stored = data[:-_CHECKSUM_BYTES], int.from_bytes(data[-_CHECKSUM_BYTES:].tobytes(), "little")
+    computed = imagecodecs.h5checksum_fletcher32(body)
+    # HDF5 before 1.6.3 swapped the bytes of each half on little-endian machines, and readers accept both (H5Zfletcher32.c)
+    swapped = (computed & 0x00FF00FF) << 8 | (computed >> 8) & 0x00FF00FF
+    if stored not in (computed, swapped):
+        raise ValueError(f"checksum is {computed:#010x}, stored is {stored:#010x}")
+    return body
+
+
+def _bitshuffle_is_known(values: tuple[int, ...]) -> bool:
+    # major and minor version, element size, block size (0: chosen by the library), compression: none, LZ4, zstd
+    compression = values[4] if len(values) > 4 else 0
+    return len(values) >= 3 and values[2] > 0 and compression in (0, 2, 3)
+
+
+def _unbitshuffle(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
+    """Undo bitshuffle, with or without LZ4 or zstd inside.
+
+    Compressed, the data are: their length (8 bytes, big-endian) and the block length in bytes (4 bytes), then for each block its
+    stored length (4 bytes) and its contents, then as they are the elements that do not fill a group of eight
+    (bshuf_h5filter.c and bitshuffle.c of https://github.com/kiyo-masui/bitshuffle).
+    """
+    element_bytes, block_elements = values[2], values[3] if len(values) > 3 else 0
+    compression = values[4] if len(values) > 4 else 0
+    if not compression:
+        if len(data) > len(out):
+            raise ValueError(f"{len(data)} bytes are more than a chunk")
+        return _ungroup(data, element_bytes, block_elements, out[: len(data)])
+    decompress = imagecodecs.lz4_decode if compression == 2 else imagecodecs.zstd_decode
+    header = data[:12].tobytes()
+    n_bytes, block_bytes = int.from_bytes(header[:8], "big"), int.from_bytes(header[8:], "big")
+    group = 8 * element_bytes
+    if n_bytes > len(out) or block_bytes == 0 or block_bytes % group:
+        raise ValueError(f"{n_bytes} bytes in blocks of {block_bytes} make no chunk")
+    block = np.empty(block_bytes, np.uint8)
+    start, place = 0, 12
+    while (length := min(block_bytes, (n_bytes - start) // group * group)) > 0:
+        stored = int.from_bytes(data[place : place + 4].tobytes(), "big")
+        place += 4
+        decompressed = np.asarray(decompress(data[place : place + stored], out=block[:length]))
+        if len(decompressed) != length:
+            raise ValueError(f"a block has {len(decompressed)} bytes instead of {length}")
+        _ungroup(decompressed, element_bytes, length // element_bytes, out[start : start + length])
+        start, place = start + length, place + stored
+    rest = data[place : place + n_bytes - start]
+    if len(rest) != n_bytes - start:
+        raise ValueError("the data end early")
+    out[start:n_bytes] = rest
+    return out[:n_bytes]
+
+
+def _ungroup(data: Bytes, element_bytes: int, block_elements: int, out: Bytes) -> Bytes:
+    # of an array imagecodecs takes the element size from its type, of plain memory from the argument
+    source, target = data.data, out.data
+    imagecodecs.bitshuffle_decode(source, itemsize=element_bytes, blocksize=block_elements, out=target)
     return out
+
+
+def _unlz4(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
+    # the length comes first, 8 bytes, big-endian; imagecodecs refuses several blocks unless it is told that very length
+    n_bytes = int.from_bytes(data[:8].tobytes(), "big")
+    if n_bytes > len(out):
+        raise ValueError(f"{n_bytes} bytes are more than a chunk")
+    return _whole(imagecodecs.lz4h5_decode, data, values, out[:n_bytes])
+
+
+def _whole(decode: Callable[..., Bytes], data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
+    return np.asarray(decode(data, out=out)).view(np.uint8)
+
+
+# Each takes the data, the filter's client values, and memory for the result
+_DECODERS: dict[int, Callable[[Bytes, tuple[int, ...], Bytes], Bytes]] = {
+    _DEFLATE: partial(_whole, imagecodecs.deflate_decode),
+    _SHUFFLE: _unshuffle,
+    _FLETCHER32: _verify_fletcher32,
+    _LZF: partial(_whole, imagecodecs.lzf_decode),
+    _BLOSC: partial(_whole, partial(imagecodecs.blosc_decode, numthreads=1)),
+    _LZ4: _unlz4,
+    _BITSHUFFLE: _unbitshuffle,
+    _ZSTD: partial(_whole, imagecodecs.zstd_decode),
+}

@@ -6,6 +6,7 @@ A dataset is read directly only where it is proven to be plain; anything else is
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ from numpy.typing import NDArray
 
 from fastprep.h5.errors import DataError
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
+
+_NEVER = np.iinfo(np.uint64).max
+_DONT_FILTER_PARTIAL_CHUNKS = 2  # H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS of H5Dpublic.h
+_MAX_CHUNK_BYTES = 2**32 - 1  # of HDF5's file format, too
 
 _KERNEL_DTYPES = ("uint8", "float32", "float64")
 # Types the kernels do not take, and the one that holds each of their values exactly
@@ -51,14 +56,15 @@ class ImageIndex:
         Path of the file that has the bytes (not `file` where a link leads elsewhere).
     identity : tuple of int
         Device, inode, size and modification time of `holder` when it was indexed.
-    images_per_chunk : int
-        Picture i is picture i % images_per_chunk of chunk i // images_per_chunk; contiguous data are one chunk.
-    offsets, sizes : ndarray of int64, shape (chunks,)
-        Place and stored length of each chunk in `holder`, bytes.
-    masks : ndarray of uint32, shape (chunks,)
+    chunk_shape : (int, int, int, int)
+        Samples, height, width and channels of a chunk; contiguous data are one chunk.
+    offsets, sizes : ndarray of int64, shape (rows * tiles,)
+        Place and stored length of each chunk in `holder`, bytes. A *row* is the chunks that hold the same samples; where chunks
+        split pictures a row has several *tiles*.
+    masks : ndarray of uint32, shape (rows * tiles,)
         Filters skipped by each chunk.
-    direct : ndarray of bool, shape (chunks,)
-        False for the odd chunk that is left to HDF5: never written, or partial and filtered.
+    direct : ndarray of bool, shape (rows,)
+        False for the odd row that is left to HDF5, because a chunk of it was never written.
     pipeline : Pipeline
     """
 
@@ -71,7 +77,7 @@ class ImageIndex:
     layout: str
     holder: str = ""
     identity: tuple[int, ...] = ()
-    images_per_chunk: int = 1
+    chunk_shape: tuple[int, int, int, int] = (1, 0, 0, 0)
     offsets: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     masks: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
@@ -82,6 +88,38 @@ class ImageIndex:
     def image_bytes(self) -> int:
         """Bytes of one picture in `dtype`."""
         return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+    @property
+    def stored_image_bytes(self) -> int:
+        """Bytes of one picture in the file, without filters."""
+        return int(np.prod(self.shape[1:])) * self.stored_dtype.itemsize
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of one chunk without filters."""
+        return int(np.prod(self.chunk_shape)) * self.stored_dtype.itemsize
+
+    @property
+    def images_per_chunk(self) -> int:
+        """Picture i lies in row i // images_per_chunk."""
+        return self.chunk_shape[0]
+
+    @property
+    def is_split(self) -> bool:
+        """Whether chunks and pictures differ in height, width or channels."""
+        return self.chunk_shape[1:] != self.shape[1:]
+
+    @property
+    def images_decoded_at_once(self) -> int:
+        """How many pictures have to be read to get at one of them."""
+        alone = not self.reason and not self.pipeline.filters and not self.is_split
+        return 1 if alone else self.images_per_chunk
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the pictures lie in the file as the kernels take them."""
+        alone = not self.reason and not self.pipeline.filters and not self.is_split
+        return alone and self.stored_dtype == self.dtype and self.stored_dtype.isnative
 
 
 @contextlib.contextmanager
@@ -159,7 +197,7 @@ def index_images(file: h5py.File, name: str) -> ImageIndex:
     if plain_name not in (*_KERNEL_DTYPES, *_WIDENED) or h5py.check_enum_dtype(stored):
         known = ", ".join((*_KERNEL_DTYPES, *_WIDENED))
         raise DataError(f"pictures have one of the types {known}, found {stored}", file.filename, name)
-    n, height, width, channels = (*shape, 1) if len(shape) == 3 else shape
+    n, height, width, channels = _four(shape)
     known_facts = {
         "file": file.filename,
         "dataset": name,
@@ -170,7 +208,8 @@ def index_images(file: h5py.File, name: str) -> ImageIndex:
     try:
         return ImageIndex(**known_facts, reason="", **_place(dataset))
     except Unsupported as reason:
-        return ImageIndex(**known_facts, reason=str(reason), layout=f"read by HDF5: {reason}")
+        chunks = _four(dataset.chunks) if dataset.chunks else (1, height, width, channels)
+        return ImageIndex(**known_facts, reason=str(reason), layout=f"read by HDF5: {reason}", chunk_shape=chunks)
 
 
 def _place(dataset: h5py.Dataset) -> dict:
@@ -206,11 +245,9 @@ def _check_driver(file: h5py.File) -> None:
 
 def _check_number_type(dataset: h5py.Dataset) -> None:
     dtype, file_type = dataset.dtype, dataset.id.get_type()
-    if dtype.name not in _KERNEL_DTYPES:
-        raise Unsupported(f"type {dtype}")
     one_byte = dtype.itemsize == 1 and file_type.get_precision() == 8 and file_type.get_offset() == 0
-    if not dtype.isnative or not (one_byte or file_type.equal(h5py.h5t.py_create(dtype))):
-        raise Unsupported("byte order or precision is not this machine's")
+    if not one_byte and not file_type.equal(h5py.h5t.py_create(dtype)):
+        raise Unsupported("numbers of odd precision")
 
 
 def _identity(file: h5py.File) -> tuple[int, ...]:
@@ -234,7 +271,7 @@ def _place_contiguous(dataset: h5py.Dataset, file_size: int) -> dict:
         raise _beyond_end(dataset, 0, offset, n_bytes, file_size)
     return {
         "layout": "contiguous",
-        "images_per_chunk": dataset.shape[0],
+        "chunk_shape": _four(dataset.shape),
         "offsets": np.array([offset], np.int64),
         "sizes": np.array([n_bytes], np.int64),
         "masks": np.zeros(1, np.uint32),
@@ -244,45 +281,91 @@ def _place_contiguous(dataset: h5py.Dataset, file_size: int) -> dict:
 
 def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, file_size: int) -> dict:
     pipeline = pipeline_of(properties)
-    if dataset.chunks[1:] != dataset.shape[1:]:
-        raise Unsupported(f"chunks of {dataset.chunks} split the pictures")
-    per_chunk = dataset.chunks[0]
-    n_chunks = -(-dataset.shape[0] // per_chunk)
-    chunk_bytes = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
-    never = np.iinfo(np.uint64).max
-    offsets = np.full(n_chunks, never, np.uint64)
-    sizes = np.zeros(n_chunks, np.uint64)
-    masks = np.zeros(n_chunks, np.uint32)
-
-    def note(info: h5py.h5d.StoreInfo) -> None:
-        k = info.chunk_offset[0] // per_chunk
-        offsets[k], sizes[k], masks[k] = info.byte_offset, info.size, info.filter_mask
-
-    try:
-        dataset.id.chunk_iter(note)
-    except (OSError, RuntimeError, IndexError, ValueError) as error:
-        raise DataError(f"the chunk index is damaged: {error}", dataset.file.filename, dataset.name) from error
-    direct = offsets != never
-    size = np.uint64(file_size)
-    beyond = direct & ((sizes > size) | (offsets > size - np.minimum(sizes, size)))
+    shape, chunk = _four(dataset.shape), _four(dataset.chunks)
+    grid = tuple(-(-s // c) for s, c in zip(shape, chunk, strict=True))
+    offsets, sizes, masks = _list_chunks(dataset, chunk, grid)
+    written = offsets != _NEVER
+    limit = np.uint64(file_size)
+    beyond = written & ((sizes > limit) | (offsets > limit - np.minimum(sizes, limit)))
     if beyond.any():
         k = int(np.argmax(beyond))
         raise _beyond_end(dataset, k, int(offsets[k]), int(sizes[k]), file_size)
-    if pipeline.codes:
-        # a partial last chunk may be stored without the filters though its mask says nothing (H5Pset_chunk_opts)
-        direct[-1] &= dataset.shape[0] % per_chunk == 0
-    else:
+    chunk_bytes = int(np.prod(chunk, dtype=object)) * dataset.dtype.itemsize
+    if chunk_bytes > _MAX_CHUNK_BYTES:
+        raise Unsupported(f"chunks of {chunk_bytes} bytes")
+    if pipeline.filters and _partial_chunks_are_raw(properties):
+        masks[_partial(shape, chunk, grid)] = np.iinfo(np.uint32).max
+    direct = written.copy()
+    if not pipeline.filters:
         direct &= (sizes == chunk_bytes) & (masks == 0)
-    pictures = "1 picture" if per_chunk == 1 else f"{per_chunk} pictures"
+    split = "" if chunk[1:] == shape[1:] else f", {np.prod(grid[1:])} to a picture"
+    pictures = "1 picture" if chunk[0] == 1 else f"{chunk[0]} pictures"
     return {
-        "layout": f"chunked, {pictures} each, filters {pipeline.names}",
-        "images_per_chunk": per_chunk,
-        "offsets": np.where(direct, offsets, 0).astype(np.int64),
-        "sizes": np.where(direct, sizes, 0).astype(np.int64),
+        "layout": f"chunked, {pictures} each{split}, filters {pipeline.names}",
+        "chunk_shape": chunk,
+        "offsets": np.where(written, offsets, 0).astype(np.int64),
+        "sizes": np.where(written, sizes, 0).astype(np.int64),
         "masks": masks,
-        "direct": direct,
+        "direct": direct.reshape(grid[0], -1).all(axis=1),
         "pipeline": pipeline,
     }
+
+
+def _list_chunks(dataset: h5py.Dataset, chunk: tuple[int, ...], grid: tuple[int, ...]) -> tuple[NDArray, NDArray, NDArray]:
+    """Return offsets, sizes and masks of all chunks; the offset is _NEVER where there is none."""
+    n_chunks = int(np.prod(grid, dtype=object))
+    offsets = np.full(n_chunks, _NEVER, np.uint64)
+    sizes = np.zeros(n_chunks, np.uint64)
+    masks = np.zeros(n_chunks, np.uint32)
+    strides = [int(np.prod(grid[axis + 1 :])) for axis in range(dataset.ndim)]
+
+    def note(info: h5py.h5d.StoreInfo) -> None:
+        k = 0
+        for start, side, stride in zip(info.chunk_offset, chunk, strides, strict=False):
+            k += start // side * stride
+        offsets[k], sizes[k], masks[k] = info.byte_offset, info.size, info.filter_mask
+
+    def note_whole(info: h5py.h5d.StoreInfo) -> None:
+        k = info.chunk_offset[0] // chunk[0]
+        offsets[k], sizes[k], masks[k] = info.byte_offset, info.size, info.filter_mask
+
+    try:
+        dataset.id.chunk_iter(note_whole if n_chunks == grid[0] else note)
+    except (OSError, RuntimeError, IndexError, ValueError, OverflowError) as error:
+        raise DataError(f"the chunk index is damaged: {error}", dataset.file.filename, dataset.name.lstrip("/")) from error
+    return offsets, sizes, masks
+
+
+def _partial(shape: tuple[int, ...], chunk: tuple[int, ...], grid: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Tell which chunks reach beyond the dataset."""
+    partial = np.zeros(grid, bool)
+    for axis in range(len(shape)):
+        if shape[axis] % chunk[axis]:
+            partial[(slice(None),) * axis + (-1,)] = True
+    return partial.reshape(-1)
+
+
+def _partial_chunks_are_raw(properties: h5py.h5p.PropDCID) -> bool:
+    """Ask HDF5 whether partial chunks are stored without filters, whatever their masks say (H5Pget_chunk_opts).
+
+    h5py does not pass that on, so the question goes to the library that h5py has loaded.
+    """
+    options = ctypes.c_uint(0)
+    try:
+        get_chunk_opts = ctypes.CDLL(h5py.h5p.__file__).H5Pget_chunk_opts
+    except (OSError, AttributeError):
+        raise Unsupported("this build of h5py hides H5Pget_chunk_opts") from None
+    get_chunk_opts.argtypes = (ctypes.c_int64, ctypes.POINTER(ctypes.c_uint))
+    get_chunk_opts.restype = ctypes.c_int
+    if get_chunk_opts(properties.id, ctypes.byref(options)) < 0:
+        raise Unsupported("H5Pget_chunk_opts failed")
+    return bool(options.value & _DONT_FILTER_PARTIAL_CHUNKS)
+
+
+def _four(sides: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return (samples, height, width, channels), with one channel for rank 3."""
+    n, height, width, channels = (*sides, 1) if len(sides) == 3 else sides
+    return n, height, width, channels
 
 
 def _beyond_end(dataset: h5py.Dataset, chunk: int, offset: int, n_bytes: int, file_size: int) -> DataError:

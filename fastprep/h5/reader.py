@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -15,13 +16,12 @@ from numpy.typing import NDArray
 
 from fastprep import rng
 from fastprep.h5 import _read
+from fastprep.h5.cache import BlockCache
 from fastprep.h5.errors import DataError
-from fastprep.h5.filters import DecodeError
+from fastprep.h5.filters import SLACK_BYTES, DecodeError
 from fastprep.h5.index import ImageIndex, get_dataset, identity_of, index_images, open_file
 
 _log = logging.getLogger(__name__)
-
-_MAX_BLOCK_BYTES = 32 << 20
 
 
 def open_images(path: str | os.PathLike[str], dataset: str = "images") -> Reader:
@@ -67,6 +67,7 @@ class Reader:
         self._lock = threading.Lock()
         self._descriptor: int | None = None
         self._h5: tuple[h5py.File, h5py.Dataset] | None = None
+        self._cache = BlockCache(0)
 
     def read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
         """Hand pictures to a sink, in any order.
@@ -92,16 +93,21 @@ class Reader:
             return
         if samples.min() < 0 or samples.max() >= self.index.shape[0]:
             raise IndexError(f"samples must lie in 0..{self.index.shape[0] - 1}, got {samples.min()}..{samples.max()}")
-        if self.index.reason:
-            self._read_by_hdf5(samples, slots, sink)
-            return
-        direct = self.index.direct[samples // self.index.images_per_chunk]
-        if not direct.all():
-            self._read_by_hdf5(samples[~direct], slots[~direct], sink)
-            samples, slots = samples[direct], slots[direct]
-        if len(samples):
-            read = self._read_filtered if self.index.pipeline.codes else self._read_plain
-            read(samples, slots, sink)
+        if self.index.is_plain:
+            plain = self.index.direct[samples // self.index.images_per_chunk]
+            self._read_plain(samples[plain], slots[plain], sink)
+            samples, slots = samples[~plain], slots[~plain]
+        self._read_blocks(samples, slots, sink)
+
+    def keep_in(self, cache: BlockCache) -> None:
+        """Keep decoded blocks, of `index.images_decoded_at_once` pictures, in a cache, which readers may share."""
+        self._cache = cache
+
+    def fetch(self, samples: NDArray[np.int64]) -> None:
+        """Decode the blocks that hold `samples` into the cache. Errors are left to whoever reads them."""
+        for number in np.unique(samples // self.index.images_decoded_at_once):
+            with contextlib.suppress(DataError):
+                self._kept_block(int(number))
 
     def array(self, samples: NDArray[np.int64]) -> NDArray:
         """Return pictures as one array.
@@ -130,6 +136,7 @@ class Reader:
             if self._h5 is not None:
                 self._h5[0].close()
                 self._h5 = None
+        self._cache.clear()
 
     def __del__(self) -> None:
         self.close()
@@ -139,6 +146,8 @@ class Reader:
 
     def _read_plain(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
         index = self.index
+        if len(samples) == 0:
+            return
         chunk, within = np.divmod(samples, index.images_per_chunk)
         offsets = index.offsets[chunk] + within * index.image_bytes
         scratch = np.empty(index.image_bytes, np.uint8)
@@ -146,42 +155,70 @@ class Reader:
         if status:
             raise self._error(_problem(status), int(samples[position]))
 
-    def _read_filtered(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
-        index = self.index
-        chunk_bytes = index.images_per_chunk * index.image_bytes
-        out, spare = np.empty(chunk_bytes, np.uint8), np.empty(chunk_bytes, np.uint8)
-        raw = np.empty(int(index.sizes.max(initial=0)), np.uint8)
-        descriptor = self._open()
-        for chunk, members in _by_chunk(samples, index.images_per_chunk):
-            stored = raw[: index.sizes[chunk]]
-            first = int(samples[members[0]])
-            status = _read.read_bytes(descriptor, int(index.offsets[chunk]), stored) if len(stored) else _read.TRUNCATED
-            if status:
-                raise self._error(_problem(status), first)
-            try:
-                pixels = index.pipeline.decode(stored, int(index.masks[chunk]), out, spare)
-            except DecodeError as error:
-                raise self._error(str(error), first) from error
-            offsets = (samples[members] - chunk * index.images_per_chunk) * index.image_bytes
-            status, position = _read.hand_over(pixels, offsets, slots[members], sink)
-            if status:
-                raise self._error(_problem(status), int(samples[members[position]]))
-
-    def _read_by_hdf5(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
-        dataset = self._open_hdf5()
-        # one call for the pictures of a chunk, since HDF5 decodes it whole each time, but never a block past all bounds
-        per_chunk = dataset.chunks[0] if dataset.chunks else 1
-        per_block = min(per_chunk, max(1, _MAX_BLOCK_BYTES // self.index.image_bytes))
-        for _, members in _by_chunk(samples, per_block):
-            low, high = int(samples[members].min()), int(samples[members].max())
-            try:
-                block = np.ascontiguousarray(dataset[low : high + 1].astype(self.index.dtype, copy=False))
-            except (OSError, RuntimeError, ValueError) as error:
-                raise self._error(f"HDF5 can't read it: {error}", low, per_chunk) from error
-            offsets = (samples[members] - low) * self.index.image_bytes
+    def _read_blocks(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+        per_block, image_bytes = self.index.images_decoded_at_once, self.index.image_bytes
+        for number, members in _by_block(samples, per_block):
+            block = self._block(number) if per_block == 1 else self._kept_block(number)
+            offsets = (samples[members] - number * per_block) * image_bytes
             status, position = _read.hand_over(block.reshape(-1).view(np.uint8), offsets, slots[members], sink)
             if status:
                 raise self._error(_problem(status), int(samples[members[position]]))
+
+    def _kept_block(self, number: int) -> NDArray:
+        return self._cache.get((id(self), number), lambda: self._block(number))
+
+    def _block(self, number: int) -> NDArray:
+        """Return a block of pictures, shape (images_decoded_at_once, H, W, C) of `index.dtype`, the last one maybe shorter."""
+        index, first = self.index, number * self.index.images_decoded_at_once
+        if index.reason or not index.direct[first // index.images_per_chunk]:
+            return self._block_by_hdf5(first, first + index.images_decoded_at_once)
+        if index.pipeline.filters or index.is_split:
+            return self._row(number)
+        row, within = divmod(first, index.images_per_chunk)
+        raw = np.empty(index.stored_image_bytes, np.uint8)
+        self._read_bytes(int(index.offsets[row]) + within * index.stored_image_bytes, raw, first)
+        return raw.view(index.stored_dtype).astype(index.dtype)
+
+    def _block_by_hdf5(self, first: int, stop: int) -> NDArray:
+        dataset = self._open_hdf5()
+        try:
+            return np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self._error(f"HDF5 can't read it: {error}", first) from error
+
+    def _row(self, row: int) -> NDArray:
+        """Return all pictures of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`."""
+        index = self.index
+        tiles = [-(-s // c) for s, c in zip(index.shape[1:], index.chunk_shape[1:], strict=True)]
+        n_tiles = int(np.prod(tiles))
+        out, spare = (np.empty(index.chunk_bytes + SLACK_BYTES, np.uint8) for _ in range(2))
+        if n_tiles == 1 and not index.is_split:
+            chunk = self._chunk(row, row, out, spare)
+            return chunk if index.stored_dtype == index.dtype else chunk.astype(index.dtype)
+        pictures = np.empty((index.images_per_chunk, *index.shape[1:]), index.dtype)
+        for tile, place in enumerate(np.ndindex(*tiles)):
+            starts = [p * c for p, c in zip(place, index.chunk_shape[1:], strict=True)]
+            inside = [min(c, s - a) for c, s, a in zip(index.chunk_shape[1:], index.shape[1:], starts, strict=True)]
+            target = (slice(None), *(slice(a, a + n) for a, n in zip(starts, inside, strict=True)))
+            source = (slice(None), *(slice(n) for n in inside))
+            pictures[target] = self._chunk(row * n_tiles + tile, row, out, spare)[source]
+        return pictures
+
+    def _chunk(self, number: int, row: int, out: NDArray[np.uint8], spare: NDArray[np.uint8]) -> NDArray:
+        """Read and decode one chunk, shape `chunk_shape`, of the stored type; it may lie in `out` or `spare`."""
+        index, sample = self.index, row * self.index.images_per_chunk
+        raw = np.empty(int(index.sizes[number]), np.uint8)
+        self._read_bytes(int(index.offsets[number]), raw, sample)
+        try:
+            pixels = index.pipeline.decode(raw, int(index.masks[number]), index.chunk_bytes, out, spare)
+        except DecodeError as error:
+            raise self._error(str(error), sample) from error
+        return pixels.view(index.stored_dtype).reshape(index.chunk_shape)
+
+    def _read_bytes(self, offset: int, buffer: NDArray[np.uint8], sample: int) -> None:
+        status = _read.read_bytes(self._open(), offset, buffer) if len(buffer) else _read.TRUNCATED
+        if status:
+            raise self._error(_problem(status), sample)
 
     def _after_fork(self) -> None:
         # HDF5's handles do not survive a fork, nor does a lock that another thread held
@@ -214,18 +251,22 @@ class Reader:
                 self._h5 = (file, dataset)
             return self._h5[1]
 
-    def _error(self, problem: str, sample: int, images_per_chunk: int | None = None) -> DataError:
-        chunk = sample // (images_per_chunk or self.index.images_per_chunk)
-        return DataError(problem, self.index.file, self.index.dataset, chunk, sample)
+    def _error(self, problem: str, sample: int) -> DataError:
+        return DataError(problem, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
 
 
-def _by_chunk(samples: NDArray[np.int64], per_chunk: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield each chunk that holds some of the samples, with the positions of those samples."""
-    chunks = samples // per_chunk
-    order = np.argsort(chunks, kind="stable")
-    firsts = np.flatnonzero(np.diff(chunks[order], prepend=-1))
-    for members in np.split(order, firsts[1:]):
-        yield int(chunks[members[0]]), members
+def _by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield each block that holds some of the samples, with the positions of those samples."""
+    if len(samples) == 0:
+        return
+    blocks = samples // per_block
+    order = np.argsort(blocks, kind="stable")
+    firsts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
+    groups = np.split(order, firsts[1:])
+    # threads that read batches of the same window begin at different blocks, so that none waits for what another decodes
+    turn = int(samples[0]) % len(groups)
+    for members in groups[turn:] + groups[:turn]:
+        yield int(blocks[members[0]]), members
 
 
 def _problem(status: int) -> str:
@@ -240,7 +281,7 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset) -> int | None:
     try:
         for sample in {0, n - 1, int(rng.draw(rng.key(n), np.zeros(1, np.int64), n)[0])}:
             try:
-                theirs = dataset[sample].reshape(index.shape[1:])
+                theirs = dataset[sample].reshape(index.shape[1:]).astype(index.dtype)
                 ours = reader.array(np.array([sample]))[0]
             except (DataError, OSError, RuntimeError):
                 continue  # damaged pictures are reported when they are asked for

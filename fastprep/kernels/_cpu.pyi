@@ -21,4 +21,5 @@ class CropSink(Sink):
         firsts: NDArray[np.int64],
         target: NDArray[np.uint8],
         target_bytes: int,
+        image_row_bytes: int,
     ) -> None: ...

@@ -27,6 +27,7 @@ cdef struct Batch:
     const int64_t *firsts   # rows of slot s: firsts[s] .. firsts[s + 1]
     uint8_t *target
     int64_t target_bytes    # of one crop
+    int64_t row_bytes       # of the source picture
     float *row              # room for one row of a crop: a sink serves one thread at a time
 
 
@@ -50,6 +51,7 @@ cdef class CropSink(Sink):
         const int64_t[::1] firsts,
         uint8_t[::1] target,
         int64_t target_bytes,
+        int64_t image_row_bytes,
     ):
         cdef fastprep_crop *crop = &self.batch.crop
         self.keep = (mean_rows, scale_row, table, numbers, firsts, target)
@@ -68,6 +70,8 @@ cdef class CropSink(Sink):
         if self.batch.row == NULL:
             raise MemoryError
         self.take = crop_image
+        self.need = rows_of_crops
+        self.batch.row_bytes = image_row_bytes
         self.context = &self.batch
 
     def __dealloc__(self):
@@ -84,3 +88,17 @@ cdef int crop_image(void *context, int64_t slot, const void *pixels) noexcept no
             &batch.crop, pixels, row[1], row[2], row[3], batch.target + batch.numbers[k] * batch.target_bytes, batch.row
         )
     return 0
+
+
+cdef void rows_of_crops(void *context, int64_t slot, int64_t *first, int64_t *n_bytes) noexcept nogil:
+    cdef Batch *batch = <Batch *> context
+    cdef int64_t k, y, top = batch.crop.height, bottom = 0
+    for k in range(batch.firsts[slot], batch.firsts[slot + 1]):
+        y = batch.table[4 * k + 1]
+        top = min(top, y)
+        bottom = max(bottom, y + batch.crop.crop_height)
+    if bottom <= top:  # no crop of this picture
+        first[0] = n_bytes[0] = 0
+    else:
+        first[0] = top * batch.row_bytes
+        n_bytes[0] = (bottom - top) * batch.row_bytes

@@ -135,6 +135,7 @@ class CropSpec:
             firsts,
             out.reshape(-1).view(np.uint8),
             self.crop_bytes,
+            self.image_shape[1] * self.image_shape[2] * np.dtype(self.source_dtype).itemsize,
         )
 
     def _checked(self, table: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:

@@ -1,0 +1,69 @@
+"""Decoded blocks of pictures, kept while others of their pictures are still to come."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+
+from numpy.typing import NDArray
+
+
+class BlockCache:
+    """The blocks used last; each is made once, however many threads ask for it at the same time.
+
+    Parameters
+    ----------
+    n_blocks : int
+        How many to keep; 0: none.
+
+    Attributes
+    ----------
+    n_made : int
+        Blocks made so far.
+    """
+
+    def __init__(self, n_blocks: int) -> None:
+        self.n_blocks = n_blocks
+        self.n_made = 0
+        self._begin()
+
+    def get(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
+        """Return the block of that key, made unless it is kept; an error of `make` is raised, and not kept."""
+        if self._process != os.getpid():  # a fork may have taken the lock, or somebody who was making a block, away
+            self._begin()
+        if self.n_blocks == 0:
+            self.n_made += 1
+            return make()
+        with self._lock:
+            future = self._blocks.get(key)
+            ours = future is None
+            if future is None:
+                future = self._blocks[key] = Future()
+                self.n_made += 1
+            self._blocks.move_to_end(key)
+            while len(self._blocks) > self.n_blocks:
+                self._blocks.popitem(last=False)
+        if ours:
+            try:
+                future.set_result(make())
+            except BaseException as error:
+                with self._lock:
+                    if self._blocks.get(key) is future:
+                        del self._blocks[key]
+                future.set_exception(error)
+        return future.result()
+
+    def clear(self) -> None:
+        """Forget all blocks."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._blocks: OrderedDict[Hashable, Future[NDArray]] = OrderedDict()
+
+    def __reduce__(self) -> tuple:
+        return BlockCache, (self.n_blocks,)
