@@ -8,11 +8,12 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+HEADERS = ["fastprep/h5/_read.pxd", "fastprep/kernels/_crop.h"]
 
 
 def extension(name: str, *sources: str) -> Extension:
     path = "/".join(name.split("."))
-    return Extension(name, [f"{path}.pyx", *sources], extra_compile_args=COMPILE_ARGS)
+    return Extension(name, [f"{path}.pyx", *sources], extra_compile_args=COMPILE_ARGS, depends=HEADERS)
 
 
 setup(

@@ -105,16 +105,17 @@ cdef class Block:
         return block_refs(self.block) == 1
 
     def lease(self):
-        cdef Lease lease = Lease.__new__(Lease)
-        lease.block = self.block
-        block_hold(self.block)
-        return lease
+        return Lease(self)
 
 
 cdef class Lease:
     """The right to use a block until this object and every capsule made from it are gone."""
 
     cdef fastprep_block *block
+
+    def __cinit__(self, Block owner not None):
+        self.block = owner.block
+        block_hold(self.block)
 
     def __dealloc__(self):
         if self.block != NULL:
@@ -148,7 +149,9 @@ cdef class Lease:
         if ndim > FASTPREP_MAX_DIMS:
             raise ValueError(f"at most {FASTPREP_MAX_DIMS} dimensions, got {ndim}")
         for k in range(ndim):
-            n_items *= shape[k]
+            if shape[k] < 0:
+                raise ValueError(f"shape must not be negative, got {shape}")
+            n_items = min(n_items * <int64_t> shape[k], self.block.n_bytes + 1)
         if n_items * bits > self.block.n_bytes * 8:
             raise ValueError(f"shape {shape} of {bits}-bit numbers is larger than the buffer of {self.block.n_bytes} bytes")
         cdef Loan *loan = <Loan *> malloc(sizeof(Loan))

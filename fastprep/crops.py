@@ -44,15 +44,12 @@ class _Sized:
     size: Size
 
     def __post_init__(self) -> None:
-        sides = (self.size, self.size) if isinstance(self.size, int | np.integer) else tuple(self.size)
-        if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in sides):
-            raise ValueError(f"size must be a positive integer or (height, width), got {self.size!r}")
+        object.__setattr__(self, "size", check_size(self.size))  # so that RandomCrop(3) equals RandomCrop((3, 3))
 
     @property
     def height_width(self) -> tuple[int, int]:
         """Height and width of the crops."""
-        height, width = (self.size, self.size) if isinstance(self.size, int | np.integer) else self.size
-        return int(height), int(width)
+        return check_size(self.size)
 
 
 @dataclass(frozen=True)
@@ -189,6 +186,20 @@ class TenCrop(_FixedCrop):
             five = [(0, 0), (0, right), (bottom, 0), (bottom, right), center]
             mirrored = [(y, right - x) for y, x in five]  # x of the mirrored picture is right - x of the picture itself
         return [(y, x, 0) for y, x in five] + [(y, x, MIRRORED) for y, x in mirrored]
+
+
+def check_size(size: Size) -> tuple[int, int]:
+    """Return (height, width) of a side or a pair of sides.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or not positive.
+    """
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in sides):
+        raise ValueError(f"size must be a positive integer or (height, width), got {size!r}")
+    return int(sides[0]), int(sides[1])
 
 
 def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:

@@ -47,7 +47,7 @@ class Dataset:
     """
 
     def __init__(self, files: Paths, images: str = "images", labels: str | None = "labels") -> None:
-        self.paths = _expand(files)
+        self.paths = expand_paths(files)
         self.images = images
         self._readers = [open_images(path, images) for path in self.paths]
         self.metadata: list[Metadata] = [read_metadata(path, images) for path in self.paths]
@@ -57,6 +57,7 @@ class Dataset:
             if index.shape[1:] != first.shape[1:] or index.dtype != first.dtype:
                 found, wanted = f"{index.dtype} {index.shape[1:]}", f"{first.dtype} {first.shape[1:]}"
                 raise DataError(f"pictures are {found}, in {first.file!r} they are {wanted}", index.file, images)
+        self._check_channel_orders()
         self.image_shape: tuple[int, int, int] = first.shape[1:]
         self.dtype = first.dtype
         self._starts = np.cumsum([0] + [reader.index.shape[0] for reader in self._readers])
@@ -127,6 +128,16 @@ class Dataset:
         for reader in self._readers:
             reader.close()
 
+    def path_of(self, sample: int) -> str:
+        """Return the path of the file that has a sample."""
+        return self.paths[int(np.searchsorted(self._starts, sample, side="right")) - 1]
+
+    def _check_channel_orders(self) -> None:
+        known = {about.channel_order: path for about, path in zip(self.metadata, self.paths, strict=True) if about.channel_order}
+        if len(known) > 1:
+            (one, first), (other, second) = list(known.items())[:2]
+            raise DataError(f"channel_order is {other!r}, in {first!r} it is {one!r}", second, self.images)
+
     def _by_file(self, samples: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
         """Yield the number of each file that has some of the samples, and which."""
         owner = np.searchsorted(self._starts, samples, side="right") - 1
@@ -141,7 +152,25 @@ class Dataset:
         return np.concatenate(parts)
 
 
-def _expand(files: Paths) -> list[str]:
+def expand_paths(files: Paths) -> list[str]:
+    """Return the paths that a `files` argument stands for.
+
+    Parameters
+    ----------
+    files : path, glob pattern, or sequence of paths
+
+    Returns
+    -------
+    list of str
+        Those of a pattern in alphabetical order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no file matches a pattern.
+    ValueError
+        If there is no path at all.
+    """
     if isinstance(files, str | os.PathLike):
         path = os.path.expanduser(os.fspath(files))
         if os.path.exists(path) or not glob.has_magic(path):

@@ -52,14 +52,19 @@ def defaults(config: Config, full: bool) -> Config:
 
 def run(config: Config) -> None:
     """Build the files if they are not there, train, and print the table."""
+    from fastprep.h5 import DataError
+
+    if config.train or config.val:
+        raise InputError("--demo brings its own pictures: leave --train and --val out")
     began = time.perf_counter()
     size = picture_size(config.crop)
-    files = build(FOLDER / f"cells-{size}", size)
+    with training.input_errors(DataError, ValueError, OSError):
+        files = build(FOLDER / f"cells-{size}", size)
     print(f"Solar cells from package elpv-dataset ({SOURCE}), licence {LICENCE}: not for commercial use.")
     out = config.out or str(FOLDER / "runs" / time.strftime("%Y%m%d-%H%M%S"))
     config = dataclasses.replace(config, train=str(files["train"]), val=str(files["val"]), out=out)
     result = training.run(config)
-    scores = test(result.folder / "best.keras", files["test"], config)
+    scores = test(result.folder / "best.keras", files["test"], config, result.mean)
     with whole_file(result.folder / "test.json") as temporary:
         Path(temporary).write_text(json.dumps([dataclasses.asdict(score) for score in scores], indent=2) + "\n", encoding="utf-8")
     print(table(scores, len(_labels(files["test"]))))
@@ -85,6 +90,11 @@ def build(folder: Path, size: int) -> dict[str, Path]:
     -------
     dict of str to Path
         "train", "val" and "test". All three hold the mean of the training pictures.
+
+    Raises
+    ------
+    InputError
+        If the package with the photographs is missing.
     """
     from fastprep.h5 import write_images
 
@@ -159,13 +169,15 @@ class Score:
     found: float | None
 
 
-def test(model_file: Path, test_file: Path, config: Config) -> list[Score]:
+def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.float32] | None) -> list[Score]:
     """Score a model on the test cells by centre crop and by ten-crop, beside the majority class.
 
     Parameters
     ----------
     model_file, test_file : Path
     config : Config
+    mean : ndarray of float32, or None
+        What training subtracted.
 
     Returns
     -------
@@ -184,7 +196,7 @@ def test(model_file: Path, test_file: Path, config: Config) -> list[Score]:
         "AlexNet, ten-crop": fastprep.TenCrop(config.crop),
     }
     for name, crop in crops.items():
-        with fastprep.Loader(test_file, config.batch_size, crop) as loader:
+        with fastprep.Loader(test_file, config.batch_size, crop, mean=mean) as loader:
             scores.append(_score(name, fastprep.predict(model, loader).argmax(axis=1), labels))
     return scores
 

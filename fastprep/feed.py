@@ -75,7 +75,7 @@ if DataAdapter is not None:
 
         def get_tf_dataset(self) -> Any:
             """Return what Keras' TensorFlow trainer iterates: eager tensors that lie in the batch buffers."""
-            return _tensor_source(self)
+            return _TensorSource(self)
 
         def get_numpy_iterator(self) -> Iterator[Any]:
             """Return an iterator of numpy batches, for Keras' other backends."""
@@ -88,7 +88,7 @@ if DataAdapter is not None:
 else:
 
     class Loader(_KerasLoader, keras.utils.PyDataset):  # type: ignore[no-redef]  # noqa: D101
-        # Right, but Keras copies every batch, and shuffles the steps if `fit` is not told shuffle=False
+        # Keras copies every batch, shuffles the steps if `fit` is not told shuffle=False, and begins every epoch at step 0
         __doc__ = plain.Loader.__doc__
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -112,9 +112,10 @@ else:
 
 
 class EpochSync(keras.callbacks.Callback):
-    """Tells a loader the number of each epoch that `fit` begins, for `fit(initial_epoch=...)` and resumed runs.
+    """Tells a loader the number of the epoch that `fit` begins with, for `fit(initial_epoch=...)` and resumed runs.
 
-    Without it a loader counts its own passes, which is the same thing for a `fit` that begins at epoch 0.
+    Without it a loader counts its own passes, which is the same thing for a `fit` that begins at epoch 0. From the first epoch
+    on passes are counted: with `steps_per_epoch` an epoch of Keras' is not one of the loader's.
 
     Parameters
     ----------
@@ -124,11 +125,17 @@ class EpochSync(keras.callbacks.Callback):
     def __init__(self, loader: plain.Loader) -> None:
         super().__init__()
         self.loader = loader
+        self._told = False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Forget an earlier `fit`."""
+        self._told = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Set the loader's next epoch, unless it already stands inside that epoch."""
-        if self.loader.next_epoch != epoch:
+        if not self._told and self.loader.next_epoch != epoch:
             self.loader.set_epoch(epoch)
+        self._told = True
 
 
 def predict(model: keras.Model, loader: plain.Loader, *, verbose: Any = 0) -> NDArray:
@@ -190,23 +197,24 @@ def to_tensor(batch: plain.Batch, dtype: str) -> tf.Tensor:
     return tf.experimental.dlpack.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype))
 
 
-def _tensor_source(loader: _KerasLoader) -> Any:
-    """Return a `tf.distribute.DistributedDataset`, which Keras iterates as it is, where a `tf.data.Dataset` would copy."""
-    import tensorflow as tf
+class _TensorSource:
+    """What Keras' TensorFlow trainer iterates. TensorFlow's default strategy takes any iterable for a dataset, as it is.
 
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+    Every other strategy looks for the graph node of a `tf.data.Dataset`, inside its scope or not, and is refused here: it would
+    have to know which part of a batch belongs to which replica, and takes a batch away to build the model.
+    """
+
+    def __init__(self, loader: _KerasLoader) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
+        return _Tensors(self._loader)
+
+    def __getattr__(self, name: str) -> Any:
         raise NotImplementedError(
-            "fastprep.Loader feeds one device; under a tf.distribute strategy with several replicas it would not know "
-            "which part of a batch belongs where. Train on one device."
+            "fastprep.Loader feeds one device, without a tf.distribute strategy: build and train the model outside of any "
+            f"strategy ({name} was asked for)"
         )
-
-    class TensorSource(tf.distribute.DistributedDataset):
-        element_spec = None
-
-        def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
-            return _Tensors(loader)
-
-    return TensorSource()
 
 
 class _Tensors:
@@ -215,6 +223,7 @@ class _Tensors:
     def __init__(self, loader: _KerasLoader) -> None:
         self._loader = loader
         self._pass: plain.Pass | None = None
+        self._count = 0
 
     def __iter__(self) -> _Tensors:
         return self
@@ -224,7 +233,13 @@ class _Tensors:
 
         if self._pass is None:
             self._pass = self._loader.keras_pass()
-        batch = next(self._pass)
+        batch = next(self._pass, None)
+        if batch is None:
+            if self._count < len(self._loader):
+                # Keras expects a whole epoch, and takes this, but not StopIteration, for the end of one that was resumed
+                raise tf.errors.OutOfRangeError(None, None, "the rest of a resumed epoch has been read")
+            raise StopIteration
+        self._count += 1
         tensors = [to_tensor(batch, self._loader.spec.dtype)]
         with tf.device("CPU:0"):
             tensors += [tf.constant(values) for values in (batch.y, batch.weights) if values is not None]

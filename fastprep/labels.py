@@ -32,9 +32,11 @@ def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
         If the labels are not integers 0..num_classes-1.
     """
     classes = _class_labels(dataset, "num_classes")
-    if classes.min() < 0 or classes.max() >= num_classes:
-        found = f"{classes.min()}..{classes.max()}"
-        raise DataError(f"labels must lie in 0..{num_classes - 1} for num_classes={num_classes}, found {found}", dataset.paths[0])
+    wrong = (classes < 0) | (classes >= num_classes)
+    if wrong.any():
+        sample = int(np.argmax(wrong))
+        problem = f"labels must lie in 0..{num_classes - 1} for num_classes={num_classes}, found {classes[sample]}"
+        raise DataError(problem, dataset.path_of(sample), sample=sample)
     rows = np.zeros((len(classes), num_classes), np.float32)
     rows[np.arange(len(classes)), classes] = 1
     return rows
@@ -55,16 +57,20 @@ def sample_weights(dataset: Dataset, class_weight: Mapping[int, float]) -> NDArr
     Raises
     ------
     ValueError
-        If there are no labels, or a weight is negative or not finite.
+        If there are no labels, a key is not a label that occurs, or a weight is negative or not finite.
     DataError
         If the labels are not integers.
     """
     classes = _class_labels(dataset, "class_weight")
+    if not isinstance(class_weight, Mapping):
+        raise ValueError(f"class_weight must map labels to weights, got {class_weight!r}")
     weights = np.ones(len(classes), np.float32)
     for number, weight in class_weight.items():
-        if not np.isfinite(weight) or weight < 0:
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or not (members := classes == number).any():
+            raise ValueError(f"class_weight must have labels that occur for its keys, got {number!r}")
+        if not isinstance(weight, int | float | np.number) or not np.isfinite(weight) or weight < 0:
             raise ValueError(f"class_weight must be finite and not negative, got {weight!r} for class {number!r}")
-        weights[classes == number] = weight
+        weights[members] = weight
     return weights
 
 

@@ -15,7 +15,7 @@ from fastprep.buffers import as_array
 from fastprep.crops import CenterCrop, Crop
 from fastprep.dataset import Dataset, Paths
 from fastprep.kernels import CropSpec
-from fastprep.kernels.spec import DTypeName, Layout
+from fastprep.kernels.spec import DTypeName, Layout, check_device
 from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
 from fastprep.pipeline import Batch, Pass, Pool
@@ -112,10 +112,11 @@ class Loader:
         _check_integer("batch_size", batch_size, 1)
         _check_integer("prefetch", prefetch, 0)
         _check_integer("shuffle_window", shuffle_window, 0)
-        if device not in ("auto", "cpu"):
-            raise ValueError(f'device must be "auto" or "cpu" (this version has no CUDA kernel), got {device!r}')
-        if len(shard) != 2 or not 0 <= shard[0] < shard[1]:
-            raise ValueError(f"shard must be (rank, world) with 0 <= rank < world, got {shard!r}")
+        _check_integer("seed", seed)
+        check_device(device, "auto")
+        _check_shard(shard)
+        if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
+            raise ValueError(f"crop must be like RandomCrop(227), CenterCrop(227), TenCrop(227), or None, got {crop!r}")
         if workers is None:
             workers = min(8, len(os.sched_getaffinity(0)))
         _check_integer("workers", workers, 1)
@@ -128,13 +129,10 @@ class Loader:
             )
         except ValueError as error:
             raise ValueError(f"{error} (file {self.dataset.paths[0]!r}, dataset {images!r})") from None
-        self.batch_size, self.shuffle, self.seed, self.shard = (
-            int(batch_size),
-            bool(shuffle),
-            int(seed),
-            (int(shard[0]), int(shard[1])),
-        )
-        self.drop_remainder, self.shuffle_window = bool(drop_remainder), int(shuffle_window)
+        self.batch_size, self.seed = int(batch_size), int(seed)
+        self.shuffle, self.shuffle_window = bool(shuffle), int(shuffle_window)
+        self.shard = (int(shard[0]), int(shard[1]))
+        self.drop_remainder = bool(drop_remainder)
         if num_classes is not None:
             _check_integer("num_classes", num_classes, 2)
         self.labels = self.dataset.labels if num_classes is None else one_hot(self.dataset, num_classes)
@@ -210,6 +208,7 @@ class Loader:
         IndexError
             If there is no such step.
         """
+        _check_integer("epoch", epoch, 0)
         if not 0 <= step < len(self):
             raise IndexError(f"step must lie in 0..{len(self) - 1}, got {step}")
         return order.step_samples(
@@ -309,7 +308,7 @@ class Loader:
     def close(self) -> None:
         """Stop the workers, close the files and free the buffers; batches handed out stay valid.
 
-        A pass that is under way ends with an error. The loader may be used again, and opens all anew.
+        A pass that is under way ends with a RuntimeError. The loader may be used again, and opens all anew.
         """
         self.pool.close()
         self.dataset.close()
@@ -379,6 +378,13 @@ class Loader:
         }
 
 
-def _check_integer(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+def _check_integer(name: str, value: object, least: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or (least is not None and value < least):
+        rule = "" if least is None else f" of at least {least}"
+        raise ValueError(f"{name} must be an integer{rule}, got {value!r}")
+
+
+def _check_shard(shard: object) -> None:
+    pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(k, int | np.integer) for k in shard)
+    if not pair or not 0 <= shard[0] < shard[1]:  # type: ignore[index]
+        raise ValueError(f"shard must be integers (rank, world) with 0 <= rank < world, got {shard!r}")

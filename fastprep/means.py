@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprep.dataset import Paths, expand_paths
 from fastprep.h5 import DataError, Metadata, Reader, open_images
 
 _BATCH_BYTES = 16 << 20
@@ -56,12 +57,12 @@ def resolve_mean(
     return numbers
 
 
-def image_mean(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], images: str = "images") -> NDArray[np.float64]:
+def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
     """Compute the mean of each channel over all pictures.
 
     Parameters
     ----------
-    files : path, or sequence of paths
+    files : path, glob pattern, or sequence of paths
     images : str
         Name of the pictures' dataset.
 
@@ -73,17 +74,20 @@ def image_mean(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     Raises
     ------
     OSError, DataError
-        If a file is not there, or not what it should be.
+        If a file is not there, or not what it should be, or the files have different numbers of channels.
     """
-    paths = [files] if isinstance(files, str | os.PathLike) else list(files)
-    total: NDArray[np.float64] = np.zeros(1)
+    total: NDArray[np.float64] | None = None
     n_pixels = 0
-    for path in paths:
+    for path in expand_paths(files):
         reader = open_images(path, images)
-        n, height, width, _ = reader.index.shape
-        total = total + _channel_sums(reader, n)
+        n, height, width, channels = reader.index.shape
+        if total is not None and len(total) != channels:
+            raise DataError(f"pictures have {channels} channels, those before have {len(total)}", path, images)
+        sums = _channel_sums(reader, n)
+        total = sums if total is None else total + sums
         n_pixels += n * height * width
         reader.close()
+    assert total is not None  # there is a file, and a file has pictures
     return total / n_pixels
 
 
@@ -102,7 +106,10 @@ def _channel_sums(reader: Reader, n: int) -> NDArray[np.float64]:
 
 def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: str) -> NDArray[np.float32]:
     first = metadata[0].mean
-    for file, mean in zip(files, (m.mean for m in metadata), strict=True):
+    for file, about in zip(files, metadata, strict=True):
+        mean = about.mean
+        if about.mean_problem:
+            raise DataError(about.mean_problem, file, dataset)
         if mean is None or first is None:
             raise MissingMeanError(
                 "no mean is stored in the file (attribute 'mean' of the pictures); pass "
@@ -116,6 +123,10 @@ def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: st
     return np.asarray(first, np.float32)
 
 
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
 def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:
     """Read {"R": .., "G": .., "B": ..}; a file that does not name its channel order is taken for the tutorial's: BGR."""
     with open(path, encoding="utf-8") as file:
@@ -124,6 +135,6 @@ def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:
         except ValueError as error:
             raise ValueError(f"mean file {path!r} is not JSON: {error}") from error
     order = (channel_order or "BGR").upper()
-    if not isinstance(means, dict) or not all(isinstance(means.get(c), int | float) for c in order):
-        raise ValueError(f'mean file {path!r} must have a number for each of {", ".join(order)}, like {{"R": 124.9, ...}}')
+    if not isinstance(means, dict) or not all(_is_finite(means.get(c)) for c in order):
+        raise ValueError(f'mean file {path!r} must have a finite number for each of {", ".join(order)}, like {{"R": 124.9, ...}}')
     return np.array([means[c] for c in order], np.float32)

@@ -6,13 +6,15 @@ import collections
 import os
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.buffers import BufferPool, Lease
+
+_LOST = "the loader was closed, or the process forked, during this pass; begin a new one"
 
 
 class Batch(NamedTuple):
@@ -58,6 +60,7 @@ class Pool:
     def __init__(self, n_threads: int, prefetch: int, buffer_bytes: int) -> None:
         self.n_threads, self.prefetch, self.buffer_bytes = n_threads, prefetch, buffer_bytes
         self._executor: ThreadPoolExecutor | None = None
+        self._generation = 0
         self._begin()
 
     @property
@@ -70,15 +73,29 @@ class Pool:
         """Buffers allocated so far."""
         return self._buffers.n_allocated
 
+    @property
+    def generation(self) -> int:
+        """Rises with every close and fork: passes of an earlier one have lost their batches."""
+        self._after_fork()
+        return self._generation
+
     def lease(self) -> Lease:
         """Return a free batch buffer."""
         self._after_fork()
         return self._buffers.lease()
 
-    def submit(self, function: Any, *arguments: Any) -> Future:
-        """Let a thread call a function."""
+    def submit(self, generation: int, function: Any, *arguments: Any) -> Future:
+        """Let a thread call a function.
+
+        Raises
+        ------
+        RuntimeError
+            If the pool was closed, or the process forked, after it had that `generation`.
+        """
         self._after_fork()
         with self._lock:
+            if self._generation != generation:
+                raise RuntimeError(_LOST)
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self.n_threads, "fastprep")
             return self._executor.submit(function, *arguments)
@@ -87,20 +104,22 @@ class Pool:
         """End the threads, and free the buffers as soon as nobody uses them."""
         self._after_fork()
         with self._lock:
+            self._generation += 1
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(cancel_futures=True)
         self._buffers.close()
 
     def _begin(self) -> None:
-        self._process = os.getpid()
+        # neither threads nor, perhaps, the locks they held survive in a forked child
         self._lock = threading.Lock()
         self._executor = None
+        self._generation += 1
         # one with the user, one just handed back, the rest being filled or ready
         self._buffers = BufferPool(self.buffer_bytes, self.ahead + 2)
+        self._process = os.getpid()
 
     def _after_fork(self) -> None:
-        # neither threads nor, perhaps, the locks they held survive in the child
         if self._process != os.getpid():
             self._begin()
 
@@ -142,7 +161,7 @@ class Pass:
         self.started = False
         self._source = source
         self._ahead: collections.deque[Future[Batch]] = collections.deque()
-        self._epoch = self._step = self._submitted = 0
+        self._epoch = self._step = self._submitted = self._generation = 0
 
     def __iter__(self) -> Pass:
         return self
@@ -152,18 +171,17 @@ class Pass:
             self.started = True
             self._epoch, self._step = self._source.begin_pass()
             self._submitted = self._step
+            self._generation = self._source.pool.generation
         if self._step >= len(self._source):
             raise StopIteration
-        self._submit()
         began = time.perf_counter()
         try:
-            batch = self._ahead.popleft().result()
+            batch = self._next_batch()
         except BaseException:
             self.close()
             raise
         self._source.handed_out(self._epoch, self._step, batch, time.perf_counter() - began)
         self._step += 1
-        self._submit()
         return batch
 
     def close(self) -> None:
@@ -179,8 +197,19 @@ class Pass:
         while self._ahead:
             self._ahead.pop().cancel()
 
+    def _next_batch(self) -> Batch:
+        self._submit()
+        if self._source.pool.generation != self._generation:
+            raise RuntimeError(_LOST)
+        try:
+            batch = self._ahead.popleft().result()
+        except CancelledError:
+            raise RuntimeError(_LOST) from None
+        self._submit()
+        return batch
+
     def _submit(self) -> None:
         source = self._source
         while self._submitted < len(source) and len(self._ahead) < source.pool.ahead:
-            self._ahead.append(source.pool.submit(source.prepare, self._epoch, self._submitted))
+            self._ahead.append(source.pool.submit(self._generation, source.prepare, self._epoch, self._submitted))
             self._submitted += 1

@@ -49,7 +49,7 @@ def key(*parts: int) -> int:
     """
     state = 0
     for part in parts:
-        mixed = mix64(np.array([(state + _GOLDEN_GAMMA + (part & _MASK)) & _MASK], np.uint64))
+        mixed = mix64(np.array([(state + _GOLDEN_GAMMA + (int(part) & _MASK)) & _MASK], np.uint64))
         state = int(mixed[0])
     return state
 

@@ -9,7 +9,7 @@ import sys
 import tyro
 
 from fastprep import demo
-from fastprep.training import INTERRUPTED, Config, InputError, run
+from fastprep.training import INTERRUPTED, Config, InputError, check, run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     _quiet_tensorflow()
     try:
         config = parse(argv)
+        check(config)
         if config.demo:
             demo.run(config)
         else:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from tyro.conf import arg
 
 from fastprep.atomic import whole_file
@@ -82,13 +83,14 @@ class Result:
         From 1; the one whose model is best.keras.
     best_accuracy : float
         Its accuracy on the validation file, 0..1.
-    seconds : float
+    mean : ndarray of float32, or None
+        What was subtracted from the pictures.
     """
 
     folder: Path
     best_epoch: int
     best_accuracy: float
-    seconds: float
+    mean: NDArray[np.float32] | None
 
 
 def run(config: Config) -> Result:
@@ -110,7 +112,7 @@ def run(config: Config) -> Result:
     from fastprep.h5 import DataError
 
     with contextlib.ExitStack() as stack:
-        with _input_errors(DataError, ValueError, OSError):
+        with input_errors(DataError, ValueError, OSError):
             train, val = open_loaders(config)
             stack.callback(train.close)
             stack.callback(val.close)
@@ -118,12 +120,36 @@ def run(config: Config) -> Result:
             model = build_model(config, train, n_classes)
             folder = make_folder(config)
         print(_describe(config, train, val, n_classes, folder), flush=True)
-        with _input_errors(DataError, OSError), stop_soon(folder, INTERRUPTED):
+        with input_errors(DataError, OSError), stop_soon(folder, INTERRUPTED):
             return _fit(config, model, train, val, folder)
 
 
+def check(config: Config) -> None:
+    """Check what neither the loaders nor the network check.
+
+    Raises
+    ------
+    InputError
+        If an argument breaks its rule, or does nothing.
+    """
+    if config.epochs < 1:
+        raise InputError(f"--epochs must be at least 1, got {config.epochs}")
+    if config.crop < 1:
+        raise InputError(f"--crop must be at least 1, got {config.crop}")
+    if not (np.isfinite(config.lr) and config.lr > 0):
+        raise InputError(f"--lr must be above 0, got {config.lr}")
+    if config.full and not config.demo:
+        raise InputError("--full goes with --demo only")
+
+
 def open_loaders(config: Config) -> tuple[Loader, Loader]:
-    """Return the loaders of the training and the validation file."""
+    """Return the loaders of the training and the validation file.
+
+    Raises
+    ------
+    InputError, DataError, ValueError, OSError
+        If an argument or a file is not what it should be.
+    """
     import fastprep
     from fastprep.means import MissingMeanError
 
@@ -149,7 +175,13 @@ def open_loaders(config: Config) -> tuple[Loader, Loader]:
 
 
 def count_classes(train: Loader, val: Loader) -> int:
-    """Return the number of classes, after a check that labels and channels fit."""
+    """Return the number of classes, after a check that labels and channels fit.
+
+    Raises
+    ------
+    InputError
+        If they do not.
+    """
     for loader in (train, val):
         labels = loader.labels
         if labels is None or labels.dtype.kind not in "iu" or labels.ndim != 1:
@@ -163,6 +195,9 @@ def count_classes(train: Loader, val: Loader) -> int:
         raise InputError(f"file {train.dataset.paths[0]!r}: there must be two classes at least, all labels are 0")
     if highest_val >= n_classes:
         raise InputError(f"file {val.dataset.paths[0]!r}: label {highest_val} is not among the {n_classes} classes of training")
+    orders = [loader.dataset.metadata[0].channel_order for loader in (train, val)]
+    if None not in orders and orders[0] != orders[1]:
+        raise InputError(f"channel_order is {orders[1]!r} for validation and {orders[0]!r} for training")
     if train.output_shape != val.output_shape:
         raise InputError(f"pictures have {val.output_shape[2]} channels for validation and {train.output_shape[2]} for training")
     return n_classes
@@ -186,7 +221,13 @@ def build_model(config: Config, train: Loader, n_classes: int) -> keras.Model:
 
 
 def make_folder(config: Config) -> Path:
-    """Make the run folder and write the configuration into it."""
+    """Make the run folder and write the configuration into it.
+
+    Raises
+    ------
+    InputError
+        If there is something of that name.
+    """
     folder = Path(config.out) if config.out else Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     try:
         folder.mkdir(parents=True)
@@ -209,7 +250,7 @@ def _fit(config: Config, model: keras.Model, train: Loader, val: Loader, folder:
     seconds = time.perf_counter() - began
     waited = train.stats()["wait_s"] + val.stats()["wait_s"]
     print(f"{config.epochs} epochs in {seconds:.0f} s, of which {waited / seconds:.1%} waiting for pictures")
-    return Result(folder, models.best_epoch, models.best_accuracy, seconds)
+    return Result(folder, models.best_epoch, models.best_accuracy, train.spec.mean)  # type: ignore[arg-type]
 
 
 def _save_models(folder: Path) -> Any:
@@ -296,7 +337,7 @@ def _describe(config: Config, train: Loader, val: Loader, n_classes: int, folder
 
 
 @contextlib.contextmanager
-def _input_errors(*kinds: type[Exception]) -> Iterator[None]:
+def input_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turn errors that tell of a file or an argument into one line."""
     try:
         yield

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from fastprep.buffers import ALIGNMENT, BufferPool, as_array, capsule_address, dlpack_capsule
+from fastprep.buffers import ALIGNMENT, BufferPool, Lease, as_array, capsule_address, dlpack_capsule
 
 
 def test_buffers_are_aligned_and_used_again():
@@ -111,3 +111,9 @@ def test_many_threads_never_share_a_buffer():
 def test_no_memory_is_a_clear_error():
     with pytest.raises(MemoryError, match="no memory for a batch of"):
         BufferPool(1 << 60, depth=1).lease()
+
+
+def test_a_lease_without_a_block_cannot_be_made():
+    for bad in ((), (None,), (3,)):
+        with pytest.raises(TypeError):
+            Lease(*bad)

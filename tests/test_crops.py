@@ -73,7 +73,7 @@ def test_refusals(kind):
     with pytest.raises(ValueError, match="crop is larger than the picture: 9x9 from 8x12 pixels"):
         kind(9).table(8, 12, SAMPLES, 0, 0)
     for size in (0, -1, (3, 0), (1, 2, 3), True, 2.5):
-        with pytest.raises((ValueError, TypeError), match=r"size|iterable"):
+        with pytest.raises(ValueError, match=r"size must be a positive integer or \(height, width\), got"):
             kind(size)
     if kind is not fastprep.RandomCrop:
         with pytest.raises(ValueError, match='order must be "tutorial" or "torchvision"'):

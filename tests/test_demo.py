@@ -76,7 +76,12 @@ def test_ten_crop_and_plain_accuracy_are_what_keras_says(cells):
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.save(folder / "tiny.keras")
     config = training.Config(crop=57, batch_size=32)
-    scores = {score.name: score for score in demo.test(folder / "tiny.keras", files["test"], config)}
+    scores = {
+        score.name: score
+        for score in demo.test(
+            folder / "tiny.keras", files["test"], config, fastprep.image_mean(files["train"]).astype("float32")
+        )
+    }
     with fastprep.Loader(files["test"], 100, fastprep.CenterCrop(57)) as loader:
         assert scores["AlexNet, centre crop"].accuracy == pytest.approx(model.evaluate(loader, verbose=0)[1], abs=1e-6)
     with fastprep.Loader(files["test"], 655, fastprep.TenCrop(57)) as loader:
@@ -85,6 +90,22 @@ def test_ten_crop_and_plain_accuracy_are_what_keras_says(cells):
         right = averaged.argmax(axis=1) == y[::10]
         assert scores["AlexNet, ten-crop"].accuracy == pytest.approx(right.mean(), abs=1e-6)
         assert scores["AlexNet, ten-crop"].found == pytest.approx(right[y[::10] == 1].mean(), abs=1e-6)
+
+
+def test_the_test_subtracts_what_training_subtracted(cells):
+    import keras
+
+    files, folder = cells
+    layers = [keras.Input((57, 57, 1)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax", use_bias=False)]
+    model = keras.Sequential(layers)
+    model.layers[-1].set_weights([np.tile(np.array([[-1.0, 1.0]], "float32"), (57 * 57, 1))])  # bright is defective
+    model.save(folder / "bright.keras")
+    with_mean, without = (
+        demo.test(folder / "bright.keras", files["test"], training.Config(crop=57), mean)[1].found
+        for mean in (fastprep.image_mean(files["train"]).astype("float32"), None)
+    )
+    assert without == 1  # all pixels are positive
+    assert with_mean < 1
 
 
 def test_the_size_of_the_pictures_follows_that_of_the_crops():

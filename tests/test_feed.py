@@ -194,6 +194,30 @@ def test_initial_epoch_with_the_callback(numbered):
         assert labels_seen(loader, initial_epoch=4, epochs=6, callbacks=[feed.EpochSync(loader)]) == wanted_labels(loader, [4, 5])
 
 
+@pytest.mark.parametrize("steps_per_execution", [1, 3])
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_fit_resumes_in_the_middle_of_an_epoch(numbered, steps_per_execution):
+    with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
+        loader.load_state_dict({**loader.state_dict(), "epoch": 2, "step": 2})
+        seen = []
+
+        class Spy(keras.Sequential):
+            def train_step(self, data):
+                seen.append(data[1].numpy().tolist())
+                return super().train_step(data)
+
+        model = small_model(classes=N, base=Spy, run_eagerly=True, steps_per_execution=steps_per_execution)
+        model.fit(loader, initial_epoch=2, epochs=5, callbacks=[feed.EpochSync(loader)], verbose=0)
+        wanted = [step for epoch in wanted_labels(loader, [2, 3, 4]) for step in epoch]
+        assert seen == wanted[2:]
+
+
+def test_epoch_sync_leaves_steps_per_epoch_alone(numbered):
+    with fastprep.Loader(numbered, 4, fastprep.CenterCrop(8), shuffle=True) as loader:
+        seen = labels_seen(loader, initial_epoch=1, epochs=5, steps_per_epoch=3, callbacks=[feed.EpochSync(loader)])
+        assert [step for epoch in seen for step in epoch] == [s for e in wanted_labels(loader, [1, 2]) for s in e]
+
+
 def test_an_early_stop_leaves_nothing_running(numbered):
     class StopAtThird(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -268,21 +292,28 @@ def test_a_misaligned_buffer_is_refused_before_tensorflow_sees_it(path):
             feed.to_tensor(batch, "float32")
 
 
-def test_several_replicas_are_refused(path):
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    "strategy", ["MirroredStrategy(['CPU:0', 'CPU:1'])", "MirroredStrategy(['CPU:0'])", "OneDeviceStrategy('CPU:0')"]
+)
+def test_strategies_are_refused(path, strategy, inside):
     script = f"""
+        import contextlib
         import tensorflow as tf
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         import keras, fastprep
-        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        strategy = tf.distribute.{strategy}
+        with strategy.scope():
             model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
             model.compile("sgd", "mse")
+        with strategy.scope() if {inside} else contextlib.nullcontext():
             try:
                 model.fit(fastprep.Loader({str(path)!r}, 4, fastprep.CenterCrop(8)), verbose=0)
             except NotImplementedError as error:
                 print(error)
     """
-    assert "fastprep.Loader feeds one device" in run(script)
+    assert "fastprep.Loader feeds one device, without a tf.distribute strategy" in run(script)
 
 
 def test_a_keras_without_the_adapter_class_still_trains(numbered):

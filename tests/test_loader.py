@@ -224,7 +224,7 @@ def test_one_hot(make_file):
     with Loader(path, 6, None, num_classes=4) as loader:
         one_hot = np.concatenate([y for _, y in loader])
     np.testing.assert_array_equal(one_hot, np.eye(4, dtype="float32")[labels])
-    with pytest.raises(DataError, match=r"labels must lie in 0\.\.1 for num_classes=2, found 0\.\.2"):
+    with pytest.raises(DataError, match=r"sample \d+: labels must lie in 0\.\.1 for num_classes=2, found 2"):
         Loader(path, 6, None, num_classes=2)
 
 
@@ -233,8 +233,15 @@ def test_class_weights(make_file):
     with Loader(path, 6, None, class_weight={0: 0.5, 2: 3}) as loader:
         weights = np.concatenate([w for _, _, w in loader])
     np.testing.assert_array_equal(weights, np.array([0.5, 1, 3], "float32")[labels])
-    with pytest.raises(ValueError, match="class_weight must be finite and not negative, got -1"):
-        Loader(path, 6, None, class_weight={0: -1})
+    for bad, message in (
+        ({0: -1}, "class_weight must be finite and not negative, got -1"),
+        ({0: "a"}, "class_weight must be finite and not negative, got 'a'"),
+        ({"0": 5.0}, "class_weight must have labels that occur for its keys, got '0'"),
+        ({7: 5.0}, "class_weight must have labels that occur for its keys, got 7"),
+        ([1, 2], "class_weight must map labels to weights"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Loader(path, 6, None, class_weight=bad)
 
 
 @pytest.mark.parametrize(("order", "wanted"), [(None, [3, 2, 1]), ("BGR", [3, 2, 1]), ("RGB", [1, 2, 3])])
@@ -266,7 +273,7 @@ def test_a_missing_mean_is_not_passed_over(make_file, tmp_path):
     with pytest.raises(DataError, match=r"third\.h5'.*the stored mean .* differs from .* in .*other\.h5"):
         Loader([other, third], 4, None)
     (tmp_path / "mean.json").write_text('{"R": 1, "G": 2}')
-    with pytest.raises(ValueError, match="must have a number for each of B, G, R"):
+    with pytest.raises(ValueError, match="must have a finite number for each of B, G, R"):
         Loader(path, 4, None, mean=tmp_path / "mean.json")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
         Loader(path, 4, None, mean="nowhere.json")
@@ -370,6 +377,82 @@ def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_file):
         assert len(epoch(loader)) == 5
 
 
+def test_a_pass_that_outlives_a_close_ends_with_an_error(path):
+    with Loader(path, 2, CenterCrop(5), workers=2) as loader:
+        passing = iter(loader)
+        next(passing)
+    with pytest.raises(RuntimeError, match="the loader was closed, or the process forked, during this pass"):
+        next(passing)
+    assert next(passing, None) is None
+
+
+def test_closed_by_another_thread(path):
+    """The one who iterates gets an error, and no thread is made anew."""
+    loader = Loader(path, 1, CenterCrop(5), workers=2)
+    closer = threading.Timer(0.05, loader.close)
+    closer.start()
+
+    def read_on():
+        for _ in itertools.repeat(None):
+            for _batch in loader:
+                time.sleep(0.001)
+
+    with pytest.raises(RuntimeError, match="the loader was closed"):
+        read_on()
+    closer.join()
+
+
+def _go_on(passing, queue):
+    try:
+        next(passing)
+    except RuntimeError as error:
+        queue.put(str(error))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_pass_does_not_survive_a_fork(path):
+    context = multiprocessing.get_context("fork")
+    with Loader(path, 2, CenterCrop(5), workers=2) as loader:
+        passing = iter(loader)
+        next(passing)
+        queue = context.Queue()
+        process = context.Process(target=_go_on, args=(passing, queue))
+        process.start()
+        assert "the process forked" in queue.get(timeout=60)
+        process.join(60)
+        assert len(list(passing)) == len(loader) - 1  # the parent goes on
+
+
+def test_a_change_of_folder_changes_nothing(make_file, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name, layout in {"plain.h5": {}, "hdf5.h5": {"dtype": "int16", "chunks": (1, 12, 14, 3), "scaleoffset": 0}}.items():
+        _, images, _ = make_file(name=name, **layout)
+        with Loader(name, N, None, mean=None) as loader:
+            (tmp_path / "elsewhere").mkdir(exist_ok=True)
+            monkeypatch.chdir(tmp_path / "elsewhere")
+            np.testing.assert_array_equal(loader.batch(0, 0)[0], images)
+            monkeypatch.chdir(tmp_path)
+
+
+def test_attributes_that_make_no_sense(make_file):
+    for name, value, message in (
+        ("class_names", "cat,dog", "attribute 'class_names' must be a list of texts, found 'cat,dog'"),
+        ("class_names", 3, "attribute 'class_names' must be a list of texts"),
+        ("channel_order", 3, "attribute 'channel_order' must be a text"),
+        ("mean", "abc", "attribute 'mean' must hold 3 finite numbers, found 'abc'"),
+        ("mean", [1.0, 2.0], "attribute 'mean' must hold 3 finite numbers"),
+        ("mean", [1.0, 2.0, np.nan], "attribute 'mean' must hold 3 finite numbers"),
+        ("mean", h5py.Empty("f"), "attribute 'mean' must hold 3 finite numbers"),
+    ):
+        path, _, _ = make_file()
+        with h5py.File(path, "r+") as file:
+            file["images"].attrs[name] = value
+        with pytest.raises(DataError, match=message):
+            Loader(path, 4, None)
+        if name == "mean":  # it does not matter to those who do not want it
+            Loader(path, 4, None, mean=None).close()
+
+
 def test_no_thread_and_no_file_is_left(path):
     files_before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
@@ -443,7 +526,14 @@ def test_pickling_keeps_the_place(path):
         ({"batch_size": 2.5}, ValueError, "batch_size must be an integer"),
         ({"workers": 0}, ValueError, "workers must be an integer of at least 1"),
         ({"prefetch": -1}, ValueError, "prefetch must be an integer of at least 0"),
-        ({"shard": (2, 2)}, ValueError, r"shard must be \(rank, world\)"),
+        ({"shard": (2, 2)}, ValueError, r"shard must be integers \(rank, world\)"),
+        ({"shard": (0.5, 2)}, ValueError, r"shard must be integers"),
+        ({"shard": 3}, ValueError, r"shard must be integers"),
+        ({"seed": None}, ValueError, "seed must be an integer, got None"),
+        ({"seed": 1.7}, ValueError, "seed must be an integer, got 1.7"),
+        ({"shuffle_window": -1}, ValueError, "shuffle_window must be an integer of at least 0"),
+        ({"crop": 227}, ValueError, r"crop must be like RandomCrop\(227\), .* got 227"),
+        ({"crop": RandomCrop}, ValueError, r"crop must be like RandomCrop\(227\)"),
         ({"shard": (0, 99), "drop_remainder": True}, ValueError, "there is no batch"),
         ({"device": "cuda"}, ValueError, 'device must be "auto" or "cpu"'),
         ({"crop": RandomCrop(13)}, ValueError, r"crop is larger than the picture: 13x13 from 12x14 pixels \(file .*images\.h5"),
@@ -479,6 +569,12 @@ def test_labels_of_another_length(make_file):
 
 def test_files_that_do_not_fit_together(make_file):
     one, _, _ = make_file()
+    two, _, _ = make_file(name="two.h5")
+    for path, order in ((one, "RGB"), (two, "BGR")):
+        with h5py.File(path, "r+") as file:
+            file["images"].attrs["channel_order"] = order
+    with pytest.raises(DataError, match=r"two\.h5', dataset 'images': channel_order is 'BGR', in .*images\.h5' it is 'RGB'"):
+        Loader([one, two], 4, None)
     for other in ({"height": 13}, {"channels": 1}, {"dtype": "float32"}):
         two, _, _ = make_file(name="two.h5", **other)
         with pytest.raises(DataError, match=r"two\.h5', dataset 'images': pictures are .*, in .*images\.h5' they are uint8"):

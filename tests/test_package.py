@@ -14,6 +14,7 @@ import pytest
 import reference
 
 import fastprep
+from fastprep import model
 from fastprep.atomic import whole_file
 from fastprep.h5 import write_images
 from fastprep.loader import Loader
@@ -43,14 +44,19 @@ LAYERS = [
     "fastprep.demo",
     "fastprep.train",
 ]
-DOORS = {"h5py": {"fastprep.h5"}, "cupy": set(), "keras": {"fastprep.feed", "fastprep.training", "fastprep.demo"}}
+DOORS = {
+    "h5py": {"fastprep.h5"},
+    "cupy": set(),
+    "keras": {"fastprep.feed", "fastprep.model", "fastprep.training", "fastprep.demo"},
+}
 DOORS["tensorflow"] = DOORS["keras"]
 
 
 def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(("fastprep", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
-        yield name, ast.parse(path.read_text())
+    for prefix, folder in ((("fastprep",), PACKAGE), (("fastprep", "model"), Path(model.__file__).parent)):
+        for path in sorted(folder.rglob("*.py")):
+            name = ".".join((*prefix, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__")
+            yield name, ast.parse(path.read_text())
 
 
 def imported(tree, everywhere):
@@ -76,7 +82,7 @@ def test_modules_import_only_from_those_above_them():
         if name == "fastprep":
             continue
         assert layer(name) is not None, f"{name} has no place in the order"
-        for other in imported(tree, everywhere=False):
+        for other in imported(tree, everywhere=True):
             if other.startswith("fastprep.") and layer(other) is not None:
                 assert layer(other) <= layer(name), f"{name} imports {other}"
 
@@ -238,4 +244,10 @@ def test_image_mean_of_every_type(make_file):
     for dtype in ("uint8", "float32", "float64", "int16"):
         path, images, _ = make_file(dtype=dtype, name=f"{dtype}.h5")
         np.testing.assert_allclose(fastprep.image_mean(path), images.mean(axis=(0, 1, 2), dtype="float64"), rtol=1e-12)
+        np.testing.assert_allclose(fastprep.image_mean(path.parent / f"{dtype}.*"), fastprep.image_mean(path))
         np.testing.assert_allclose(fastprep.image_mean([path, path]), images.mean(axis=(0, 1, 2), dtype="float64"), rtol=1e-12)
+    with pytest.raises(ValueError, match="files must name at least one file"):
+        fastprep.image_mean([])
+    one, _, _ = make_file(channels=1, name="one.h5")
+    with pytest.raises(ValueError, match=r"one\.h5', dataset 'images': pictures have 1 channels, those before have 3"):
+        fastprep.image_mean([path, one])

@@ -125,13 +125,15 @@ class Pipeline:
         return data
 
 
-def pipeline_of(properties: h5py.h5p.PropDCID) -> Pipeline:
+def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
     """Describe the filters of a dataset.
 
     Parameters
     ----------
     properties : h5py.h5p.PropDCID
         Its creation properties.
+    element_bytes : int
+        Size of its numbers.
 
     Returns
     -------
@@ -147,7 +149,7 @@ def pipeline_of(properties: h5py.h5p.PropDCID) -> Pipeline:
     codes = [stage.code for stage in filters]
     usable = all(code in _DECODERS for code in codes) and len(set(codes)) == len(codes)
     for stage in filters:
-        usable = usable and (stage.code != _SHUFFLE or len(stage.values) >= 1)
+        usable = usable and (stage.code != _SHUFFLE or stage.values[:1] == (element_bytes,))
         usable = usable and (stage.code != _BITSHUFFLE or _bitshuffle_is_known(stage.values))
     if not usable:
         raise Unsupported(f"filters {pipeline.names}")
@@ -156,7 +158,7 @@ def pipeline_of(properties: h5py.h5p.PropDCID) -> Pipeline:
 
 def _unshuffle(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
     # shuffle stores the first bytes of all elements, then the second bytes, and so on; odd bytes at the end stay
-    element_bytes = max(1, values[0])
+    element_bytes = values[0]
     n_elements = len(data) // element_bytes
     whole = n_elements * element_bytes
     if len(data) > len(out):

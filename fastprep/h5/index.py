@@ -42,6 +42,8 @@ class ImageIndex:
     ----------
     file, dataset : str
         As the user named them.
+    path : str
+        The file's absolute path.
     shape : (int, int, int, int)
         Samples, height, width, channels; a dataset of rank 3 has one channel.
     stored_dtype : dtype
@@ -53,7 +55,7 @@ class ImageIndex:
     layout : str
         For people: "contiguous", "chunked, 1 picture each, gzip", ...
     holder : str
-        Path of the file that has the bytes (not `file` where a link leads elsewhere).
+        Absolute path of the file that has the bytes (not `path` where a link leads elsewhere).
     identity : tuple of int
         Device, inode, size and modification time of `holder` when it was indexed.
     chunk_shape : (int, int, int, int)
@@ -70,13 +72,14 @@ class ImageIndex:
 
     file: str
     dataset: str
+    path: str
     shape: tuple[int, int, int, int]
     stored_dtype: np.dtype
     dtype: np.dtype
     reason: str
     layout: str
-    holder: str = ""
-    identity: tuple[int, ...] = ()
+    holder: str
+    identity: tuple[int, ...]
     chunk_shape: tuple[int, int, int, int] = (1, 0, 0, 0)
     offsets: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -201,19 +204,29 @@ def index_images(file: h5py.File, name: str) -> ImageIndex:
     known_facts = {
         "file": file.filename,
         "dataset": name,
+        "path": os.path.abspath(file.filename),
         "shape": (n, height, width, channels),
         "stored_dtype": stored,
         "dtype": np.dtype(_WIDENED.get(plain_name, plain_name)),
     }
     try:
-        return ImageIndex(**known_facts, reason="", **_place(dataset))
+        return ImageIndex(**known_facts, reason="", **_place(dataset, (file.filename, name)))
     except Unsupported as reason:
-        chunks = _four(dataset.chunks) if dataset.chunks else (1, height, width, channels)
-        return ImageIndex(**known_facts, reason=str(reason), layout=f"read by HDF5: {reason}", chunk_shape=chunks)
+        return ImageIndex(
+            **known_facts,
+            reason=str(reason),
+            layout=f"read by HDF5: {reason}",
+            holder=known_facts["path"],
+            identity=identity_of(os.stat(file.filename)),
+            chunk_shape=_four(dataset.chunks) if dataset.chunks else (1, height, width, channels),
+        )
 
 
-def _place(dataset: h5py.Dataset) -> dict:
-    """Find the bytes of a dataset; raise Unsupported with the reason if HDF5 has to read it."""
+def _place(dataset: h5py.Dataset, named: tuple[str, str]) -> dict:
+    """Find the bytes of a dataset; raise Unsupported with the reason if HDF5 has to read it.
+
+    `named` is what the user calls its file and itself, for errors.
+    """
     holder = dataset.file
     _check_driver(holder)
     _check_number_type(dataset)
@@ -225,9 +238,9 @@ def _place(dataset: h5py.Dataset) -> dict:
     place = {"holder": os.path.abspath(holder.filename), "identity": identity}
     layout = properties.get_layout()
     if layout == h5py.h5d.CONTIGUOUS:
-        return place | _place_contiguous(dataset, size)
+        return place | _place_contiguous(dataset, size, named)
     if layout == h5py.h5d.CHUNKED:
-        return place | _place_chunked(dataset, properties, size)
+        return place | _place_chunked(dataset, properties, size, named)
     raise Unsupported({h5py.h5d.COMPACT: "compact layout", h5py.h5d.VIRTUAL: "virtual dataset"}.get(layout, "unknown layout"))
 
 
@@ -262,13 +275,13 @@ def identity_of(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _place_contiguous(dataset: h5py.Dataset, file_size: int) -> dict:
+def _place_contiguous(dataset: h5py.Dataset, file_size: int, named: tuple[str, str]) -> dict:
     offset = dataset.id.get_offset()
     if offset is None:
         raise Unsupported("never written: all fill value")
     n_bytes = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
     if offset + n_bytes > file_size:
-        raise _beyond_end(dataset, 0, offset, n_bytes, file_size)
+        raise _beyond_end(named, 0, offset, n_bytes, file_size)
     return {
         "layout": "contiguous",
         "chunk_shape": _four(dataset.shape),
@@ -279,17 +292,17 @@ def _place_contiguous(dataset: h5py.Dataset, file_size: int) -> dict:
     }
 
 
-def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, file_size: int) -> dict:
-    pipeline = pipeline_of(properties)
+def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, file_size: int, named: tuple[str, str]) -> dict:
+    pipeline = pipeline_of(properties, dataset.dtype.itemsize)
     shape, chunk = _four(dataset.shape), _four(dataset.chunks)
     grid = tuple(-(-s // c) for s, c in zip(shape, chunk, strict=True))
-    offsets, sizes, masks = _list_chunks(dataset, chunk, grid)
+    offsets, sizes, masks = _list_chunks(dataset, chunk, grid, named)
     written = offsets != _NEVER
     limit = np.uint64(file_size)
     beyond = written & ((sizes > limit) | (offsets > limit - np.minimum(sizes, limit)))
     if beyond.any():
         k = int(np.argmax(beyond))
-        raise _beyond_end(dataset, k, int(offsets[k]), int(sizes[k]), file_size)
+        raise _beyond_end(named, k // int(np.prod(grid[1:])), int(offsets[k]), int(sizes[k]), file_size)
     chunk_bytes = int(np.prod(chunk, dtype=object)) * dataset.dtype.itemsize
     if chunk_bytes > _MAX_CHUNK_BYTES:
         raise Unsupported(f"chunks of {chunk_bytes} bytes")
@@ -311,7 +324,9 @@ def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, file_si
     }
 
 
-def _list_chunks(dataset: h5py.Dataset, chunk: tuple[int, ...], grid: tuple[int, ...]) -> tuple[NDArray, NDArray, NDArray]:
+def _list_chunks(
+    dataset: h5py.Dataset, chunk: tuple[int, ...], grid: tuple[int, ...], named: tuple[str, str]
+) -> tuple[NDArray, NDArray, NDArray]:
     """Return offsets, sizes and masks of all chunks; the offset is _NEVER where there is none."""
     n_chunks = int(np.prod(grid, dtype=object))
     offsets = np.full(n_chunks, _NEVER, np.uint64)
@@ -331,8 +346,10 @@ def _list_chunks(dataset: h5py.Dataset, chunk: tuple[int, ...], grid: tuple[int,
 
     try:
         dataset.id.chunk_iter(note_whole if n_chunks == grid[0] else note)
+    except AttributeError:
+        raise Unsupported("this build of h5py cannot list chunks") from None
     except (OSError, RuntimeError, IndexError, ValueError, OverflowError) as error:
-        raise DataError(f"the chunk index is damaged: {error}", dataset.file.filename, dataset.name.lstrip("/")) from error
+        raise DataError(f"the chunk index is damaged: {error}", *named) from error
     return offsets, sizes, masks
 
 
@@ -368,9 +385,9 @@ def _four(sides: tuple[int, ...]) -> tuple[int, int, int, int]:
     return n, height, width, channels
 
 
-def _beyond_end(dataset: h5py.Dataset, chunk: int, offset: int, n_bytes: int, file_size: int) -> DataError:
+def _beyond_end(named: tuple[str, str], row: int, offset: int, n_bytes: int, file_size: int) -> DataError:
     problem = f"bytes {offset} to {offset + n_bytes} lie beyond the end of the file ({file_size} bytes); it may be truncated"
-    return DataError(problem, dataset.file.filename, dataset.name.lstrip("/"), chunk)
+    return DataError(problem, *named, row)
 
 
 def _opening_problem(path: str, error: OSError) -> str:

@@ -20,6 +20,8 @@ class Metadata:
     ----------
     mean : ndarray of float64, shape (C,), or None
         Mean of each channel, in the channel order of the pictures (attribute `mean` of the pictures' dataset).
+    mean_problem : str or None
+        What is wrong with that attribute, for those who want the mean.
     channel_order : str or None
         Such as "RGB", "BGR" or "L" (attribute `channel_order`).
     class_names : tuple of str
@@ -27,6 +29,7 @@ class Metadata:
     """
 
     mean: NDArray[np.float64] | None
+    mean_problem: str | None
     channel_order: str | None
     class_names: tuple[str, ...]
 
@@ -34,27 +37,46 @@ class Metadata:
 def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
     """Read the attributes of the pictures' dataset.
 
+    Parameters
+    ----------
+    path : str or path
+    images : str
+        Name of the dataset.
+
+    Returns
+    -------
+    Metadata
+
     Raises
     ------
     OSError, DataError
-        See `fastprep.h5.open_images`; DataError also if an attribute makes no sense.
+        See `fastprep.h5.open_images`; DataError also if `channel_order` is no text, or `class_names` no list of texts.
     """
     with open_file(path) as file:
         dataset = get_dataset(file, images)
         channels = dataset.shape[3] if dataset.ndim == 4 else 1
-        attributes = dataset.attrs
-        mean = np.array(attributes["mean"], np.float64).reshape(-1) if "mean" in attributes else None
-        if mean is not None and (len(mean) != channels or not np.isfinite(mean).all()):
-            raise DataError(
-                f"attribute 'mean' must hold {channels} finite numbers, found {attributes['mean']}", file.filename, images
-            )
-        order = attributes.get("channel_order")
-        names = attributes.get("class_names")
+        mean, problem = _mean(dataset.attrs.get("mean"), channels)
+        order = dataset.attrs.get("channel_order")
+        names = dataset.attrs.get("class_names")
+        if not isinstance(order, str | bytes | None):
+            raise DataError(f"attribute 'channel_order' must be a text such as 'RGB', found {order!r}", file.filename, images)
+        if names is not None and (np.ndim(names) != 1 or not all(isinstance(name, str | bytes) for name in names)):
+            raise DataError(f"attribute 'class_names' must be a list of texts, found {names!r}", file.filename, images)
         return Metadata(
-            mean,
-            _text(order) if order is not None else None,
-            tuple(_text(name) for name in names) if names is not None else (),
+            mean, problem, None if order is None else _text(order), tuple(map(_text, names if names is not None else ()))
         )
+
+
+def _mean(value: object, channels: int) -> tuple[NDArray[np.float64] | None, str | None]:
+    if value is None:
+        return None, None
+    try:
+        mean = np.array(value, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        mean = np.empty(0)
+    if len(mean) != channels or not np.isfinite(mean).all():
+        return None, f"attribute 'mean' must hold {channels} finite numbers, found {value!r}"
+    return mean, None
 
 
 def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> NDArray:

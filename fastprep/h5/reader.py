@@ -63,10 +63,10 @@ class Reader:
 
     def __init__(self, index: ImageIndex) -> None:
         self.index = index
-        self._process = os.getpid()
         self._lock = threading.Lock()
-        self._descriptor: int | None = None
+        self._descriptor: _Descriptor | None = None
         self._h5: tuple[h5py.File, h5py.Dataset] | None = None
+        self._process = os.getpid()
         self._cache = BlockCache(0)
 
     def read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
@@ -130,9 +130,7 @@ class Reader:
         """Close the files; a later read opens them again."""
         self._after_fork()
         with self._lock:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
+            self._descriptor = None
             if self._h5 is not None:
                 self._h5[0].close()
                 self._h5 = None
@@ -151,7 +149,8 @@ class Reader:
         chunk, within = np.divmod(samples, index.images_per_chunk)
         offsets = index.offsets[chunk] + within * index.image_bytes
         scratch = np.empty(index.image_bytes, np.uint8)
-        status, position = _read.read_images(self._open(), offsets, slots, scratch, sink)
+        descriptor = self._open()
+        status, position = _read.read_images(descriptor.number, offsets, slots, scratch, sink)
         if status:
             raise self._error(_problem(status), int(samples[position]))
 
@@ -181,9 +180,10 @@ class Reader:
 
     def _block_by_hdf5(self, first: int, stop: int) -> NDArray:
         dataset = self._open_hdf5()
+        shape = (min(stop, self.index.shape[0]) - first, *self.index.shape[1:])
         try:
-            return np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False))
-        except (OSError, RuntimeError, ValueError) as error:
+            return np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False).reshape(shape))
+        except (OSError, RuntimeError, ValueError) as error:  # ValueError: the dataset has another shape by now
             raise self._error(f"HDF5 can't read it: {error}", first) from error
 
     def _row(self, row: int) -> NDArray:
@@ -216,24 +216,24 @@ class Reader:
         return pixels.view(index.stored_dtype).reshape(index.chunk_shape)
 
     def _read_bytes(self, offset: int, buffer: NDArray[np.uint8], sample: int) -> None:
-        status = _read.read_bytes(self._open(), offset, buffer) if len(buffer) else _read.TRUNCATED
+        descriptor = self._open()
+        status = _read.read_bytes(descriptor.number, offset, buffer) if len(buffer) else _read.TRUNCATED
         if status:
             raise self._error(_problem(status), sample)
 
     def _after_fork(self) -> None:
         # HDF5's handles do not survive a fork, nor does a lock that another thread held
         if self._process != os.getpid():
-            self._process, self._lock = os.getpid(), threading.Lock()
+            self._lock = threading.Lock()
             self._descriptor = self._h5 = None
+            self._process = os.getpid()  # last: another thread must not take the old lock for a good one
 
-    def _open(self) -> int:
+    def _open(self) -> _Descriptor:
         self._after_fork()
         with self._lock:
             if self._descriptor is None:
-                descriptor = os.open(self.index.holder, os.O_RDONLY | os.O_CLOEXEC)
-                if identity_of(os.fstat(descriptor)) != self.index.identity:
-                    os.close(descriptor)
-                    raise DataError("changed or replaced since it was opened first", self.index.file, self.index.dataset)
+                descriptor = _Descriptor(self.index.holder)
+                self._check_identity(os.fstat(descriptor.number))
                 self._descriptor = descriptor
             return self._descriptor
 
@@ -241,18 +241,32 @@ class Reader:
         self._after_fork()
         with self._lock:
             if self._h5 is None:
+                self._check_identity(os.stat(self.index.holder))
                 try:
-                    file = h5py.File(self.index.file, "r")
+                    file = h5py.File(self.index.path, "r")
                 except OSError as error:
                     raise DataError(f"HDF5 can't open it: {error}", self.index.file) from error
-                dataset = get_dataset(file, self.index.dataset)
-                if dataset.shape[0] < self.index.shape[0] or dataset.dtype != self.index.stored_dtype:
-                    raise DataError("changed or replaced since it was opened first", self.index.file, self.index.dataset)
-                self._h5 = (file, dataset)
+                self._h5 = (file, get_dataset(file, self.index.dataset))
             return self._h5[1]
+
+    def _check_identity(self, status: os.stat_result) -> None:
+        if identity_of(status) != self.index.identity:
+            raise DataError("changed or replaced since it was opened first", self.index.file, self.index.dataset)
 
     def _error(self, problem: str, sample: int) -> DataError:
         return DataError(problem, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
+
+
+class _Descriptor:
+    """An open file, closed when the last read that uses it lets go: its number must not be given to another file meanwhile."""
+
+    def __init__(self, path: str) -> None:
+        self.number = -1
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self.number >= 0:
+            os.close(self.number)
 
 
 def _by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.crops import FLIPPED, MIRRORED, check_fits
+from fastprep.crops import FLIPPED, MIRRORED, check_fits, check_size
 from fastprep.h5 import _read
 from fastprep.kernels import _cpu
 
@@ -56,7 +56,7 @@ class CropSpec:
         _check_choice("dtype", self.dtype, _NUMPY_DTYPES)
         _check_choice("layout", self.layout, ("channels_last", "channels_first"))
         _check_choice("images must have one of the types", self.source_dtype, _cpu.SOURCE_TYPES)
-        check_fits(self.size, *self.image_shape[:2])
+        check_fits(check_size(self.size), *self.image_shape[:2])
         _ = self.mean_rows, self.scale_row  # raise here, not in a worker
 
     @property
@@ -201,8 +201,7 @@ def crop(
         raise ValueError(f"images must have the shape (n, H, W, C), got {images.shape}")
     if images.dtype.name not in _cpu.SOURCE_TYPES:
         raise ValueError(f"images must have one of the types {', '.join(_cpu.SOURCE_TYPES)}, got {images.dtype}")
-    height, width = size
-    spec = CropSpec(images.shape[1:], images.dtype.name, (int(height), int(width)), mean, scale, dtype, layout)
+    spec = CropSpec(images.shape[1:], images.dtype.name, check_size(size), mean, scale, dtype, layout)
     if out is None:
         out = np.empty(spec.out_shape(len(table)), spec.out_dtype)
     sink = spec.cpu_sink(table, len(images), out)
@@ -212,10 +211,17 @@ def crop(
     return out
 
 
-def check_device(device: str) -> None:
-    """Raise ValueError if a device is not one that this version computes on."""
-    if device != "cpu":
-        raise ValueError(f'device must be "cpu" (this version has no CUDA kernel), got {device!r}')
+def check_device(device: str, *others: str) -> None:
+    """Check that this version computes on a device.
+
+    Raises
+    ------
+    ValueError
+        If it is neither "cpu" nor one of `others`.
+    """
+    if device not in ("cpu", *others):
+        known = " or ".join(f'"{d}"' for d in (*others, "cpu"))
+        raise ValueError(f"device must be {known} (this version has no CUDA kernel), got {device!r}")
 
 
 def _check_choice(name: str, value: object, choices: object) -> None:

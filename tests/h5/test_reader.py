@@ -307,6 +307,40 @@ def test_file_changed_after_it_was_opened(make_file):
         reader.array(np.array([0]))
 
 
+@pytest.mark.parametrize("size", [(3, 3), (200, 300)])
+def test_file_replaced_before_hdf5_opens_it_again(make_file, size):
+    path, _, _ = make_file(dtype="int16", chunks=(1, *PICTURE), scaleoffset=0)
+    reader = open_images(path)
+    assert reader.index.reason
+    os.replace(make_file(height=size[0], width=size[1], dtype="int16", name="other.h5")[0], path)
+    with pytest.raises(DataError, match="changed or replaced since it was opened first"):
+        reader.array(np.arange(2))
+
+
+def test_close_does_not_pull_the_file_from_under_a_read(make_file):
+    """The number of a closed file may be given to the next one that is opened, by whomever."""
+    path, images, _ = make_file(n=40)
+    other, _, _ = make_file(n=40, name="other.h5")
+    reader, stop, wrong = open_images(path), threading.Event(), []
+
+    def read():
+        while not stop.is_set():
+            if not np.array_equal(reader.array(np.arange(40)), images):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(500):
+        reader.close()
+        with open(other, "rb") as file:
+            file.read(10)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
 @pytest.mark.parametrize("layout", [{}, {"chunks": (1, *PICTURE)}, {"chunks": (1, *PICTURE), "compression": "gzip"}])
 def test_file_truncated_while_it_is_read(make_file, layout):
     path, _, _ = make_file(n=60, **layout)
