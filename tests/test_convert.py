@@ -286,7 +286,8 @@ def test_labels_may_be_missing_unless_they_are_asked_for(make_file, out, capsys)
 
 @pytest.mark.parametrize("value", [0.5, -1, 256, 1e30, np.nan, np.inf, 254.99999999999997])
 @pytest.mark.parametrize("layout", ["contiguous", "gzip", "split pictures"])
-def test_what_uint8_does_not_hold_is_refused_with_its_place(make_file, out, capsys, layout, value):
+def test_what_uint8_does_not_hold_is_refused_with_its_place(make_file, out, capsys, monkeypatch, layout, value):
+    monkeypatch.setattr(sys.modules["fastprep.h5.blocks"], "_BLOCK_BYTES", 3000)  # several parts
     path, _, _ = make_file(dtype="float64", **LAYOUTS[layout])
     spoil(path, lambda file: file["images"].__setitem__((17, 11, 8, 2), value))
     message = check_refused(capsys, out, "--round rounds to the nearest whole number", path, out)
