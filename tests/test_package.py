@@ -38,6 +38,7 @@ LAYERS = [
     "fastprep.pipeline",
     "fastprep.loader",
     "fastprep.feed",
+    "fastprep.convert",
     "fastprep.model",
     "fastprep.interrupt",
     "fastprep.training",

@@ -6,6 +6,7 @@ from fastprep.h5.errors import DataError
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import Metadata, read_labels, read_metadata
 from fastprep.h5.reader import Reader, open_images
+from fastprep.h5.rewrite import InexactError, Rewritten, rewrite
 from fastprep.h5.write import write_images
 
 __all__ = [
@@ -13,11 +14,14 @@ __all__ = [
     "CopySink",
     "DataError",
     "ImageIndex",
+    "InexactError",
     "Metadata",
     "Reader",
+    "Rewritten",
     "Sink",
     "open_images",
     "read_labels",
     "read_metadata",
+    "rewrite",
     "write_images",
 ]

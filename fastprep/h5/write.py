@@ -1,15 +1,21 @@
-"""Write an image file in the layout that loads fastest: contiguous uint8, so that picture i lies at offset + i * size."""
+"""Write image files in the layout that loads fastest: contiguous uint8, so that picture i lies at offset + i * size."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
+import imagecodecs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep.atomic import whole_file
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_images(
@@ -90,3 +96,91 @@ def _write_pictures(file: h5py.File, pictures: Iterable[NDArray[np.uint8]], n_pi
     if totals is None or count != n_pictures:
         raise ValueError(f"there are {n_pictures} labels, but {'more' if count > n_pictures else count} pictures")
     return totals
+
+
+@contextlib.contextmanager
+def new_file(path: str, name: str) -> Iterator[h5py.File]:
+    """Open a new file for writing, so that a full disk is an error that says so.
+
+    Parameters
+    ----------
+    path : str
+        Of the file, in a format that HDF5 1.8 and later read: with the oldest, attributes end at 64 KiB.
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    OSError
+        If there is no room left, or the file can't be made.
+    """
+    file = h5py.File(path, "w", libver=("v108", "latest"))
+    try:
+        yield file
+        file.close()
+    except BaseException as problem:
+        with contextlib.suppress(OSError, RuntimeError):
+            file.close()  # fails once more where the disk is full, with a RuntimeError that would hide the first
+        code = next((code for code in NO_ROOM if f"errno = {code}," in str(problem)), getattr(problem, "errno", None))
+        if code in NO_ROOM:
+            raise OSError(code, os.strerror(code), name) from problem
+        raise
+
+
+class PictureWriter:
+    """Writes a dataset of pictures block by block; a context manager, which ends its threads.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for writing.
+    name : str
+        Of the dataset to make; its group is there.
+    shape : (int, int, int, int)
+        Samples, height, width, channels.
+    gzip_level : int, optional
+        1..9: one gzip chunk for each picture, compressed by several threads outside of HDF5's lock. None: contiguous.
+
+    Attributes
+    ----------
+    dataset : h5py.Dataset
+        Of uint8.
+    """
+
+    def __init__(self, file: h5py.File, name: str, shape: tuple[int, int, int, int], gzip_level: int | None = None) -> None:
+        self._level, self._pool = gzip_level, None
+        layout = {}
+        if gzip_level is not None:
+            layout = {"chunks": (1, *shape[1:]), "compression": "gzip", "compression_opts": gzip_level}
+            self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="fastprep-gzip")
+        self.dataset = file.create_dataset(name, shape, np.uint8, **layout)
+
+    def __enter__(self) -> PictureWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def write(self, first: int, block: NDArray[np.uint8]) -> None:
+        """Write pictures.
+
+        Parameters
+        ----------
+        first : int
+            Number of the first.
+        block : ndarray of uint8, shape (n, H, W, C), C-contiguous
+
+        Raises
+        ------
+        OSError
+            If the disk is full, say.
+        """
+        if self._pool is None:
+            self.dataset[first : first + len(block)] = block
+            return
+        for sample, chunk in enumerate(self._pool.map(self._compress, block), first):
+            self.dataset.id.write_direct_chunk((sample, 0, 0, 0), chunk)
+
+    def _compress(self, picture: NDArray[np.uint8]) -> bytes:
+        return bytes(imagecodecs.deflate_encode(picture.reshape(-1), level=self._level))  # type: ignore[arg-type]

@@ -1,0 +1,123 @@
+"""python -m fastprep.convert: rewrite the pictures of an HDF5 file as the layout that loads fastest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from fastprep.h5 import DataError, InexactError, Rewritten, rewrite
+
+_ROUND_HINT = (
+    "--round rounds to the nearest whole number, ties to even, and clips to 0..255 "
+    "(multiply pictures that are scaled to 0..1 by 255 first)"
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Rewrite the pictures of an HDF5 file as the layout that loads fastest: contiguous uint8.
+
+    Everything else in the file is kept as it is: other datasets, groups, links, attributes. The mean of the pictures is stored if
+    there is none yet. The new file is checked picture by picture before it gets its name; until then there is none of that name.
+    """
+
+    source: Annotated[Positional[str], arg(metavar="IN")]
+    """Any HDF5 file with pictures of whole numbers from 0 to 255, in any type and layout."""
+    target: Annotated[Positional[str], arg(metavar="OUT")]
+    """File to write."""
+    images: Annotated[str, arg(metavar="NAME")] = "images"
+    """Dataset of pictures, (N, height, width, channels) or (N, height, width). It keeps its name."""
+    labels: Annotated[str | None, arg(metavar="NAME")] = None
+    """Dataset that must have a row for each picture, or nothing is written. Labels are kept with or without this."""
+    compression: Literal["none", "gzip"] = "none"
+    """gzip stores each picture as a chunk of its own: sensible where disk space is short and the pictures are plain, such as
+    drawings and scans; noisy photographs hardly shrink. Every epoch then pays for decoding."""
+    gzip_level: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9] = 4
+    """1 is quick, 9 is small. With --compression gzip."""
+    round: bool = False
+    """Round values to the nearest whole number, ties to even, and clip them to 0..255, instead of refusing them."""
+    overwrite: bool = False
+    """Replace OUT if it exists."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted."""
+    config = parse(sys.argv[1:] if argv is None else argv)
+    began = time.perf_counter()
+    try:
+        with _progress() as progress:
+            done = rewrite(
+                config.source,
+                config.target,
+                config.images,
+                config.labels,
+                gzip_level=config.gzip_level if config.compression == "gzip" else None,
+                rounded=config.round,
+                overwrite=config.overwrite,
+                progress=progress,
+            )
+        for note in done.notes:
+            print(f"fastprep.convert: {note}", file=sys.stderr)
+        print(_report(config, done, time.perf_counter() - began))
+    except KeyboardInterrupt:
+        print(f"\nfastprep.convert: interrupted; nothing was written to {config.target!r}", file=sys.stderr)
+        return 130
+    except (DataError, OSError) as error:
+        hint = ""
+        if isinstance(error, FileExistsError):
+            hint = " (--overwrite)"
+        elif isinstance(error, InexactError) and not config.round:
+            hint = f"; {_ROUND_HINT}"
+        print("fastprep.convert:", " ".join(str(error).split()) + hint, file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(argv: list[str]) -> Config:
+    """Read the command line."""
+    return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.convert")
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show on standard error how far it is, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    bars = Progress(*columns, TextColumn("left:"), TimeRemainingColumn(), console=Console(stderr=True))
+    tasks = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total, rate="")
+        bars.update(tasks[stage], completed=done)
+        speed = next(task.speed for task in bars.tasks if task.id == tasks[stage])
+        bars.update(tasks[stage], rate=f"{speed:,.0f} pictures/s" if speed else "")
+
+    with bars:
+        yield show
+
+
+def _report(config: Config, done: Rewritten, seconds: float) -> str:
+    n, height, width, channels = done.source.shape
+    n_bytes = os.path.getsize(config.target)
+    layout = "contiguous" if config.compression == "none" else f"one gzip-{config.gzip_level} chunk for each picture"
+    mean = "mean kept" if done.mean is None else "mean " + " ".join(f"{value:.2f}" for value in done.mean)
+    read = f"read {n} pictures of {height}x{width}x{channels} {done.source.stored_dtype}, {done.source.layout}"
+    return f"{read}; wrote {config.target}: {n_bytes / 1e6:,.1f} MB, uint8, {layout}, {mean}; {seconds:.1f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
