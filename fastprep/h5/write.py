@@ -183,4 +183,4 @@ class PictureWriter:
             self.dataset.id.write_direct_chunk((sample, 0, 0, 0), chunk)
 
     def _compress(self, picture: NDArray[np.uint8]) -> bytes:
-        return bytes(imagecodecs.deflate_encode(picture.reshape(-1), level=self._level))  # type: ignore[arg-type]
+        return bytes(imagecodecs.deflate_encode(picture.reshape(-1), level=self._level))
