@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.h5.errors import DataError
-from fastprep.h5.index import get_dataset, open_file
+from fastprep.h5.open import get_dataset, open_file
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from fastprep.h5 import _read
 from fastprep.h5.cache import BlockCache
 from fastprep.h5.errors import DataError
 from fastprep.h5.filters import SLACK_BYTES, DecodeError
-from fastprep.h5.index import ImageIndex, get_dataset, identity_of, index_images, open_file
+from fastprep.h5.index import ImageIndex, index_images
+from fastprep.h5.open import get_dataset, identity_of, open_file
 
 _log = logging.getLogger(__name__)
 

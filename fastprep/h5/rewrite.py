@@ -17,7 +17,8 @@ from fastprep.atomic import whole_file
 from fastprep.h5.blocks import Part, block_ranges, read_blocks
 from fastprep.h5.copy import RestCopier
 from fastprep.h5.errors import DataError
-from fastprep.h5.index import ImageIndex, get_dataset, open_file
+from fastprep.h5.index import ImageIndex
+from fastprep.h5.open import get_dataset, open_file
 from fastprep.h5.reader import Reader, open_images
 from fastprep.h5.write import PictureWriter, new_file
 
@@ -97,8 +98,6 @@ def rewrite(
     with contextlib.closing(open_images(source, images)) as reader, open_file(source) as file:
         _check_target((source, reader.index.holder), target, overwrite)
         dataset = get_dataset(file, images)
-        if dataset.is_virtual:
-            _check_virtual(dataset, images)
         if labels is not None:
             _check_labels(file, labels, len(dataset))
         _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
@@ -205,18 +204,6 @@ def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> Non
         raise shutil.SameFileError(f"{target!r} is the file that the pictures are read from; a file is not converted in place")
     if not overwrite:
         raise FileExistsError(f"{target!r} exists already; it is only replaced when asked to")
-
-
-def _check_virtual(dataset: h5py.Dataset, images: str) -> None:
-    """Refuse a virtual dataset with a file missing: HDF5 reads fill values in its place, which would be taken for pictures."""
-    folder = os.path.dirname(os.path.abspath(dataset.file.filename))
-    places = [folder, os.environ.get("HDF5_VDS_PREFIX", "").replace("${ORIGIN}", folder), "."]
-    for part in dataset.virtual_sources():
-        name = part.file_name
-        if name == "." or "%" in name:  # this file; a pattern for as many files as there are
-            continue
-        if not any(os.path.exists(os.path.join(place, n)) for place in places for n in (name, os.path.basename(name))):
-            raise DataError(f"it is virtual, and its file {name!r} is not there", dataset.file.filename, images)
 
 
 def _check_labels(file: h5py.File, labels: str, n: int) -> None:

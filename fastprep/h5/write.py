@@ -63,7 +63,7 @@ def write_images(
     if os.path.exists(path) and not overwrite:
         raise FileExistsError(f"{path!r} exists already; it is only replaced when asked to")
     labels = np.asarray(labels)
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with whole_file(path) as temporary, new_file(temporary, path) as file:
         totals = _write_pictures(file, iter(images), len(labels))
         dataset = file["images"]
         stored = totals / (len(labels) * dataset.shape[1] * dataset.shape[2]) if mean is None else np.asarray(mean, np.float64)

@@ -104,6 +104,18 @@ def test_virtual_dataset(make_file, tmp_path):
     assert_reads_like_h5py(tmp_path / "v.h5", expected_layout="virtual dataset")
 
 
+def test_virtual_dataset_with_a_source_missing(make_file, tmp_path):
+    """HDF5 would give the fill value for pictures."""
+    path, images, _ = make_file()
+    layout = h5py.VirtualLayout(images.shape, "uint8")
+    layout[:] = h5py.VirtualSource(path, "images", images.shape)
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_virtual_dataset("images", layout)
+    path.unlink()
+    with pytest.raises(DataError, match=r"v\.h5', dataset 'images': it is virtual, and its file '.*images\.h5' is not there"):
+        open_images(tmp_path / "v.h5")
+
+
 def test_external_link_is_read_where_it_leads(make_file, tmp_path):
     make_file(name="there.h5", chunks=(2, *PICTURE))
     with h5py.File(tmp_path / "here.h5", "w") as file:
@@ -393,14 +405,14 @@ def test_index_that_leads_beyond_the_file(tmp_path, rng):
 
 def test_a_wrong_index_is_noticed_at_open(make_file, monkeypatch, caplog):
     path, images, _ = make_file(chunks=(1, *PICTURE))
-    import fastprep.h5.index as index_module
+    import fastprep.h5.place as place_module
 
     def shifted(*arguments):
         place = original(*arguments)
         return place | {"offsets": np.roll(place["offsets"], 1)}
 
-    original = index_module._place_chunked
-    monkeypatch.setattr(index_module, "_place_chunked", shifted)
+    original = place_module._place_chunked
+    monkeypatch.setattr(place_module, "_place_chunked", shifted)
     reader = open_images(path)
     assert "differs from HDF5's" in reader.index.layout
     assert "differs from HDF5's" in caplog.text
