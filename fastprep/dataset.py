@@ -25,6 +25,8 @@ class Dataset:
         Dataset of pictures in each file.
     labels : str or None
         Dataset of labels in each file; None for pictures without.
+    io : {"pread", "mmap"}
+        See `fastprep.h5.Reader`.
 
     Attributes
     ----------
@@ -40,16 +42,18 @@ class Dataset:
 
     Raises
     ------
+    ValueError
+        If `io` is neither.
     OSError
         If a file is not there or may not be read.
     DataError
         If a file is not what it should be, or the files do not fit together.
     """
 
-    def __init__(self, files: Paths, images: str = "images", labels: str | None = "labels") -> None:
+    def __init__(self, files: Paths, images: str = "images", labels: str | None = "labels", io: str = "pread") -> None:
         self.paths = expand_paths(files)
         self.images = images
-        self._readers = [open_images(path, images) for path in self.paths]
+        self._readers = [open_images(path, images, io) for path in self.paths]
         self.metadata: list[Metadata] = [read_metadata(path, images) for path in self.paths]
         first = self._readers[0].index
         for reader in self._readers[1:]:

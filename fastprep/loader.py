@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +70,9 @@ class Loader:
         Threads that prepare batches; None: one for each processor this process may use, eight at most.
     prefetch : int
         Finished batches kept ready beyond those that the workers have in hand.
+    io : {"pread", "mmap"}
+        How data that are read directly come in. "mmap" saves a copy; but if a mapped file is truncated meanwhile, the system
+        ends the process (SIGBUS), where "pread" raises a DataError. For local files that nobody changes.
 
     Raises
     ------
@@ -108,6 +111,7 @@ class Loader:
         device: str = "auto",
         workers: int | None = None,
         prefetch: int = 2,
+        io: Literal["pread", "mmap"] = "pread",
     ) -> None:
         _check_integer("batch_size", batch_size, 1)
         _check_integer("prefetch", prefetch, 0)
@@ -120,7 +124,7 @@ class Loader:
         if workers is None:
             workers = min(8, len(os.sched_getaffinity(0)))
         _check_integer("workers", workers, 1)
-        self.dataset = Dataset(files, images, labels)
+        self.dataset = Dataset(files, images, labels, io)
         self.crop: Crop = CenterCrop(self.dataset.image_shape[:2]) if crop is None else crop
         mean_values = resolve_mean(mean, self.dataset.metadata, self.dataset.paths, images)
         try:

@@ -89,6 +89,16 @@ def test_every_sample_exactly_once_over_all_shards(path, shuffle, world):
     assert sorted(seen) == list(range(N))
 
 
+@pytest.mark.parametrize("layout", [{}, {"chunks": (1, 12, 14, 3)}, {"chunks": (4, 12, 14, 3), "compression": "gzip"}])
+def test_a_mapped_file_gives_the_same(make_file, layout):
+    path, _, _ = make_file(**layout)
+    options = {"batch_size": 5, "crop": RandomCrop((7, 9), mirror=True, flip=True), "shuffle": True, "shuffle_window": 8}
+    with Loader(path, **options) as one, Loader(path, **options, io="mmap") as other:
+        for (x, y), (x_mapped, y_mapped) in zip(one, other, strict=True):
+            np.testing.assert_array_equal(x, x_mapped)
+            np.testing.assert_array_equal(y, y_mapped)
+
+
 def test_remainder_dropped_on_request(path):
     with Loader(path, 5, CenterCrop(5), drop_remainder=True) as loader:
         assert [len(x) for x, _ in loader] == [5] * 4 == [5] * len(loader)

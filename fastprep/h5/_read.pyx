@@ -7,6 +7,23 @@ from libc.string cimport memcpy
 cdef extern from "unistd.h" nogil:
     ssize_t pread(int fd, void *buffer, size_t n_bytes, int64_t offset)
 
+cdef extern from *:
+    """
+    #include <fcntl.h>
+    #include <stdint.h>
+    /* Tell the system what will be read soon; of no consequence where it does not listen. */
+    static void fastprep_will_need(int fd, int64_t offset, int64_t n_bytes) {
+    #ifdef POSIX_FADV_WILLNEED
+        (void)posix_fadvise(fd, offset, n_bytes, POSIX_FADV_WILLNEED);
+    #else
+        (void)fd; (void)offset; (void)n_bytes;
+    #endif
+    }
+    """
+    void fastprep_will_need(int fd, int64_t offset, int64_t n_bytes) nogil
+
+cdef int64_t READ_AHEAD = 64  # pictures
+
 OK = 0
 TRUNCATED = -1
 SINK_FAILED = -2
@@ -64,6 +81,12 @@ def read_bytes(int fd, int64_t offset, uint8_t[::1] buffer):
     return status
 
 
+cdef void announce(int fd, const int64_t *offsets, int64_t k, int64_t n_bytes) noexcept nogil:
+    # what follows on the picture before it, the system reads ahead by itself
+    if k == 0 or offsets[k] != offsets[k - 1] + n_bytes:
+        fastprep_will_need(fd, offsets[k], n_bytes)
+
+
 def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, uint8_t[::1] scratch, Sink sink):
     """Read pictures that lie in the file as they are, each of scratch's size, and hand each to the sink.
 
@@ -73,7 +96,12 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
     cdef int64_t k = 0, status = 0, n = offsets.shape[0]
     cdef int64_t first = 0, n_bytes = scratch.shape[0]
     with nogil:
+        for k in range(min(n, READ_AHEAD)):
+            announce(fd, &offsets[0], k, scratch.shape[0])
+        k = 0
         while k < n:
+            if k + READ_AHEAD < n:
+                announce(fd, &offsets[0], k + READ_AHEAD, scratch.shape[0])
             if sink.need != NULL:
                 sink.need(sink.context, slots[k], &first, &n_bytes)
             status = read_fully(fd, &scratch[first], n_bytes, offsets[k] + first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import mmap
 import os
 import threading
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from fastprep.h5.open import get_dataset, identity_of, open_file
 _log = logging.getLogger(__name__)
 
 
-def open_images(path: str | os.PathLike[str], dataset: str = "images") -> Reader:
+def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str = "pread") -> Reader:
     """Index a dataset of pictures and prove on three of them that the index is right.
 
     Parameters
@@ -33,6 +34,8 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images") -> Reader
     path : str or path
     dataset : str
         Shape (N, H, W, C), or (N, H, W) for one channel.
+    io : {"pread", "mmap"}
+        See `Reader`.
 
     Returns
     -------
@@ -40,6 +43,8 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images") -> Reader
 
     Raises
     ------
+    ValueError
+        If `io` is neither.
     OSError
         If the file is not there or may not be read.
     DataError
@@ -51,7 +56,7 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images") -> Reader
             _log.warning("%s: picture %d read directly differs from HDF5's; HDF5 will read the dataset", path, wrong)
             reason = f"picture {wrong} differs from HDF5's"
             index = replace(index, reason=reason, layout=f"read by HDF5: {reason}")
-    return Reader(index)
+    return Reader(index, io)
 
 
 class Reader:
@@ -60,15 +65,20 @@ class Reader:
     Parameters
     ----------
     index : ImageIndex
+    io : {"pread", "mmap"}
+        How the bytes come in. "mmap" saves a copy, but if the file is truncated while it is mapped, the system ends the process
+        (SIGBUS) where "pread" raises a DataError; for local files that nobody changes.
     """
 
-    def __init__(self, index: ImageIndex) -> None:
-        self.index = index
+    def __init__(self, index: ImageIndex, io: str = "pread") -> None:
+        self.index, self.io = index, io
         self._lock = threading.Lock()
-        self._descriptor: _Descriptor | None = None
+        self._file: _OpenFile | None = None
         self._h5: tuple[h5py.File, h5py.Dataset] | None = None
         self._process = os.getpid()
         self._cache = BlockCache(0)
+        if io not in ("pread", "mmap"):
+            raise ValueError(f'io must be "pread" or "mmap", got {io!r}')
 
     def read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
         """Hand pictures to a sink, in any order.
@@ -131,7 +141,7 @@ class Reader:
         """Close the files; a later read opens them again."""
         self._after_fork()
         with self._lock:
-            self._descriptor = None
+            self._file = None
             if self._h5 is not None:
                 self._h5[0].close()
                 self._h5 = None
@@ -141,7 +151,7 @@ class Reader:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Reader, (self.index,)
+        return Reader, (self.index, self.io)
 
     def _read_plain(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
         index = self.index
@@ -149,9 +159,12 @@ class Reader:
             return
         chunk, within = np.divmod(samples, index.images_per_chunk)
         offsets = index.offsets[chunk] + within * index.image_bytes
-        scratch = np.empty(index.image_bytes, np.uint8)
-        descriptor = self._open()
-        status, position = _read.read_images(descriptor.number, offsets, slots, scratch, sink)
+        file = self._open()
+        if file.mapping is not None:
+            status, position = _read.hand_over(file.mapping, offsets, slots, sink)
+        else:
+            scratch = np.empty(index.image_bytes, np.uint8)
+            status, position = _read.read_images(file.number, offsets, slots, scratch, sink)
         if status:
             raise self._error(_problem(status), int(samples[position]))
 
@@ -175,8 +188,8 @@ class Reader:
         if index.pipeline.filters or index.is_split:
             return self._row(number)
         row, within = divmod(first, index.images_per_chunk)
-        raw = np.empty(index.stored_image_bytes, np.uint8)
-        self._read_bytes(int(index.offsets[row]) + within * index.stored_image_bytes, raw, first)
+        offset = int(index.offsets[row]) + within * index.stored_image_bytes
+        raw = self._read_bytes(offset, index.stored_image_bytes, first)
         return raw.view(index.stored_dtype).astype(index.dtype)
 
     def _block_by_hdf5(self, first: int, stop: int) -> NDArray:
@@ -208,35 +221,40 @@ class Reader:
     def _chunk(self, number: int, row: int, out: NDArray[np.uint8], spare: NDArray[np.uint8]) -> NDArray:
         """Read and decode one chunk, shape `chunk_shape`, of the stored type; it may lie in `out` or `spare`."""
         index, sample = self.index, row * self.index.images_per_chunk
-        raw = np.empty(int(index.sizes[number]), np.uint8)
-        self._read_bytes(int(index.offsets[number]), raw, sample)
+        raw = self._read_bytes(int(index.offsets[number]), int(index.sizes[number]), sample)
         try:
             pixels = index.pipeline.decode(raw, int(index.masks[number]), index.chunk_bytes, out, spare)
         except DecodeError as error:
             raise self._error(str(error), sample) from error
         return pixels.view(index.stored_dtype).reshape(index.chunk_shape)
 
-    def _read_bytes(self, offset: int, buffer: NDArray[np.uint8], sample: int) -> None:
-        descriptor = self._open()
-        status = _read.read_bytes(descriptor.number, offset, buffer) if len(buffer) else _read.TRUNCATED
+    def _read_bytes(self, offset: int, n_bytes: int, sample: int) -> NDArray[np.uint8]:
+        file = self._open()
+        if file.mapping is not None:
+            return file.mapping[offset : offset + n_bytes]
+        buffer = np.empty(n_bytes, np.uint8)
+        status = _read.read_bytes(file.number, offset, buffer) if n_bytes else _read.TRUNCATED
         if status:
             raise self._error(_problem(status), sample)
+        return buffer
 
     def _after_fork(self) -> None:
         # HDF5's handles do not survive a fork, nor does a lock that another thread held
         if self._process != os.getpid():
             self._lock = threading.Lock()
-            self._descriptor = self._h5 = None
+            self._file = self._h5 = None
             self._process = os.getpid()  # last: another thread must not take the old lock for a good one
 
-    def _open(self) -> _Descriptor:
+    def _open(self) -> _OpenFile:
         self._after_fork()
         with self._lock:
-            if self._descriptor is None:
-                descriptor = _Descriptor(self.index.holder)
-                self._check_identity(os.fstat(descriptor.number))
-                self._descriptor = descriptor
-            return self._descriptor
+            if self._file is None:
+                file = _OpenFile(self.index.holder)
+                self._check_identity(os.fstat(file.number))
+                if self.io == "mmap":
+                    file.map()
+                self._file = file
+            return self._file
 
     def _open_hdf5(self) -> h5py.Dataset:
         self._after_fork()
@@ -258,12 +276,17 @@ class Reader:
         return DataError(problem, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
 
 
-class _Descriptor:
+class _OpenFile:
     """An open file, closed when the last read that uses it lets go: its number must not be given to another file meanwhile."""
 
     def __init__(self, path: str) -> None:
         self.number = -1
+        self.mapping: NDArray[np.uint8] | None = None
         self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def map(self) -> None:
+        """Map the whole file; the mapping goes with the last array over it."""
+        self.mapping = np.frombuffer(mmap.mmap(self.number, 0, prot=mmap.PROT_READ), np.uint8)
 
     def __del__(self) -> None:
         if self.number >= 0:

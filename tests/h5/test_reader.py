@@ -18,18 +18,19 @@ PICTURE = (12, 14, 3)
 
 
 def assert_reads_like_h5py(path, name="images", expected_layout=None):
-    reader = open_images(path, name)
     with h5py.File(path, "r") as file:
         wanted = file[name][()]
     wanted = wanted if wanted.ndim == 4 else wanted[..., None]
     samples = np.random.default_rng(1).permutation(np.concatenate([np.arange(len(wanted)), [0, len(wanted) - 1, 0]]))
-    got = reader.array(samples)
-    assert got.dtype == reader.index.dtype
-    np.testing.assert_array_equal(got, wanted[samples].astype(got.dtype))
-    np.testing.assert_array_equal(wanted.astype(got.dtype).astype(wanted.dtype), wanted)  # widening loses nothing
-    if expected_layout is not None:
-        assert expected_layout in reader.index.layout
-    reader.close()
+    for io in ("pread", "mmap"):
+        reader = open_images(path, name, io)
+        got = reader.array(samples)
+        assert got.dtype == reader.index.dtype
+        np.testing.assert_array_equal(got, wanted[samples].astype(got.dtype))
+        np.testing.assert_array_equal(wanted.astype(got.dtype).astype(wanted.dtype), wanted)  # widening loses nothing
+        if expected_layout is not None:
+            assert expected_layout in reader.index.layout
+        reader.close()
 
 
 DIRECT = {
@@ -428,3 +429,19 @@ def test_pipeline_refuses_what_does_not_fill_a_chunk():
             Pipeline((Filter(code, (0, 4, 1, 0, 2)),)).decode(np.full(8, 255, np.uint8), 0, 12, out, spare)
     with pytest.raises(DecodeError, match=r"fletcher32 data is damaged \(checksum is"):
         Pipeline((Filter(3),)).decode(np.zeros(16, np.uint8) + 1, 0, 12, out, spare)
+
+
+def test_io_is_one_of_two(make_file):
+    with pytest.raises(ValueError, match='io must be "pread" or "mmap", got \'aio\''):
+        open_images(make_file()[0], io="aio")
+
+
+def test_a_mapping_outlives_close_while_it_is_used(make_file):
+    path, images, _ = make_file(dtype="float32", chunks=(1, *PICTURE), shuffle=False)
+    reader = open_images(path, io="mmap")
+    file = reader._open()
+    part = file.mapping[-10:]
+    reader.close()
+    del file
+    assert bytes(part) == path.read_bytes()[-10:]
+    np.testing.assert_array_equal(reader.array(np.arange(23)), images)
