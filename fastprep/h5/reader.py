@@ -53,9 +53,10 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
     with open_file(path) as file:
         index = index_images(file, dataset)
         if not index.reason and (wrong := _first_difference(index, file[dataset])) is not None:
-            _log.warning("%s: picture %d read directly differs from HDF5's; HDF5 will read the dataset", path, wrong)
-            reason = f"picture {wrong} differs from HDF5's"
+            reason = f"picture {wrong} differs from HDF5's when it is read directly"
             index = replace(index, reason=reason, layout=f"read by HDF5: {reason}")
+    if index.reason:
+        _log.warning("%s: HDF5 has to read %r, which is slower and does not run in parallel: %s", path, dataset, index.reason)
     return Reader(index, io)
 
 
