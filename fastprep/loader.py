@@ -169,6 +169,12 @@ class Loader:
         """Shape of one row of x, as for `keras.Input`."""
         return self.spec.out_shape(1)[1:]
 
+    def __repr__(self) -> str:
+        height, width, channels = self.spec.image_shape
+        files = self.dataset.paths[0] if len(self.dataset.paths) == 1 else f"{len(self.dataset.paths)} files"
+        what = f"{self.n_samples} pictures of {height}x{width}x{channels}, {len(self)} steps of {self.batch_size}"
+        return f"<fastprep.Loader {files!r}: {what}, {self.crop}, {self._describe_order()}>"
+
     def __len__(self) -> int:
         """Count the steps of an epoch."""
         return order.n_steps(self.n_samples, self.batch_size, self.shard, self.drop_remainder)

@@ -99,6 +99,12 @@ def test_a_mapped_file_gives_the_same(make_file, layout):
             np.testing.assert_array_equal(y, y_mapped)
 
 
+def test_a_loader_says_what_it_is(path):
+    with Loader(path, 4, CenterCrop(5), shuffle=True) as loader:
+        what = "23 pictures of 12x14x3, 6 steps of 4, CenterCrop(size=(5, 5), order='tutorial'), all samples shuffled"
+        assert repr(loader) == f"<fastprep.Loader {str(path)!r}: {what}>"
+
+
 def test_remainder_dropped_on_request(path):
     with Loader(path, 5, CenterCrop(5), drop_remainder=True) as loader:
         assert [len(x) for x, _ in loader] == [5] * 4 == [5] * len(loader)
