@@ -200,6 +200,20 @@ def test_a_window_of_0_shuffles_all_samples_alike(make_file):
         assert loader.stats()["blocks_decoded"] > 26
 
 
+@pytest.mark.parametrize("io", ["pread", "mmap"])
+def test_blocks_that_are_stored_as_they_are(tmp_path, rng, io):
+    """Chunks that skipped their filters, among others that did not: none is overwritten while it is kept."""
+    images = rng.integers(0, 256, (64, 12, 14, 3), dtype=np.uint8)
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        dataset = file.create_dataset("images", data=images, chunks=(8, 12, 14, 3), compression="gzip")
+        file["labels"] = np.arange(64)
+        for first in range(0, 64, 16):
+            dataset.id.write_direct_chunk((first, 0, 0, 0), images[first : first + 8].tobytes(), filter_mask=1)
+    with Loader(tmp_path / "raw.h5", 8, None, mean=None, shuffle=True, shuffle_window=32, workers=2, io=io) as loader:
+        for x, y in loader:
+            np.testing.assert_array_equal(x, images[y])
+
+
 def test_windows_run_over_several_files(make_file):
     parts = [make_file(n=n, name=f"{n}.h5", chunks=(c, 12, 14, 3), compression="gzip") for n, c in ((50, 8), (7, 3), (31, 16))]
     images = np.concatenate([part[1] for part in parts])

@@ -78,6 +78,7 @@ class Reader:
         self._h5: tuple[h5py.File, h5py.Dataset] | None = None
         self._process = os.getpid()
         self._cache = BlockCache(0)
+        self._scratch = threading.local()
         if io not in ("pread", "mmap"):
             raise ValueError(f'io must be "pread" or "mmap", got {io!r}')
 
@@ -117,6 +118,8 @@ class Reader:
 
     def fetch(self, samples: NDArray[np.int64]) -> None:
         """Decode the blocks that hold `samples` into the cache. Errors are left to whoever reads them."""
+        if self.index.images_decoded_at_once == 1:
+            return
         for number in np.unique(samples // self.index.images_decoded_at_once):
             with contextlib.suppress(DataError):
                 self._kept_block(int(number))
@@ -206,9 +209,15 @@ class Reader:
         index = self.index
         tiles = [-(-s // c) for s, c in zip(index.shape[1:], index.chunk_shape[1:], strict=True)]
         n_tiles = int(np.prod(tiles))
-        out, spare = (np.empty(index.chunk_bytes + SLACK_BYTES, np.uint8) for _ in range(2))
+        n_out = index.chunk_bytes + SLACK_BYTES
+        # what is kept needs memory of its own; fresh memory for every picture costs more than decoding lz4
+        keeps = self._cache.n_blocks > 0 and index.images_per_chunk > 1 and not index.is_split
+        out = np.empty(n_out, np.uint8) if keeps else self._memory("out", n_out)
+        spare = np.empty(n_out, np.uint8) if keeps else self._memory("spare", n_out)
         if n_tiles == 1 and not index.is_split:
             chunk = self._chunk(row, row, out, spare)
+            if keeps and not (np.may_share_memory(chunk, out) or np.may_share_memory(chunk, spare)):
+                chunk = chunk.copy()  # it was stored as it is, and lies where the next one will be read to
             return chunk if index.stored_dtype == index.dtype else chunk.astype(index.dtype)
         pictures = np.empty((index.images_per_chunk, *index.shape[1:]), index.dtype)
         for tile, place in enumerate(np.ndindex(*tiles)):
@@ -233,11 +242,19 @@ class Reader:
         file = self._open()
         if file.mapping is not None:
             return file.mapping[offset : offset + n_bytes]
-        buffer = np.empty(n_bytes, np.uint8)
+        buffer = self._memory("raw", n_bytes)
         status = _read.read_bytes(file.number, offset, buffer) if n_bytes else _read.TRUNCATED
         if status:
             raise self._error(_problem(status), sample)
         return buffer
+
+    def _memory(self, purpose: str, n_bytes: int) -> NDArray[np.uint8]:
+        """Return memory of this thread, good until it asks again for the same purpose."""
+        memory = getattr(self._scratch, purpose, None)
+        if memory is None or len(memory) < n_bytes:
+            memory = np.empty(n_bytes, np.uint8)
+            setattr(self._scratch, purpose, memory)
+        return memory[:n_bytes]
 
     def _after_fork(self) -> None:
         # HDF5's handles do not survive a fork, nor does a lock that another thread held
