@@ -213,11 +213,11 @@ class Reader:
         # what is kept needs memory of its own; fresh memory for every picture costs more than decoding lz4
         keeps = self._cache.n_blocks > 0 and index.images_per_chunk > 1 and not index.is_split
         out = np.empty(n_out, np.uint8) if keeps else self._memory("out", n_out)
-        spare = np.empty(n_out, np.uint8) if keeps else self._memory("spare", n_out)
+        spare = self._memory("spare", n_out)
         if n_tiles == 1 and not index.is_split:
             chunk = self._chunk(row, row, out, spare)
-            if keeps and not (np.may_share_memory(chunk, out) or np.may_share_memory(chunk, spare)):
-                chunk = chunk.copy()  # it was stored as it is, and lies where the next one will be read to
+            if keeps and not np.may_share_memory(chunk, out):
+                chunk = chunk.copy()  # it lies where the next one will be read or decoded to
             return chunk if index.stored_dtype == index.dtype else chunk.astype(index.dtype)
         pictures = np.empty((index.images_per_chunk, *index.shape[1:]), index.dtype)
         for tile, place in enumerate(np.ndindex(*tiles)):
