@@ -41,6 +41,10 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def _loader_class() -> type:
     """Choose the loader that Keras takes for one of its own, or the plain one where there is no Keras."""
     try:

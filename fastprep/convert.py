@@ -16,8 +16,8 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from fastprep.h5 import DataError, InexactError, Rewritten, rewrite
 
 _ROUND_HINT = (
-    "--round rounds to the nearest whole number, ties to even, and clips to 0..255 "
-    "(multiply pictures that are scaled to 0..1 by 255 first)"
+    "multiply pictures that are scaled to 0..1 by 255 first; "
+    "--round rounds to the nearest whole number, ties to even, and clips to 0..255"
 )
 
 
@@ -30,7 +30,7 @@ class Config:
     """
 
     source: Annotated[Positional[str], arg(metavar="IN")]
-    """Any HDF5 file with pictures of whole numbers from 0 to 255, in any type and layout."""
+    """Any HDF5 file that fastprep reads, with pictures of whole numbers from 0 to 255."""
     target: Annotated[Positional[str], arg(metavar="OUT")]
     """File to write."""
     images: Annotated[str, arg(metavar="NAME")] = "images"

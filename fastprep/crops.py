@@ -6,7 +6,7 @@ the sum of `MIRRORED` (left-right) and `FLIPPED` (top-bottom). The kernels only 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -71,8 +71,8 @@ class RandomCrop(_Sized):
     depends neither on its batch, nor on the worker, nor on the shard.
     """
 
-    mirror: bool = False
-    flip: bool = False
+    mirror: bool = field(default=False, kw_only=True)
+    flip: bool = field(default=False, kw_only=True)
     n_crops = 1
 
     def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:

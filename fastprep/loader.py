@@ -160,6 +160,11 @@ class Loader:
         return self.dataset.n_samples
 
     @property
+    def mean(self) -> NDArray[np.float32] | None:
+        """What is subtracted: float32, a scalar, shape (C,) or (H, W, C); None for nothing. For the loaders of other files."""
+        return self.spec.mean  # type: ignore[return-value]
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, if the first file has them."""
         return self.dataset.metadata[0].class_names
@@ -373,7 +378,9 @@ class Loader:
             return "all samples shuffled"
         blocks = self._windows.blocks_per_window
         total = len(self._windows.starts) - 1
-        return f"chunks shuffled, then the samples in windows of {min(blocks, total)} of {total} chunks"
+        if blocks >= total:
+            return "all samples shuffled, every chunk in memory"
+        return f"chunks shuffled, then the samples in windows of {blocks} of {total} chunks"
 
     def _fingerprint(self) -> dict[str, Any]:
         return {

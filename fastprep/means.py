@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprep.dataset import Paths, expand_paths
 from fastprep.h5 import DataError, Metadata, Reader, open_images
+
+_log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 16 << 20
 
@@ -134,6 +137,10 @@ def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:
             means = json.load(file)
         except ValueError as error:
             raise ValueError(f"mean file {path!r} is not JSON: {error}") from error
+    if channel_order is None:
+        _log.warning(
+            "the pictures do not name their channel order; the mean of %s is applied as the tutorial's, in the order BGR", path
+        )
     order = (channel_order or "BGR").upper()
     if not isinstance(means, dict) or not all(_is_finite(means.get(c)) for c in order):
         raise ValueError(f'mean file {path!r} must have a finite number for each of {", ".join(order)}, like {{"R": 124.9, ...}}')

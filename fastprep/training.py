@@ -41,9 +41,13 @@ class Config:
     """Train AlexNet on pictures in HDF5 files: --train FILE --val FILE, or --demo."""
 
     train: Annotated[str | None, arg(metavar="FILE")] = None
-    """Training file, or a glob pattern of files, with datasets `images` and `labels`."""
+    """Training file, or a glob pattern of files."""
     val: Annotated[str | None, arg(metavar="FILE")] = None
     """Validation file."""
+    images: Annotated[str, arg(metavar="NAME")] = "images"
+    """Dataset of pictures in the files."""
+    labels: Annotated[str, arg(metavar="NAME")] = "labels"
+    """Dataset of labels in the files: one integer, from 0, for each picture."""
     demo: bool = False
     """Train on 2,624 photographs of solar cells from the package elpv-dataset, and test. Its own defaults: --demo --help."""
     full: bool = False
@@ -159,18 +163,15 @@ def open_loaders(config: Config) -> tuple[Loader, Loader]:
     if config.mean == "none":
         mean = None
     elif config.mean == "compute":
-        mean = fastprep.image_mean(config.train)
+        mean = fastprep.image_mean(config.train, config.images)
     crop = fastprep.RandomCrop(config.crop, mirror=config.mirror, flip=config.flip)
+    names: Any = {"images": config.images, "labels": config.labels, "workers": config.workers}
     try:
-        train = fastprep.Loader(
-            config.train, config.batch_size, crop, mean=mean, shuffle=True, seed=config.seed, workers=config.workers
-        )
+        train = fastprep.Loader(config.train, config.batch_size, crop, mean=mean, shuffle=True, seed=config.seed, **names)
     except MissingMeanError as error:
         raise InputError(f"file {error.file!r} has no stored mean: say --mean compute, none, or the path of a JSON") from None
     # pictures are centred by the mean of the training file, whatever the validation file says of itself
-    val = fastprep.Loader(
-        config.val, config.batch_size, fastprep.CenterCrop(config.crop), mean=train.spec.mean, workers=config.workers
-    )
+    val = fastprep.Loader(config.val, config.batch_size, fastprep.CenterCrop(config.crop), mean=train.mean, **names)
     return train, val
 
 
@@ -184,7 +185,7 @@ def count_classes(train: Loader, val: Loader) -> int:
     """
     for loader in (train, val):
         labels = loader.labels
-        if labels is None or labels.dtype.kind not in "iu" or labels.ndim != 1:
+        if labels is None or labels.dtype.kind not in "iu" or labels.shape[1:] not in ((), (1,)):
             found = "none" if labels is None else f"{labels.dtype} {labels.shape}"
             raise InputError(f"file {loader.dataset.paths[0]!r}: labels must be one integer for each picture, found {found}")
         if labels.min() < 0:
@@ -250,7 +251,7 @@ def _fit(config: Config, model: keras.Model, train: Loader, val: Loader, folder:
     seconds = time.perf_counter() - began
     waited = train.stats()["wait_s"] + val.stats()["wait_s"]
     print(f"{config.epochs} epochs in {seconds:.0f} s, of which {waited / seconds:.1%} waiting for pictures")
-    return Result(folder, models.best_epoch, models.best_accuracy, train.spec.mean)  # type: ignore[arg-type]
+    return Result(folder, models.best_epoch, models.best_accuracy, train.mean)
 
 
 def _save_models(folder: Path) -> Any:
@@ -292,7 +293,7 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
             values = history[prefix + name]
             axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=label)
         axes.set(title=title, xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend()
         if name == "accuracy":

@@ -275,7 +275,7 @@ def test_class_weights(make_file):
 
 
 @pytest.mark.parametrize(("order", "wanted"), [(None, [3, 2, 1]), ("BGR", [3, 2, 1]), ("RGB", [1, 2, 3])])
-def test_mean_of_a_tutorials_json(make_file, tmp_path, order, wanted):
+def test_mean_of_a_tutorials_json(make_file, tmp_path, caplog, order, wanted):
     path, images, _ = make_file(mean=False)
     if order:
         with h5py.File(path, "r+") as file:
@@ -283,6 +283,8 @@ def test_mean_of_a_tutorials_json(make_file, tmp_path, order, wanted):
     (tmp_path / "mean.json").write_text(json.dumps({"R": 1, "G": 2, "B": 3}))
     with Loader(path, N, None, mean=tmp_path / "mean.json") as loader:
         np.testing.assert_array_equal(loader.batch(0, 0)[0], images.astype("float32") - np.float32(wanted))
+        np.testing.assert_array_equal(loader.mean, wanted)
+    assert ("do not name their channel order" in caplog.text) == (order is None)
 
 
 def test_mean_numbers_and_picture(make_file):
@@ -593,7 +595,7 @@ def test_labels_of_another_length(make_file):
         DataError, match=r"dataset 'few': there must be one label for each of the 23 pictures, found shape \(22,\)"
     ):
         Loader(path, 4, None, labels="few")
-    with pytest.raises(DataError, match="labels must be numbers, found object"):
+    with pytest.raises(DataError, match="labels must be numbers, found object; names of classes"):
         Loader(path, 4, None, labels="names")
 
 

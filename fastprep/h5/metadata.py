@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.h5.errors import DataError
-from fastprep.h5.open import get_dataset, open_file
+from fastprep.h5.open import HDF5_ERRORS, get_dataset, open_file
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,11 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
     with open_file(path) as file:
         dataset = get_dataset(file, images)
         channels = dataset.shape[3] if dataset.ndim == 4 else 1
-        mean, problem = _mean(dataset.attrs.get("mean"), channels)
-        order = dataset.attrs.get("channel_order")
-        names = dataset.attrs.get("class_names")
+        try:
+            stored, order, names = (dataset.attrs.get(key) for key in ("mean", "channel_order", "class_names"))
+        except HDF5_ERRORS as error:
+            raise DataError(f"the attributes are damaged: {error}", file.filename, images) from error
+        mean, problem = _mean(stored, channels)
         if not isinstance(order, str | bytes | None):
             raise DataError(f"attribute 'channel_order' must be a text such as 'RGB', found {order!r}", file.filename, images)
         if names is not None and (np.ndim(names) != 1 or not all(isinstance(name, str | bytes) for name in names)):
@@ -102,7 +104,11 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
     with open_file(path) as file:
         dataset = get_dataset(file, labels)
         if dataset.dtype.kind not in "iufb":
-            raise DataError(f"labels must be numbers, found {dataset.dtype}", file.filename, labels)
+            raise DataError(
+                f"labels must be numbers, found {dataset.dtype}; names of classes go into the attribute 'class_names'",
+                file.filename,
+                labels,
+            )
         if dataset.ndim == 0 or dataset.shape[0] != n_samples:
             raise DataError(
                 f"there must be one label for each of the {n_samples} pictures, found shape {dataset.shape}",
@@ -111,7 +117,7 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
             )
         try:
             values = dataset[()]
-        except (OSError, RuntimeError) as error:
+        except HDF5_ERRORS as error:
             raise DataError(f"HDF5 can't read it: {error}", file.filename, labels) from error
         return np.ascontiguousarray(values, dataset.dtype.newbyteorder("="))
 

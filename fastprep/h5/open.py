@@ -10,6 +10,9 @@ import h5py
 
 from fastprep.h5.errors import DataError
 
+HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+"""What h5py raises for a damaged file."""
+
 
 @contextlib.contextmanager
 def open_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
@@ -44,16 +47,22 @@ def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     """
     try:
         dataset = file.get(name)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except HDF5_ERRORS as error:
         raise DataError(f"can't be opened: {error}", file.filename, name) from error
     if isinstance(dataset, h5py.Dataset):
         return dataset
     found: list[str] = []
-    file.visititems(
-        lambda key, item: found.append(f"{key!r} {item.shape} {item.dtype}") if isinstance(item, h5py.Dataset) else None
-    )
+
+    def note(key: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append(f"{key!r} {item.shape} {item.dtype}")
+
+    try:
+        file.visititems(note)
+    except HDF5_ERRORS as error:
+        raise DataError(f"the file is damaged: {error}", file.filename) from error
     there = "; it has " + ", ".join(found[:8]) + (", ..." if len(found) > 8 else "") if found else "; it has no dataset at all"
-    raise DataError(f"there is no dataset {name!r}{there}", file.filename)
+    raise DataError(f"there is no dataset {name!r}{there} (other names with images= and labels=)", file.filename)
 
 
 def identity_of(status: os.stat_result) -> tuple[int, ...]:

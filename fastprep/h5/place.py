@@ -148,11 +148,20 @@ def _list_chunks(
     def note(info: h5py.h5d.StoreInfo) -> None:
         k = 0
         for start, side, stride in zip(info.chunk_offset, chunk, strides, strict=False):
+            if start % side:
+                raise ValueError(f"a chunk begins at {info.chunk_offset}")
             k += start // side * stride
-        offsets[k], sizes[k], masks[k] = info.byte_offset, info.size, info.filter_mask
+        keep(k, info)
 
     def note_whole(info: h5py.h5d.StoreInfo) -> None:
-        k = info.chunk_offset[0] // chunk[0]
+        k, beside = divmod(info.chunk_offset[0], chunk[0])
+        if beside:
+            raise ValueError(f"a chunk begins at {info.chunk_offset}")
+        keep(k, info)
+
+    def keep(k: int, info: h5py.h5d.StoreInfo) -> None:
+        if offsets[k] != _NEVER:
+            raise ValueError(f"two chunks begin at {info.chunk_offset}")
         offsets[k], sizes[k], masks[k] = info.byte_offset, info.size, info.filter_mask
 
     try:

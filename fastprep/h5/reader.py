@@ -56,6 +56,8 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
             reason = f"picture {wrong} differs from HDF5's when it is read directly"
             index = replace(index, reason=reason, layout=f"read by HDF5: {reason}")
     if index.reason:
+        with contextlib.suppress(ImportError):
+            import hdf5plugin  # noqa: F401 - where it is installed, HDF5 decodes its filters
         _log.warning("%s: HDF5 has to read %r, which is slower and does not run in parallel: %s", path, dataset, index.reason)
     return Reader(index, io)
 

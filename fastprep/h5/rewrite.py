@@ -151,6 +151,9 @@ def _to_uint8(part: Part, rounded: bool, index: ImageIndex, first: int) -> NDArr
     if pixels.dtype == np.uint8:
         return pixels
     if rounded:
+        if first == 0 and 0 < pixels.max() <= 1 and (pixels % 1 != 0).any():
+            problem = "pictures lie between 0 and 1, and would be rounded to black and white: multiply them by 255 first"
+            raise DataError(problem, index.file, index.dataset, sample=0)
         good, problem = ~np.isnan(pixels), "is not a number, and can't be rounded to one"
         whole = np.clip(np.rint(pixels), 0, 255)
     else:
