@@ -143,12 +143,16 @@ def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
     ------
     Unsupported
         If HDF5 has to read the dataset.
+    ValueError
+        If nobody can.
     """
     filters = tuple(Filter(code, values) for code, _, values, _ in map(properties.get_filter, range(properties.get_nfilters())))
     pipeline = Pipeline(filters)
     codes = [stage.code for stage in filters]
     usable = all(code in _DECODERS for code in codes) and len(set(codes)) == len(codes)
     for stage in filters:
+        if stage.code == _BITSHUFFLE and stage.values[2:3] == (0,):
+            raise ValueError("bitshuffle has elements of 0 bytes")  # HDF5's filter would divide by it
         usable = usable and (stage.code != _SHUFFLE or stage.values[:1] == (element_bytes,))
         usable = usable and (stage.code != _BITSHUFFLE or _bitshuffle_is_known(stage.values))
     if not usable:

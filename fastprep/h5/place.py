@@ -15,6 +15,7 @@ from fastprep.h5.open import identity_of
 
 _NEVER = np.iinfo(np.uint64).max
 _DONT_FILTER_PARTIAL_CHUNKS = 2  # H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS of H5Dpublic.h
+_SUPERBLOCK_BYTES = 48  # no chunk can begin before that: the shortest superblock, of versions 2 and 3
 _MAX_CHUNK_BYTES = 2**32 - 1  # of HDF5's file format, too
 
 
@@ -104,7 +105,10 @@ def _place_contiguous(dataset: h5py.Dataset, file_size: int, named: tuple[str, s
 
 
 def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, file_size: int, named: tuple[str, str]) -> dict:
-    pipeline = pipeline_of(properties, dataset.dtype.itemsize)
+    try:
+        pipeline = pipeline_of(properties, dataset.dtype.itemsize)
+    except ValueError as error:
+        raise DataError(str(error), *named) from error
     shape, chunk = four_sides(dataset.shape), four_sides(dataset.chunks)
     grid = tuple(-(-s // c) for s, c in zip(shape, chunk, strict=True))
     offsets, sizes, masks = _list_chunks(dataset, chunk, grid, named)
@@ -120,8 +124,14 @@ def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, file_si
     if pipeline.filters and _partial_chunks_are_raw(properties):
         masks[_partial(shape, chunk, grid)] = np.iinfo(np.uint32).max
     direct = written.copy()
+    impossible = written & (offsets < _SUPERBLOCK_BYTES)
     if not pipeline.filters:
-        direct &= (sizes == chunk_bytes) & (masks == 0)
+        impossible |= written & (sizes != chunk_bytes)
+        direct &= masks == 0
+    if impossible.any():
+        k = int(np.argmax(impossible))
+        problem = f"the chunk index is damaged: a chunk of {chunk_bytes} bytes is said to be {sizes[k]} bytes at {offsets[k]}"
+        raise DataError(problem, *named, k // int(np.prod(grid[1:])))
     split = "" if chunk[1:] == shape[1:] else f", {np.prod(grid[1:])} to a picture"
     pictures = "1 picture" if chunk[0] == 1 else f"{chunk[0]} pictures"
     return {
@@ -148,14 +158,14 @@ def _list_chunks(
     def note(info: h5py.h5d.StoreInfo) -> None:
         k = 0
         for start, side, stride in zip(info.chunk_offset, chunk, strides, strict=False):
-            if start % side:
+            if start % side or start // side * stride >= n_chunks:
                 raise ValueError(f"a chunk begins at {info.chunk_offset}")
             k += start // side * stride
         keep(k, info)
 
     def note_whole(info: h5py.h5d.StoreInfo) -> None:
         k, beside = divmod(info.chunk_offset[0], chunk[0])
-        if beside:
+        if beside or any(info.chunk_offset[1:]):
             raise ValueError(f"a chunk begins at {info.chunk_offset}")
         keep(k, info)
 

@@ -339,8 +339,8 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset) -> int | None:
     try:
         for sample in {0, n - 1, int(rng.draw(rng.key(n), np.zeros(1, np.int64), n)[0])}:
             try:
+                ours = reader.array(np.array([sample]))[0]  # first: HDF5's filters may crash on what ours refuse
                 theirs = dataset[sample].reshape(index.shape[1:]).astype(index.dtype)
-                ours = reader.array(np.array([sample]))[0]
             except (DataError, OSError, RuntimeError):
                 continue  # damaged pictures are reported when they are asked for
             if ours.tobytes() != theirs.tobytes():

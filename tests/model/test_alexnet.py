@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+
 from fastprep.model import alexnet
 
 # Class and channels-last output shape of each layer for 227x227x3 pictures and 2 classes: the first convolution gives
