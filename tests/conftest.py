@@ -47,6 +47,22 @@ def make_file(tmp_path, rng):
 
 
 @pytest.fixture
+def make_damaged_file(make_file):
+    """Return a function that writes a gzip file, changes a byte inside chunk 17, and returns its path."""
+
+    def make(n, per_chunk, place):
+        path, _, _ = make_file(n=n, chunks=(per_chunk, 12, 14, 3), compression="gzip")
+        with h5py.File(path, "r") as file:
+            offset = file["images"].id.get_chunk_info(17).byte_offset + place
+        content = bytearray(path.read_bytes())
+        content[offset] ^= 0x55
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+@pytest.fixture
 def no_thread_left():
     """Fail a test that leaves a thread of fastprep behind."""
     yield

@@ -223,13 +223,8 @@ def test_windows_run_over_several_files(make_file):
         assert loader.stats()["blocks_decoded"] == 7 + 3 + 2
 
 
-def test_a_damaged_block_is_an_error_where_it_is_read(make_file):
-    path, _, _ = make_file(n=200, chunks=(8, 12, 14, 3), compression="gzip")
-    with h5py.File(path, "r") as file:
-        place = file["images"].id.get_chunk_info(17).byte_offset + 400
-    content = bytearray(path.read_bytes())
-    content[place] ^= 0x55
-    path.write_bytes(content)
+def test_a_damaged_block_is_an_error_where_it_is_read(make_damaged_file):
+    path = make_damaged_file(200, 8, 400)
     with Loader(path, 8, None, shuffle=True, shuffle_window=32) as loader:
         with pytest.raises(DataError, match="chunk 17, sample 136: gzip data is damaged"):
             list(loader)
@@ -387,18 +382,8 @@ def test_memory_is_flat_over_epochs(path):
 # --- what goes wrong
 
 
-def damaged(make_file):
-    path, _, _ = make_file(n=40, chunks=(1, 12, 14, 3), compression="gzip")
-    with h5py.File(path, "r") as file:
-        place = file["images"].id.get_chunk_info(17).byte_offset + 40
-    content = bytearray(path.read_bytes())
-    content[place] ^= 0x55
-    path.write_bytes(content)
-    return path
-
-
-def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_file):
-    with Loader(damaged(make_file), 4, CenterCrop(5), workers=3) as loader:
+def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_damaged_file):
+    with Loader(make_damaged_file(40, 1, 40), 4, CenterCrop(5), workers=3) as loader:
         passing, seen = iter(loader), []
         with pytest.raises(DataError, match="chunk 17, sample 17: gzip data is damaged"):
             seen.extend(y for _, y in passing)
