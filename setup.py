@@ -8,7 +8,11 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
-HEADERS = ["fastprep/h5/_read.pxd", "fastprep/kernels/_crop.h"]
+HEADERS = [
+    "fastprep/h5/_read.pxd",
+    *(f"fastprep/kernels/{name}.h" for name in ("_crop", "_crop_rows", "_crop_x86", "_crop_x86_lines")),
+]
+KERNEL = [f"fastprep/kernels/{name}.c" for name in ("_crop", "_crop_rows", "_crop_x86")]
 
 
 def extension(name: str, *sources: str) -> Extension:
@@ -21,7 +25,7 @@ setup(
         [
             extension("fastprep._buffers"),
             extension("fastprep.h5._read"),
-            extension("fastprep.kernels._cpu", "fastprep/kernels/_crop.c"),
+            extension("fastprep.kernels._cpu", *KERNEL),
         ],
         language_level=3,
         compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True},

@@ -13,13 +13,26 @@ import h5py
 import numpy as np
 import pytest
 
+from fastprep.kernels._cpu import supported_versions
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
+CPU_VERSIONS = ["portable", "avx2", "avx512"]
+
+
+def use_cpu_kernel(version, monkeypatch):
+    """Have a version of the CPU kernel do the work, with small batches, too, written around the caches; skip if it can't."""
+    if version not in supported_versions():
+        pytest.skip(f"this processor does not run the {version} version of the kernel")
+    monkeypatch.setenv("FASTPREP_CPU_KERNEL", version)
+    monkeypatch.setattr("fastprep.kernels.spec.STREAM_BYTES", 0)
+
+
+@pytest.fixture(params=[*(f"cpu-{version}" for version in CPU_VERSIONS), pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request, monkeypatch):
     """Every backend there is; the same test runs for each."""
     if request.param == "cuda":
         pytest.skip("this version of fastprep has no CUDA kernel")
-    return request.param
+    use_cpu_kernel(request.param.removeprefix("cpu-"), monkeypatch)
+    return "cpu"
 
 
 @pytest.fixture

@@ -1,13 +1,20 @@
 """The crop kernel against the oracle, bit by bit."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
 import reference
+from conftest import CPU_VERSIONS, use_cpu_kernel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastprep.kernels import crop
+from fastprep.kernels import cpu_version, crop
+from fastprep.kernels._cpu import supported_versions
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -28,7 +35,7 @@ def random_table(rng, n, n_out, height, width, h, w):
 
 @st.composite
 def cases(draw):
-    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40) | st.integers(60, 512))
     return {
         "seed": draw(st.integers(0, 2**32)),
         "shape": (draw(st.integers(1, 4)), height, width, draw(st.integers(1, 5))),
@@ -39,7 +46,14 @@ def cases(draw):
         "dtype": draw(st.sampled_from(DTYPES)),
         "layout": draw(st.sampled_from(["channels_last", "channels_first"])),
         "n_out": draw(st.integers(1, 12)),
+        "stream": draw(st.booleans()),
+        "numbers_before": draw(st.integers(0, 40)),
     }
+
+
+def empty_like(wanted, numbers_before):
+    """Return an array whose data begin anywhere in a cache line."""
+    return np.empty(wanted.size + numbers_before, wanted.dtype)[numbers_before:].reshape(wanted.shape)
 
 
 @given(case=cases())
@@ -54,12 +68,18 @@ def test_equals_the_oracle_on_random_cases(case):
     scale = rng.uniform(0, 2, numbers[case["scale"]]) if case["scale"] else None
     table = random_table(rng, n, case["n_out"], height, width, *case["size"])
     arguments = (images, table, case["size"], mean, scale, case["dtype"], case["layout"])
-    assert_same_bits(crop(*arguments), reference.crop(*arguments))
+    wanted = reference.crop(*arguments)
+    for version in supported_versions():
+        with pytest.MonkeyPatch.context() as patch:
+            use_cpu_kernel(version, patch)
+            if not case["stream"]:
+                patch.setattr("fastprep.kernels.spec.STREAM_BYTES", 1 << 40)
+            assert_same_bits(crop(*arguments, out=empty_like(wanted, case["numbers_before"])), wanted)
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
 def test_equals_the_oracle_at_the_size_people_use(device, rng, channels, dtype, layout):
     images = rng.integers(0, 256, (3, 256, 256, channels), dtype=np.uint8)
     table = np.array([[0, 0, 0, 0], [1, 29, 29, 1], [2, 0, 29, 2], [0, 29, 0, 3], [1, 14, 14, 1]], np.int32)
@@ -149,13 +169,86 @@ ROW = [[0, 0, 0, 0]]
         ({"size": (7, 3)}, "crop is larger than the picture: 7x3 from 6x7 pixels"),
         ({"mean": [1.0, 2.0]}, r"mean must be a scalar or have the shape \(3,\), or \(6, 7, 3\), got \(2,\)"),
         ({"scale": np.ones((6, 7, 3))}, r"scale must be a scalar or have the shape \(3,\), got \(6, 7, 3\)"),
+        ({"mean": [1.0, np.nan, 2.0]}, "mean must be finite, found NaN or infinity"),
+        ({"scale": np.inf}, "scale must be finite, found NaN or infinity"),
+        (
+            {"out": np.empty(4 * 3 * 3 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(1, 4, 3, 3)},
+            "out must be a writeable, aligned",
+        ),
         ({"dtype": "float64"}, "dtype must be one of 'float32', 'float16', 'bfloat16', got 'float64'"),
         ({"layout": "NCHW"}, "layout must be one of 'channels_last', 'channels_first', got 'NCHW'"),
-        ({"out": np.empty((1, 4, 3, 3))}, r"out must be a writeable C-contiguous float32 array of shape \(1, 4, 3, 3\)"),
-        ({"out": np.empty((1, 4, 3, 6), np.float32)[..., ::2]}, "out must be a writeable C-contiguous"),
+        (
+            {"out": np.empty((1, 4, 3, 3))},
+            r"out must be a writeable, aligned, C-contiguous float32 array of shape \(1, 4, 3, 3\)",
+        ),
+        ({"out": np.empty((1, 4, 3, 6), np.float32)[..., ::2]}, "out must be a writeable, aligned, C-contiguous"),
         ({"device": "cuda"}, 'device must be "cpu"'),
     ],
 )
 def test_refusals(arguments, message):
     with pytest.raises(ValueError, match=message):
         crop(**{"images": IMAGES, "table": np.array(ROW), "size": (4, 3), **arguments})
+
+
+def test_the_quickest_version_is_the_default_and_others_can_be_asked_for(monkeypatch):
+    monkeypatch.delenv("FASTPREP_CPU_KERNEL", raising=False)
+    assert cpu_version() == supported_versions()[-1]
+    monkeypatch.setenv("FASTPREP_CPU_KERNEL", "portable")
+    assert cpu_version() == "portable"
+    monkeypatch.setenv("FASTPREP_CPU_KERNEL", "sse9")
+    with pytest.raises(ValueError, match=r"FASTPREP_CPU_KERNEL must be one of portable.* on this processor, got 'sse9'"):
+        crop(IMAGES, np.array(ROW), (4, 3))
+
+
+GUARDED = """
+import ctypes, itertools, mmap, sys
+import numpy as np
+import reference
+from fastprep.kernels import crop, spec
+
+spec.STREAM_BYTES = int(sys.argv[1])
+libc = ctypes.CDLL(None, use_errno=True)
+kept = []
+
+def guarded(n_bytes, at_the_end):
+    "n_bytes between two pages that nobody may touch, flush with one of them"
+    size = -(-n_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, size + 2 * mmap.PAGESIZE)
+    kept.append(memory)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for page in (address, address + mmap.PAGESIZE + size):
+        assert libc.mprotect(ctypes.c_void_p(page), mmap.PAGESIZE, 0) == 0
+    first = mmap.PAGESIZE + (size - n_bytes if at_the_end else 0)
+    return np.frombuffer(memory, np.uint8)[first : first + n_bytes]
+
+rng = np.random.default_rng(0)
+shapes = [(1, 1), (3, 5), (7, 16), (4, 17), (5, 21), (3, 22), (3, 63), (4, 64), (2, 65), (6, 85), (3, 129), (2, 256)]
+for at_the_end, (height, width), channels in itertools.product([False, True], shapes, [1, 2, 3, 4, 5]):
+    images = guarded(2 * height * width * channels, at_the_end).reshape(2, height, width, channels)
+    images[:] = rng.integers(0, 256, images.shape)
+    for h, w in {(height, width), ((height + 1) // 2, (width + 1) // 2)}:
+        corners = itertools.product([0, 1], {0, height - h}, {0, width - w}, range(4))
+        table = np.array(list(corners), np.int32)
+        for dtype, layout in itertools.product(["float32", "float16", "bfloat16"], ["channels_last", "channels_first"]):
+            arguments = (images, table, (h, w), 117.5, None, dtype, layout)
+            wanted = reference.crop(*arguments)
+            out = guarded(wanted.nbytes, at_the_end).view(wanted.dtype).reshape(wanted.shape)
+            crop(*arguments, out=out)
+            assert out.tobytes() == wanted.tobytes(), (images.shape, h, w, dtype, layout)
+            kept.pop()
+print("done")
+"""
+
+
+@pytest.mark.parametrize("stream_bytes", [0, 1 << 40], ids=["streamed", "cached"])
+@pytest.mark.parametrize("version", CPU_VERSIONS)
+def test_nothing_outside_pictures_and_result_is_touched(version, stream_bytes, monkeypatch):
+    """The pages before and after them are protected: the process would end with a segmentation fault."""
+    use_cpu_kernel(version, monkeypatch)
+    done = subprocess.run(
+        [sys.executable, "-c", GUARDED, str(stream_bytes)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-2000:]

@@ -406,13 +406,13 @@ def test_a_pass_that_outlives_a_close_ends_with_an_error(path):
 def test_closed_by_another_thread(path):
     """The one who iterates gets an error, and no thread is made anew."""
     loader = Loader(path, 1, CenterCrop(5), workers=2)
-    closer = threading.Timer(0.05, loader.close)
-    closer.start()
+    closer = threading.Thread(target=loader.close)
 
     def read_on():
-        for _ in itertools.repeat(None):
-            for _batch in loader:
-                time.sleep(0.001)
+        for k, _batch in enumerate(loader):
+            if k == 2:
+                closer.start()
+            time.sleep(0.1)
 
     with pytest.raises(RuntimeError, match="the loader was closed"):
         read_on()

@@ -1,5 +1,5 @@
 """Everything about pixels: one kernel that executes crop tables."""
 
-from fastprep.kernels.spec import CropSpec, crop
+from fastprep.kernels.spec import CropSpec, cpu_version, crop
 
-__all__ = ["CropSpec", "crop"]
+__all__ = ["CropSpec", "cpu_version", "crop"]

@@ -1,110 +1,181 @@
-/* Portable version. Every row goes through two loops: `convert_row_*` in the order of the source, which any compiler
- * vectorises, and, unless the row is already what is wanted, `store_row_*`, which reverses, converts and transposes it.
+/* Each row of a crop is arranged, in the type of the source, in a buffer that stays in the first-level cache, and then converted
+ * straight on.
  *
- * The arithmetic is (float(source) - mean) * scale, each step rounded to float32: compile with -ffp-contract=off. */
+ * The x86 versions convert whole cache lines of bytes only, so that these can be written around the caches: what is left of a row
+ * waits for the next one. The first and the last numbers of a plane, which share their lines with others, and everything that is
+ * not bytes, are converted by the portable loop. */
 #include "_crop.h"
 
-#include <stddef.h>
 #include <string.h>
 
-#define DEFINE_CONVERT_ROW(NAME, SOURCE)                                                                                 \
-    static void NAME(const SOURCE *restrict source, const float *restrict mean, const float *restrict scale,            \
-                     float *restrict row, int64_t n)                                                                    \
-    {                                                                                                                   \
-        if (mean && scale)                                                                                              \
-            for (int64_t k = 0; k < n; k++) row[k] = ((float)source[k] - mean[k]) * scale[k];                           \
-        else if (mean)                                                                                                  \
-            for (int64_t k = 0; k < n; k++) row[k] = (float)source[k] - mean[k];                                        \
-        else if (scale)                                                                                                 \
-            for (int64_t k = 0; k < n; k++) row[k] = (float)source[k] * scale[k];                                       \
-        else                                                                                                            \
-            for (int64_t k = 0; k < n; k++) row[k] = (float)source[k];                                                  \
-    }
+#include "_crop_rows.h"
+#include "_crop_x86.h"
 
-DEFINE_CONVERT_ROW(convert_row_uint8, uint8_t)
-DEFINE_CONVERT_ROW(convert_row_float32, float)
-DEFINE_CONVERT_ROW(convert_row_float64, double)
+/* Numbers of a plane that are arranged before they are converted: enough for calls to cost little, and few enough for the writing
+ * to go on meanwhile */
+enum { BURST = 512 };
 
-static inline float to_float32(float value) { return value; }
+/* A plane of the result: all channels together, or, channels first, one of them */
+typedef struct {
+    char *target;                   /* where the next result goes */
+    char *arranged;                 /* numbers of the source that are not converted yet */
+    int64_t n_arranged;
+    const float *mean, *scale;      /* rows; the mean of a picture only for its first line */
+    int64_t n_head;                 /* numbers before the first whole cache line */
+    float *line_mean, *line_scale;  /* for a block after them; of a mean picture, for what is arranged */
+} plane;
 
-/* IEEE 754 binary16, round to nearest even */
-static inline uint16_t to_float16(float value)
+typedef struct {
+    int64_t n_planes, channels;     /* channels of each plane */
+    int64_t row, block, capacity;   /* numbers in a row of a plane, in a block of lines, in what is arranged */
+    size_t source_size, target_size;
+    int in_lines;
+} shape;
+
+static shape shape_of(const fastprep_crop *crop)
 {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint32_t sign = bits >> 16 & 0x8000u;
-    bits &= 0x7FFFFFFFu;
-    if (bits > 0x7F800000u) return (uint16_t)(sign | 0x7E00u);   /* NaN */
-    if (bits >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u);  /* 65520 and more: infinity */
-    if (bits < 0x38800000u) {                                    /* below 2^-14: subnormal, a multiple of 2^-24 */
-        float magnitude;
-        memcpy(&magnitude, &bits, sizeof bits);
-        magnitude += 0.5f;                                       /* the spacing at 0.5 is 2^-24: the addition rounds */
-        memcpy(&bits, &magnitude, sizeof bits);
-        return (uint16_t)(sign | (bits - 0x3F000000u));
-    }
-    bits += 0xFFFu + (bits >> 13 & 1u);
-    return (uint16_t)(sign | ((bits - 0x38000000u) >> 13));
+    shape of;
+    of.n_planes = crop->channels_first ? crop->channels : 1;
+    of.channels = crop->channels_first ? 1 : crop->channels;
+    of.row = crop->crop_width * of.channels;
+    of.block = FASTPREP_BLOCK * of.channels;
+    of.source_size = crop->source_type == FASTPREP_UINT8 ? 1 : crop->source_type == FASTPREP_FLOAT32 ? 4 : 8;
+    of.target_size = crop->target_type == FASTPREP_TO_FLOAT32 ? 4 : 2;
+    of.in_lines = crop->version != FASTPREP_PORTABLE && crop->source_type == FASTPREP_UINT8;
+    of.capacity = of.row + (of.in_lines ? BURST + of.block : 0);
+    return of;
 }
 
-/* The upper half of a float32, round to nearest even */
-static inline uint16_t to_bfloat16(float value)
+/* The room: the planes and a pointer for each, then of each plane what is arranged, and mean and scale of its lines */
+static size_t whole_lines(size_t n_bytes) { return (n_bytes + 63) / 64 * 64; }
+
+static size_t planes_bytes(const shape *of) { return whole_lines((size_t)of->n_planes * (sizeof(plane) + sizeof(void *))); }
+
+static size_t arranged_bytes(const shape *of) { return whole_lines((size_t)of->capacity * of->source_size + FASTPREP_SLACK); }
+
+static size_t scale_bytes(const shape *of) { return (size_t)of->block * sizeof(float); }
+
+static size_t mean_bytes(const fastprep_crop *crop, const shape *of)
 {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (uint16_t)(bits >> 16 | 0x40u);  /* NaN, kept quiet */
-    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+    return crop->mean_is_picture ? whole_lines((size_t)of->capacity * sizeof(float)) : scale_bytes(of);
 }
 
-/* `channels` is a constant wherever that pays, so that the inner loop unrolls */
-#define DEFINE_STORE_ROW(NAME, TARGET, CONVERT)                                                                          \
-    static inline void NAME##_of(const fastprep_crop *crop, const float *restrict row, int mirrored,                    \
-                                 TARGET *restrict target, int64_t i, const int64_t channels)                            \
-    {                                                                                                                   \
-        const int64_t width = crop->crop_width;                                                                         \
-        const int64_t plane = crop->channels_first ? crop->crop_height * width : 1;                                     \
-        const int64_t pixel = crop->channels_first ? 1 : channels;                                                      \
-        target += i * width * pixel;                                                                                    \
-        for (int64_t j = 0; j < width; j++) {                                                                           \
-            const float *source = row + (mirrored ? width - 1 - j : j) * channels;                                      \
-            for (int64_t c = 0; c < channels; c++) target[j * pixel + c * plane] = CONVERT(source[c]);                  \
-        }                                                                                                               \
-    }                                                                                                                   \
-    static void NAME(const fastprep_crop *crop, const float *row, int mirrored, TARGET *target, int64_t i)              \
-    {                                                                                                                   \
-        switch (crop->channels) {                                                                                       \
-        case 1: NAME##_of(crop, row, mirrored, target, i, 1); break;                                                    \
-        case 3: NAME##_of(crop, row, mirrored, target, i, 3); break;                                                    \
-        case 4: NAME##_of(crop, row, mirrored, target, i, 4); break;                                                    \
-        default: NAME##_of(crop, row, mirrored, target, i, crop->channels);                                             \
-        }                                                                                                               \
-    }
-
-DEFINE_STORE_ROW(store_row_float32, float, to_float32)
-DEFINE_STORE_ROW(store_row_float16, uint16_t, to_float16)
-DEFINE_STORE_ROW(store_row_bfloat16, uint16_t, to_bfloat16)
-
-void fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y, int64_t x, int flags, void *target,
-                       float *row)
+size_t fastprep_crop_room(const fastprep_crop *crop)
 {
-    const int64_t n = crop->crop_width * crop->channels;
+    const shape of = shape_of(crop);
+    return planes_bytes(&of) + (size_t)of.n_planes * (arranged_bytes(&of) + mean_bytes(crop, &of) + scale_bytes(&of));
+}
+
+/* The mean of a crop's row in plane p, if the mean is a picture */
+static const float *mean_row(const fastprep_crop *crop, const shape *of, int64_t p, int64_t source_y, int64_t x, int mirrored)
+{
+    const int64_t length = crop->row_pixels * of->channels;
+    if (mirrored) {
+        source_y += crop->height;
+        x = crop->width - crop->crop_width - x;
+    }
+    return crop->mean + (source_y * of->n_planes + p) * length + x * of->channels;
+}
+
+static void lay_out(const fastprep_crop *crop, const shape *of, void *target, void *room)
+{
+    plane *planes = room;
+    char *buffer = (char *)room + planes_bytes(of);
+    for (int64_t p = 0; p < of->n_planes; p++) {
+        plane *to = planes + p;
+        to->target = (char *)target + (size_t)(p * crop->crop_height * of->row) * of->target_size;
+        to->arranged = buffer;
+        to->n_arranged = 0;
+        to->mean = crop->mean + p * crop->row_pixels * of->channels;
+        to->scale = crop->scale + p * crop->row_pixels * of->channels;
+        to->n_head = (int64_t)(-(uintptr_t)to->target % 64 / of->target_size);
+        to->line_mean = (float *)(buffer + arranged_bytes(of));
+        to->line_scale = (float *)(buffer + arranged_bytes(of) + mean_bytes(crop, of));
+        buffer = (char *)to->line_scale + scale_bytes(of);
+        if (!of->in_lines) continue;
+        const int64_t phase = to->n_head % of->channels;
+        if (!crop->mean_is_picture) memcpy(to->line_mean, to->mean + phase, scale_bytes(of));
+        memcpy(to->line_scale, to->scale + phase, scale_bytes(of));
+    }
+}
+
+#ifdef FASTPREP_X86
+/* The first n of the arranged numbers are converted */
+static void drop(const fastprep_crop *crop, const shape *of, plane *to, int64_t n)
+{
+    to->target += (size_t)n * of->target_size;
+    to->n_arranged -= n;
+    memmove(to->arranged, to->arranged + n, (size_t)to->n_arranged);
+    if (crop->mean_is_picture) memmove(to->line_mean, to->line_mean + n, (size_t)to->n_arranged * sizeof(float));
+}
+
+static void convert_lines(const fastprep_crop *crop, const shape *of, plane *to, fastprep_lines *lines, int is_end)
+{
+    if (to->n_head) {
+        const int64_t n = to->n_head < to->n_arranged ? to->n_head : to->n_arranged;
+        fastprep_convert(crop, to->arranged, crop->mean_is_picture ? to->line_mean : to->mean, to->scale, to->target, n);
+        to->n_head -= n;
+        drop(crop, of, to, n);
+    }
+    if (!to->n_head) {
+        const int64_t mean_step = crop->mean_is_picture ? of->block : 0;
+        drop(crop, of, to, lines((const uint8_t *)to->arranged, to->line_mean, mean_step, crop->has_scale ? to->line_scale : NULL,
+                                 to->target, to->n_arranged, of->channels, crop->stream));
+    }
+    if (is_end) fastprep_convert(crop, to->arranged, to->line_mean, to->line_scale, to->target, to->n_arranged);
+}
+#endif
+
+void fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y, int64_t x, int flags, void *target, void *room)
+{
+    const shape of = shape_of(crop);
     const int mirrored = flags & FASTPREP_MIRRORED;
-    const int as_it_is = crop->target_type == FASTPREP_TO_FLOAT32 && !mirrored && (!crop->channels_first || crop->channels == 1);
+    const int as_it_is = !mirrored && of.n_planes == 1 && !of.in_lines;
+    plane *planes = room;
+    void **next = (void **)(planes + of.n_planes);
+#ifdef FASTPREP_X86
+    fastprep_lines *lines = crop->version == FASTPREP_AVX512 ? fastprep_lines_avx512(crop->target_type)
+                                                             : fastprep_lines_avx2(crop->target_type);
+#endif
+    lay_out(crop, &of, target, room);
     for (int64_t i = 0; i < crop->crop_height; i++) {
         const int64_t source_y = y + (flags & FASTPREP_FLIPPED ? crop->crop_height - 1 - i : i);
-        const int64_t first = (source_y * crop->width + x) * crop->channels;
-        const float *mean = crop->mean ? crop->mean + source_y * crop->mean_stride + x * crop->channels : NULL;
-        float *converted = as_it_is ? (float *)target + i * n : row;
-        switch (crop->source_type) {
-        case FASTPREP_UINT8: convert_row_uint8((const uint8_t *)pixels + first, mean, crop->scale, converted, n); break;
-        case FASTPREP_FLOAT32: convert_row_float32((const float *)pixels + first, mean, crop->scale, converted, n); break;
-        default: convert_row_float64((const double *)pixels + first, mean, crop->scale, converted, n);
+        const char *source = (const char *)pixels + (size_t)((source_y * crop->width + x) * crop->channels) * of.source_size;
+        if (!as_it_is) {
+            for (int64_t p = 0; p < of.n_planes; p++) next[p] = planes[p].arranged + (size_t)planes[p].n_arranged * of.source_size;
+            fastprep_arrange(crop, source, next, mirrored);
         }
-        if (as_it_is) continue;
-        switch (crop->target_type) {
-        case FASTPREP_TO_FLOAT32: store_row_float32(crop, row, mirrored, (float *)target, i); break;
-        case FASTPREP_TO_FLOAT16: store_row_float16(crop, row, mirrored, (uint16_t *)target, i); break;
-        default: store_row_bfloat16(crop, row, mirrored, (uint16_t *)target, i);
+        for (int64_t p = 0; p < of.n_planes; p++) {
+            plane *to = planes + p;
+            const float *mean = crop->mean_is_picture ? mean_row(crop, &of, p, source_y, x, mirrored) : to->mean;
+#ifdef FASTPREP_X86
+            if (of.in_lines) {
+                const int is_end = i == crop->crop_height - 1;
+                if (crop->mean_is_picture) memcpy(to->line_mean + to->n_arranged, mean, (size_t)of.row * sizeof(float));
+                to->n_arranged += of.row;
+                if (is_end || to->n_arranged >= BURST) convert_lines(crop, &of, to, lines, is_end);
+                continue;
+            }
+#endif
+            fastprep_convert(crop, as_it_is ? source : to->arranged, mean, to->scale, to->target, of.row);
+            to->target += (size_t)of.row * of.target_size;
         }
+    }
+#ifdef FASTPREP_X86
+    if (of.in_lines && crop->stream) fastprep_fence();
+#endif
+}
+
+int fastprep_crop_supported(int version)
+{
+    switch (version) {
+    case FASTPREP_PORTABLE: return 1;
+#ifdef FASTPREP_X86
+    case FASTPREP_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    case FASTPREP_AVX512:
+        return fastprep_crop_supported(FASTPREP_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+               && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi");
+#endif
+    default: return 0;
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -18,6 +19,31 @@ DTypeName = Literal["float32", "float16", "bfloat16"]
 Layout = Literal["channels_last", "channels_first"]
 
 _NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+
+
+# Larger batches are written around the caches (docs/design-notes.md has the measurement)
+STREAM_BYTES = 8 << 20
+
+
+def cpu_version() -> str:
+    """Return which version of the CPU kernel is used: the quickest that the processor can run.
+
+    The environment variable ``FASTPREP_CPU_KERNEL`` asks for another one; all give the same bits.
+
+    Returns
+    -------
+    {"portable", "avx2", "avx512"}
+
+    Raises
+    ------
+    ValueError
+        If the variable names none that this processor can run.
+    """
+    supported = _cpu.supported_versions()
+    wanted = os.environ.get("FASTPREP_CPU_KERNEL", "")
+    if wanted and wanted not in supported:
+        raise ValueError(f"FASTPREP_CPU_KERNEL must be one of {', '.join(supported)} on this processor, got {wanted!r}")
+    return wanted or supported[-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +83,7 @@ class CropSpec:
         _check_choice("layout", self.layout, ("channels_last", "channels_first"))
         _check_choice("images must have one of the types", self.source_dtype, _cpu.SOURCE_TYPES)
         check_fits(check_size(self.size), *self.image_shape[:2])
-        _ = self.mean_rows, self.scale_row  # raise here, not in a worker
+        _ = self.mean_rows, self.scale_rows  # raise here, not in a worker
 
     @property
     def out_dtype(self) -> np.dtype:
@@ -75,23 +101,40 @@ class CropSpec:
         return int(np.prod(self.out_shape(1))) * self.out_dtype.itemsize
 
     @cached_property
-    def mean_rows(self) -> NDArray[np.float32] | None:
-        """The mean as rows of W * C numbers: one row for all, or one for each row of the picture."""
-        if self.mean is None:
-            return None
+    def mean_rows(self) -> NDArray[np.float32]:
+        """The mean as the kernel reads it.
+
+        Shape (1, planes, row), or of a mean picture (2 H, planes, row): its lines, and once more from right to left. There is one
+        plane of all channels, or, channels first, one for each. A row has at least W pixels; no mean is a mean of 0.
+        """
         height, width, channels = self.image_shape
-        mean = np.asarray(self.mean, np.float32)
-        if mean.shape == self.image_shape:
-            return np.ascontiguousarray(mean.reshape(height, width * channels))
-        return np.tile(_per_channel("mean", mean, channels, f", or ({height}, {width}, {channels})"), width).reshape(1, -1)
+        mean = np.asarray(0 if self.mean is None else self.mean, np.float32)
+        if not np.isfinite(mean).all():
+            raise ValueError("mean must be finite, found NaN or infinity")
+        if mean.shape != self.image_shape:
+            mean = _per_channel("mean", mean, channels, f", or ({height}, {width}, {channels})")
+            return self._in_planes(np.broadcast_to(mean, (1, self._row_pixels, channels)))
+        padded = np.zeros((2 * height, self._row_pixels, channels), np.float32)
+        padded[:height, :width], padded[height:, :width] = mean, mean[:, ::-1]
+        return self._in_planes(padded)
 
     @cached_property
-    def scale_row(self) -> NDArray[np.float32] | None:
-        """The scale as a row of W * C numbers."""
-        if self.scale is None:
-            return None
-        _, width, channels = self.image_shape
-        return np.tile(_per_channel("scale", np.asarray(self.scale, np.float32), channels), width)
+    def scale_rows(self) -> NDArray[np.float32]:
+        """The scale as the kernel reads it: shape (planes, row), like the mean's; no scale is a scale of 1."""
+        channels = self.image_shape[2]
+        scale = _per_channel("scale", np.asarray(1 if self.scale is None else self.scale, np.float32), channels)
+        if not np.isfinite(scale).all():
+            raise ValueError("scale must be finite, found NaN or infinity")
+        return self._in_planes(np.broadcast_to(scale, (1, self._row_pixels, channels)))[0]
+
+    @property
+    def _row_pixels(self) -> int:
+        return max(self.image_shape[1], _cpu.MIN_PIXELS)
+
+    def _in_planes(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.layout == "channels_last":
+            return np.ascontiguousarray(rows).reshape(len(rows), 1, -1)
+        return np.ascontiguousarray(rows.transpose(0, 2, 1))
 
     def cpu_sink(self, table: NDArray[np.int32], n_slots: int, out: NDArray) -> _cpu.CropSink:
         """Return a sink that executes a crop table on the CPU.
@@ -102,7 +145,7 @@ class CropSpec:
             Source slot, y, x, flags.
         n_slots : int
             Pictures there will be.
-        out : ndarray of `out_dtype`, shape `out_shape(n_out)`, C-contiguous, writeable
+        out : ndarray of `out_dtype`, shape `out_shape(n_out)`, C-contiguous, aligned, writeable
 
         Returns
         -------
@@ -116,20 +159,23 @@ class CropSpec:
         """
         table = self._checked(table, n_slots)
         shape = self.out_shape(len(table))
-        if out.shape != shape or out.dtype != self.out_dtype or not out.flags.c_contiguous or not out.flags.writeable:
+        if out.shape != shape or out.dtype != self.out_dtype or not (out.flags.carray and out.flags.writeable):
             raise ValueError(
-                f"out must be a writeable C-contiguous {self.dtype} array of shape {shape}, got {out.dtype} {out.shape}"
+                f"out must be a writeable, aligned, C-contiguous {self.dtype} array of shape {shape}, got {out.dtype} {out.shape}"
             )
         order = np.argsort(table[:, 0], kind="stable")
         firsts = np.searchsorted(table[order, 0], np.arange(n_slots + 1)).astype(np.int64)
         return _cpu.CropSink(
+            _cpu.VERSIONS[cpu_version()],
             _cpu.SOURCE_TYPES[self.source_dtype],
             _cpu.TARGET_TYPES[self.dtype],
             self.layout == "channels_first",
+            out.nbytes >= STREAM_BYTES,
             self.image_shape,
             self.size,
             self.mean_rows,
-            self.scale_row,
+            self.scale_rows,
+            self.scale is not None,
             np.ascontiguousarray(table[order]),
             order.astype(np.int64),
             firsts,

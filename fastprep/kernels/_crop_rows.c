@@ -1,0 +1,139 @@
+/* The portable loops over one row. The arithmetic is (float(source) - mean) * scale, each step rounded to float32: compile with
+ * -ffp-contract=off. No mean is a mean of 0 and no scale a scale of 1, which change no bit. */
+#include "_crop_rows.h"
+
+#include <string.h>
+
+#include "_crop_x86.h"
+
+/* ---- arrange */
+
+/* `to` has a pointer for each plane. Results before pixel `first` are there already. `channels` is a constant wherever that pays,
+ * so that the inner loop unrolls. */
+#define DEFINE_ARRANGE(NAME, TYPE)                                                                                       \
+    static inline void NAME##_of(const TYPE *restrict source, void *const *to, int64_t first, int64_t width,            \
+                                 int mirrored, int apart, const int64_t channels)                                       \
+    {                                                                                                                   \
+        const int64_t step = mirrored ? -channels : channels;                                                           \
+        if (mirrored) source += (width - 1) * channels;                                                                 \
+        for (int64_t p = 0; p < (apart ? channels : 1); p++) {                                                          \
+            TYPE *restrict plane = to[p];                                                                               \
+            if (apart)                                                                                                  \
+                for (int64_t j = first; j < width; j++) plane[j] = source[j * step + p];                                \
+            else                                                                                                        \
+                for (int64_t j = first; j < width; j++)                                                                 \
+                    for (int64_t c = 0; c < channels; c++) plane[j * channels + c] = source[j * step + c];              \
+        }                                                                                                               \
+    }                                                                                                                   \
+    static void NAME(const TYPE *source, void *const *to, int64_t first, int64_t width, int mirrored, int apart,        \
+                     int64_t channels)                                                                                  \
+    {                                                                                                                   \
+        switch (channels) {                                                                                             \
+        case 1: NAME##_of(source, to, first, width, mirrored, apart, 1); break;                                         \
+        case 3: NAME##_of(source, to, first, width, mirrored, apart, 3); break;                                         \
+        case 4: NAME##_of(source, to, first, width, mirrored, apart, 4); break;                                         \
+        default: NAME##_of(source, to, first, width, mirrored, apart, channels);                                        \
+        }                                                                                                               \
+    }
+
+DEFINE_ARRANGE(arrange_uint8, uint8_t)
+DEFINE_ARRANGE(arrange_float32, float)
+DEFINE_ARRANGE(arrange_float64, double)
+
+void fastprep_arrange(const fastprep_crop *crop, const void *source, void *const *to, int mirrored)
+{
+    const int64_t width = crop->crop_width, channels = crop->channels;
+    const int apart = crop->channels_first && channels > 1;
+    int64_t first = 0;
+    switch (crop->source_type) {
+    case FASTPREP_UINT8:
+        if (!mirrored && !apart) {
+            memcpy(to[0], source, (size_t)(width * channels));
+            return;
+        }
+#ifdef FASTPREP_X86
+        if (crop->version == FASTPREP_AVX512)
+            first = fastprep_arrange_avx512(source, (uint8_t *const *)to, width, channels, mirrored, apart);
+        if (crop->version != FASTPREP_PORTABLE && first == 0)
+            first = fastprep_arrange_avx2(source, (uint8_t *const *)to, width, channels, mirrored, apart);
+#endif
+        arrange_uint8(source, to, first, width, mirrored, apart, channels);
+        break;
+    case FASTPREP_FLOAT32: arrange_float32(source, to, first, width, mirrored, apart, channels); break;
+    default: arrange_float64(source, to, first, width, mirrored, apart, channels);
+    }
+}
+
+/* ---- convert */
+
+static inline float to_float32(float value) { return value; }
+
+/* All bits of one or of the other: a choice that no compiler makes a branch, so that loops become vector code */
+static inline uint32_t choose(int condition, uint32_t one, uint32_t other)
+{
+    const uint32_t mask = 0u - (uint32_t)condition;
+    return (one & mask) | (other & ~mask);
+}
+
+/* IEEE 754 binary16, round to nearest even */
+static inline uint16_t to_float16(float value)
+{
+    uint32_t bits, magnitude_bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000u;
+    bits &= 0x7FFFFFFFu;
+    float magnitude;  /* below 2^-14: subnormal, a multiple of 2^-24, which is the spacing at 0.5: the addition rounds */
+    memcpy(&magnitude, &bits, sizeof magnitude);
+    magnitude += 0.5f;
+    memcpy(&magnitude_bits, &magnitude, sizeof magnitude_bits);
+    const int32_t ordered = (int32_t)bits;                /* SSE2 compares signed numbers only */
+    uint32_t half = (bits + 0xFFFu + (bits >> 13 & 1u) - 0x38000000u) >> 13;
+    half = choose(ordered < 0x38800000, magnitude_bits - 0x3F000000u, half);
+    half = choose(ordered >= 0x477FF000, 0x7C00u, half);  /* 65520 and more: infinity */
+    half = choose(ordered > 0x7F800000, 0x7E00u, half);   /* NaN */
+    return (uint16_t)(sign | half);
+}
+
+/* The upper half of a float32, round to nearest even */
+static inline uint16_t to_bfloat16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint32_t rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
+    const int32_t ordered = (int32_t)(bits & 0x7FFFFFFFu);
+    return (uint16_t)choose(ordered > 0x7F800000, bits >> 16 | 0x40u, rounded);  /* a NaN stays one, and quiet */
+}
+
+#define DEFINE_CONVERT(NAME, SOURCE, TARGET, CONVERT)                                                                    \
+    static void NAME(const SOURCE *restrict source, const float *restrict mean, const float *restrict scale,            \
+                     TARGET *restrict target, int64_t n)                                                                \
+    {                                                                                                                   \
+        for (int64_t k = 0; k < n; k++) target[k] = CONVERT(((float)source[k] - mean[k]) * scale[k]);                   \
+    }
+
+#define DEFINE_CONVERT_FROM(NAME, SOURCE)                                                                                \
+    DEFINE_CONVERT(NAME##_to_float32, SOURCE, float, to_float32)                                                        \
+    DEFINE_CONVERT(NAME##_to_float16, SOURCE, uint16_t, to_float16)                                                     \
+    DEFINE_CONVERT(NAME##_to_bfloat16, SOURCE, uint16_t, to_bfloat16)                                                   \
+    static void NAME(const void *source, const float *mean, const float *scale, void *target, int64_t n, int type)      \
+    {                                                                                                                   \
+        switch (type) {                                                                                                 \
+        case FASTPREP_TO_FLOAT32: NAME##_to_float32(source, mean, scale, target, n); break;                             \
+        case FASTPREP_TO_FLOAT16: NAME##_to_float16(source, mean, scale, target, n); break;                             \
+        default: NAME##_to_bfloat16(source, mean, scale, target, n);                                                    \
+        }                                                                                                               \
+    }
+
+DEFINE_CONVERT_FROM(convert_uint8, uint8_t)
+DEFINE_CONVERT_FROM(convert_float32, float)
+DEFINE_CONVERT_FROM(convert_float64, double)
+
+void fastprep_convert(const fastprep_crop *crop, const void *source, const float *mean, const float *scale, void *target,
+                      int64_t n)
+{
+    switch (crop->source_type) {
+    case FASTPREP_UINT8: convert_uint8(source, mean, scale, target, n, crop->target_type); break;
+    case FASTPREP_FLOAT32: convert_float32(source, mean, scale, target, n, crop->target_type); break;
+    default: convert_float64(source, mean, scale, target, n, crop->target_type);
+    }
+}
