@@ -15,6 +15,18 @@
  * to go on meanwhile */
 enum { BURST = 512 };
 
+/* A mapped file comes from memory, and no processor looks ahead beyond a page, or from the last line of a picture up */
+enum { ROWS_AHEAD = 2 };
+
+static void prefetch(const char *bytes, int64_t n)
+{
+#ifdef __GNUC__
+    for (int64_t k = 0; k < n; k += 64) __builtin_prefetch(bytes + k);
+#else
+    (void)bytes, (void)n;
+#endif
+}
+
 /* A plane of the result: all channels together, or, channels first, one of them */
 typedef struct {
     char *target;                   /* where the next result goes */
@@ -130,6 +142,8 @@ void fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y,
 {
     const shape of = shape_of(crop);
     const int mirrored = flags & FASTPREP_MIRRORED;
+    const int64_t source_row = crop->width * crop->channels * (int64_t)of.source_size;
+    const int64_t n_source = crop->crop_width * crop->channels * (int64_t)of.source_size;
     const int as_it_is = !mirrored && of.n_planes == 1 && !of.in_lines;
     plane *planes = room;
     void **next = (void **)(planes + of.n_planes);
@@ -141,6 +155,8 @@ void fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y,
     for (int64_t i = 0; i < crop->crop_height; i++) {
         const int64_t source_y = y + (flags & FASTPREP_FLIPPED ? crop->crop_height - 1 - i : i);
         const char *source = (const char *)pixels + (size_t)((source_y * crop->width + x) * crop->channels) * of.source_size;
+        if (i + ROWS_AHEAD < crop->crop_height)
+            prefetch(source + (flags & FASTPREP_FLIPPED ? -ROWS_AHEAD : ROWS_AHEAD) * source_row, n_source);
         if (!as_it_is) {
             for (int64_t p = 0; p < of.n_planes; p++) next[p] = planes[p].arranged + (size_t)planes[p].n_arranged * of.source_size;
             fastprep_arrange(crop, source, next, mirrored);
