@@ -60,7 +60,6 @@ if DataAdapter is not None:
 
     class Loader(_KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the plain loader's
         __doc__ = plain.Loader.__doc__
-        batch_size = 0  # set by the plain loader; DataAdapter has a read-only property of that name
 
         @property
         def has_partial_batch(self) -> bool:
@@ -160,10 +159,11 @@ def predict(model: keras.Model, loader: plain.Loader, *, verbose: Any = 0) -> ND
     ValueError
         If the loader would not give every sample, or not in file order.
     """
-    if loader.shuffle or loader.shard != (0, 1) or loader.drop_remainder:
+    of = loader.sampling
+    if of.shuffle or of.shard != (0, 1) or of.drop_remainder:
         raise ValueError(
             "loader must give every sample in file order: shuffle=False, shard=(0, 1), drop_remainder=False; "
-            f"got shuffle={loader.shuffle}, shard={loader.shard}, drop_remainder={loader.drop_remainder}"
+            f"got shuffle={of.shuffle}, shard={of.shard}, drop_remainder={of.drop_remainder}"
         )
     loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier pass was left
     rows = model.predict(loader, verbose=verbose)

@@ -10,7 +10,6 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep import order
 from fastprep.buffers import as_array
 from fastprep.crops import CenterCrop, Crop
 from fastprep.dataset import Dataset, Paths
@@ -19,6 +18,7 @@ from fastprep.kernels.spec import DTypeName, Layout, check_device
 from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
 from fastprep.pipeline import Batch, Pass, Pool
+from fastprep.sampling import Sampling
 
 
 class Loader:
@@ -133,31 +133,42 @@ class Loader:
             )
         except ValueError as error:
             raise ValueError(f"{error} (file {self.dataset.paths[0]!r}, dataset {images!r})") from None
-        self.batch_size, self.seed = int(batch_size), int(seed)
-        self.shuffle, self.shuffle_window = bool(shuffle), int(shuffle_window)
-        self.shard = (int(shard[0]), int(shard[1]))
-        self.drop_remainder = bool(drop_remainder)
         if num_classes is not None:
             _check_integer("num_classes", num_classes, 2)
         self.labels = self.dataset.labels if num_classes is None else one_hot(self.dataset, num_classes)
         self._weights = None if class_weight is None else sample_weights(self.dataset, class_weight)
+        self.sampling = Sampling(
+            self.n_samples,
+            int(batch_size),
+            bool(shuffle),
+            int(seed),
+            (int(shard[0]), int(shard[1])),
+            bool(drop_remainder),
+            int(shuffle_window),
+            self.dataset.block_starts,
+        )
         if len(self) == 0:
-            rank, world = self.shard
+            rank, world = shard
             raise ValueError(
                 f"there is no batch: shard {rank} of {world} of {self.n_samples} samples, batch_size {batch_size}, "
                 f"drop_remainder {drop_remainder}"
             )
+        self.dataset.keep(self.sampling.n_blocks_to_keep(int(workers) + int(prefetch)))
         self._start = (0, 0)  # epoch and step of the next pass
         self._position = (0, 0)  # epoch and step after the last batch that was handed out
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
-        self._windows = self._share_blocks(int(workers) + int(prefetch))
         self.pool = Pool(int(workers), int(prefetch), self.batch_size * self.crop.n_crops * self.spec.crop_bytes)
 
     @property
     def n_samples(self) -> int:
         """Samples of the whole dataset, over all shards."""
         return self.dataset.n_samples
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch."""
+        return self.sampling.batch_size
 
     @property
     def mean(self) -> NDArray[np.float32] | None:
@@ -178,11 +189,11 @@ class Loader:
         height, width, channels = self.spec.image_shape
         files = self.dataset.paths[0] if len(self.dataset.paths) == 1 else f"{len(self.dataset.paths)} files"
         what = f"{self.n_samples} pictures of {height}x{width}x{channels}, {len(self)} steps of {self.batch_size}"
-        return f"<fastprep.Loader {files!r}: {what}, {self.crop}, {self._describe_order()}>"
+        return f"<fastprep.Loader {files!r}: {what}, {self.crop}, {self.sampling.describe()}>"
 
     def __len__(self) -> int:
         """Count the steps of an epoch."""
-        return order.n_steps(self.n_samples, self.batch_size, self.shard, self.drop_remainder)
+        return len(self.sampling)
 
     def __iter__(self) -> Iterator[Any]:
         """Start a pass: the next epoch, or what is left of the one that `load_state_dict` left off in."""
@@ -224,29 +235,19 @@ class Loader:
             If there is no such step.
         """
         _check_integer("epoch", epoch, 0)
-        if not 0 <= step < len(self):
-            raise IndexError(f"step must lie in 0..{len(self) - 1}, got {step}")
-        return order.step_samples(
-            self.n_samples,
-            self.batch_size,
-            step,
-            shuffle=self.shuffle,
-            seed=self.seed,
-            epoch=epoch,
-            shard=self.shard,
-            windows=self._windows,
-        )
+        return self.sampling.samples(epoch, step)
 
     def prepare(self, epoch: int, step: int) -> Batch:
         """Read, crop and label one batch of a pass in this thread; see `batch`."""
         batch = self._make(epoch, step)
-        self._fetch_ahead(epoch, step)
+        if len(due := self.sampling.due(epoch, step)):
+            self.dataset.fetch(due)
         return batch
 
     def _make(self, epoch: int, step: int) -> Batch:
         samples = self.samples(epoch, step)
         height, width, _ = self.spec.image_shape
-        table = self.crop.table(height, width, samples, self.seed, epoch)
+        table = self.crop.table(height, width, samples, self.sampling.seed, epoch)
         lease = self.pool.lease()
         x = as_array(lease, self.spec.out_shape(len(table)), self.spec.out_dtype)
         self.dataset.read(samples, self.spec.cpu_sink(table, len(samples), x))
@@ -315,7 +316,7 @@ class Loader:
             "wait_s": self._wait_s,
             "buffers": self.pool.n_buffers,
             "workers": self.pool.n_threads,
-            "order": self._describe_order(),
+            "order": self.sampling.describe(),
             "blocks_decoded": self.dataset.n_blocks_decoded,
             "files": self.dataset.describe(),
         }
@@ -347,52 +348,8 @@ class Loader:
         self._counts["samples"] += len(batch.x) // self.crop.n_crops
         self._wait_s += waited_s
 
-    def _share_blocks(self, ahead: int) -> order.Windows | None:
-        """Decide how pictures that are decoded together are shared out, and let the dataset keep as many as that takes."""
-        starts = self.dataset.block_starts
-        if starts is None:
-            return None
-        largest = int(np.diff(starts).max())
-        if self.shuffle and self.shuffle_window:
-            blocks = max(1, -(-self.shuffle_window // largest))
-            # the window being read, the next, which is fetched meanwhile, and what batches under way fetch beyond it
-            self.dataset.keep(2 * blocks + ahead * -(-blocks * self.batch_size * self.shard[1] // self.shuffle_window))
-            return order.Windows(starts, blocks)
-        # in file order the batches under way share their first and last blocks with their neighbours
-        self.dataset.keep(0 if self.shuffle else ahead + 1 + ahead * self.batch_size * self.shard[1] // largest)
-        return None
-
-    def _fetch_ahead(self, epoch: int, step: int) -> None:
-        """Decode a part of the next window, so that its first batch does not have to wait for all of it."""
-        if self._windows is None:
-            return
-        stride = self.batch_size * self.shard[1]
-        first, stop = step * stride, min((step + 1) * stride, self.n_samples)
-        due = self._windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))
-        self.dataset.fetch(self._windows.starts[due])
-
-    def _describe_order(self) -> str:
-        if not self.shuffle:
-            return "file order"
-        if self._windows is None:
-            return "all samples shuffled"
-        blocks = self._windows.blocks_per_window
-        total = len(self._windows.starts) - 1
-        if blocks >= total:
-            return "all samples shuffled, every chunk in memory"
-        return f"chunks shuffled, then the samples in windows of {blocks} of {total} chunks"
-
     def _fingerprint(self) -> dict[str, Any]:
-        return {
-            "n_samples": self.n_samples,
-            "batch_size": self.batch_size,
-            "shuffle": self.shuffle,
-            "shuffle_window": None if self._windows is None else self._windows.blocks_per_window,
-            "seed": self.seed,
-            "shard": list(self.shard),
-            "drop_remainder": self.drop_remainder,
-            "crop": repr(self.crop),
-        }
+        return {**self.sampling.fingerprint(), "crop": repr(self.crop)}
 
 
 def _check_integer(name: str, value: object, least: int | None = None) -> None:

@@ -36,6 +36,7 @@ LAYERS = [
     "fastprep.means",
     "fastprep.labels",
     "fastprep.pipeline",
+    "fastprep.sampling",
     "fastprep.loader",
     "fastprep.feed",
     "fastprep.convert",

@@ -1,0 +1,127 @@
+"""Which samples each step reads, and which chunks that takes: what `order` computes, for one loader's arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep import order
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """The steps of all epochs of one loader.
+
+    Parameters
+    ----------
+    n_samples : int
+        Of all shards.
+    batch_size : int
+    shuffle : bool
+    seed : int
+    shard : (int, int)
+        (rank, world).
+    drop_remainder : bool
+    shuffle_window : int
+        Samples that are shuffled together where pictures share chunks; 0: all of them.
+    block_starts : ndarray of int64, shape (n_blocks + 1,), or None
+        First samples of the blocks that are decoded as one, and n_samples; None if every picture is read alone.
+    """
+
+    n_samples: int
+    batch_size: int
+    shuffle: bool
+    seed: int
+    shard: tuple[int, int]
+    drop_remainder: bool
+    shuffle_window: int
+    block_starts: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        """Count the steps of an epoch."""
+        return order.n_steps(self.n_samples, self.batch_size, self.shard, self.drop_remainder)
+
+    @cached_property
+    def windows(self) -> order.Windows | None:
+        """Blocks that are shuffled together; None if samples are not shuffled, or all alike."""
+        if self.block_starts is None or not self.shuffle or not self.shuffle_window:
+            return None
+        return order.Windows(self.block_starts, max(1, -(-self.shuffle_window // self._largest_block)))
+
+    def samples(self, epoch: int, step: int) -> NDArray[np.int64]:
+        """Return the sample ids of one step.
+
+        Raises
+        ------
+        IndexError
+            If there is no such step.
+        """
+        if not 0 <= step < len(self):
+            raise IndexError(f"step must lie in 0..{len(self) - 1}, got {step}")
+        return order.step_samples(
+            self.n_samples,
+            self.batch_size,
+            step,
+            shuffle=self.shuffle,
+            seed=self.seed,
+            epoch=epoch,
+            shard=self.shard,
+            windows=self.windows,
+        )
+
+    def n_blocks_to_keep(self, ahead: int) -> int:
+        """Return how many decoded blocks have to be in memory for none to be decoded twice, with `ahead` steps under way."""
+        windows, stride = self.windows, self._stride
+        if windows is not None:
+            blocks = windows.blocks_per_window
+            # the window being read, the next, which is fetched meanwhile, and what steps under way fetch beyond it
+            return 2 * blocks + ahead * -(-blocks * stride // self.shuffle_window)
+        if self.shuffle or self.block_starts is None:
+            return 0
+        # in file order the steps under way share their first and last blocks with their neighbours
+        return ahead + 1 + ahead * stride // self._largest_block
+
+    def due(self, epoch: int, step: int) -> NDArray[np.int64]:
+        """Return a sample of each block of the next window to decode during a step, so that no step waits for all of them."""
+        windows = self.windows
+        if windows is None:
+            return np.empty(0, np.int64)
+        first, stop = step * self._stride, min((step + 1) * self._stride, self.n_samples)
+        return windows.starts[windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))]
+
+    def describe(self) -> str:
+        """Say how samples are shuffled."""
+        if not self.shuffle:
+            return "file order"
+        windows = self.windows
+        if windows is None:
+            return "all samples shuffled"
+        blocks, total = windows.blocks_per_window, len(windows.starts) - 1
+        if blocks >= total:
+            return "all samples shuffled, every chunk in memory"
+        return f"chunks shuffled, then the samples in windows of {blocks} of {total} chunks"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what decides which samples come when, in what JSON can hold."""
+        windows = self.windows
+        return {
+            "n_samples": self.n_samples,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "shuffle_window": None if windows is None else windows.blocks_per_window,
+            "seed": self.seed,
+            "shard": list(self.shard),
+            "drop_remainder": self.drop_remainder,
+        }
+
+    @cached_property
+    def _largest_block(self) -> int:
+        return int(np.diff(cast(NDArray[np.int64], self.block_starts)).max())
+
+    @property
+    def _stride(self) -> int:
+        return self.batch_size * self.shard[1]  # samples of a step over all shards
