@@ -1,0 +1,126 @@
+"""python -m fastprep.doctor: what this machine and a file can do, and where the time goes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+import fastprep
+from fastprep import diagnosis
+from fastprep.h5 import DataError, write_images
+from fastprep.loader import Loader
+
+N_EXAMPLE = 512  # pictures, if there is no file
+
+
+@dataclass(frozen=True)
+class Config:
+    """Say what this machine and a file can do, and where the time goes.
+
+    Times random mirrored patches, in shuffled order: reading alone, the crop kernel alone, and both in one thread and in all.
+    Nothing is written; the report is made to be pasted into a bug report.
+    """
+
+    file: Annotated[Positional[str | None], arg(metavar="FILE")] = None
+    """An HDF5 file of pictures; without one, a temporary one of noise, 256x256x3, is made."""
+    images: Annotated[str, arg(metavar="NAME")] = "images"
+    """Dataset of pictures."""
+    size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """Side of the patches; by default 227, or seven eighths of smaller pictures."""
+    batch_size: Annotated[int, arg(metavar="N")] = 128
+    """Samples of a batch."""
+    rounds: Annotated[int, arg(metavar="N")] = 5
+    """How often each is timed, all in turn; the medians are shown."""
+    bench: bool = False
+    """Run the benchmark of all loaders of the field that are installed, instead. It lies in the source, not in the package."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted."""
+    config = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        if config.bench:
+            return _bench()
+        if config.file is not None:
+            _report(config, config.file)
+            return 0
+        with tempfile.TemporaryDirectory(prefix="fastprep-doctor-") as folder:
+            path = os.path.join(folder, "noise.h5")
+            generator = np.random.default_rng(0)
+            noise = (generator.integers(0, 256, (256, 256, 3), dtype=np.uint8) for _ in range(N_EXAMPLE))
+            write_images(path, noise, np.zeros(N_EXAMPLE, np.int64))
+            _report(config, path)
+    except KeyboardInterrupt:
+        print("\nfastprep.doctor: interrupted", file=sys.stderr)
+        return 130
+    except (DataError, OSError, ValueError) as error:
+        print("fastprep.doctor:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(argv: list[str]) -> Config:
+    """Read the command line."""
+    return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.doctor")
+
+
+def _report(config: Config, path: str) -> None:
+    _section("Machine", diagnosis.machine())
+
+    def make(workers: int) -> Loader:
+        return Loader(path, config.batch_size, crop, images=config.images, labels=None, mean=0, shuffle=True, workers=workers)
+
+    crop = None
+    with make(1) as whole:
+        height, width, channels = whole.spec.image_shape
+        about = whole.dataset.describe()[0]
+        size = config.size or (227 if min(height, width) > 227 else max(1, min(height, width) * 7 // 8))
+    crop = fastprep.RandomCrop(size, mirror=True)
+    with make(1) as loader:
+        facts = {
+            "pictures": f"{about['samples']} of {height}x{width}x{channels}, {about['dtype']}",
+            "read": str(about["read"]),
+            "shuffled order": diagnosis.order_of(loader),
+            "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
+        }
+        _section("File" if config.file else "Temporary file", {"file": path, **facts} if config.file else facts)
+        rates = diagnosis.measure(make, config.rounds)
+        _rates(rates, size, config)
+        for advice in diagnosis.advice(loader, rates):
+            print(f"* {advice}")
+
+
+def _section(title: str, facts: dict[str, str]) -> None:
+    print(title)
+    for name, value in facts.items():
+        print(f"  {name:15} {value}")
+    print()
+
+
+def _rates(rates: diagnosis.Rates, size: int, config: Config) -> None:
+    print(f"Random mirrored patches of {size} pixels, float32, batches of {config.batch_size}, file in the page cache")
+    limit = rates.values[diagnosis.LIMIT]
+    for name, value in rates.values.items():
+        print(f"  {name:20} {value:>10,.0f} pictures/s {value / limit:>7.2f} of a memset of the result")
+    print(f"  Of one thread's time, reading takes {rates.share_read:.0%} and cropping {1 - rates.share_read:.0%}.")
+    print()
+
+
+def _bench() -> int:
+    script = Path(fastprep.__file__).resolve().parent.parent / "benchmarks" / "field.py"
+    if not script.exists():
+        raise ValueError("--bench needs the folder `benchmarks` of fastprep's source, which an installed package does not have")
+    return subprocess.run([sys.executable, str(script)], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

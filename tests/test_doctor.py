@@ -1,0 +1,76 @@
+"""The doctor's report: what it says of a file, and that its clock times what it names."""
+
+import numpy as np
+import pytest
+
+from fastprep import CenterCrop, diagnosis, doctor
+from fastprep.loader import Loader
+
+
+def report(capsys, *argv):
+    status = doctor.main([*map(str, argv)])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_a_plain_file(make_file, capsys):
+    path, _, _ = make_file(n=40, height=20, width=24)
+    status, out, _ = report(capsys, path, "--batch-size", 8, "--rounds", 1)
+    assert status == 0
+    for said in (
+        "crop kernel",
+        "40 of 20x24x3, uint8",
+        "contiguous",
+        "all samples shuffled",
+        "patches of 17 pixels",
+        "loader, 1 thread",
+    ):
+        assert said in out
+    assert "* " not in out  # nothing to advise
+
+
+def test_chunks_of_several_pictures(make_file, capsys):
+    path, _, _ = make_file(n=4000, height=4, width=4, chunks=(10, 4, 4, 3), compression="gzip")
+    _, out, _ = report(capsys, path, "--batch-size", 8, "--rounds", 1)
+    assert "chunks shuffled, then the samples in windows of 205 of 400 chunks; up to" in out
+    assert "MiB of decoded pictures in memory" in out
+    assert "fastprep.convert" in out
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_hdf5_has_to_read_and_what_is_not_uint8(make_file, capsys):
+    path, _, _ = make_file(n=10, dtype="int32", chunks=(1, 12, 14, 3), scaleoffset=0)
+    _, out, _ = report(capsys, path, "--batch-size", 4, "--rounds", 1)
+    assert "has to be read by HDF5, one thread at a time; `python -m fastprep.convert" in out
+    assert "takes 4 bytes in the file" in out
+
+
+def test_without_a_file(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "N_EXAMPLE", 4)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    status, out, _ = report(capsys, "--batch-size", 2, "--rounds", 1)
+    assert status == 0
+    assert "4 of 256x256x3, uint8" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_is_one_line(capsys, tmp_path):
+    status, _, err = report(capsys, tmp_path / "none.h5")
+    assert status == 2
+    assert err.startswith("fastprep.doctor: ")
+    assert "none.h5" in err
+    assert err.count("\n") == 1
+
+
+def test_rates_are_pictures_over_seconds(make_file, monkeypatch):
+    """With a clock that says one second for everything, the rate is the number of pictures."""
+    path, _, _ = make_file(n=24)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    ticks = iter(np.arange(10_000.0))
+    rates = diagnosis.measure(
+        lambda n: Loader(path, 5, CenterCrop(4), labels=None, mean=0, shuffle=True, workers=n), 3, 8, clock=lambda: next(ticks)
+    )
+    assert rates.values.pop(diagnosis.LIMIT) == 10
+    assert rates.values == {"crop kernel": 10, "reading": 10, "loader, 1 thread": 10, "loader, 2 threads": 10}
+    assert rates.share_read == 0.5
