@@ -17,6 +17,7 @@ from fastprep.kernels import _cpu
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Layout = Literal["channels_last", "channels_first"]
 
+_SOURCE_DTYPES = ("uint8", "uint16", "float32", "float64")  # the CPU kernel takes all but uint16
 _NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
@@ -28,7 +29,7 @@ class CropSpec:
     ----------
     image_shape : (int, int, int)
         Height, width and channels of the source pictures.
-    source_dtype : {"uint8", "float32", "float64"}
+    source_dtype : {"uint8", "uint16", "float32", "float64"}
     size : (int, int)
         Height and width of the crops.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional
@@ -55,7 +56,7 @@ class CropSpec:
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, _NUMPY_DTYPES)
         _check_choice("layout", self.layout, ("channels_last", "channels_first"))
-        _check_choice("images must have one of the types", self.source_dtype, _cpu.SOURCE_TYPES)
+        _check_choice("images must have one of the types", self.source_dtype, _SOURCE_DTYPES)
         check_fits(check_size(self.size), *self.image_shape[:2])
         _ = self.mean_rows, self.scale_row  # raise here, not in a worker
 
@@ -114,7 +115,7 @@ class CropSpec:
         ValueError
             If a row of the table leads outside the pictures, or `out` is not as above.
         """
-        table = self._checked(table, n_slots)
+        table = self.checked_table(table, n_slots)
         shape = self.out_shape(len(table))
         if out.shape != shape or out.dtype != self.out_dtype or not out.flags.c_contiguous or not out.flags.writeable:
             raise ValueError(
@@ -138,7 +139,14 @@ class CropSpec:
             self.image_shape[1] * self.image_shape[2] * np.dtype(self.source_dtype).itemsize,
         )
 
-    def _checked(self, table: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
+    def checked_table(self, table: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
+        """Return a crop table as int32, if all of its rows lie inside `n_slots` pictures.
+
+        Raises
+        ------
+        ValueError
+            If a row does not, or it is no table.
+        """
         table = np.asarray(table)
         if table.ndim != 2 or table.shape[1] != 4 or len(table) == 0 or table.dtype.kind not in "iu":
             raise ValueError(f"table must be integers of shape (n_out, 4), n_out > 0, got {table.dtype} {table.shape}")
