@@ -1,7 +1,7 @@
 /* Just enough of CUDA for crop.cu to compile as C++, and a launcher that runs its threads one after the other.
  *
- * A thread runs twice: first until the barrier, where an exception ends it, then from the start again and through it. That is
- * right for a kernel with one barrier and nothing before it that reads what a thread has written. */
+ * Where there is a barrier, a thread runs twice: first until there, where an exception ends it, then from the start again and
+ * through it. That is right for a kernel with one barrier and nothing before it that reads what a thread has written. */
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -60,25 +60,32 @@ static inline void __syncthreads()
     if (!barrier_is_open) throw Barrier();
 }
 
+/* Run all threads of a block; return how many of them the barrier stopped. */
+static inline int run_threads(void (*kernel)(void *const *), void *const *arguments, int threads)
+{
+    int stopped = 0;
+    for (int thread = 0; thread < threads; thread++) {
+        threadIdx.x = thread;
+        try {
+            kernel(arguments);
+        } catch (Barrier) {
+            stopped++;
+        }
+    }
+    return stopped;
+}
+
 static inline void launch(void (*kernel)(void *const *), void *const *arguments, int64_t first_block, int64_t n_blocks, int threads)
 {
     for (int64_t block = first_block; block < first_block + n_blocks; block++) {
         blockIdx.x = (unsigned)block;
-        int waiting = 0;
-        for (int pass = 0; pass < 2; pass++) {
-            barrier_is_open = pass == 1;
-            for (int thread = 0; thread < threads; thread++) {
-                threadIdx.x = thread;
-                try {
-                    kernel(arguments);
-                } catch (Barrier) {
-                    waiting++;
-                }
-            }
-        }
-        if (waiting != 0 && waiting != threads) {
-            std::fprintf(stderr, "only %d of %d threads came to the barrier\n", waiting, threads);
+        barrier_is_open = false;
+        const int stopped = run_threads(kernel, arguments, threads);
+        if (stopped != 0 && stopped != threads) {
+            std::fprintf(stderr, "only %d of %d threads came to the barrier\n", stopped, threads);
             std::abort();
         }
+        barrier_is_open = true;
+        if (stopped) run_threads(kernel, arguments, threads);
     }
 }

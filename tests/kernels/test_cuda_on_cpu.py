@@ -171,9 +171,9 @@ def test_special_values_of_float_pictures(launches):
     check(launches, [((i, table, (1, len(values)), [0.0], [1.0], dtype), {}) for i in images for dtype in DTYPES])
 
 
-def test_offsets_beyond_31_bits(launches, rng):
+def test_offsets_beyond_32_bits(launches, rng):
     """The last of so many pictures and crops that their elements need 64 bits to count. The others exist on paper only."""
-    n, shape, n_out, size = 12000, (256, 256, 3), 14000, (227, 227)
+    n, shape, n_out, size = 22000, (256, 256, 3), 28000, (227, 227)
     last = rng.integers(0, 256, (1, *shape), dtype=np.uint8)
     table = np.zeros((n_out, 4), np.int32)
     table[-1] = n - 1, 29, 29, 1
