@@ -18,6 +18,7 @@ from fastprep.kernels import _cpu
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Layout = Literal["channels_last", "channels_first"]
 
+_SOURCE_DTYPES = ("uint8", "uint16", "float32", "float64")  # the CPU kernel takes all but uint16
 _NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
@@ -54,7 +55,7 @@ class CropSpec:
     ----------
     image_shape : (int, int, int)
         Height, width and channels of the source pictures.
-    source_dtype : {"uint8", "float32", "float64"}
+    source_dtype : {"uint8", "uint16", "float32", "float64"}
     size : (int, int)
         Height and width of the crops.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional
@@ -81,9 +82,9 @@ class CropSpec:
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, _NUMPY_DTYPES)
         _check_choice("layout", self.layout, ("channels_last", "channels_first"))
-        _check_choice("images must have one of the types", self.source_dtype, _cpu.SOURCE_TYPES)
+        _check_choice("images must have one of the types", self.source_dtype, _SOURCE_DTYPES)
         check_fits(check_size(self.size), *self.image_shape[:2])
-        _ = self.mean_rows, self.scale_rows  # raise here, not in a worker
+        _ = self.mean_values, self.scale_values  # raise here, not in a worker
 
     @property
     def out_dtype(self) -> np.dtype:
@@ -101,18 +102,33 @@ class CropSpec:
         return int(np.prod(self.out_shape(1))) * self.out_dtype.itemsize
 
     @cached_property
+    def mean_values(self) -> NDArray[np.float32] | None:
+        """The mean as float32: None, shape (C,), or, of a mean picture, (H, W, C)."""
+        if self.mean is None:
+            return None
+        height, width, channels = self.image_shape
+        mean = np.asarray(self.mean, np.float32)
+        if mean.shape == self.image_shape:
+            return _finite("mean", np.ascontiguousarray(mean))
+        return _finite("mean", _per_channel("mean", mean, channels, f", or ({height}, {width}, {channels})"))
+
+    @cached_property
+    def scale_values(self) -> NDArray[np.float32] | None:
+        """The scale as float32: None, or shape (C,)."""
+        if self.scale is None:
+            return None
+        return _finite("scale", _per_channel("scale", np.asarray(self.scale, np.float32), self.image_shape[2]))
+
+    @cached_property
     def mean_rows(self) -> NDArray[np.float32]:
-        """The mean as the kernel reads it.
+        """The mean as the CPU kernel reads it.
 
         Shape (1, planes, row), or of a mean picture (2 H, planes, row): its lines, and once more from right to left. There is one
         plane of all channels, or, channels first, one for each. A row has at least W pixels; no mean is a mean of 0.
         """
         height, width, channels = self.image_shape
-        mean = np.asarray(0 if self.mean is None else self.mean, np.float32)
-        if not np.isfinite(mean).all():
-            raise ValueError("mean must be finite, found NaN or infinity")
-        if mean.shape != self.image_shape:
-            mean = _per_channel("mean", mean, channels, f", or ({height}, {width}, {channels})")
+        mean = np.zeros(channels, np.float32) if self.mean_values is None else self.mean_values
+        if mean.ndim < 3:
             return self._in_planes(np.broadcast_to(mean, (1, self._row_pixels, channels)))
         padded = np.zeros((2 * height, self._row_pixels, channels), np.float32)
         padded[:height, :width], padded[height:, :width] = mean, mean[:, ::-1]
@@ -120,12 +136,9 @@ class CropSpec:
 
     @cached_property
     def scale_rows(self) -> NDArray[np.float32]:
-        """The scale as the kernel reads it: shape (planes, row), like the mean's; no scale is a scale of 1."""
-        channels = self.image_shape[2]
-        scale = _per_channel("scale", np.asarray(1 if self.scale is None else self.scale, np.float32), channels)
-        if not np.isfinite(scale).all():
-            raise ValueError("scale must be finite, found NaN or infinity")
-        return self._in_planes(np.broadcast_to(scale, (1, self._row_pixels, channels)))[0]
+        """The scale as the CPU kernel reads it: shape (planes, row), like the mean's; no scale is a scale of 1."""
+        scale = np.ones(1, np.float32) if self.scale_values is None else self.scale_values
+        return self._in_planes(np.broadcast_to(scale, (1, self._row_pixels, self.image_shape[2])))[0]
 
     @property
     def _row_pixels(self) -> int:
@@ -157,7 +170,7 @@ class CropSpec:
         ValueError
             If a row of the table leads outside the pictures, or `out` is not as above.
         """
-        table = self._checked(table, n_slots)
+        table = self.checked_table(table, n_slots)
         shape = self.out_shape(len(table))
         if out.shape != shape or out.dtype != self.out_dtype or not (out.flags.carray and out.flags.writeable):
             raise ValueError(
@@ -184,7 +197,14 @@ class CropSpec:
             self.image_shape[1] * self.image_shape[2] * np.dtype(self.source_dtype).itemsize,
         )
 
-    def _checked(self, table: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
+    def checked_table(self, table: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
+        """Return a crop table as int32, if all of its rows lie inside `n_slots` pictures.
+
+        Raises
+        ------
+        ValueError
+            If a row does not, or it is no table.
+        """
         table = np.asarray(table)
         if table.ndim != 2 or table.shape[1] != 4 or len(table) == 0 or table.dtype.kind not in "iu":
             raise ValueError(f"table must be integers of shape (n_out, 4), n_out > 0, got {table.dtype} {table.shape}")
@@ -278,4 +298,10 @@ def _check_choice(name: str, value: object, choices: object) -> None:
 def _per_channel(name: str, values: NDArray[np.float32], channels: int, also: str = "") -> NDArray[np.float32]:
     if values.shape not in ((), (channels,)):
         raise ValueError(f"{name} must be a scalar or have the shape ({channels},){also}, got {values.shape}")
-    return np.broadcast_to(values, (channels,))
+    return np.ascontiguousarray(np.broadcast_to(values, (channels,)))
+
+
+def _finite(name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite, found NaN or infinity")
+    return values

@@ -1,0 +1,265 @@
+/* The CUDA crop kernel: cut out, mirror or not, flip or not, subtract the mean, scale, convert, in one pass.
+ *
+ * A block makes one tile of one crop: TILE_ROWS whole rows, or TILE_COLUMNS pixels of one row where rows are long. It copies the
+ * bytes of the picture that it needs into shared memory, 16 at a time and in the order of the source; then every thread stores 16
+ * bytes of the result at a time, and picks its elements out of shared memory. So what is read and what is written is coalesced
+ * whatever the crop's place, mirrored or not, and a mirrored crop is nothing but other offsets in shared memory.
+ *
+ * Every size is a constant of the compiler (cuda.py says which -D), for the divisions. The file includes nothing and compiles alone.
+ */
+typedef unsigned char uint8;
+typedef unsigned short uint16;
+typedef float float32;
+typedef double float64;
+struct float16 {};
+struct bfloat16 {};
+
+/* How results are written: as numbers of type Bits, VECTOR of them in 16 bytes of type Vector. */
+template <typename T> struct Stored { typedef unsigned short Bits; typedef uint4 Vector; };
+template <> struct Stored<float32> { typedef float Bits; typedef float4 Vector; };
+typedef Stored<TARGET>::Bits Bits;
+typedef Stored<TARGET>::Vector Vector;
+
+enum { MIRRORED = 1, FLIPPED = 2 };
+enum { NO_MEAN, CHANNEL_MEAN, PICTURE_MEAN };
+constexpr bool IS_INTEGER = (SOURCE)1 / 2 == 0;
+constexpr int VECTOR = 16 / sizeof(Bits), LINE = 128 / sizeof(Bits);
+constexpr int TILES_DOWN = (CROP_HEIGHT + TILE_ROWS - 1) / TILE_ROWS;
+constexpr int TILES_ACROSS = (CROP_WIDTH + TILE_COLUMNS - 1) / TILE_COLUMNS;
+
+/* The source, in elements: a picture, a row of it, a row of the tile, and from a row to the next in shared memory. That is as in
+ * the picture modulo 16, so that what is aligned in the one is aligned in the other, and so far that the 16 bytes around the ends
+ * of neighbouring rows are not the same ones. */
+constexpr long long PICTURE = 1LL * HEIGHT * WIDTH * CHANNELS, ROW = 1LL * WIDTH * CHANNELS;
+constexpr int TILE_LENGTH = TILE_COLUMNS * CHANNELS;
+constexpr int PITCH = TILE_LENGTH + 15 + (int)((ROW - TILE_LENGTH + 1) % 16);
+constexpr int STAGED_LENGTH = STAGED ? TILE_ROWS * PITCH + 16 : 16;
+
+/* The result of a tile: PLANES runs of elements, RUN for each row, DEPTH for each pixel. The channels that a thread meets in a
+ * store repeat after CYCLE of its elements; STEADY: they are the same in each of its stores. */
+constexpr int PLANES = CHANNELS_FIRST ? CHANNELS : 1, DEPTH = CHANNELS_FIRST ? 1 : CHANNELS;
+constexpr int RUN = TILE_COLUMNS * DEPTH;
+constexpr int CYCLE = DEPTH < VECTOR ? DEPTH : VECTOR;
+constexpr bool STEADY = THREADS * VECTOR % DEPTH == 0;
+static_assert(TILE_ROWS == 1 || (STAGED && TILES_ACROSS == 1 && TILE_ROWS * RUN < 65536), "see rows_before");
+static_assert(THREADS >= LINE + VECTOR, "the ends of a run are made an element a thread");
+
+/* PTX and not operators or intrinsics: these round to nearest even, keep subnormal numbers and are never fused, whatever the
+ * options are. CuPy adds -ftz=true to them. */
+#ifdef __CUDACC__
+__device__ __forceinline__ float subtract(float a, float b)
+{
+    float result;
+    asm("sub.rn.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+    return result;
+}
+__device__ __forceinline__ float multiply(float a, float b)
+{
+    float result;
+    asm("mul.rn.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+    return result;
+}
+__device__ __forceinline__ float narrow(double value)
+{
+    float result;
+    asm("cvt.rn.f32.f64 %0, %1;" : "=f"(result) : "d"(value));
+    return result;
+}
+__device__ __forceinline__ unsigned short half_bits(float value)
+{
+    unsigned short result;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result) : "f"(value));
+    return result;
+}
+#if __CUDA_ARCH__ >= 800
+__device__ __forceinline__ unsigned pair_bits(float low, float high, float16)
+{
+    unsigned result;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+    return result;
+}
+__device__ __forceinline__ unsigned pair_bits(float low, float high, bfloat16)
+{
+    unsigned result;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+    return result;
+}
+#endif
+#endif
+
+__device__ __forceinline__ float widen(uint8 value) { return (float)value; }
+__device__ __forceinline__ float widen(uint16 value) { return (float)value; }
+__device__ __forceinline__ float widen(float32 value) { return value; }
+__device__ __forceinline__ float widen(float64 value) { return narrow(value); }
+
+__device__ __forceinline__ float bits_of(float value, float32) { return value; }
+__device__ __forceinline__ unsigned bits_of(float value, float16)
+{
+    const unsigned bits = __float_as_uint(value);
+    const bool is_nan = !IS_INTEGER && (bits & 0x7FFFFFFFu) > 0x7F800000u; /* the instruction would lose its sign */
+    return is_nan ? (bits >> 16 & 0x8000u) | 0x7E00u : half_bits(value);
+}
+__device__ __forceinline__ unsigned bits_of(float value, bfloat16)
+{
+    const unsigned bits = __float_as_uint(value);
+    const bool is_nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
+    return (is_nan ? bits | 0x400000u : bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
+}
+
+__device__ __forceinline__ float4 pack(const float *values, float32)
+{
+    return make_float4(values[0], values[1], values[2], values[3]);
+}
+template <typename T> __device__ __forceinline__ unsigned pair(const float *values, T type)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    /* One instruction instead of many, where NaN can only come from the mean or the scale: it makes the same NaN of all. */
+    if (IS_INTEGER) return pair_bits(values[0], values[1], type);
+#endif
+    return bits_of(values[0], type) | bits_of(values[1], type) << 16;
+}
+template <typename T> __device__ __forceinline__ uint4 pack(const float *values, T type)
+{
+    return make_uint4(pair(values, type), pair(values + 2, type), pair(values + 4, type), pair(values + 6, type));
+}
+
+/* Copy rows of a picture into shared memory; return where the first element is. `shared` is 16-byte aligned. */
+template <typename T>
+__device__ __forceinline__ int stage(T *shared, const T *picture, long long first, int rows, int length)
+{
+    constexpr int N = 16 / sizeof(T); /* elements of a load */
+    constexpr int LOADS = (TILE_LENGTH + 2 * N - 2) / N; /* of a row, wherever it starts */
+    const unsigned long long begin = (unsigned long long)picture, end = begin + PICTURE * sizeof(T);
+    const int lead = (int)((begin + first * sizeof(T)) % 16 / sizeof(T));
+    for (int k = threadIdx.x; k < rows * LOADS; k += THREADS) {
+        const int row = k / LOADS;
+        const unsigned long long at = begin + (first + row * ROW) * sizeof(T);
+        const int skipped = (int)(at % 16 / sizeof(T)); /* elements between the aligned address and the row */
+        const int from = k % LOADS * N - skipped;       /* relative to the row, as `length` */
+        if (from >= length) continue;
+        const unsigned long long address = at - skipped * sizeof(T) + k % LOADS * 16;
+        T *to = shared + lead + row * PITCH + from;
+        if (address >= begin && address + 16 <= end) {
+            *(uint4 *)to = __ldg((const uint4 *)address);
+        } else { /* the ends of the picture, which may be those of the memory */
+#pragma unroll 1
+            for (int n = 0; n < N; n++)
+                if (from + n >= 0 && from + n < length) to[n] = ((const T *)at)[from + n];
+        }
+    }
+    return lead;
+}
+
+/* e / RUN in one instruction, exact for numbers of 16 bits. */
+__device__ __forceinline__ int rows_before(unsigned e)
+{
+    if (TILE_ROWS == 1) return 0;
+    return RUN == 1 ? e : __umulhi(e, (unsigned)((1LL << 32) / RUN + 1));
+}
+
+/* What each of the elements that a thread stores together is made with. */
+struct Elements {
+    long long offset[VECTOR]; /* in the source, from that of the first element */
+    float mean[CYCLE], scale[CYCLE];
+};
+
+/* `channel` is that of the first element; `step` leads from one element to the next in the source. */
+__device__ __forceinline__ Elements elements(int channel, int step, const float *mean, const float *scale)
+{
+    Elements all;
+    int c = channel;
+#pragma unroll
+    for (int k = 0; k < CYCLE; k++) {
+        /* With channels last and mirrored, pixels run backwards and channels still forwards. */
+        all.offset[k] = step > 0 ? k : 2 * (c - channel) - k;
+        all.mean[k] = MEAN == CHANNEL_MEAN ? mean[c] : 0.0f;
+        all.scale[k] = SCALE ? scale[c] : 1.0f;
+        c = c + 1 < CHANNELS ? c + 1 : 0;
+    }
+#pragma unroll
+    for (int k = CYCLE; k < VECTOR; k++) all.offset[k] = all.offset[k - CYCLE] + CYCLE * step;
+    return all;
+}
+
+__device__ __forceinline__ float element(const SOURCE *source, const float *means, long long offset, float mean, float scale)
+{
+    float value = widen(source[offset]);
+    if (MEAN == CHANNEL_MEAN) value = subtract(value, mean);
+    if (MEAN == PICTURE_MEAN) value = subtract(value, means[offset]);
+    if (SCALE) value = multiply(value, scale);
+    return value;
+}
+
+/* images: (n, HEIGHT, WIDTH, CHANNELS); table: slot, y, x, flags of each crop; mean: (CHANNELS) or (HEIGHT, WIDTH, CHANNELS); scale:
+ * (CHANNELS); out: (n_out, CROP_HEIGHT, CROP_WIDTH, CHANNELS) or (n_out, CHANNELS, CROP_HEIGHT, CROP_WIDTH). Pointers are aligned to
+ * their elements. One block for each tile, crop by crop. */
+extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
+fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table, const float *__restrict__ mean,
+              const float *__restrict__ scale, Bits *__restrict__ out)
+{
+    __shared__ uint4 staged_source[STAGED_LENGTH * sizeof(SOURCE) / 16];
+    __shared__ uint4 staged_mean[MEAN == PICTURE_MEAN ? STAGED_LENGTH * sizeof(float) / 16 : 1];
+
+    const unsigned tile = blockIdx.x % (TILES_DOWN * TILES_ACROSS), number = blockIdx.x / (TILES_DOWN * TILES_ACROSS);
+    const int tile_y = tile / TILES_ACROSS * TILE_ROWS, tile_x = tile % TILES_ACROSS * TILE_COLUMNS;
+    const int rows = min(TILE_ROWS, CROP_HEIGHT - tile_y), columns = min(TILE_COLUMNS, CROP_WIDTH - tile_x);
+    const int4 crop = table[number];
+    const bool mirrored = crop.w & MIRRORED, flipped = crop.w & FLIPPED;
+    const int y = crop.y + (flipped ? CROP_HEIGHT - tile_y - rows : tile_y);
+    const int x = crop.z + (mirrored ? CROP_WIDTH - tile_x - columns : tile_x);
+    const SOURCE *picture = images + crop.x * PICTURE;
+    const long long first = y * ROW + 1LL * x * CHANNELS;
+
+    const SOURCE *source = picture + first;
+    const float *means = MEAN == PICTURE_MEAN ? mean + first : mean;
+    if (STAGED) {
+        source = (SOURCE *)staged_source + stage((SOURCE *)staged_source, picture, first, rows, columns * CHANNELS);
+        if (MEAN == PICTURE_MEAN) means = (float *)staged_mean + stage((float *)staged_mean, mean, first, rows, columns * CHANNELS);
+        __syncthreads();
+    }
+
+    /* Element e of a run, of channel c, is made from the element at corner + e * step + e / RUN * wrap + c * turn. */
+    const int corner = (flipped ? (rows - 1) * PITCH : 0) + (mirrored ? (columns - 1) * CHANNELS : 0);
+    int step = mirrored ? -PLANES : PLANES;
+    asm("" : "+r"(step)); /* nothing happens here, but the compiler will not work it out again in every turn of a loop */
+    int wrap = (flipped ? -PITCH : PITCH) - RUN * step;
+    asm("" : "+r"(wrap));
+    const int turn = CHANNELS_FIRST ? 1 : mirrored ? 2 : 0;
+    const int count = rows * columns * DEPTH;
+#pragma unroll 1
+    for (int plane = 0; plane < PLANES; plane++) {
+        Bits *target = out + (((1LL * number * PLANES + plane) * CROP_HEIGHT + tile_y) * CROP_WIDTH + tile_x) * DEPTH;
+        /* From `head`, where a line of the cache begins, to `tail` in vectors, so that a warp writes whole lines. */
+        const int past = (int)((unsigned long long)target / sizeof(Bits) % LINE);
+        const int head = min((LINE - past) % LINE, count), tail = count - (unsigned)(count - head) % VECTOR;
+        int e = head + (int)threadIdx.x * VECTOR;
+        int channel = plane + e % DEPTH;
+        Elements all = elements(channel, step, mean, scale);
+#pragma unroll 1
+        for (; e < tail; e += THREADS * VECTOR) {
+            if (!STEADY) all = elements(channel = plane + e % DEPTH, step, mean, scale);
+            const int row = rows_before(e);
+            const int at = corner + e * step + row * wrap + channel * turn;
+            long long offset[VECTOR];
+#pragma unroll
+            for (int k = 0; k < VECTOR; k++) offset[k] = all.offset[k];
+            if (e - row * RUN > RUN - VECTOR) { /* the row ends between these */
+#pragma unroll
+                for (int k = 1; k < VECTOR; k++) offset[k] += (rows_before(e + k) - row) * wrap;
+            }
+            float values[VECTOR];
+#pragma unroll
+            for (int k = 0; k < VECTOR; k++)
+                values[k] = element(source, means, at + offset[k], all.mean[k % CYCLE], all.scale[k % CYCLE]);
+            __stwb((Vector *)(target + e), pack(values, TARGET())); /* of an assignment the compiler makes four stores */
+        }
+        /* What is left at both ends, an element a thread. */
+        e = (int)threadIdx.x < head ? threadIdx.x : tail + threadIdx.x - LINE;
+        if ((int)threadIdx.x < head || (threadIdx.x >= LINE && e < count)) {
+            channel = plane + e % DEPTH;
+            const int at = corner + e * step + rows_before(e) * wrap + channel * turn;
+            const float m = MEAN == CHANNEL_MEAN ? mean[channel] : 0.0f, s = SCALE ? scale[channel] : 1.0f;
+            target[e] = (Bits)bits_of(element(source, means, at, m, s), TARGET());
+        }
+    }
+}

@@ -1,0 +1,197 @@
+"""Launches of the CUDA kernel: which constants `crop.cu` is compiled with, its grid and its arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastprep.crops import check_size
+from fastprep.kernels.spec import CropSpec, DTypeName, Layout
+
+_NAME = "fastprep_crop"
+# What a block makes: enough for the work before its loops not to count, and few enough bytes for several blocks to share the
+# 64 KiB of shared memory of the smallest multiprocessor. There are 48 KiB a block at most.
+_TILE_ELEMENTS = 8192
+_TILE_BYTES = 24 * 1024
+_MAX_BLOCKS = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A launch of the CUDA kernel; made by `plan`.
+
+    Parameters
+    ----------
+    source : str
+        CUDA C++. Includes nothing.
+    options : tuple of str
+        For NVRTC or nvcc, in addition to the architecture.
+    name : str
+        Of the kernel.
+    grid, block : (int,)
+        Blocks, and threads in each.
+    spec : CropSpec
+        What happens to the pixels.
+    images : array, shape (n, H, W, C)
+    table : ndarray of int32, shape (n_out, 4)
+    """
+
+    source: str
+    options: tuple[str, ...]
+    name: str
+    grid: tuple[int]
+    block: tuple[int]
+    spec: CropSpec
+    images: Any
+    table: NDArray[np.int32]
+
+    def arguments(self, out: Any) -> tuple[Any, ...]:
+        """Return what the kernel is launched with.
+
+        Parameters
+        ----------
+        out : array of `dtype`, shape (n_out, h, w, C) or (n_out, C, h, w), C-contiguous
+            Where the result goes, on any device. For bfloat16 also of uint16, its bits.
+
+        Returns
+        -------
+        images, table, mean, scale, out
+            In the kernel's order. Arrays as they were given, numpy arrays of the table (int32) and of mean and scale
+            (float32), which a launcher copies to the device, and null pointers (`numpy.uint64`) for no mean and no scale.
+
+        Raises
+        ------
+        ValueError
+            If `out` is not as above.
+        """
+        shape = self.spec.out_shape(len(self.table))
+        dtypes = [self.spec.out_dtype, *([np.dtype(np.uint16)] if self.spec.dtype == "bfloat16" else [])]
+        if tuple(out.shape) != shape or out.dtype not in dtypes or not out.flags.c_contiguous:
+            raise ValueError(f"out must be a C-contiguous {self.spec.dtype} array of shape {shape}, got {out.dtype} {out.shape}")
+        null = np.uint64(0)
+        mean, scale = self.spec.mean_values, self.spec.scale_values
+        return self.images, self.table, null if mean is None else mean, null if scale is None else scale, out
+
+
+def plan(
+    images: Any,
+    table: NDArray[np.int32],
+    size: tuple[int, int],
+    mean: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    dtype: DTypeName = "float32",
+    layout: Layout = "channels_last",
+) -> Plan:
+    """Plan a launch of the CUDA kernel that executes a crop table: a pure function, which needs neither a GPU nor cupy.
+
+    The result is that of `fastprep.kernels.crop`, bit for bit; only the bits of a NaN may differ.
+
+    Parameters
+    ----------
+    images : array of uint8, uint16, float32 or float64, shape (n, H, W, C), C-contiguous
+        On any device: only its shape, type and order matter here. It goes into `arguments` as it is.
+    table : ndarray of int32, shape (n_out, 4)
+        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.crops.MIRRORED` + `FLIPPED`). On the host.
+    size : (int, int)
+        Height h and width w of the crops.
+    mean : array_like, scalar or shape (C,) or (H, W, C), optional
+        Subtracted; of a mean picture, the value at the same source pixel.
+    scale : array_like, scalar or shape (C,), optional
+        Multiplied with after the subtraction.
+    dtype : {"float32", "float16", "bfloat16"}
+        Round to nearest even.
+    layout : {"channels_last", "channels_first"}
+
+    Returns
+    -------
+    Plan
+        `source`, `options`, `name`, `grid`, `block`, and `arguments(out)`. Source and options depend on shapes and types
+        only, so one compiled kernel serves all batches of a loader.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> launch = plan(np.zeros((8, 256, 256, 3), np.uint8), np.array([[0, 14, 14, 0]]), (227, 227), mean=127.5)
+    >>> launch.name, launch.grid, launch.block
+    ('fastprep_crop', (19,), (192,))
+    """
+    if len(images.shape) != 4 or 0 in images.shape or not images.flags.c_contiguous or not images.dtype.isnative:
+        raise ValueError(
+            f"images must be C-contiguous, of the shape (n, H, W, C) and in native byte order, got {images.dtype} {images.shape}"
+        )
+    spec = CropSpec(tuple(images.shape[1:]), images.dtype.name, check_size(size), mean, scale, dtype, layout)
+    table = np.ascontiguousarray(spec.checked_table(table, images.shape[0]))
+    constants = _constants(spec)
+    height, width = spec.size
+    tiles = -(-height // constants["TILE_ROWS"]) * -(-width // constants["TILE_COLUMNS"])
+    if len(table) * tiles > _MAX_BLOCKS:
+        raise ValueError(f"table must have at most {_MAX_BLOCKS // tiles} rows for crops of this size, got {len(table)}")
+    # The kernel's arithmetic is never fused anyway; --fmad=false says so to whoever reads the options.
+    options = ("--std=c++17", "--fmad=false", *(f"-D{name}={value}" for name, value in constants.items()))
+    return Plan(_source(), options, _NAME, (len(table) * tiles,), (constants["THREADS"],), spec, images, table)
+
+
+@cache
+def _source() -> str:
+    return Path(__file__).with_name("crop.cu").read_text()
+
+
+def _constants(spec: CropSpec) -> dict[str, Any]:
+    """Return what `crop.cu` wants defined."""
+    height, width, channels = spec.image_shape
+    channels_first = spec.layout == "channels_first"
+    mean = 0 if spec.mean_values is None else 1 if spec.mean_values.ndim == 1 else 2
+    element_bytes = np.dtype(spec.source_dtype).itemsize + (4 if mean == 2 else 0)
+    rows, columns, staged = _tile(spec, element_bytes)
+    return {
+        "HEIGHT": height,
+        "WIDTH": width,
+        "CHANNELS": channels,
+        "CROP_HEIGHT": spec.size[0],
+        "CROP_WIDTH": spec.size[1],
+        "SOURCE": spec.source_dtype,
+        "TARGET": spec.dtype,
+        "CHANNELS_FIRST": int(channels_first),
+        "MEAN": mean,
+        "SCALE": int(spec.scale is not None),
+        "TILE_ROWS": rows,
+        "TILE_COLUMNS": columns,
+        "STAGED": int(staged),
+        "THREADS": _threads(1 if channels_first else channels, 16 // spec.out_dtype.itemsize),
+    }
+
+
+def _tile(spec: CropSpec, element_bytes: int) -> tuple[int, int, bool]:
+    """Return rows and columns of a tile, and whether it fits into shared memory."""
+    (height, width), channels = spec.size, spec.image_shape[2]
+    room = _TILE_BYTES // element_bytes - 16
+    pitch = width * channels + 30  # at most, see PITCH in crop.cu
+    if pitch <= room:
+        rows = min(room // pitch, max(1, _TILE_ELEMENTS // (width * channels)))
+        return _even(height, rows), width, True
+    if channels + 30 <= room:
+        return 1, _even(width, (room - 30) // channels), True
+    return 1, _even(width, max(1, _TILE_ELEMENTS // channels)), False
+
+
+def _even(length: int, most: int) -> int:
+    """Return the length of equal parts, of at most `most` each, of which the last may be a little shorter."""
+    return -(-length // -(-length // most))
+
+
+def _threads(channels: int, vector: int) -> int:
+    """Return threads of a block, such that each meets the same channels in all of its stores, if possible."""
+    for threads in (192, 160, 224, 256, 288, 320, 352, 384, 416, 448, 480, 512):
+        if threads * vector % channels == 0:
+            return threads
+    return 192

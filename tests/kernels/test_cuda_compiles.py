@@ -1,0 +1,114 @@
+"""crop.cu compiled by NVIDIA's own compiler for every generation of GPUs, which needs none of them."""
+
+import ctypes
+import importlib.metadata
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+from fastprep.kernels.cuda import plan
+
+WHEEL = "nvidia-cuda-nvrtc-cu12"
+ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
+MEANS = {"none": None, "channels": [103.939, 116.779, 123.68], "picture": np.zeros((256, 256, 3), np.float32)}
+
+
+class Nvrtc:
+    """NVIDIA's run-time compiler, https://docs.nvidia.com/cuda/nvrtc."""
+
+    def __init__(self):
+        try:
+            files = importlib.metadata.files(WHEEL) or []
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip(f"{WHEEL} is not installed, which compiles CUDA without a GPU (extra `test`)")
+        names = [file for file in files if re.fullmatch(r"libnvrtc\.so\.\d+", file.name)]
+        self.library = ctypes.CDLL(str(names[0].locate()))
+
+    def architectures(self):
+        n = ctypes.c_int()
+        assert self.library.nvrtcGetNumSupportedArchs(ctypes.byref(n)) == 0
+        numbers = (ctypes.c_int * n.value)()
+        assert self.library.nvrtcGetSupportedArchs(numbers) == 0
+        return list(numbers)
+
+    def compile(self, launch, architecture, *options):
+        """Return (cubin or PTX, log)."""
+        library, program = self.library, ctypes.c_void_p()
+        assert library.nvrtcCreateProgram(ctypes.byref(program), launch.source.encode(), b"crop.cu", 0, None, None) == 0
+        try:
+            all_options = [f"--gpu-architecture={architecture}", "-Xptxas=-v", *launch.options, *options]
+            texts = (ctypes.c_char_p * len(all_options))(*[option.encode() for option in all_options])
+            status = library.nvrtcCompileProgram(program, len(texts), texts)
+            log = self._get(program, "ProgramLog").decode().rstrip("\0")
+            assert status == 0, log
+            return self._get(program, "CUBIN" if architecture.startswith("sm_") else "PTX"), log
+        finally:
+            library.nvrtcDestroyProgram(ctypes.byref(program))
+
+    def _get(self, program, what):
+        size = ctypes.c_size_t()
+        assert getattr(self.library, f"nvrtcGet{what}Size")(program, ctypes.byref(size)) == 0
+        content = ctypes.create_string_buffer(size.value)
+        assert getattr(self.library, f"nvrtcGet{what}")(program, content) == 0
+        return content.raw
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    return Nvrtc()
+
+
+def launch_of(source="uint8", dtype="float32", layout="channels_last", mean="channels", channels=3):
+    images = np.zeros((1, 256, 256, channels), source)
+    values = MEANS[mean] if channels == 3 else None
+    return plan(images, np.zeros((1, 4), np.int32), (227, 227), values, 1 / 255, dtype, layout)
+
+
+DTYPES, LAYOUTS = ("float32", "float16", "bfloat16"), ("channels_last", "channels_first")
+VARIANTS = [("uint8", *rest) for rest in itertools.product(DTYPES, LAYOUTS, MEANS)]
+VARIANTS += [(source, "float16", layout, "picture") for source in ("uint16", "float32", "float64") for layout in LAYOUTS]
+VARIANTS += [("uint8", "float32", "channels_last", "none", channels) for channels in (1, 4, 5, 1000)]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_no_spills_and_few_registers(nvrtc, architecture):
+    """Numbers of the compiler itself: a spill is a trip to memory for each element."""
+    if architecture not in nvrtc.architectures():
+        pytest.skip(f"the installed {WHEEL} does not compile for sm_{architecture}")
+    for variant in VARIANTS:
+        cubin, log = nvrtc.compile(launch_of(*variant), f"sm_{architecture}")
+        assert cubin.startswith(b"\x7fELF")
+        assert b"fastprep_crop" in cubin
+        (used,) = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
+        assert used == ("0", "0", "0"), (variant, log)
+        assert int(re.search(r"Used (\d+) registers", log)[1]) <= 64, (variant, log)
+        assert int(re.search(r"(\d+) bytes smem", log)[1]) <= 48 * 1024, (variant, log)
+
+
+@pytest.mark.parametrize("architecture", ["compute_75", "compute_90"])
+def test_moves_16_bytes_at_a_time(nvrtc, architecture):
+    for variant in VARIANTS:
+        ptx = nvrtc.compile(launch_of(*variant), architecture)[0].decode()
+        assert re.search(r"st\.global\S*\.v4\.[fbu]32", ptx), variant
+        assert re.search(r"ld\.global\.nc\.v4\.u32", ptx), variant
+        assert ".local" not in ptx, variant
+
+
+@pytest.mark.parametrize("options", [(), ("-ftz=true",), ("-ftz=true", "--fmad=true"), ("--use_fast_math",)])
+def test_arithmetic_does_not_depend_on_options(nvrtc, options):
+    """CuPy adds -ftz=true, and users add what they like."""
+    for source in ("uint8", "float32", "float64"):
+        for dtype in DTYPES:
+            ptx = nvrtc.compile(launch_of(source, dtype), "compute_75", *options)[0].decode()
+            assert "sub.rn.f32" in ptx
+            assert "mul.rn.f32" in ptx
+            assert not re.findall(r"\.ftz|fma\.|\.approx", ptx)
+
+
+def test_an_error_in_the_source_is_reported(nvrtc):
+    launch = launch_of()
+    broken = type(launch)(**{**vars(launch), "source": launch.source.replace("subtract(", "nowhere(", 1)})
+    with pytest.raises(AssertionError, match='identifier "subtract" is undefined'):
+        nvrtc.compile(broken, "sm_80")

@@ -1,0 +1,187 @@
+"""crop.cu as C++: each thread of each block runs on the CPU, under sanitizers, in buffers of exactly the size that is right."""
+
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import reference
+from test_kernels import assert_same_bits, random_table
+
+from fastprep.kernels.cuda import plan
+
+HERE = Path(__file__).parent
+DTYPES = ("float32", "float16", "bfloat16")
+LAYOUTS = ("channels_last", "channels_first")
+# -fno-strict-aliasing: CUDA code reads numbers of one type from memory where others were stored.
+FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wno-unknown-pragmas"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed, which compiles crop.cu as C++")
+
+
+class Launches:
+    """Launches of the kernel, which are compiled into one program and run together."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.sources, self.kernels, self.inputs, self.outs = {}, [], [], []
+
+    def add(self, launch, out, past=(0, 0), blocks=None, tails=None):
+        """Add a launch; `past`: bytes between a multiple of 16 and where the pictures, or `out`, begin."""
+        key = (launch.source, launch.options)
+        if key not in self.sources:
+            self.sources[key] = f"kernel_{len(self.sources)}"
+        self.kernels.append(f"case_{self.sources[key]}::run")
+        self.outs.append(out)
+        first, n_blocks = blocks or (0, launch.grid[0])
+        self.inputs.append(struct.pack("3q", launch.block[0], first, n_blocks))
+        for k, argument in enumerate(launch.arguments(out)):
+            if np.ndim(argument) == 0 and isinstance(argument, np.generic):  # a null pointer
+                self.inputs.append(struct.pack("3q", -1, 0, 0))
+                continue
+            n_bytes = int(np.prod(argument.shape)) * argument.dtype.itemsize
+            tail = argument.tail if isinstance(argument, SimpleNamespace) else np.asarray(argument)
+            self.inputs.append(struct.pack("3q", n_bytes, {0: past[0], 4: past[1]}.get(k, 0), tail.nbytes))
+            self.inputs.append(b"" if k == 4 else np.ascontiguousarray(tail).tobytes())
+
+    def run(self):
+        """Run all of them; return their results."""
+        parts = []
+        for (source, options), name in self.sources.items():
+            defined = [option[2:].split("=") for option in options if option.startswith("-D")]
+            parts += [f"#define {key} {value}" for key, value in defined]
+            parts += [f"#define fastprep_crop {name}", f"namespace case_{name} {{", source]
+            parts.append("static void run(void *const *a) { fastprep_crop((const SOURCE *)a[0], (const int4 *)a[1],")
+            parts.append("(const float *)a[2], (const float *)a[3], (Bits *)a[4]); } }")
+            parts += [f"#undef {key}" for key in ["fastprep_crop", *(key for key, _ in defined)]]
+        parts.append(f"static void (*const CASES[])(void *const *) = {{{', '.join(self.kernels)}}};")
+        (self.folder / "cases.h").write_text("\n".join(parts) + "\n")
+        (self.folder / "input").write_bytes(b"".join(self.inputs))
+        program = self.folder / "program"
+        self._call("g++", *FLAGS, *SANITIZERS, f"-I{HERE}", f"-I{self.folder}", HERE / "cuda_host.cpp", "-o", program)
+        self._call(program, self.folder / "input", self.folder / "output")
+        stored = (self.folder / "output").read_bytes()
+        results = []
+        for out in self.outs:
+            tail = getattr(out, "tail", out)
+            results.append(np.frombuffer(stored[: tail.nbytes], tail.dtype).reshape(tail.shape))
+            stored = stored[tail.nbytes :]
+        assert stored == b""
+        return results
+
+    def _call(self, *command):
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "ASAN_OPTIONS": "detect_leaks=0"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr[:4000]
+
+
+@pytest.fixture
+def launches(tmp_path):
+    return Launches(tmp_path)
+
+
+def check(launches, cases):
+    """Run `cases`, each the arguments of `plan` and keywords of `Launches.add`, and compare with the oracle."""
+    wanted = []
+    for arguments, placed in cases:
+        wanted.append(reference.crop(*arguments))
+        launches.add(plan(*arguments), np.empty_like(wanted[-1]), **placed)
+    for (arguments, placed), got, want in zip(cases, launches.run(), wanted, strict=True):
+        images, _, size, mean, scale, *rest = arguments
+        try:
+            assert_same_bits(got, want)
+        except AssertionError as error:
+            case = (images.shape, images.dtype.name, size, np.shape(mean), np.shape(scale), *rest, placed)
+            raise AssertionError(f"{case}: {error}") from None
+
+
+def pictures(rng, shape, dtype):
+    if dtype in ("uint8", "uint16"):
+        return rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+    images = rng.standard_normal(shape) * 10.0 ** rng.integers(-45, 9, shape)  # down to numbers that are subnormal in float32
+    return images.astype(dtype)
+
+
+def random_case(rng):
+    height, width, channels = shape = tuple(int(k) for k in (*rng.integers(1, 40, 2), rng.choice([1, 2, 3, 4, 5, 100])))
+    size = (int(rng.integers(1, height + 1)), int(rng.integers(1, width + 1)))
+    n, target = int(rng.integers(1, 4)), str(rng.choice(DTYPES))
+    images = pictures(rng, (n, *shape), str(rng.choice(["uint8", "uint16", "float32", "float64"])))
+    mean = [None, 3.5, rng.uniform(0, 255, channels), rng.uniform(0, 255, shape)][rng.integers(4)]
+    scale = [None, 1 / 255, rng.uniform(0, 2, channels)][rng.integers(3)]
+    table = random_table(rng, n, int(rng.integers(1, 9)), height, width, *size)
+    past = (int(rng.integers(16)) * images.itemsize, int(rng.integers(64)) * reference.DTYPES[target].itemsize)
+    return (images, table, size, mean, scale, target, str(rng.choice(LAYOUTS))), {"past": past}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_the_oracle_on_random_cases(launches, seed):
+    rng = np.random.default_rng(seed)
+    check(launches, [random_case(rng) for _ in range(32)])
+
+
+def test_equals_the_oracle_at_the_size_people_use(launches, rng):
+    table = np.array([[0, 0, 0, 0], [1, 29, 29, 1], [1, 0, 29, 2], [0, 29, 0, 3]], np.int32)
+    cases = []
+    for channels in (1, 3, 4):
+        images = rng.integers(0, 256, (2, 256, 256, channels), dtype=np.uint8)
+        mean = np.linspace(100.1, 130.7, channels)
+        cases += [((images, table, (227, 227), mean, None, d, layout), {}) for d in DTYPES for layout in LAYOUTS]
+    check(launches, cases)
+
+
+def test_long_rows_and_many_channels(launches, rng):
+    """Tiles that are pieces of a row; pixels that do not fit into shared memory; crops that are a line or a dot."""
+    cases = []
+    for shape, size, dtype, mean in [
+        ((3, 9000, 3), (2, 8999), "float64", "picture"),
+        ((3, 9000, 3), (2, 8999), "uint8", "channels"),
+        ((2, 3, 7000), (2, 2), "float64", "picture"),
+        ((1, 2, 70000), (1, 1), "uint8", "channels"),
+        ((300, 1, 1), (300, 1), "uint8", "picture"),
+        ((9, 9, 1), (1, 1), "uint16", None),
+    ]:
+        images = pictures(rng, (2, *shape), dtype)
+        values = {"picture": rng.uniform(0, 255, shape), "channels": rng.uniform(0, 255, shape[-1]), None: None}[mean]
+        y, x = shape[0] - size[0], shape[1] - size[1]
+        table = np.array([[1, y, x, 0], [0, 0, 0, 1], [1, 0, x, 2], [0, y, 0, 3]], np.int32)
+        for target, layout in (("float32", "channels_last"), ("bfloat16", "channels_first"), ("float16", "channels_last")):
+            cases.append(((images, table, size, values, None, target, layout), {"past": (0, 4)}))
+    check(launches, cases)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_rounds_every_float32_pattern_to_nearest_even(launches):
+    """Every upper half of a float32, with lower halves on, just below and just above each tie."""
+    lower = np.array([0, 1, 0x0FFF, 0x1000, 0x1001, 0x2FFF, 0x3000, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)
+    values = ((np.arange(65536, dtype=np.uint32) << 16)[:, None] | lower).view(np.float32).reshape(1, 256, -1, 1)
+    table = np.array([[0, 0, 0, 1]], np.int32)
+    check(launches, [((values, table, values.shape[1:3], None, None, dtype), {}) for dtype in ("float16", "bfloat16")])
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_special_values_of_float_pictures(launches):
+    values = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3.4e38, 1e300, -1e-300, 0.1, 65520.0, 65519.99])
+    table = np.array([[0, 0, 0, 1]], np.int32)
+    images = [values.astype(source).reshape(1, 1, -1, 1) for source in ("float32", "float64")]
+    check(launches, [((i, table, (1, len(values)), [0.0], [1.0], dtype), {}) for i in images for dtype in DTYPES])
+
+
+def test_offsets_beyond_32_bits(launches, rng):
+    """The last of so many pictures and crops that their elements need 64 bits to count. The others exist on paper only."""
+    n, shape, n_out, size = 22000, (256, 256, 3), 28000, (227, 227)
+    last = rng.integers(0, 256, (1, *shape), dtype=np.uint8)
+    table = np.zeros((n_out, 4), np.int32)
+    table[-1] = n - 1, 29, 29, 1
+    wanted = reference.crop(last, np.array([[0, 29, 29, 1]]), size, 120.5, None, "bfloat16")
+    contiguous = SimpleNamespace(c_contiguous=True)
+    images = SimpleNamespace(shape=(n, *shape), dtype=last.dtype, flags=contiguous, tail=last)
+    out = SimpleNamespace(shape=(n_out, *size, 3), dtype=wanted.dtype, flags=contiguous, tail=wanted)
+    launch = plan(images, table, size, 120.5, None, "bfloat16")
+    a_crop = launch.grid[0] // n_out
+    launches.add(launch, out, blocks=(launch.grid[0] - a_crop, a_crop))
+    assert_same_bits(launches.run()[0], wanted)
