@@ -14,6 +14,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from fastprep.h5 import DataError, InexactError, Rewritten, rewrite
+from fastprep.interrupt import as_by_ctrl_c, status_of
 
 _ROUND_HINT = (
     "multiply pictures that are scaled to 0..1 by 255 first; "
@@ -49,36 +50,42 @@ class Config:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted."""
+    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted, 143 by SIGTERM, 129 by SIGHUP."""
     config = parse(sys.argv[1:] if argv is None else argv)
-    began = time.perf_counter()
-    try:
-        with _progress() as progress:
-            done = rewrite(
-                config.source,
-                config.target,
-                config.images,
-                config.labels,
-                gzip_level=config.gzip_level if config.compression == "gzip" else None,
-                rounded=config.round,
-                overwrite=config.overwrite,
-                progress=progress,
-            )
-        for note in done.notes:
-            print(f"fastprep.convert: {note}", file=sys.stderr)
-        print(_report(config, done, time.perf_counter() - began))
-    except KeyboardInterrupt:
-        print(f"\nfastprep.convert: interrupted; nothing was written to {config.target!r}", file=sys.stderr)
-        return 130
-    except (DataError, OSError) as error:
-        hint = ""
-        if isinstance(error, FileExistsError):
-            hint = " (--overwrite)"
-        elif isinstance(error, InexactError) and not config.round:
-            hint = f"; {_ROUND_HINT}"
-        print("fastprep.convert:", " ".join(str(error).split()) + hint, file=sys.stderr)
-        return 2
+    with as_by_ctrl_c():
+        try:
+            _run(config)
+        except KeyboardInterrupt as interrupt:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print(f"\nfastprep.convert: interrupted; nothing was written to {config.target!r}", file=sys.stderr)
+            return status_of(interrupt)
+        except (DataError, OSError) as error:
+            hint = ""
+            if isinstance(error, FileExistsError):
+                hint = " (--overwrite)"
+            elif isinstance(error, InexactError) and not config.round:
+                hint = f"; {_ROUND_HINT}"
+            print("fastprep.convert:", " ".join(str(error).split()) + hint, file=sys.stderr)
+            return 2
     return 0
+
+
+def _run(config: Config) -> None:
+    began = time.perf_counter()
+    with _progress() as progress:
+        done = rewrite(
+            config.source,
+            config.target,
+            config.images,
+            config.labels,
+            gzip_level=config.gzip_level if config.compression == "gzip" else None,
+            rounded=config.round,
+            overwrite=config.overwrite,
+            progress=progress,
+        )
+    for note in done.notes:
+        print(f"fastprep.convert: {note}", file=sys.stderr)
+    print(_report(config, done, time.perf_counter() - began))
 
 
 def parse(argv: list[str]) -> Config:

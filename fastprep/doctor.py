@@ -17,6 +17,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 import fastprep
 from fastprep import diagnosis
 from fastprep.h5 import DataError, write_images
+from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.loader import Loader
 
 N_EXAMPLE = 512  # pictures, if there is no file
@@ -48,29 +49,34 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted."""
     config = parse(sys.argv[1:] if argv is None else argv)
     try:
-        if config.bench:
-            return _bench()
-        if config.file is not None:
-            _report(config, config.file)
-            return 0
-        with tempfile.TemporaryDirectory(prefix="fastprep-doctor-") as folder:
-            path = os.path.join(folder, "noise.h5")
-            generator = np.random.default_rng(0)
-            noise = (generator.integers(0, 256, (256, 256, 3), dtype=np.uint8) for _ in range(N_EXAMPLE))
-            write_images(path, noise, np.zeros(N_EXAMPLE, np.int64))
-            _report(config, path)
-    except KeyboardInterrupt:
+        with as_by_ctrl_c():
+            return _run(config)
+    except KeyboardInterrupt as interrupt:
         print("\nfastprep.doctor: interrupted", file=sys.stderr)
-        return 130
+        return status_of(interrupt)
     except (DataError, OSError, ValueError) as error:
         print("fastprep.doctor:", " ".join(str(error).split()), file=sys.stderr)
         return 2
-    return 0
 
 
 def parse(argv: list[str]) -> Config:
     """Read the command line."""
     return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.doctor")
+
+
+def _run(config: Config) -> int:
+    if config.bench:
+        return _bench()
+    if config.file is not None:
+        _report(config, config.file)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="fastprep-doctor-") as folder:
+        path = os.path.join(folder, "noise.h5")
+        generator = np.random.default_rng(0)
+        noise = (generator.integers(0, 256, (256, 256, 3), dtype=np.uint8) for _ in range(N_EXAMPLE))
+        write_images(path, noise, np.zeros(N_EXAMPLE, np.int64))
+        _report(config, path)
+    return 0
 
 
 def _report(config: Config, path: str) -> None:

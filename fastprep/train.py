@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import sys
@@ -9,28 +10,31 @@ import sys
 import tyro
 
 from fastprep import demo
+from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.training import INTERRUPTED, Config, InputError, check, run
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted."""
+    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted, 143 by SIGTERM, 129 by SIGHUP."""
     argv = sys.argv[1:] if argv is None else argv
     _quiet_tensorflow()
-    try:
-        config = parse(argv)
-        check(config)
-        if config.demo:
-            demo.run(config)
-        else:
-            result = run(config)
-            right = f"{result.best_accuracy:.2%} of the validation pictures right"
-            print(f"best epoch {result.best_epoch}: {right}; all in {result.folder}")
-    except KeyboardInterrupt:
-        print(f"\n{INTERRUPTED}", file=sys.stderr)
-        return 130
-    except InputError as error:
-        print(f"fastprep.train: {error}", file=sys.stderr)
-        return 2
+    with as_by_ctrl_c():
+        try:
+            config = parse(argv)
+            check(config)
+            if config.demo:
+                demo.run(config)
+            else:
+                result = run(config)
+                right = f"{result.best_accuracy:.2%} of the validation pictures right"
+                print(f"best epoch {result.best_epoch}: {right}; all in {result.folder}")
+        except KeyboardInterrupt as interrupt:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print(f"\n{INTERRUPTED}", file=sys.stderr)
+            return status_of(interrupt)
+        except InputError as error:
+            print(f"fastprep.train: {error}", file=sys.stderr)
+            return 2
     return 0
 
 

@@ -465,31 +465,47 @@ def test_progress_is_shown_on_a_terminal(make_file, out):
     assert "23/23" in shown
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_ctrl_c_leaves_nothing_behind(tmp_path, out, compression):
-    with h5py.File(tmp_path / "long.h5", "w") as file:  # never written: small on the disk, and long to convert
-        n = 400_000 if compression == "gzip" else 20_000
-        file.create_dataset("images", (n, 256, 256, 3), "uint8", chunks=(1, 256, 256, 3))
-    process = subprocess.Popen(
-        command(tmp_path / "long.h5", out, "--compression", compression),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def test_an_interrupt_leaves_nothing_behind(tmp_path, out, compression, number):
+    process = start_long_conversion(tmp_path, out, "--compression", compression)
     try:
-        deadline = time.monotonic() + 60
-        while not any(out.parent.iterdir()) and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         printed, errors = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == 130, errors
+    assert process.returncode == 128 + number, errors
     assert errors == f"\nfastprep.convert: interrupted; nothing was written to {str(out)!r}\n"
     assert printed == ""
     assert list(out.parent.iterdir()) == []
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path, out):
+    process = start_long_conversion(tmp_path, out, "--compression", "gzip", before=["nohup"])
+    try:
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert list(out.parent.iterdir()) == []
+
+
+def start_long_conversion(tmp_path, out, *options, before=()):
+    """Return a process that has begun to write."""
+    with h5py.File(tmp_path / "long.h5", "w") as file:  # never written: small on the disk, and long to convert
+        n = 400_000 if "gzip" in options else 20_000
+        file.create_dataset("images", (n, 256, 256, 3), "uint8", chunks=(1, 256, 256, 3))
+    arguments = [*before, *command(tmp_path / "long.h5", out, *options)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not any(out.parent.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    return process
 
 
 def command(*arguments):

@@ -247,7 +247,7 @@ def test_nothing_outside_pictures_and_result_is_touched(version, stream_bytes, m
     use_cpu_kernel(version, monkeypatch)
     done = subprocess.run(
         [sys.executable, "-c", GUARDED, str(stream_bytes)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         capture_output=True,
         text=True,
     )

@@ -16,7 +16,7 @@ import reference
 import fastprep
 from fastprep import model
 from fastprep.atomic import whole_file
-from fastprep.h5 import write_images
+from fastprep.h5 import read_metadata, write_images
 from fastprep.loader import Loader
 
 PACKAGE = Path(fastprep.__file__).parent
@@ -40,10 +40,10 @@ LAYERS = [
     "fastprep.loader",
     "fastprep.diagnosis",
     "fastprep.feed",
-    "fastprep.convert",
-    "fastprep.doctor",
     "fastprep.model",
     "fastprep.interrupt",
+    "fastprep.convert",
+    "fastprep.doctor",
     "fastprep.training",
     "fastprep.demo",
     "fastprep.train",
@@ -201,6 +201,27 @@ def test_written_files_read_back_with_everything(tmp_path, rng):
         assert loader.class_names == ("cat", "dog")
         assert loader.dataset.metadata[0].channel_order == "RGB"
         assert "contiguous" in loader.stats()["files"][0]["read"]
+
+
+@pytest.mark.parametrize("names", [["cat", "dog"], ["kočka", "犬", ""], [f"{k} {'ö' * 200}" for k in range(300)]], ids=len)
+def test_texts_are_written_in_fixed_length_and_read_in_any(tmp_path, rng, names):
+    images, path = rng.integers(0, 256, (3, 5, 6, 3), dtype=np.uint8), tmp_path / "x.h5"
+    write_images(path, images, [0, 1, 0], channel_order="BGR", class_names=names, attributes={"source": "Zürich", "note": ""})
+    with h5py.File(path, "r") as file:
+        texts = [file["images"].attrs.get_id("class_names"), file["images"].attrs.get_id("channel_order")]
+        texts += [file.attrs.get_id("source"), file.attrs.get_id("note")]
+        for text in texts:
+            info = h5py.check_string_dtype(text.dtype)
+            assert info.encoding == "utf-8"
+            assert info.length is not None
+        assert file.attrs["source"].decode() == "Zürich"
+    about = read_metadata(path, "images")
+    assert about.class_names == tuple(names)
+    assert about.channel_order == "BGR"
+    with h5py.File(path, "r+") as file:  # as h5py writes lists of texts by itself
+        file["images"].attrs["class_names"] = names[:3]
+        assert h5py.check_string_dtype(file["images"].attrs.get_id("class_names").dtype).length is None
+    assert read_metadata(path, "images").class_names == tuple(names[:3])
 
 
 def test_writing_is_all_or_nothing(tmp_path, rng):

@@ -162,8 +162,8 @@ def test_mean_from_the_command_line(files):
                 np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
-@pytest.mark.parametrize("steps", ["quick", "slow"])
-def test_ctrl_c(make_file, files, tmp_path, steps):
+@pytest.mark.parametrize(("steps", "number"), [("quick", signal.SIGINT), ("slow", signal.SIGINT), ("slow", signal.SIGTERM)])
+def test_interrupts(make_file, files, tmp_path, steps, number):
     """Quick steps: in the middle of a later epoch. Slow ones: while TensorFlow is in a step of several seconds."""
     if steps == "slow":
         big, _, _ = make_file(n=128, height=227, width=227, name="big.h5")
@@ -175,11 +175,11 @@ def test_ctrl_c(make_file, files, tmp_path, steps):
         ready = out / ("history.csv" if steps == "slow" else "curves.png")  # the training is about to begin; one epoch is over
         wait_until(lambda: ready.exists() or process.poll() is not None)
         time.sleep(1.5)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=10)  # about one second, see docs/design-notes.md; machines may be busy
     finally:
         process.kill()
-    assert process.returncode == 130, errors
+    assert process.returncode == 128 + number, errors
     assert "interrupted; what the run folder holds is whole" in errors
     assert "Traceback" not in errors
     names = {p.name for p in out.iterdir()}

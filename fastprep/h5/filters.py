@@ -26,10 +26,13 @@ _NAMES = {
     4: "szip",
     5: "nbit",
     6: "scale-offset",
+    305: "lzo",
+    307: "bzip2",
     _LZF: "lzf",
     _BLOSC: "blosc",
     _LZ4: "lz4",
     _BITSHUFFLE: "bitshuffle",
+    32013: "zfp",
     _ZSTD: "zstd",
     32026: "blosc2",
 }
@@ -158,6 +161,16 @@ def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
     if not usable:
         raise Unsupported(f"filters {pipeline.names}")
     return pipeline
+
+
+def missing_filters(dataset: h5py.Dataset) -> str:
+    """Say which filters of a dataset HDF5 lacks, to go behind its own error; empty if it has them all."""
+    properties = dataset.id.get_create_plist()
+    codes = [properties.get_filter(position)[0] for position in range(properties.get_nfilters())]
+    missing = [f"{Filter(code).name} ({code})" for code in codes if not h5py.h5z.filter_avail(code)]
+    if not missing:
+        return ""
+    return f"; HDF5 has no filter {', '.join(missing)} here, and what was written with it needs it: see the package hdf5plugin"
 
 
 def _unshuffle(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 
@@ -12,6 +13,9 @@ from fastprep.h5.errors import DataError
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 """What h5py raises for a damaged file."""
+
+_DRIVERS = {b"NCSAfami": "family", b"NCSAmult": "split or multi"}
+_DRIVER_INFO_WITHIN = 1024  # bytes: it stands behind the superblock (HDF5 File Format Specification, II.B and II.C)
 
 
 @contextlib.contextmanager
@@ -32,7 +36,7 @@ def open_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise DataError(_opening_problem(path, error), path) from error
+        raise DataError(opening_problem(path, error), path) from error
     with file:
         yield file
 
@@ -51,6 +55,8 @@ def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
         raise DataError(f"can't be opened: {error}", file.filename, name) from error
     if isinstance(dataset, h5py.Dataset):
         return dataset
+    if dataset is None and (link := _link_that_leads_nowhere(file, name)):
+        raise DataError(link, file.filename, name)
     found: list[str] = []
 
     def note(key: str, item: object) -> None:
@@ -70,9 +76,40 @@ def identity_of(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _opening_problem(path: str, error: OSError) -> str:
+def opening_problem(path: str, error: OSError) -> str:
+    """Say in words for people why HDF5 can't open a file."""
+    if error.errno == errno.EAGAIN:  # HDF5's lock
+        return f"another program has it open for writing ({error})"
+    if "already open for write" in str(error):  # its mark in the file
+        return f"a program has it open for writing, or ended without closing it ({error})"
     try:
         looks_right = h5py.is_hdf5(path)
     except OSError:
         looks_right = False
-    return f"HDF5 can't open it: {error}" if looks_right else "not an HDF5 file"
+    if not looks_right:
+        return "not an HDF5 file"
+    with open(path, "rb") as file:
+        start = file.read(_DRIVER_INFO_WITHIN)
+    for mark, driver in _DRIVERS.items():
+        if mark in start:
+            return f"only a part of the data: HDF5's {driver} driver spread them over several files ({error})"
+    return f"HDF5 can't open it: {error}"
+
+
+def load_filters() -> None:
+    """Let HDF5 have the filters of hdf5plugin, where that is installed; each process needs it for itself."""
+    with contextlib.suppress(ImportError):
+        import hdf5plugin  # noqa: F401 - it registers them
+
+
+def _link_that_leads_nowhere(file: h5py.File, name: str) -> str:
+    """Describe a soft or external link whose object can't be had; empty if that name is no such link."""
+    links = file.id.links
+    try:
+        kind, target = links.get_info(name.encode()).type, links.get_val(name.encode())
+    except HDF5_ERRORS:
+        return ""
+    if kind == h5py.h5l.TYPE_EXTERNAL:
+        other, there = (os.fsdecode(part) for part in target)
+        return f"it is a link to {there!r} of the file {other!r}, and that is not there, or can't be opened"
+    return f"it is a link to {os.fsdecode(target)!r}, and that is not there"

@@ -19,11 +19,12 @@ from fastprep import rng
 from fastprep.h5 import _read
 from fastprep.h5.cache import BlockCache
 from fastprep.h5.errors import DataError
-from fastprep.h5.filters import SLACK_BYTES, DecodeError
+from fastprep.h5.filters import SLACK_BYTES, DecodeError, missing_filters
 from fastprep.h5.index import ImageIndex, index_images
-from fastprep.h5.open import get_dataset, identity_of, open_file
+from fastprep.h5.open import get_dataset, identity_of, load_filters, open_file, opening_problem
 
 _log = logging.getLogger(__name__)
+_CHANGED = "changed or replaced since it was opened first"
 
 
 def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str = "pread") -> Reader:
@@ -56,8 +57,7 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
             reason = f"picture {wrong} differs from HDF5's when it is read directly"
             index = replace(index, reason=reason, layout=f"read by HDF5: {reason}")
     if index.reason:
-        with contextlib.suppress(ImportError):
-            import hdf5plugin  # noqa: F401 - where it is installed, HDF5 decodes its filters
+        load_filters()
         _log.warning("%s: HDF5 has to read %r, which is slower and does not run in parallel: %s", path, dataset, index.reason)
     return Reader(index, io)
 
@@ -100,8 +100,10 @@ class Reader:
         ------
         IndexError
             If a sample is out of range.
+        OSError
+            If the file has to be opened, and is not there any more or may not be read.
         DataError
-            If the file is damaged or has changed, naming file, dataset, chunk and sample.
+            If the file is damaged, naming file, dataset, chunk and sample; or if it is not as it was when it was indexed.
         """
         samples, slots = np.ascontiguousarray(samples, np.int64), np.ascontiguousarray(slots, np.int64)
         if len(samples) == 0:
@@ -113,6 +115,8 @@ class Reader:
             self._read_plain(samples[plain], slots[plain], sink)
             samples, slots = samples[~plain], slots[~plain]
         self._read_blocks(samples, slots, sink)
+        if self._has_changed():
+            raise DataError(_CHANGED, self.index.file, self.index.dataset)
 
     def keep_in(self, cache: BlockCache) -> None:
         """Keep decoded blocks, of `index.images_decoded_at_once` pictures, in a cache, which readers may share."""
@@ -204,7 +208,7 @@ class Reader:
         try:
             return np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False).reshape(shape))
         except (OSError, RuntimeError, ValueError) as error:  # ValueError: the dataset has another shape by now
-            raise self._error(f"HDF5 can't read it: {error}", first) from error
+            raise self._error(f"HDF5 can't read it: {error}{missing_filters(dataset)}", first) from error
 
     def _row(self, row: int) -> NDArray:
         """Return all pictures of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`."""
@@ -281,18 +285,26 @@ class Reader:
         with self._lock:
             if self._h5 is None:
                 self._check_identity(os.stat(self.index.holder))
+                load_filters()
                 try:
                     file = h5py.File(self.index.path, "r")
                 except OSError as error:
-                    raise DataError(f"HDF5 can't open it: {error}", self.index.file) from error
+                    raise DataError(opening_problem(self.index.path, error), self.index.file) from error
                 self._h5 = (file, get_dataset(file, self.index.dataset))
             return self._h5[1]
 
     def _check_identity(self, status: os.stat_result) -> None:
         if identity_of(status) != self.index.identity:
-            raise DataError("changed or replaced since it was opened first", self.index.file, self.index.dataset)
+            raise DataError(_CHANGED, self.index.file, self.index.dataset)
+
+    def _has_changed(self) -> bool:
+        """Tell whether somebody has written to the file since it was indexed: what was read may be of before and after."""
+        file = self._file
+        return file is not None and identity_of(os.fstat(file.number)) != self.index.identity
 
     def _error(self, problem: str, sample: int) -> DataError:
+        if self._has_changed():
+            problem = f"{problem}; the file was {_CHANGED}"
         return DataError(problem, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
 
 

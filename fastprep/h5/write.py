@@ -69,12 +69,12 @@ def write_images(
         stored = totals / (len(labels) * dataset.shape[1] * dataset.shape[2]) if mean is None else np.asarray(mean, np.float64)
         dataset.attrs["mean"] = stored
         if channel_order:
-            dataset.attrs["channel_order"] = channel_order
+            _write_text(dataset, "channel_order", channel_order)
         if class_names:
-            dataset.attrs["class_names"] = list(class_names)
+            _write_text(dataset, "class_names", class_names)
         file.create_dataset("labels", data=labels)
         for name, text in (attributes or {}).items():
-            file.attrs[name] = text
+            _write_text(file, name, text)
     return stored
 
 
@@ -96,6 +96,12 @@ def _write_pictures(file: h5py.File, pictures: Iterable[NDArray[np.uint8]], n_pi
     if totals is None or count != n_pictures:
         raise ValueError(f"there are {n_pictures} labels, but {'more' if count > n_pictures else count} pictures")
     return totals
+
+
+def _write_text(owner: h5py.HLObject, name: str, text: str | Sequence[str]) -> None:
+    """Write an attribute of fixed length: HDF5 1.14.6 goes round for ever in some damaged heaps of texts of variable length."""
+    encoded = np.char.encode(np.asarray(text, str), "utf-8")
+    owner.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", max(1, encoded.dtype.itemsize)))
 
 
 @contextlib.contextmanager

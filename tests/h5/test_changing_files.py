@@ -1,0 +1,77 @@
+"""Files that are moved, replaced or written to while they are read: the pictures they had, or a clear error."""
+
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from like_h5py import assert_reads_like_h5py
+
+from fastprep.h5 import DataError, open_images
+
+N, PICTURE = 23, (12, 14, 3)
+CHUNKS = {"chunks": (2, *PICTURE)}
+
+
+@pytest.mark.parametrize(
+    "layout", [{}, {**CHUNKS, "compression": "gzip"}, {**CHUNKS, "dtype": "int16", "scaleoffset": 0}], ids=str
+)
+@pytest.mark.parametrize("change", ["renamed", "replaced"])
+def test_a_file_that_is_moved_while_it_is_read(make_file, tmp_path, change, layout):
+    path, images, _ = make_file(**layout)
+    other, _, _ = make_file(name="other.h5", **layout)
+    used, fresh = open_images(path), open_images(path)
+    used.array(np.arange(4))
+    path.rename(tmp_path / "away.h5") if change == "renamed" else os.replace(other, path)
+    np.testing.assert_array_equal(used.array(np.arange(N)), images)  # it has the old file, whatever that is called now
+    error, message = (FileNotFoundError, "") if change == "renamed" else (DataError, "': changed or replaced since")
+    with pytest.raises(error, match=rf"images\.h5'.*{message}"):
+        fresh.array(np.arange(4))
+
+
+@pytest.mark.parametrize("layout", [{}, CHUNKS, {**CHUNKS, "compression": "gzip"}], ids=str)
+def test_a_file_that_is_written_anew_while_it_is_read(make_file, layout):
+    path, _, _ = make_file(**layout)
+    os.utime(path, ns=(1, 1))  # so that the time tells even if all of this happens within one tick of the clock
+    reader = open_images(path)
+    reader.array(np.arange(4))
+    path.write_bytes(make_file(name="other.h5", **layout)[0].read_bytes())
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"images\.h5', dataset 'images'.* changed or replaced since it was opened first"):
+            reader.array(np.arange(N))
+
+
+WRITER = """
+import sys, h5py
+file = h5py.File(sys.argv[1], "a", libver="latest")
+if sys.argv[2] == "swmr":
+    file.swmr_mode = True
+file["images"].resize(9, 0)
+file["images"][4:] = 7
+file["images"].flush()
+print("writing", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("mode", ["swmr", "plain"])
+def test_a_file_that_another_process_writes(tmp_path, rng, mode):
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file.create_dataset(
+            "images", data=rng.integers(0, 256, (4, *PICTURE), dtype=np.uint8), chunks=(1, *PICTURE), maxshape=(None, *PICTURE)
+        )
+    arguments = [sys.executable, "-c", WRITER, str(path), mode]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        try:
+            assert writer.stdout.readline() == "writing\n"
+            with pytest.raises(DataError, match=r"w\.h5': (another|a) program has it open for writing"):
+                open_images(path)
+            if mode == "swmr":
+                with h5py.File(path, "r", swmr=True):  # what is open that way in this process is opened that way again
+                    assert_reads_like_h5py(path, expected_layout="read by HDF5: single-writer/multiple-reader mode")
+        finally:
+            writer.stdin.close()
+    assert_reads_like_h5py(path, expected_layout="chunked, 1 picture each")
