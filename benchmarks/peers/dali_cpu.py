@@ -100,4 +100,5 @@ def make(path, options: Options):
 
 
 if __name__ == "__main__":
-    run(make, "DALI on the CPU, {variant}", packages=["nvidia-dali-cuda120"], variants=("h5py", "mmap"))
+    note = "h5py in file order, mmap shuffled"
+    run(make, "DALI on the CPU, {variant}", packages=["nvidia-dali-cuda120"], variants=("h5py", "mmap"), note=note)

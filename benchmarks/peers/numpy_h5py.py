@@ -60,4 +60,5 @@ def make(path, options: Options):
 
 
 if __name__ == "__main__":
-    run(make, "numpy + {variant}, buffers reused", packages=["numpy", "h5py"], variants=("h5py", "mmap"))
+    note = "h5py in file order, mmap shuffled"
+    run(make, "numpy + {variant}, buffers reused", packages=["numpy", "h5py"], variants=("h5py", "mmap"), note=note)
