@@ -1,4 +1,4 @@
-"""What the loader costs in training: `fit` with it, and `fit` with one batch that was made beforehand; the difference is the cost."""
+"""What the loader costs in training: `fit` with it, less `fit` with one batch that was made beforehand."""
 
 import keras
 import numpy as np

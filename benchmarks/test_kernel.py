@@ -3,6 +3,7 @@
 import ctypes
 import itertools
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def contenders(spec, tables, monkeypatch):
     made = {LIMIT: fill}
     for version, (name, table) in itertools.product(supported_versions(), tables.items()):
         monkeypatch.setenv("FASTPREP_CPU_KERNEL", version)
-        made[f"{version}, {name}"] = lambda sink=spec.cpu_sink(table, N_PICTURES, out): cut(sink)
+        made[f"{version}, {name}"] = partial(cut, spec.cpu_sink(table, N_PICTURES, out))
     return made
 
 
