@@ -173,8 +173,11 @@ def expand_paths(files: Paths) -> list[str]:
     FileNotFoundError
         If no file matches a pattern.
     ValueError
-        If there is no path at all.
+        If there is no path at all, or something else.
     """
+    several = isinstance(files, Sequence) and not isinstance(files, bytes)
+    if not isinstance(files, str | os.PathLike) and not (several and all(isinstance(path, str | os.PathLike) for path in files)):
+        raise ValueError(f"files must be a path, a glob pattern, or a list of paths, got {files!r}")
     if isinstance(files, str | os.PathLike):
         path = os.path.expanduser(os.fspath(files))
         if os.path.exists(path) or not glob.has_magic(path):

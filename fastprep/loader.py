@@ -14,7 +14,7 @@ from fastprep.buffers import as_array
 from fastprep.crops import CenterCrop, Crop
 from fastprep.dataset import Dataset, Paths
 from fastprep.kernels import CropSpec
-from fastprep.kernels.spec import DTypeName, Layout, check_device
+from fastprep.kernels.spec import DTypeName, Layout, check_device, dtype_name
 from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
 from fastprep.pipeline import Batch, Pass, Pool
@@ -44,6 +44,7 @@ class Loader:
     scale : array_like or None
         Multiplied with after the subtraction: a scalar, or a number for each channel.
     dtype : {"float32", "float16", "bfloat16"}
+        Or a numpy type of that name.
     layout : {"channels_last", "channels_first"}
     num_classes : int or None
         Turn integer labels 0..num_classes-1 into one-hot rows of float32.
@@ -99,7 +100,7 @@ class Loader:
         labels: str | None = "labels",
         mean: ArrayLike | str | os.PathLike[str] | None = "file",
         scale: ArrayLike | None = None,
-        dtype: DTypeName = "float32",
+        dtype: DTypeName | np.dtype | type = "float32",
         layout: Layout = "channels_last",
         num_classes: int | None = None,
         shuffle: bool = False,
@@ -119,6 +120,7 @@ class Loader:
         _check_integer("seed", seed)
         check_device(device, "auto")
         _check_shard(shard)
+        dtype = dtype_name(dtype)
         if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
             raise ValueError(f"crop must be like RandomCrop(227), CenterCrop(227), TenCrop(227), or None, got {crop!r}")
         if workers is None:
@@ -132,7 +134,7 @@ class Loader:
                 self.dataset.image_shape, self.dataset.dtype.name, self.crop.height_width, mean_values, scale, dtype, layout
             )
         except ValueError as error:
-            raise ValueError(f"{error} (file {self.dataset.paths[0]!r}, dataset {images!r})") from None
+            raise ValueError(f"{error} (file {self.dataset.paths[0]!r}, dataset {images!r}){_hint(self.dataset)}") from None
         if num_classes is not None:
             _check_integer("num_classes", num_classes, 2)
         self.labels = self.dataset.labels if num_classes is None else one_hot(self.dataset, num_classes)
@@ -350,6 +352,13 @@ class Loader:
 
     def _fingerprint(self) -> dict[str, Any]:
         return {**self.sampling.fingerprint(), "crop": repr(self.crop)}
+
+
+def _hint(dataset: Dataset) -> str:
+    first, _, last = dataset.image_shape
+    if first <= 4 < last:
+        return f"; pictures must be (N, H, W, C), these are {dataset.image_shape}: is it (C, H, W)?"
+    return ""
 
 
 def _check_integer(name: str, value: object, least: int | None = None) -> None:

@@ -153,6 +153,14 @@ def test_predict_refuses_what_would_miss_or_mix_samples(path, options):
         fastprep.predict(small_model(), loader)
 
 
+def test_predict_with_its_arguments_swapped(path):
+    with (
+        fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader,
+        pytest.raises(ValueError, match="takes a model and a loader"),
+    ):
+        fastprep.predict(loader, small_model())
+
+
 def labels_seen(loader, **fit_options):
     """Train, and return the labels of every step of every epoch."""
     seen = []

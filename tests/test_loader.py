@@ -11,6 +11,7 @@ import time
 import weakref
 
 import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 import reference
@@ -562,6 +563,11 @@ def test_pickling_keeps_the_place(path):
         ({"labels": None, "num_classes": 3}, ValueError, "num_classes needs labels"),
         ({"labels": None, "class_weight": {0: 1}}, ValueError, "class_weight needs labels"),
         ({"labels": "images", "num_classes": 3}, DataError, "num_classes needs integer labels"),
+        ({"files": None}, ValueError, "files must be a path, a glob pattern, or a list of paths, got None"),
+        ({"files": [1]}, ValueError, r"files must be a path.*, got \[1\]"),
+        ({"mean": True}, ValueError, 'mean must be "file", numbers, the path of a JSON, or None, got True'),
+        ({"dtype": np.int8}, ValueError, "dtype must be one of 'float32', 'float16', 'bfloat16', got 'int8'"),
+        ({"dtype": 5}, ValueError, "dtype must be one of"),
         ({"files": []}, ValueError, "files must name at least one file"),
         ({"files": "none-*.h5"}, FileNotFoundError, "no file matches 'none-"),
     ],
@@ -569,6 +575,18 @@ def test_pickling_keeps_the_place(path):
 def test_refusals(path, arguments, error, message):
     with pytest.raises(error, match=message):
         Loader(**{"files": path, "batch_size": 4, "crop": CenterCrop(5), **arguments})
+
+
+def test_channels_first_files_are_hinted_at(make_file):
+    path, _, _ = make_file(height=3, width=12, channels=14)
+    with pytest.raises(ValueError, match=r"pictures must be \(N, H, W, C\), these are \(3, 12, 14\): is it \(C, H, W\)\?"):
+        Loader(path, 4, CenterCrop(5))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float16"), ml_dtypes.bfloat16])
+def test_types_of_numbers_by_object(path, dtype):
+    with Loader(path, 4, CenterCrop(5), dtype=dtype) as loader:
+        assert loader.batch(0, 0)[0].dtype == dtype
 
 
 def test_labels_of_another_length(make_file):
