@@ -211,7 +211,7 @@ class Reader:
             raise self._error(f"HDF5 can't read it: {error}{missing_filters(dataset)}", first) from error
 
     def _row(self, row: int) -> NDArray:
-        """Return all pictures of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`."""
+        """Return the pictures of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; the last is smaller."""
         index = self.index
         tiles = [-(-s // c) for s, c in zip(index.shape[1:], index.chunk_shape[1:], strict=True)]
         n_tiles = int(np.prod(tiles))
@@ -225,12 +225,13 @@ class Reader:
             if keeps and not np.may_share_memory(chunk, out):
                 chunk = chunk.copy()  # it lies where the next one will be read or decoded to
             return chunk if index.stored_dtype == index.dtype else chunk.astype(index.dtype)
-        pictures = np.empty((index.images_per_chunk, *index.shape[1:]), index.dtype)
+        n_pictures = min(index.images_per_chunk, index.shape[0] - row * index.images_per_chunk)
+        pictures = np.empty((n_pictures, *index.shape[1:]), index.dtype)
         for tile, place in enumerate(np.ndindex(*tiles)):
             starts = [p * c for p, c in zip(place, index.chunk_shape[1:], strict=True)]
             inside = [min(c, s - a) for c, s, a in zip(index.chunk_shape[1:], index.shape[1:], starts, strict=True)]
             target = (slice(None), *(slice(a, a + n) for a, n in zip(starts, inside, strict=True)))
-            source = (slice(None), *(slice(n) for n in inside))
+            source = (slice(n_pictures), *(slice(n) for n in inside))
             pictures[target] = self._chunk(row * n_tiles + tile, row, out, spare)[source]
         return pictures
 
