@@ -18,7 +18,7 @@ from fastprep.kernels.spec import DTypeName, Layout, check_device, dtype_name
 from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
 from fastprep.pipeline import Batch, Pass, Pool
-from fastprep.sampling import Sampling
+from fastprep.sampling import WHOLE_EPOCH, Sampling, Since
 
 
 class Loader:
@@ -59,9 +59,9 @@ class Loader:
         Of the order and of random crops.
     shard : (int, int)
         (rank, world): this loader's share of every epoch. Over all ranks every sample comes exactly once; shares differ
-        by one sample at most.
+        by one sample at most, and so the last batch may be missing on some ranks.
     drop_remainder : bool
-        Leave out the last batch if it is not full.
+        Leave out what does not fill a batch of every rank: then all ranks have the same number of batches.
     class_weight : mapping of int to float, or None
         Weight of each class (1 for those not named): batches become (x, y, weights). Keras ignores the argument of that
         name to `fit` for loaders like this one.
@@ -158,6 +158,7 @@ class Loader:
         self.dataset.keep(self.sampling.n_blocks_to_keep(int(workers) + int(prefetch)))
         self._start = (0, 0)  # epoch and step of the next pass
         self._position = (0, 0)  # epoch and step after the last batch that was handed out
+        self._resumed = (-1, WHOLE_EPOCH)  # an epoch that began with other shards or batches, and since when it has these
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
         self.pool = Pool(int(workers), int(prefetch), self.batch_size * self.crop.n_crops * self.spec.crop_bytes)
@@ -237,12 +238,12 @@ class Loader:
             If there is no such step.
         """
         _check_integer("epoch", epoch, 0)
-        return self.sampling.samples(epoch, step)
+        return self.sampling.samples(epoch, step, self._since(epoch))
 
     def prepare(self, epoch: int, step: int) -> Batch:
         """Read, crop and label one batch of a pass in this thread; see `batch`."""
         batch = self._make(epoch, step)
-        if len(due := self.sampling.due(epoch, step)):
+        if len(due := self.sampling.due(epoch, step, self._since(epoch))):
             self.dataset.fetch(due)
         return batch
 
@@ -267,6 +268,7 @@ class Loader:
         """Let the next pass be that of `epoch`, from its start."""
         _check_integer("epoch", epoch, 0)
         self._start = self._position = (int(epoch), 0)
+        self._resumed = (-1, WHOLE_EPOCH)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the reading stands: after the last batch that was handed out.
@@ -277,30 +279,42 @@ class Loader:
             Plain numbers and strings; JSON can hold it.
         """
         epoch, step = self._position
-        return {"version": 1, "epoch": epoch, "step": step, "of": self._fingerprint()}
+        seen = self.sampling.seen(step, self._since(epoch))
+        return {"version": 2, "epoch": epoch, "seen": seen, "of": self._fingerprint()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next pass go on at the exact next batch of a saved state.
 
+        Batches and shards may be others than then: the samples that no shard has read yet are shared anew. A state of any shard
+        serves all, provided that all had come as far.
+
         Parameters
         ----------
         state : mapping
-            From `state_dict` of a loader with the same arguments.
+            From `state_dict` of a loader of the same samples in the same order.
 
         Raises
         ------
         ValueError
-            If the state is of a loader whose batches are others, naming what differs.
+            If the state is of a loader whose samples are others, or come in another order, naming what differs.
         """
-        if state.get("version") != 1:
-            raise ValueError(f"state must be from state_dict() of version 1, got version {state.get('version')!r}")
+        if state.get("version") != 2:
+            raise ValueError(f"state must be from state_dict() of version 2, got version {state.get('version')!r}")
         mine, theirs = self._fingerprint(), dict(state["of"])
         if different := [f"{k} {theirs.get(k)!r} (here {mine[k]!r})" for k in mine if theirs.get(k) != mine[k]]:
             raise ValueError("state is of a loader with other batches: " + ", ".join(different))
-        epoch, step = int(state["epoch"]), int(state["step"])
-        if epoch < 0 or not 0 <= step < len(self):
-            raise ValueError(f"state must have epoch >= 0 and step in 0..{len(self) - 1}, got {epoch} and {step}")
-        self._start = self._position = (epoch, step)
+        epoch, seen = int(state["epoch"]), int(state["seen"])
+        if epoch < 0 or not 0 <= seen < self.n_samples:
+            raise ValueError(f"state must have epoch >= 0 and seen in 0..{self.n_samples - 1}, got {epoch} and {seen}")
+        since = self.sampling.resume(seen)
+        if since.step >= len(self):  # what is left does not fill a batch of every shard
+            epoch, since = epoch + 1, WHOLE_EPOCH
+        self._start = self._position = (epoch, since.step)
+        # steps that count as in any other epoch can all be asked for, those before this one, too
+        self._resumed = (epoch, since) if since.seen != self.sampling.seen(since.step) else (-1, WHOLE_EPOCH)
+
+    def _since(self, epoch: int) -> Since:
+        return self._resumed[1] if epoch == self._resumed[0] else WHOLE_EPOCH
 
     def stats(self) -> dict[str, Any]:
         """Report what was read so far, and how.

@@ -206,7 +206,7 @@ def test_initial_epoch_with_the_callback(numbered):
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_fit_resumes_in_the_middle_of_an_epoch(numbered, steps_per_execution):
     with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
-        loader.load_state_dict({**loader.state_dict(), "epoch": 2, "step": 2})
+        loader.load_state_dict({**loader.state_dict(), "epoch": 2, "seen": 10})
         seen = []
 
         class Spy(keras.Sequential):

@@ -322,7 +322,7 @@ def test_state_resumes_at_the_exact_next_batch(path):
                 for _ in itertools.islice(loader, done - read):
                     read += 1
             state = json.loads(json.dumps(loader.state_dict()))
-        assert (state["epoch"], state["step"]) == divmod(done, steps)
+        assert (state["epoch"], state["seen"]) == (done // steps, done % steps * 4)
         for _ in range(2):  # twice from the same state
             with Loader(path, **options) as resumed:
                 resumed.load_state_dict(state)
@@ -336,14 +336,37 @@ def test_state_resumes_at_the_exact_next_batch(path):
 
 def test_state_of_another_loader_is_refused(path):
     with Loader(path, 4, CenterCrop(5), seed=1) as one, Loader(path, 5, CenterCrop(5), seed=2) as other:
-        with pytest.raises(
-            ValueError, match=r"state is of a loader with other batches: batch_size 4 \(here 5\), seed 1 \(here 2\)"
-        ):
+        with pytest.raises(ValueError, match=r"state is of a loader with other batches: seed 1 \(here 2\)"):
             other.load_state_dict(one.state_dict())
-        with pytest.raises(ValueError, match="version 1, got version 9"):
+        with pytest.raises(ValueError, match="version 2, got version 9"):
             one.load_state_dict({"version": 9})
-        with pytest.raises(ValueError, match=r"step in 0\.\.5, got 0 and 6"):
-            one.load_state_dict({**one.state_dict(), "step": 6})
+        with pytest.raises(ValueError, match=r"seen in 0\.\.22, got 0 and 23"):
+            one.load_state_dict({**one.state_dict(), "seen": 23})
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_other_shards_and_batches_go_on_with_the_samples_that_are_left(path, shuffle, after):
+    """Two shards in batches of 3 read for a while; then three in batches of 2 share the rest, and the next epoch is whole."""
+    seen = []
+    for rank in range(2):
+        with Loader(path, 3, CenterCrop(5), shuffle=shuffle, shard=(rank, 2)) as loader:
+            loader.set_epoch(4)
+            for _ in itertools.islice(loader, after):
+                pass
+            seen.append(np.concatenate([[], *(loader.samples(4, step) for step in range(after))]))
+            state = json.loads(json.dumps(loader.state_dict()))
+    for rank in range(3):
+        with Loader(path, 2, CenterCrop(5), shuffle=shuffle, shard=(rank, 3)) as loader:
+            loader.load_state_dict(state)
+            first = len(loader) - sum(1 for _ in loader)
+            assert loader.next_epoch == 5
+            loader.load_state_dict(state)
+            seen.append(np.concatenate([loader.samples(4, step) for step in range(first, len(loader))]))
+            for step, (x, _) in enumerate(loader, first):
+                assert len(x) == len(loader.samples(4, step))
+            assert sum(len(x) for x, _ in loader) == len(range(rank, N, 3))
+    assert sorted(np.concatenate(seen).tolist()) == list(range(N))
 
 
 def test_set_epoch(path):
@@ -391,7 +414,7 @@ def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_damaged_file)
         assert len(seen) == 4  # samples 0..15
         assert next(passing, None) is None
         assert len(loader.batch(0, 5)[0]) == 4
-        loader.load_state_dict({**loader.state_dict(), "epoch": 0, "step": 5})
+        loader.load_state_dict({**loader.state_dict(), "epoch": 0, "seen": 20})
         assert len(epoch(loader)) == 5
 
 
