@@ -74,6 +74,10 @@ class Loader:
     io : {"pread", "mmap"}
         How data that are read directly come in. "mmap" saves a copy; but if a mapped file is truncated meanwhile, the system
         ends the process (SIGBUS), where "pread" raises a DataError. For local files that nobody changes.
+    on_corrupt : {"raise", "skip"}
+        "skip" replaces pictures that can't be read, and their labels, by the next ones in the file that can, and says so in the
+        log and in `stats`. Which ones depends on the file alone, so batches stay the same. A file that is changed meanwhile is
+        an error all the same.
 
     Raises
     ------
@@ -113,6 +117,7 @@ class Loader:
         workers: int | None = None,
         prefetch: int = 2,
         io: Literal["pread", "mmap"] = "pread",
+        on_corrupt: Literal["raise", "skip"] = "raise",
     ) -> None:
         _check_integer("batch_size", batch_size, 1)
         _check_integer("prefetch", prefetch, 0)
@@ -126,7 +131,7 @@ class Loader:
         if workers is None:
             workers = min(8, len(os.sched_getaffinity(0)))
         _check_integer("workers", workers, 1)
-        self.dataset = Dataset(files, images, labels, io)
+        self.dataset = Dataset(files, images, labels, io, on_corrupt)
         self.crop: Crop = CenterCrop(self.dataset.image_shape[:2]) if crop is None else crop
         mean_values = resolve_mean(mean, self.dataset.metadata, self.dataset.paths, images)
         try:
@@ -253,8 +258,8 @@ class Loader:
         table = self.crop.table(height, width, samples, self.sampling.seed, epoch)
         lease = self.pool.lease()
         x = as_array(lease, self.spec.out_shape(len(table)), self.spec.out_dtype)
-        self.dataset.read(samples, self.spec.cpu_sink(table, len(samples), x))
-        rows = samples.repeat(self.crop.n_crops)
+        read = self.dataset.read(samples, self.spec.cpu_sink(table, len(samples), x))
+        rows = read.repeat(self.crop.n_crops)
         y = None if self.labels is None else self.labels[rows]
         weights = None if self._weights is None else self._weights[rows]
         return Batch(x, y, weights, lease)
@@ -324,7 +329,8 @@ class Loader:
         dict
             batches, samples: handed out. wait_s: seconds that whoever iterates waited for a batch. buffers: batch
             buffers ever allocated. workers. order: how samples are shuffled. blocks_decoded: chunks, or rows of chunks,
-            that were decoded. files: a list with, for each file, how it is read.
+            that were decoded. corrupt: how many samples are known to be damaged, and why; None unless `on_corrupt="skip"`.
+            files: a list with, for each file, how it is read.
         """
         return {
             "batches": self._counts["batches"],
@@ -334,6 +340,7 @@ class Loader:
             "workers": self.pool.n_threads,
             "order": self.sampling.describe(),
             "blocks_decoded": self.dataset.n_blocks_decoded,
+            "corrupt": self.dataset.describe_corrupt(),
             "files": self.dataset.describe(),
         }
 

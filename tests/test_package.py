@@ -32,6 +32,7 @@ LAYERS = [
     "fastprep.kernels",
     "fastprep._buffers",
     "fastprep.buffers",
+    "fastprep.corrupt",
     "fastprep.dataset",
     "fastprep.means",
     "fastprep.labels",

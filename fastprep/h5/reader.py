@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastprep import rng
 from fastprep.h5 import _read
 from fastprep.h5.cache import BlockCache
-from fastprep.h5.errors import DataError
+from fastprep.h5.errors import ChangedError, DataError
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, missing_filters
 from fastprep.h5.index import ImageIndex, index_images
 from fastprep.h5.open import get_dataset, identity_of, load_filters, open_file, opening_problem
@@ -116,7 +116,7 @@ class Reader:
             samples, slots = samples[~plain], slots[~plain]
         self._read_blocks(samples, slots, sink)
         if self._has_changed():
-            raise DataError(_CHANGED, self.index.file, self.index.dataset)
+            raise ChangedError(_CHANGED, self.index.file, self.index.dataset)
 
     def keep_in(self, cache: BlockCache) -> None:
         """Keep decoded blocks, of `index.images_decoded_at_once` pictures, in a cache, which readers may share."""
@@ -296,7 +296,7 @@ class Reader:
 
     def _check_identity(self, status: os.stat_result) -> None:
         if identity_of(status) != self.index.identity:
-            raise DataError(_CHANGED, self.index.file, self.index.dataset)
+            raise ChangedError(_CHANGED, self.index.file, self.index.dataset)
 
     def _has_changed(self) -> bool:
         """Tell whether somebody has written to the file since it was indexed: what was read may be of before and after."""
@@ -304,9 +304,10 @@ class Reader:
         return file is not None and identity_of(os.fstat(file.number)) != self.index.identity
 
     def _error(self, problem: str, sample: int) -> DataError:
+        kind = DataError
         if self._has_changed():
-            problem = f"{problem}; the file was {_CHANGED}"
-        return DataError(problem, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
+            kind, problem = ChangedError, f"{problem}; the file was {_CHANGED}"
+        return kind(problem, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
 
 
 class _OpenFile:
