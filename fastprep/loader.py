@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
@@ -10,11 +11,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.buffers import as_array
+from fastprep.backends import Backend, choose
 from fastprep.crops import CenterCrop, Crop
 from fastprep.dataset import Dataset, Paths
 from fastprep.kernels import CropSpec
-from fastprep.kernels.spec import DTypeName, Layout, check_device
+from fastprep.kernels.device import device_number
+from fastprep.kernels.spec import DTypeName, Layout
 from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
 from fastprep.pipeline import Batch, Pass, Pool
@@ -64,8 +66,10 @@ class Loader:
     class_weight : mapping of int to float, or None
         Weight of each class (1 for those not named): batches become (x, y, weights). Keras ignores the argument of that
         name to `fit` for loaders like this one.
-    device : {"auto", "cpu"}
-        Where the kernel runs.
+    device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}
+        Where batches are made; same bits everywhere. On a CUDA device x is a cupy array, and labels stay on the CPU. "auto" takes
+        the first CUDA device if cupy, a driver and the device answer and, with Keras, TensorFlow sees it, too; else the CPU. The
+        log says which, and why, at level info.
     workers : int or None
         Threads that prepare batches; None: one for each processor this process may use, eight at most.
     prefetch : int
@@ -82,6 +86,8 @@ class Loader:
         If a file is not there or may not be read.
     DataError
         If a file is damaged, or not what the arguments say.
+    DeviceUnavailableError
+        If `device` names a CUDA device that can't be used.
 
     Examples
     --------
@@ -117,7 +123,7 @@ class Loader:
         _check_integer("prefetch", prefetch, 0)
         _check_integer("shuffle_window", shuffle_window, 0)
         _check_integer("seed", seed)
-        check_device(device, "auto")
+        device_number(device, "auto")
         _check_shard(shard)
         if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
             raise ValueError(f"crop must be like RandomCrop(227), CenterCrop(227), TenCrop(227), or None, got {crop!r}")
@@ -158,7 +164,9 @@ class Loader:
         self._position = (0, 0)  # epoch and step after the last batch that was handed out
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
-        self.pool = Pool(int(workers), int(prefetch), self.batch_size * self.crop.n_crops * self.spec.crop_bytes)
+        n_rows = self.batch_size * self.crop.n_crops
+        self.backend = self._choose_backend(device, n_rows)
+        self.pool = Pool(int(workers), int(prefetch), n_rows * self.spec.crop_bytes, self.backend.memory)
 
     @property
     def n_samples(self) -> int:
@@ -248,13 +256,15 @@ class Loader:
         samples = self.samples(epoch, step)
         height, width, _ = self.spec.image_shape
         table = self.crop.table(height, width, samples, self.sampling.seed, epoch)
-        lease = self.pool.lease()
-        x = as_array(lease, self.spec.out_shape(len(table)), self.spec.out_dtype)
-        self.dataset.read(samples, self.spec.cpu_sink(table, len(samples), x))
+        read = functools.partial(self.dataset.read, samples)
+        x, lease = self.backend.make(read, len(samples), table, self.pool.lease)
         rows = samples.repeat(self.crop.n_crops)
         y = None if self.labels is None else self.labels[rows]
         weights = None if self._weights is None else self._weights[rows]
         return Batch(x, y, weights, lease)
+
+    def _choose_backend(self, device: str, n_rows: int) -> Backend:
+        return choose(device, self.spec, self.batch_size, n_rows)
 
     @property
     def next_epoch(self) -> int:
@@ -306,11 +316,12 @@ class Loader:
         Returns
         -------
         dict
-            batches, samples: handed out. wait_s: seconds that whoever iterates waited for a batch. buffers: batch
-            buffers ever allocated. workers. order: how samples are shuffled. blocks_decoded: chunks, or rows of chunks,
-            that were decoded. files: a list with, for each file, how it is read.
+            device: where batches are made. batches, samples: handed out. wait_s: seconds that whoever iterates waited for a
+            batch. buffers: batch buffers ever allocated. workers. order: how samples are shuffled. blocks_decoded: chunks, or
+            rows of chunks, that were decoded. files: a list with, for each file, how it is read.
         """
         return {
+            "device": self.backend.device,
             "batches": self._counts["batches"],
             "samples": self._counts["samples"],
             "wait_s": self._wait_s,
@@ -327,6 +338,7 @@ class Loader:
         A pass that is under way ends with a RuntimeError. The loader may be used again, and opens all anew.
         """
         self.pool.close()
+        self.backend.close()
         self.dataset.close()
 
     def __enter__(self) -> Self:

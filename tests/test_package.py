@@ -32,6 +32,7 @@ LAYERS = [
     "fastprep.kernels",
     "fastprep._buffers",
     "fastprep.buffers",
+    "fastprep.backends",
     "fastprep.dataset",
     "fastprep.means",
     "fastprep.labels",
@@ -50,7 +51,7 @@ LAYERS = [
 ]
 DOORS = {
     "h5py": {"fastprep.h5"},
-    "cupy": set(),
+    "cupy": {"fastprep.kernels.device"},
     "keras": {"fastprep.feed", "fastprep.model", "fastprep.training", "fastprep.demo"},
 }
 DOORS["tensorflow"] = DOORS["keras"]
