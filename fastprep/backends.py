@@ -125,7 +125,9 @@ class CudaBackend:
             x = gpu.array(lease, spec.out_shape(len(table)), spec.out_dtype)
             try:
                 images, rows_on_device = staging.upload(n_pictures, rows)
-                self._kernel.launch(images, rows, rows_on_device, x, staging.stream)
+                launch = self._kernel.launch(images, rows, rows_on_device, x)
+                with staging.stream:
+                    launch()
             finally:
                 # Three wait for this: x, which TensorFlow reads on streams of its own; the staging memory of both sides, which
                 # the next batch is put into; and, if something above failed, the buffer that goes back to its pool.

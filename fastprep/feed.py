@@ -266,6 +266,19 @@ def leave_memory() -> None:
             return
 
 
+def describe_gpus() -> str:
+    """Say which GPUs TensorFlow sees, and how it takes their memory, without having it take any."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"{tf.__version__}, sees no GPU (is it tensorflow[and-cuda]?)"
+    grows = os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "").lower() in ("true", "1")
+    grows = grows or all(tf.config.experimental.get_memory_growth(gpu) for gpu in gpus)
+    how = "takes memory as it needs it" if grows else "takes all memory at its first use, unless a CUDA loader is made before"
+    return f"{tf.__version__}, sees {len(gpus)} GPU{'s' * (len(gpus) > 1)}, {how}"
+
+
 def _objection(number: int) -> str | None:
     """Say why Keras would have no use for batches on a CUDA device; None if it has."""
     if DataAdapter is None:

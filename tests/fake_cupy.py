@@ -273,17 +273,18 @@ def module(machine):
         return memory
 
     def memcpy_async(dst, src, n_bytes, kind, stream):
-        assert kind == runtime.memcpyHostToDevice
         machine.call("memcpyAsync")
         with machine.lock:
             queue = next(queue for queue in machine.queues if id(queue) == stream)
             assert queue.device == machine.current_device, "the stream is another device's"
-            pinned = machine.bytes_at(src, n_bytes, None)
-            if pinned is None:  # such a copy returns when the source has been read
-                pinned = np.frombuffer(ctypes.string_at(src, n_bytes), np.uint8)
+            on_device = kind == runtime.memcpyDeviceToDevice
+            source = machine.bytes_at(src, n_bytes, queue.device if on_device else None)
+            if source is None:  # such a copy returns when the source has been read
+                assert kind == runtime.memcpyHostToDevice
+                source = np.frombuffer(ctypes.string_at(src, n_bytes), np.uint8)
 
             def copy():
-                machine.content(dst, (n_bytes,), np.dtype(np.uint8), queue.device)[:] = pinned
+                machine.content(dst, (n_bytes,), np.dtype(np.uint8), queue.device)[:] = source
 
             queue.pending.append(copy)
 
@@ -316,6 +317,7 @@ def module(machine):
     runtime = types.SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
         memcpyHostToDevice=1,
+        memcpyDeviceToDevice=3,
         memcpyAsync=memcpy_async,
         malloc=malloc,
         free=free,
@@ -326,8 +328,6 @@ def module(machine):
             "name": b"stand-in",
             "major": 9,
             "minor": 0,
-            "memoryClockRate": 2_000_000,
-            "memoryBusWidth": 4096,
         },
     )
     cuda = types.SimpleNamespace(

@@ -7,6 +7,7 @@ import ast
 import contextlib
 import sys
 import threading
+import types
 from pathlib import Path
 
 import fake_cupy
@@ -226,3 +227,22 @@ def test_the_stand_in_tells_pinned_memory_from_other():
             assert target.get().tolist() == wanted
         del target
         assert machine.calls["free"] == 1
+
+
+def test_the_stand_in_has_cupys_names():
+    cupy = pytest.importorskip("cupy")
+
+    def compare(fake, real, path):
+        assert real is not None
+        for name, value in vars(fake).items():
+            if not name.startswith("_") or name == "__version__":
+                assert hasattr(real, name), f"{path}.{name}"
+                if isinstance(value, types.SimpleNamespace | types.ModuleType):
+                    compare(value, getattr(real, name), f"{path}.{name}")
+
+    with fake_cupy.installed() as machine:
+        compare(machine.cupy, cupy, "cupy")
+        assert issubclass(cupy.cuda.runtime.CUDARuntimeError, RuntimeError)
+        for kind in ("Device", "Stream"):
+            fake, real = getattr(machine.cupy.cuda, kind), getattr(cupy.cuda, kind)
+            assert all(hasattr(real, name) for name in vars(fake) if callable(getattr(fake, name)))

@@ -40,6 +40,7 @@ LAYERS = [
     "fastprep.sampling",
     "fastprep.loader",
     "fastprep.diagnosis",
+    "fastprep.accelerator",
     "fastprep.feed",
     "fastprep.model",
     "fastprep.interrupt",

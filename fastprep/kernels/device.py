@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,20 @@ class Gpu:
         """Whether CUDA can be used: not in a process that was forked off the one that this object was made in."""
         return self._process == os.getpid()
 
+    def describe(self) -> dict[str, str]:
+        """Return what there is: device, driver, cupy, compiler, memory."""
+        runtime, nvrtc = self.cupy.cuda.runtime, self.cupy.cuda.nvrtc.getVersion()
+        with self.current():
+            free, total = runtime.memGetInfo()
+        about, driver = runtime.getDeviceProperties(self.number), runtime.driverGetVersion()
+        return {
+            "device": f"{self}, {about['name'].decode()}, compute capability {about['major']}.{about['minor']}, "
+            f"of {runtime.getDeviceCount()}",
+            "driver": f"for CUDA {driver // 1000}.{driver % 1000 // 10}",
+            "cupy": f"{self.cupy.__version__}, NVRTC {nvrtc[0]}.{nvrtc[1]}",
+            "memory": f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} free",
+        }
+
     def current(self) -> Any:
         """Return a context in which this is the device of this thread.
 
@@ -124,6 +139,11 @@ class Gpu:
         """Queue a copy from a C-contiguous array of the host to an array of the device."""
         runtime = self.cupy.cuda.runtime
         runtime.memcpyAsync(target.data.ptr, source.ctypes.data, source.nbytes, runtime.memcpyHostToDevice, stream.ptr)
+
+    def copy_on_device(self, target: Any, source: Any, stream: Any) -> None:
+        """Queue a copy from one array of the device to another."""
+        runtime = self.cupy.cuda.runtime
+        runtime.memcpyAsync(target.data.ptr, source.data.ptr, source.nbytes, runtime.memcpyDeviceToDevice, stream.ptr)
 
     def array(self, owner: Any, shape: tuple[int, ...], dtype: DTypeLike, offset_bytes: int = 0) -> Any:
         """Look at memory of the device as a cupy array, which keeps its owner (`address`, `n_bytes`) alive."""
@@ -195,8 +215,10 @@ class CropKernel:
         self._lock = threading.Lock()
         self._ready: tuple[Any, Any, Any] | None = None
 
-    def launch(self, images: Any, table: NDArray[np.int32], table_on_device: Any, out: Any, stream: Any) -> None:
-        """Queue a launch; all that it reads and writes has to stay as it is until the stream has been synchronised.
+    def launch(self, images: Any, table: NDArray[np.int32], table_on_device: Any, out: Any) -> Callable[[], None]:
+        """Return a function that queues the launch in the thread's current stream.
+
+        All that it reads and writes has to stay as it is until that stream has been synchronised.
 
         Parameters
         ----------
@@ -206,7 +228,10 @@ class CropKernel:
         table_on_device : cupy array of int32, shape (n_out, 4)
             The same.
         out : cupy array of the result's shape and type
-        stream : cupy stream
+
+        Returns
+        -------
+        callable
 
         Raises
         ------
@@ -216,8 +241,7 @@ class CropKernel:
         launch = plan_of(self.spec, images, table)
         source, _, mean, scale, target = launch.arguments(out)
         function, mean, scale = self._prepared(launch, mean, scale)
-        with stream:
-            function(launch.grid, launch.block, (source, table_on_device, mean, scale, target))
+        return lambda: function(launch.grid, launch.block, (source, table_on_device, mean, scale, target))
 
     def _prepared(self, launch: Plan, mean: Any, scale: Any) -> tuple[Any, Any, Any]:
         with self._lock:
@@ -262,7 +286,7 @@ def crop_on(gpu: Gpu, spec: CropSpec, images: Any, table: NDArray[np.int32], out
         if out is None:
             shape = spec.out_shape(len(table))
             out = gpu.array(DeviceMemory(gpu, len(table) * spec.crop_bytes), shape, spec.out_dtype)
-        stream = cupy.cuda.get_current_stream()
-        CropKernel(gpu, spec).launch(pictures, table, gpu.upload(table), out, stream)
-        stream.synchronize()
+        table_on_device = gpu.upload(table)
+        CropKernel(gpu, spec).launch(pictures, table, table_on_device, out)()
+        cupy.cuda.get_current_stream().synchronize()
     return out
