@@ -10,11 +10,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.buffers import as_array
+from fastprep.backends import Backend, choose
 from fastprep.crops import CenterCrop, Crop
 from fastprep.dataset import Dataset, Paths
+from fastprep.h5 import Sink
 from fastprep.kernels import CropSpec
-from fastprep.kernels.spec import DTypeName, Layout, check_device, dtype_name
+from fastprep.kernels.device import device_number
+from fastprep.kernels.spec import DTypeName, Layout, dtype_name
 from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
 from fastprep.pipeline import Batch, Pass, Pool
@@ -65,8 +67,10 @@ class Loader:
     class_weight : mapping of int to float, or None
         Weight of each class (1 for those not named): batches become (x, y, weights). Keras ignores the argument of that
         name to `fit` for loaders like this one.
-    device : {"auto", "cpu"}
-        Where the kernel runs.
+    device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}
+        Where batches are made; same bits everywhere. On a CUDA device x is a cupy array, and labels stay on the CPU. "auto" takes
+        the first CUDA device if cupy, a driver and the device answer and, with Keras, TensorFlow sees it, too; else the CPU. The
+        log says which, and why, at level info.
     workers : int or None
         Threads that prepare batches; None: one for each processor this process may use, eight at most.
     prefetch : int
@@ -87,6 +91,8 @@ class Loader:
         If a file is not there or may not be read.
     DataError
         If a file is damaged, or not what the arguments say.
+    DeviceUnavailableError
+        If `device` names a CUDA device that can't be used.
 
     Examples
     --------
@@ -123,7 +129,7 @@ class Loader:
         _check_integer("prefetch", prefetch, 0)
         _check_integer("shuffle_window", shuffle_window, 0)
         _check_integer("seed", seed)
-        check_device(device, "auto")
+        device_number(device, "auto")
         _check_shard(shard)
         dtype = dtype_name(dtype)
         if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
@@ -166,7 +172,9 @@ class Loader:
         self._resumed = (-1, WHOLE_EPOCH)  # an epoch that began with other shards or batches, and since when it has these
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
-        self.pool = Pool(int(workers), int(prefetch), self.batch_size * self.crop.n_crops * self.spec.crop_bytes)
+        n_rows = self.batch_size * self.crop.n_crops
+        self.backend = self._choose_backend(device, n_rows)
+        self.pool = Pool(int(workers), int(prefetch), n_rows * self.spec.crop_bytes, self.backend.memory)
 
     @property
     def n_samples(self) -> int:
@@ -256,13 +264,20 @@ class Loader:
         samples = self.samples(epoch, step)
         height, width, _ = self.spec.image_shape
         table = self.crop.table(height, width, samples, self.sampling.seed, epoch)
-        lease = self.pool.lease()
-        x = as_array(lease, self.spec.out_shape(len(table)), self.spec.out_dtype)
-        read = self.dataset.read(samples, self.spec.cpu_sink(table, len(samples), x))
-        rows = read.repeat(self.crop.n_crops)
+        came = samples
+
+        def read(sink: Sink) -> None:
+            nonlocal came
+            came = self.dataset.read(samples, sink)
+
+        x, lease = self.backend.make(read, len(samples), table, self.pool.lease)
+        rows = came.repeat(self.crop.n_crops)
         y = None if self.labels is None else self.labels[rows]
         weights = None if self._weights is None else self._weights[rows]
         return Batch(x, y, weights, lease)
+
+    def _choose_backend(self, device: str, n_rows: int) -> Backend:
+        return choose(device, self.spec, self.batch_size, n_rows)
 
     @property
     def next_epoch(self) -> int:
@@ -327,12 +342,13 @@ class Loader:
         Returns
         -------
         dict
-            batches, samples: handed out. wait_s: seconds that whoever iterates waited for a batch. buffers: batch
-            buffers ever allocated. workers. order: how samples are shuffled. blocks_decoded: chunks, or rows of chunks,
-            that were decoded. corrupt: how many samples are known to be damaged, and why; None unless `on_corrupt="skip"`.
-            files: a list with, for each file, how it is read.
+            device: where batches are made. batches, samples: handed out. wait_s: seconds that whoever iterates waited for a
+            batch. buffers: batch buffers ever allocated. workers. order: how samples are shuffled. blocks_decoded: chunks, or
+            rows of chunks, that were decoded. corrupt: how many samples are known to be damaged, and why; None unless
+            `on_corrupt="skip"`. files: a list with, for each file, how it is read.
         """
         return {
+            "device": self.backend.device,
             "batches": self._counts["batches"],
             "samples": self._counts["samples"],
             "wait_s": self._wait_s,
@@ -350,6 +366,7 @@ class Loader:
         A pass that is under way ends with a RuntimeError. The loader may be used again, and opens all anew.
         """
         self.pool.close()
+        self.backend.close()
         self.dataset.close()
 
     def __enter__(self) -> Self:

@@ -32,6 +32,7 @@ LAYERS = [
     "fastprep.kernels",
     "fastprep._buffers",
     "fastprep.buffers",
+    "fastprep.backends",
     "fastprep.corrupt",
     "fastprep.dataset",
     "fastprep.means",
@@ -40,6 +41,7 @@ LAYERS = [
     "fastprep.sampling",
     "fastprep.loader",
     "fastprep.diagnosis",
+    "fastprep.accelerator",
     "fastprep.feed",
     "fastprep.model",
     "fastprep.interrupt",
@@ -51,7 +53,7 @@ LAYERS = [
 ]
 DOORS = {
     "h5py": {"fastprep.h5"},
-    "cupy": set(),
+    "cupy": {"fastprep.kernels.device"},
     "keras": {"fastprep.feed", "fastprep.model", "fastprep.training", "fastprep.demo"},
 }
 DOORS["tensorflow"] = DOORS["keras"]
