@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from protocol import warm
 
 from fastprep.h5 import write_images
 
@@ -80,11 +81,11 @@ def interleaved(benchmark, request):
 
         def others_first():
             for name in others:
-                _warm(path)
+                warm(path)
                 began = time.perf_counter()
                 assert epochs[name]() == expected[name]
                 seconds[name].append(time.perf_counter() - began)
-            _warm(path)
+            warm(path)
 
         def timed():
             began = time.perf_counter()
@@ -100,13 +101,6 @@ def interleaved(benchmark, request):
         _tables.append(Table(title, values, anchor, unit, left_out or {}))
 
     return measure
-
-
-def _warm(path):
-    # on virtual machines pages that were idle for a minute may have left the page cache
-    with open(path, "rb", buffering=0) as file:
-        while file.read(1 << 24):
-            pass
 
 
 def pytest_terminal_summary(terminalreporter):

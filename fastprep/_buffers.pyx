@@ -10,7 +10,10 @@ cdef extern from *:
     #include <stdint.h>
     #include <stdlib.h>
 
+    #include <sys/mman.h>
+
     #define FASTPREP_MAX_DIMS 8
+    #define HUGE_PAGE ((size_t)2 << 20)
 
     typedef struct fastprep_block {
         void *data;
@@ -23,7 +26,12 @@ cdef extern from *:
     static fastprep_block *block_new(int64_t n_bytes, size_t alignment) {
         fastprep_block *block = (fastprep_block *)calloc(1, sizeof(fastprep_block));
         if (!block) return NULL;
-        if (posix_memalign(&block->data, alignment, n_bytes > 0 ? (size_t)n_bytes : 1)) { free(block); return NULL; }
+        const size_t size = n_bytes > 0 ? (size_t)n_bytes : 1;
+        const int is_large = size >= 2 * HUGE_PAGE;
+        if (posix_memalign(&block->data, is_large ? HUGE_PAGE : alignment, size)) { free(block); return NULL; }
+    #ifdef MADV_HUGEPAGE
+        if (is_large) (void)madvise(block->data, size, MADV_HUGEPAGE);  /* a first touch costs a fault a page */
+    #endif
         block->n_bytes = n_bytes;
         block->n_refs = 1;
         return block;

@@ -184,8 +184,10 @@ def predict(model: keras.Model, loader: plain.Loader, *, verbose: Any = 0) -> ND
     Raises
     ------
     ValueError
-        If the loader would not give every sample, or not in file order.
+        If the loader would not give every sample, or not in file order, or these are no model and no loader.
     """
+    if not isinstance(loader, plain.Loader) or not hasattr(model, "predict"):
+        raise ValueError(f"predict takes a model and a loader, got {type(model).__name__} and {type(loader).__name__}")
     of = loader.sampling
     if of.shuffle or of.shard != (0, 1) or of.drop_remainder:
         raise ValueError(

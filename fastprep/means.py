@@ -54,6 +54,8 @@ def resolve_mean(
         return _stored_mean(metadata, files, dataset)
     if isinstance(mean, str | os.PathLike):
         return _tutorial_mean(os.fspath(mean), metadata[0].channel_order)
+    if isinstance(mean, bool | np.bool_):
+        raise ValueError(f'mean must be "file", numbers, the path of a JSON, or None, got {mean!r}')
     numbers = np.asarray(mean, np.float32)
     if not np.isfinite(numbers).all():
         raise ValueError(f"mean must be finite numbers, got {mean!r}")

@@ -11,6 +11,7 @@ import time
 import weakref
 
 import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 import reference
@@ -322,7 +323,7 @@ def test_state_resumes_at_the_exact_next_batch(path, backend):
                 for _ in itertools.islice(loader, done - read):
                     read += 1
             state = json.loads(json.dumps(loader.state_dict()))
-        assert (state["epoch"], state["step"]) == divmod(done, steps)
+        assert (state["epoch"], state["seen"]) == (done // steps, done % steps * 4)
         for _ in range(2):  # twice from the same state
             with Loader(path, **options) as resumed:
                 resumed.load_state_dict(state)
@@ -336,14 +337,37 @@ def test_state_resumes_at_the_exact_next_batch(path, backend):
 
 def test_state_of_another_loader_is_refused(path):
     with Loader(path, 4, CenterCrop(5), seed=1) as one, Loader(path, 5, CenterCrop(5), seed=2) as other:
-        with pytest.raises(
-            ValueError, match=r"state is of a loader with other batches: batch_size 4 \(here 5\), seed 1 \(here 2\)"
-        ):
+        with pytest.raises(ValueError, match=r"state is of a loader with other batches: seed 1 \(here 2\)"):
             other.load_state_dict(one.state_dict())
-        with pytest.raises(ValueError, match="version 1, got version 9"):
+        with pytest.raises(ValueError, match="version 2, got version 9"):
             one.load_state_dict({"version": 9})
-        with pytest.raises(ValueError, match=r"step in 0\.\.5, got 0 and 6"):
-            one.load_state_dict({**one.state_dict(), "step": 6})
+        with pytest.raises(ValueError, match=r"seen in 0\.\.22, got 0 and 23"):
+            one.load_state_dict({**one.state_dict(), "seen": 23})
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_other_shards_and_batches_go_on_with_the_samples_that_are_left(path, shuffle, after):
+    """Two shards in batches of 3 read for a while; then three in batches of 2 share the rest, and the next epoch is whole."""
+    seen = []
+    for rank in range(2):
+        with Loader(path, 3, CenterCrop(5), shuffle=shuffle, shard=(rank, 2)) as loader:
+            loader.set_epoch(4)
+            for _ in itertools.islice(loader, after):
+                pass
+            seen.append(np.concatenate([[], *(loader.samples(4, step) for step in range(after))]))
+            state = json.loads(json.dumps(loader.state_dict()))
+    for rank in range(3):
+        with Loader(path, 2, CenterCrop(5), shuffle=shuffle, shard=(rank, 3)) as loader:
+            loader.load_state_dict(state)
+            first = len(loader) - sum(1 for _ in loader)
+            assert loader.next_epoch == 5
+            loader.load_state_dict(state)
+            seen.append(np.concatenate([loader.samples(4, step) for step in range(first, len(loader))]))
+            for step, (x, _) in enumerate(loader, first):
+                assert len(x) == len(loader.samples(4, step))
+            assert sum(len(x) for x, _ in loader) == len(range(rank, N, 3))
+    assert sorted(np.concatenate(seen).tolist()) == list(range(N))
 
 
 def test_set_epoch(path):
@@ -391,7 +415,7 @@ def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_damaged_file,
         assert len(seen) == 4  # samples 0..15
         assert next(passing, None) is None
         assert len(loader.batch(0, 5)[0]) == 4
-        loader.load_state_dict({**loader.state_dict(), "epoch": 0, "step": 5})
+        loader.load_state_dict({**loader.state_dict(), "epoch": 0, "seen": 20})
         assert len(epoch(loader)) == 5
 
 
@@ -563,6 +587,11 @@ def test_pickling_keeps_the_place(path, backend):
         ({"labels": None, "num_classes": 3}, ValueError, "num_classes needs labels"),
         ({"labels": None, "class_weight": {0: 1}}, ValueError, "class_weight needs labels"),
         ({"labels": "images", "num_classes": 3}, DataError, "num_classes needs integer labels"),
+        ({"files": None}, ValueError, "files must be a path, a glob pattern, or a list of paths, got None"),
+        ({"files": [1]}, ValueError, r"files must be a path.*, got \[1\]"),
+        ({"mean": True}, ValueError, 'mean must be "file", numbers, the path of a JSON, or None, got True'),
+        ({"dtype": np.int8}, ValueError, "dtype must be one of 'float32', 'float16', 'bfloat16', got 'int8'"),
+        ({"dtype": 5}, ValueError, "dtype must be one of"),
         ({"files": []}, ValueError, "files must name at least one file"),
         ({"files": "none-*.h5"}, FileNotFoundError, "no file matches 'none-"),
     ],
@@ -570,6 +599,18 @@ def test_pickling_keeps_the_place(path, backend):
 def test_refusals(path, arguments, error, message):
     with pytest.raises(error, match=message):
         Loader(**{"files": path, "batch_size": 4, "crop": CenterCrop(5), **arguments})
+
+
+def test_channels_first_files_are_hinted_at(make_file):
+    path, _, _ = make_file(height=3, width=12, channels=14)
+    with pytest.raises(ValueError, match=r"pictures must be \(N, H, W, C\), these are \(3, 12, 14\): is it \(C, H, W\)\?"):
+        Loader(path, 4, CenterCrop(5))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float16"), ml_dtypes.bfloat16])
+def test_types_of_numbers_by_object(path, dtype):
+    with Loader(path, 4, CenterCrop(5), dtype=dtype) as loader:
+        assert loader.batch(0, 0)[0].dtype == dtype
 
 
 def test_labels_of_another_length(make_file):

@@ -33,6 +33,7 @@ LAYERS = [
     "fastprep._buffers",
     "fastprep.buffers",
     "fastprep.backends",
+    "fastprep.corrupt",
     "fastprep.dataset",
     "fastprep.means",
     "fastprep.labels",

@@ -2,7 +2,7 @@
 
 from fastprep.h5._read import CopySink, Sink
 from fastprep.h5.cache import BlockCache
-from fastprep.h5.errors import DataError
+from fastprep.h5.errors import ChangedError, DataError
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import Metadata, read_labels, read_metadata
 from fastprep.h5.reader import Reader, open_images
@@ -11,6 +11,7 @@ from fastprep.h5.write import write_images
 
 __all__ = [
     "BlockCache",
+    "ChangedError",
     "CopySink",
     "DataError",
     "ImageIndex",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.h5.claims import check_claims
 from fastprep.h5.errors import DataError
 from fastprep.h5.open import HDF5_ERRORS, get_dataset, open_file
 
@@ -115,6 +116,7 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
                 file.filename,
                 labels,
             )
+        check_claims(dataset, (file.filename, labels), n_at_once=n_samples)
         try:
             values = dataset[()]
         except HDF5_ERRORS as error:

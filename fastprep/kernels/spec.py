@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast
 
 import ml_dtypes
 import numpy as np
@@ -215,8 +215,24 @@ class CropSpec:
         return table.astype(np.int32, copy=False)
 
 
+def dtype_name(dtype: object) -> DTypeName:
+    """Return the name of a type of numbers, given as that name, a numpy type, or a type of a framework that has a name.
+
+    Raises
+    ------
+    ValueError
+        If it is not one that the kernel writes.
+    """
+    try:
+        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name  # type: ignore[call-overload]
+    except TypeError:
+        name = getattr(dtype, "name", dtype)
+    _check_choice("dtype", name, _NUMPY_DTYPES)
+    return cast(DTypeName, name)
+
+
 def _check_choice(name: str, value: object, choices: object) -> None:
-    if value not in choices:  # type: ignore[operator]
+    if not isinstance(value, str) or value not in choices:  # type: ignore[operator]
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")  # type: ignore[call-overload]
 
 

@@ -1,0 +1,65 @@
+"""The crop kernel alone, one thread, beside a memset of its output: every version, straight and mirrored, and ten crops."""
+
+import ctypes
+import itertools
+import os
+from functools import partial
+
+import numpy as np
+import pytest
+
+from fastprep import RandomCrop, TenCrop
+from fastprep.buffers import BufferPool, as_array
+from fastprep.h5._read import hand_over
+from fastprep.kernels import CropSpec
+from fastprep.kernels._cpu import supported_versions
+
+N_PICTURES = 8  # they stay in the second-level cache, as a picture does that was just read
+LIMIT = "memset of the output"
+
+
+def contenders(spec, tables, monkeypatch):
+    """Return functions that each make one batch: every version with every table, and a memset. The tables are of one length."""
+    n_out = len(next(iter(tables.values())))
+    shape = (N_PICTURES, *spec.image_shape)
+    pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    offsets = np.arange(N_PICTURES, dtype=np.int64) * pictures[0].nbytes
+    lease = BufferPool(n_out * spec.crop_bytes, 1).lease()
+    out = as_array(lease, spec.out_shape(n_out), spec.out_dtype)
+
+    def cut(sink):
+        hand_over(pictures.reshape(-1), offsets, np.arange(N_PICTURES), sink)
+        return n_out
+
+    def fill(_lease=lease):  # which keeps the memory
+        ctypes.memset(out.ctypes.data, 1, out.nbytes)
+        return n_out
+
+    made = {LIMIT: fill}
+    for version, (name, table) in itertools.product(supported_versions(), tables.items()):
+        monkeypatch.setenv("FASTPREP_CPU_KERNEL", version)
+        made[f"{version}, {name}"] = partial(cut, spec.cpu_sink(table, N_PICTURES, out))
+    return made
+
+
+def of_few_pictures(table):
+    table[:, 0] %= N_PICTURES
+    return table
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_random_patches(interleaved, monkeypatch, dtype, layout):
+    spec = CropSpec((256, 256, 3), "uint8", (227, 227), [106.1, 116.0, 125.0], None, dtype, layout)
+    straight = of_few_pictures(RandomCrop(227).table(256, 256, np.arange(128), 0, 0))
+    tables = {"straight": straight, "mirrored": straight + np.array([0, 0, 0, 1], np.int32)}
+    epochs = contenders(spec, tables, monkeypatch)
+    title = f"kernel alone, 227x227x3, {dtype}, {layout.replace('_', ' ')}"
+    interleaved(title, epochs, LIMIT, path=os.devnull, counts=dict.fromkeys(epochs, 128))
+
+
+def test_ten_crops(interleaved, monkeypatch):
+    spec = CropSpec((256, 256, 3), "uint8", (227, 227), [106.1, 116.0, 125.0])
+    table = of_few_pictures(TenCrop(227).table(256, 256, np.arange(12), 0, 0))
+    epochs = contenders(spec, {"ten crops": table}, monkeypatch)
+    interleaved("kernel alone, ten crops of 12 pictures", epochs, LIMIT, path=os.devnull, counts=dict.fromkeys(epochs, 120))
