@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from fastprep.kernels import CropSpec
 from fastprep.kernels.device import CropKernel, DeviceMemory, DeviceUnavailableError, Gpu, device_number
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Backend(Protocol):
@@ -34,14 +35,14 @@ class Backend(Protocol):
     memory: Memory
 
     def make(
-        self, read: Callable[[Sink], object], n_pictures: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
-    ) -> tuple[Any, Lease]:
+        self, read: Callable[[Sink], T], n_pictures: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
+    ) -> tuple[Any, Lease, T]:
         """Read pictures and cut crops out of them.
 
         Parameters
         ----------
         read : callable
-            Hands pictures to a sink, one for each slot 0..n_pictures-1.
+            Hands pictures to a sink, for each slot 0..n_pictures-1 one, or another one in its place.
         n_pictures : int
         table : ndarray of int32, shape (n_out, 4)
         new_lease : callable
@@ -53,6 +54,8 @@ class Backend(Protocol):
             Finished: whoever has it may read it at once, on any stream.
         lease : Lease
             Of the buffer that holds x.
+        result
+            What `read` returned.
         """
         ...
 
@@ -76,13 +79,12 @@ class CpuBackend:
         self.memory: Memory = HOST
 
     def make(
-        self, read: Callable[[Sink], object], n_pictures: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
-    ) -> tuple[NDArray, Lease]:
+        self, read: Callable[[Sink], T], n_pictures: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
+    ) -> tuple[NDArray, Lease, T]:
         """See `Backend`."""
         lease = new_lease()
         x = as_array(lease, self.spec.out_shape(len(table)), self.spec.out_dtype)
-        read(self.spec.cpu_sink(table, n_pictures, x))
-        return x, lease
+        return x, lease, read(self.spec.cpu_sink(table, n_pictures, x))
 
     def close(self) -> None:
         """See `Backend`."""
@@ -113,12 +115,12 @@ class CudaBackend:
         return CudaBackend, (self.spec, self.gpu, self.n_pictures, self.n_rows)
 
     def make(
-        self, read: Callable[[Sink], object], n_pictures: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
-    ) -> tuple[Any, Lease]:
+        self, read: Callable[[Sink], T], n_pictures: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
+    ) -> tuple[Any, Lease, T]:
         """See `Backend`."""
         gpu, spec = self.gpu, self.spec
         with gpu.current(), self._staging() as staging:
-            read(CopySink(staging.pictures, staging.picture_bytes))
+            result = read(CopySink(staging.pictures, staging.picture_bytes))
             rows = staging.table[: len(table)]
             rows[:] = spec.checked_table(table, n_pictures)
             lease = new_lease()
@@ -132,7 +134,7 @@ class CudaBackend:
                 # Three wait for this: x, which TensorFlow reads on streams of its own; the staging memory of both sides, which
                 # the next batch is put into; and, if something above failed, the buffer that goes back to its pool.
                 staging.stream.synchronize()
-        return x, lease
+        return x, lease, result
 
     def close(self) -> None:
         """See `Backend`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
@@ -13,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from fastprep.backends import Backend, choose
 from fastprep.crops import CenterCrop, Crop
 from fastprep.dataset import Dataset, Paths
-from fastprep.h5 import Sink
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import device_number
 from fastprep.kernels.spec import DTypeName, Layout, dtype_name
@@ -264,14 +264,9 @@ class Loader:
         samples = self.samples(epoch, step)
         height, width, _ = self.spec.image_shape
         table = self.crop.table(height, width, samples, self.sampling.seed, epoch)
-        came = samples
-
-        def read(sink: Sink) -> None:
-            nonlocal came
-            came = self.dataset.read(samples, sink)
-
-        x, lease = self.backend.make(read, len(samples), table, self.pool.lease)
-        rows = came.repeat(self.crop.n_crops)
+        read = functools.partial(self.dataset.read, samples)
+        x, lease, read_samples = self.backend.make(read, len(samples), table, self.pool.lease)
+        rows = read_samples.repeat(self.crop.n_crops)
         y = None if self.labels is None else self.labels[rows]
         weights = None if self._weights is None else self._weights[rows]
         return Batch(x, y, weights, lease)

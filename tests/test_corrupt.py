@@ -5,6 +5,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from conftest import host
 
 from fastprep import CenterCrop, TenCrop
 from fastprep.h5 import DataError
@@ -39,14 +40,14 @@ EXPECTED = [{5: 7, 6: 7, 17: 18, 39: 0}.get(k, k) for k in range(40)]
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_the_next_picture_comes_instead_with_its_own_label(pictures, shuffle, workers, caplog):
+def test_the_next_picture_comes_instead_with_its_own_label(pictures, shuffle, workers, caplog, backend):
     path, images = pictures
     with Loader(path, 7, CROP, mean=None, shuffle=shuffle, workers=workers, on_corrupt="skip") as loader:
         for number in range(2):
             for step, (x, y) in enumerate(loader):
                 samples = [EXPECTED[k] for k in loader.samples(number, step)]
                 np.testing.assert_array_equal(y, samples)
-                np.testing.assert_array_equal(x, images[samples].astype(np.float32))
+                np.testing.assert_array_equal(host(x), images[samples].astype(np.float32))
         corrupt = loader.stats()["corrupt"]
     assert corrupt["samples"] == 4
     assert len(corrupt["problems"]) == 4
