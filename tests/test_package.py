@@ -25,6 +25,7 @@ PACKAGE = Path(fastprep.__file__).parent
 LAYERS = [
     "fastprep._version",
     "fastprep.atomic",
+    "fastprep.errors",
     "fastprep.rng",
     "fastprep.crops",
     "fastprep.order",
@@ -42,8 +43,20 @@ LAYERS = [
     "fastprep.feed",
     "fastprep.model",
     "fastprep.interrupt",
+    "fastprep.progress",
+    "fastprep.plots",
     "fastprep.convert",
     "fastprep.doctor",
+    "fastprep.pictures",
+    "fastprep.gather",
+    "fastprep.classes",
+    "fastprep.split",
+    "fastprep.workfolder",
+    "fastprep.decoded",
+    "fastprep.account",
+    "fastprep.assemble",
+    "fastprep.build",
+    "fastprep.show",
     "fastprep.training",
     "fastprep.demo",
     "fastprep.train",
@@ -51,6 +64,7 @@ LAYERS = [
 DOORS = {
     "h5py": {"fastprep.h5"},
     "cupy": set(),
+    "PIL": {"fastprep.pictures", "fastprep.demo"},
     "keras": {"fastprep.feed", "fastprep.model", "fastprep.training", "fastprep.demo"},
 }
 DOORS["tensorflow"] = DOORS["keras"]
