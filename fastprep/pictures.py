@@ -89,9 +89,11 @@ def read_picture(path: str | os.PathLike[str], size: int, channel_order: Channel
             raise UnreadableError("the file is empty")
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-            if isinstance(image, JpegImageFile):  # or several of them in one file, which Pillow calls MPO
+            if isinstance(image, JpegImageFile):
                 image.draft(None, (JPEG_GAP * size, JPEG_GAP * size))
             image.load()
+            if not isinstance(image, JpegImageFile):
+                width, height = image.size  # Pillow turns TIFFs by itself, now
             upright, turned = _upright(image)
             plain, note = _eight_bits(upright, image.format)
             square = _square(_flat(plain, channel_order), size)
@@ -132,7 +134,8 @@ def _flat(image: Image.Image, channel_order: ChannelOrder) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("RGB")
+    if image.mode not in ("1", "L", "RGB"):
+        image = image.convert("RGB")  # and only then to grey, so that there is one rule for it
     return image if image.mode == channel_order else image.convert(channel_order)
 
 

@@ -84,13 +84,13 @@ def draw_sheet(pictures: NDArray, titles: Sequence[str], heading: str, path: str
     _save(figure, path)
 
 
-def draw_crops(rows: Sequence[tuple[str, NDArray, Sequence[str]]], heading: str, path: str | os.PathLike[str]) -> None:
+def draw_crops(rows: Sequence[tuple[str, Sequence[NDArray], Sequence[str]]], heading: str, path: str | os.PathLike[str]) -> None:
     """Draw rows of crops, each row with a caption and with a title for each crop.
 
     Parameters
     ----------
-    rows : sequence of (str, ndarray of uint8 of shape (n, h, w, 1 or 3), sequence of str)
-        Caption, pictures in the order RGB, titles; at most ten a row.
+    rows : sequence of (str, sequence of ndarray of uint8 of shape (h, w, 1 or 3), sequence of str)
+        Caption, pictures in the order RGB, a title for each.
     heading : str
         Over all.
     path : str or path
@@ -99,7 +99,7 @@ def draw_crops(rows: Sequence[tuple[str, NDArray, Sequence[str]]], heading: str,
     from matplotlib.figure import Figure
 
     n_columns = max(len(pictures) for _, pictures, _ in rows)
-    figure = Figure(figsize=(1.4 * n_columns, 2.1 * len(rows) + 0.4), layout="constrained")
+    figure = Figure(figsize=(1.4 * n_columns, 2.0 * len(rows) + 0.4), layout="constrained")
     figure.suptitle(_plain(heading), fontsize=10)
     for part, (caption, pictures, titles) in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows, strict=True):
         part.suptitle(_plain(caption), fontsize=9)
@@ -113,6 +113,9 @@ def draw_crops(rows: Sequence[tuple[str, NDArray, Sequence[str]]], heading: str,
 
 def _show(axes: Axes, picture: NDArray, title: str) -> None:
     grey = picture.shape[2] == 1
+    axes.axis("on")  # a frame, without which white pictures have no edges
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("silver")
     axes.imshow(picture[..., 0] if grey else picture, cmap="gray" if grey else None, vmin=0, vmax=255)
     axes.set_title(_plain(title if len(title) <= _TITLE_LENGTH else f"{title[: _TITLE_LENGTH - 1]}…"), fontsize=7, pad=2)
 

@@ -56,6 +56,7 @@ LAYERS = [
     "fastprep.account",
     "fastprep.assemble",
     "fastprep.build",
+    "fastprep.look",
     "fastprep.show",
     "fastprep.training",
     "fastprep.demo",
