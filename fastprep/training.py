@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from tyro.conf import arg
 
 from fastprep.atomic import whole_file
+from fastprep.errors import InputError
 from fastprep.interrupt import stop_soon
 
 if TYPE_CHECKING:
@@ -30,10 +32,6 @@ if TYPE_CHECKING:
     from fastprep.feed import Loader
 
 INTERRUPTED = "fastprep.train: interrupted; what the run folder holds is whole"
-
-
-class InputError(Exception):
-    """What a user can mend: said in one line."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,9 @@ def open_loaders(config: Config) -> tuple[Loader, Loader]:
     try:
         train = fastprep.Loader(config.train, config.batch_size, crop, mean=mean, shuffle=True, seed=config.seed, **names)
     except MissingMeanError as error:
-        raise InputError(f"file {error.file!r} has no stored mean: say --mean compute, none, or the path of a JSON") from None
+        choices = "say --mean compute, none, or the path of a JSON"
+        store = f"`python -m fastprep.show {shlex.quote(str(error.file))} --mean --store` stores one"
+        raise InputError(f"file {error.file!r} has no stored mean: {choices}; {store}") from None
     # pictures are centred by the mean of the training file, whatever the validation file says of itself
     val = fastprep.Loader(config.val, config.batch_size, fastprep.CenterCrop(config.crop), mean=train.mean, **names)
     return train, val

@@ -25,6 +25,7 @@ PACKAGE = Path(fastprep.__file__).parent
 LAYERS = [
     "fastprep._version",
     "fastprep.atomic",
+    "fastprep.errors",
     "fastprep.rng",
     "fastprep.crops",
     "fastprep.order",
@@ -45,8 +46,21 @@ LAYERS = [
     "fastprep.feed",
     "fastprep.model",
     "fastprep.interrupt",
+    "fastprep.progress",
+    "fastprep.plots",
     "fastprep.convert",
     "fastprep.doctor",
+    "fastprep.pictures",
+    "fastprep.gather",
+    "fastprep.classes",
+    "fastprep.split",
+    "fastprep.workfolder",
+    "fastprep.decoded",
+    "fastprep.account",
+    "fastprep.assemble",
+    "fastprep.build",
+    "fastprep.look",
+    "fastprep.show",
     "fastprep.training",
     "fastprep.demo",
     "fastprep.train",
@@ -54,6 +68,7 @@ LAYERS = [
 DOORS = {
     "h5py": {"fastprep.h5"},
     "cupy": {"fastprep.kernels.device"},
+    "PIL": {"fastprep.pictures", "fastprep.demo"},
     "keras": {"fastprep.feed", "fastprep.model", "fastprep.training", "fastprep.demo"},
 }
 DOORS["tensorflow"] = DOORS["keras"]
