@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from fastprep import rng, training
 from fastprep.atomic import whole_file
+from fastprep.config import Config, InputError, input_errors
 from fastprep.crops import Crop
-from fastprep.training import Config, InputError
 
 FOLDER = Path("fastprep-demo")
 CLASSES = ("functional", "defective")
@@ -54,11 +54,11 @@ def run(config: Config) -> None:
     """Build the files if they are not there, train, and print the table."""
     from fastprep.h5 import DataError
 
-    if config.train or config.val:
+    if (config.train or config.val) and config.resume is None:
         raise InputError("--demo brings its own pictures: leave --train and --val out")
     began = time.perf_counter()
     size = picture_size(config.crop)
-    with training.input_errors(DataError, ValueError, OSError):
+    with input_errors(DataError, ValueError, OSError):
         files = build(FOLDER / f"cells-{size}", size)
     print(f"Solar cells from package elpv-dataset ({SOURCE}), licence {LICENCE}: not for commercial use.")
     out = config.out or str(FOLDER / "runs" / time.strftime("%Y%m%d-%H%M%S"))

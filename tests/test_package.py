@@ -44,6 +44,14 @@ LAYERS = [
     "fastprep.interrupt",
     "fastprep.convert",
     "fastprep.doctor",
+    "fastprep.startup",
+    "fastprep.config",
+    "fastprep.inputs",
+    "fastprep.charts",
+    "fastprep.recipe",
+    "fastprep.checkpoint",
+    "fastprep.progress",
+    "fastprep.callbacks",
     "fastprep.training",
     "fastprep.demo",
     "fastprep.train",
@@ -51,7 +59,7 @@ LAYERS = [
 DOORS = {
     "h5py": {"fastprep.h5"},
     "cupy": set(),
-    "keras": {"fastprep.feed", "fastprep.model", "fastprep.training", "fastprep.demo"},
+    "keras": {f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "callbacks", "training", "demo")},
 }
 DOORS["tensorflow"] = DOORS["keras"]
 
