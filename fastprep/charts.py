@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from fastprep.atomic import whole_file
@@ -37,6 +37,9 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         else:
             axes.set_yscale("log")  # the first epochs, before batch normalisation has its averages, may be off by hundreds
+            low, high = axes.get_ylim()
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else NullFormatter())
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
@@ -72,6 +75,7 @@ def draw_confusion(confusion: NDArray[np.int64], names: list[str], title: str, p
         matrix.set_xticks(range(n), names, rotation=rotation)
         matrix.set_yticks(range(n), [f"{name} ({total})" for name, total in zip(names, totals, strict=True)])
     bars.barh(range(n), np.diagonal(shares), color="tab:blue")
+    bars.tick_params(left=False)
     bars.set(title="found, of each class", xlim=(0, 1))
     bars.xaxis.set_major_formatter(PercentFormatter(1))
     bars.grid(axis="x", alpha=0.3)

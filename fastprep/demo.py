@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep import rng, training
+from fastprep import evaluation, rng, training
 from fastprep.atomic import whole_file
 from fastprep.config import Config, InputError, input_errors
 from fastprep.crops import Crop
@@ -188,7 +188,7 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
 
     import fastprep
 
-    model = keras.models.load_model(model_file)
+    model = keras.models.load_model(model_file, compile=False)
     labels = _labels(test_file)
     scores = [_score("always the majority class", np.full_like(labels, np.bincount(labels).argmax()), labels)]
     crops: dict[str, Crop] = {
@@ -197,7 +197,8 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
     }
     for name, crop in crops.items():
         with fastprep.Loader(test_file, config.batch_size, crop, mean=mean) as loader:
-            scores.append(_score(name, fastprep.predict(model, loader).argmax(axis=1), labels))
+            rows = evaluation.predict_crops(model, loader, logits=False, average="probs")
+        scores.append(_score(name, rows.argmax(axis=1), labels))
     return scores
 
 
@@ -214,8 +215,9 @@ def table(scores: list[Score], n_test: int) -> str:
 
 
 def _score(name: str, predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Score:
-    defective = labels == CLASSES.index("defective")
-    return Score(name, float((predicted == labels).mean()), float((predicted == labels)[defective].mean()))
+    confusion = evaluation.confusion_matrix(labels, predicted, len(CLASSES))
+    found = evaluation.by_class(confusion)[CLASSES.index("defective")]["recall"]
+    return Score(name, float((predicted == labels).mean()), found)
 
 
 def _labels(path: Path) -> NDArray[np.int64]:

@@ -97,6 +97,11 @@ class Line:
         self._last = time.monotonic()
         print(f"\r{text}\x1b[K", end="", flush=True)
 
+    def clear(self) -> None:
+        """Take it away."""
+        if self._live:
+            print("\r\x1b[K", end="", flush=True)
+
     def keep(self, text: str) -> None:
         """Write a line that stays, terminal or not."""
         print(f"\r{text}\x1b[K" if self._live else text, flush=True)

@@ -75,7 +75,7 @@ def build_model(config: Config, input_shape: tuple[int, int, int], classes: int)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:
-        model = _call(config.model, _find(config.model), input_shape, classes)
+        model = _call(config.model, find_network(config.model), input_shape, classes)
     finally:
         keras.config.set_dtype_policy(before)
     if not isinstance(model, keras.Model):
@@ -195,7 +195,14 @@ def _with_weights(model: keras.Model) -> list[Any]:
     return [layer for layer in model.layers if layer.weights]
 
 
-def _find(name: str) -> Any:
+def find_network(name: str) -> Any:
+    """Return the function that makes a network.
+
+    Raises
+    ------
+    InputError
+        If its module can't be imported, or has no such function.
+    """
     if name == "alexnet":
         from fastprep.model import alexnet
 

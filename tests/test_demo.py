@@ -87,7 +87,7 @@ def test_ten_crop_and_plain_accuracy_are_what_keras_says(cells):
         assert scores["AlexNet, centre crop"].accuracy == pytest.approx(model.evaluate(loader, verbose=0)[1], abs=1e-6)
     with fastprep.Loader(files["test"], 655, fastprep.TenCrop(57)) as loader:
         x, y = loader.batch(0, 0)
-        averaged = model.predict(x, verbose=0).reshape(655, 10, 2).mean(axis=1)
+        averaged = model.predict(x, verbose=0).reshape(655, 10, 2).mean(axis=1, dtype="float64")
         right = averaged.argmax(axis=1) == y[::10]
         assert scores["AlexNet, ten-crop"].accuracy == pytest.approx(right.mean(), abs=1e-6)
         assert scores["AlexNet, ten-crop"].found == pytest.approx(right[y[::10] == 1].mean(), abs=1e-6)

@@ -51,6 +51,9 @@ LAYERS = [
     "fastprep.recipe",
     "fastprep.checkpoint",
     "fastprep.progress",
+    "fastprep.evaluation",
+    "fastprep.report",
+    "fastprep.evaluate",
     "fastprep.callbacks",
     "fastprep.training",
     "fastprep.demo",
@@ -59,7 +62,7 @@ LAYERS = [
 DOORS = {
     "h5py": {"fastprep.h5"},
     "cupy": set(),
-    "keras": {f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "callbacks", "training", "demo")},
+    "keras": {f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "callbacks", "training", "evaluate", "demo")},
 }
 DOORS["tensorflow"] = DOORS["keras"]
 

@@ -4,7 +4,7 @@ from fastprep.h5._read import CopySink, Sink
 from fastprep.h5.cache import BlockCache
 from fastprep.h5.errors import DataError
 from fastprep.h5.index import ImageIndex
-from fastprep.h5.metadata import Metadata, read_labels, read_metadata
+from fastprep.h5.metadata import Metadata, read_labels, read_metadata, read_texts
 from fastprep.h5.reader import Reader, open_images
 from fastprep.h5.rewrite import InexactError, Rewritten, rewrite
 from fastprep.h5.write import write_images
@@ -22,6 +22,7 @@ __all__ = [
     "open_images",
     "read_labels",
     "read_metadata",
+    "read_texts",
     "rewrite",
     "write_images",
 ]
