@@ -47,6 +47,13 @@ def save(path: Path, model: keras.Model, state: dict[str, Any], arrays: dict[str
     ------
     OSError
         If the disk is full, say.
+    InputError
+        If Keras can't save the network.
+
+    Notes
+    -----
+    Of a network that can't say how it was made (a subclass with arguments and without `get_config`), only the weights are in
+    the file: `load_weights` reads it, `load_model` does not.
     """
     variables = _variables(model)
     kept = {id(v) for v in (*model.weights, *model.optimizer.variables)}
@@ -61,13 +68,29 @@ def save(path: Path, model: keras.Model, state: dict[str, Any], arrays: dict[str
     checks = [[v.path, _crc(v)] for v in variables]
     state = {"version": VERSION, **state, "random": random_state, "variables": checks}
     with whole_file(path) as temporary:
-        model.save(temporary)
+        _save_model(model, temporary)
         with zipfile.ZipFile(temporary, "a") as archive, io.BytesIO() as packed:
             np.savez(packed, **arrays)  # type: ignore[arg-type]
             archive.writestr(_ARRAYS, packed.getvalue())
             archive.writestr(_STATE, json.dumps(state))
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())  # else a machine that goes down may have renamed a file that it has not written
+
+
+def _save_model(model: keras.Model, path: str) -> None:
+    try:
+        model.save(path)
+        return
+    except NotImplementedError:
+        weights = f"{path}.weights.h5"
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the network can't be saved: {' '.join(str(error).split())[:400]}") from error
+    try:
+        model.save_weights(weights)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(weights, "model.weights.h5")
+    finally:
+        Path(weights).unlink(missing_ok=True)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray]]:

@@ -15,6 +15,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from fastprep import checkpoint, evaluation
 from fastprep.atomic import whole_folder
+from fastprep.config import Config as Training
 from fastprep.config import InputError, input_errors
 from fastprep.crops import CenterCrop, Crop, TenCrop
 from fastprep.h5 import DataError, read_texts
@@ -51,15 +52,15 @@ class Config:
     """plain is the centre; ten are the corners and the centre, and their mirror pictures, averaged."""
     average: Literal["probs", "logits"] = "probs"
     """What is averaged over crops and over models."""
-    crop: Annotated[int | None, arg(metavar="PIXELS")] = None
+    crop: Annotated[int | None, arg(help_behavior_hint="", metavar="PIXELS")] = None
     """Side of the crops. Default: that of training."""
     mean: Annotated[str, arg(metavar="run|file|compute|none|JSON")] = "run"
     """What is subtracted: `run` (what training subtracted), or as for fastprep.train."""
     batch_size: Annotated[int, arg(metavar="N")] = 64
     """Pictures at a time; with ten-crop ten times as many crops."""
-    workers: Annotated[int | None, arg(metavar="N")] = None
+    workers: Annotated[int | None, arg(help_behavior_hint="", metavar="N")] = None
     """Threads that prepare batches."""
-    out: Annotated[str | None, arg(metavar="FOLDER")] = None
+    out: Annotated[str | None, arg(help_behavior_hint="", metavar="FOLDER")] = None
     """Folder to write. Default: evaluation-FILE in the folder of the first run."""
     overwrite: bool = False
     """Replace that folder if it exists."""
@@ -224,23 +225,27 @@ def _load(config: Config, candidate: Candidate) -> tuple[Any, tuple[int, int], b
 
     from fastprep import recipe
 
-    about = candidate.about or {}
-    if ":" in about.get("model", ""):
-        recipe.find_network(about["model"])  # a module that defines layers registers them
+    about = candidate.about
     try:
         model = keras.models.load_model(candidate.path, compile=False)
     except Exception as error:  # of many kinds, for files of all kinds
-        text = " ".join(str(error).split())[:400]
-        raise InputError(f"{str(candidate.path)!r} can't be loaded: {text}") from error
+        if about is None or ":" not in about["model"]:
+            text = " ".join(str(error).split())[:400]
+            raise InputError(f"{str(candidate.path)!r} can't be loaded: {text}") from error
+        # layers of a user's own that Keras does not find by itself: their function makes them again
+        side, channels = about["crop"], about["channels"]
+        model = recipe.build_model(Training(model=about["model"]), (side, side, channels), about["classes"])
+        model.load_weights(candidate.path)
+    if about is not None:
+        side = config.crop or about["crop"]
+        return model, (side, side), about["logits"]
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4:
         raise InputError(f"{str(candidate.path)!r} must take pictures (height, width, channels), its input is {shape}")
-    side = config.crop or about.get("crop")
-    size = shape[1:3] if side is None else (side, side)
-    if None in size:
+    height, width = (config.crop, config.crop) if config.crop else shape[1:3]
+    if height is None or width is None:
         raise InputError(f"{str(candidate.path)!r} takes pictures of any size: say --crop")
-    logits = about["logits"] if about else recipe.gives_logits(model, (*size, shape[3]))
-    return model, size, logits
+    return model, (height, width), recipe.gives_logits(model, (height, width, shape[3]))
 
 
 def _predict(config: Config, candidate: Candidate, model: Any, name: str, crop: Crop, logits: bool) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprep.config import Config, InputError
 
@@ -81,15 +82,12 @@ def build_model(config: Config, input_shape: tuple[int, int, int], classes: int)
     if not isinstance(model, keras.Model):
         raise InputError(f"--model {config.model} must return a Keras model, got {type(model).__name__}")
     try:
-        if not model.built:
-            model.build((None, *input_shape))
-        found = tuple(model.compute_output_shape((None, *input_shape)))
+        found = _try_out(model, input_shape).shape
     except Exception as error:  # whatever a user's own layers raise
         raise InputError(f"--model {config.model} does not take pictures of {input_shape}: {_line(error)}") from error
-    if found != (None, classes):
-        raise InputError(
-            f"--model {config.model} must have an output of shape (None, {classes}), one for each class, got {found}"
-        )
+    if found[1:] != (classes,):
+        rule = f"must have an output of {classes} numbers, one for each class"
+        raise InputError(f"--model {config.model} {rule}, got the shape {found[1:]}")
     return model
 
 
@@ -98,9 +96,14 @@ def gives_logits(model: keras.Model, input_shape: tuple[int, int, int]) -> bool:
 
     Only rows of probabilities sum to 1; asking the last layer for its activation would miss those of wrapped networks.
     """
-    pictures = np.random.default_rng(0).normal(size=(2, *input_shape)).astype("float32")
-    rows = np.asarray(model(pictures, training=False), np.float64)
+    rows = _try_out(model, input_shape)
     return bool((rows < 0).any() or not np.allclose(rows.sum(axis=1), 1, atol=1e-2))
+
+
+def _try_out(model: keras.Model, input_shape: tuple[int, int, int]) -> NDArray[np.float64]:
+    """Return what comes out for two pictures of noise; a subclassed model is built by that, too."""
+    pictures = np.random.default_rng(0).normal(size=(2, *input_shape)).astype("float32")
+    return np.asarray(model(pictures, training=False), np.float64)
 
 
 def compile_model(model: keras.Model, config: Config, logits: bool) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastprep
-from fastprep import checkpoint, evaluate, evaluation, recipe, report
+from fastprep import checkpoint, evaluate, evaluation, recipe, report, train
 from fastprep.charts import draw_confusion, draw_curves
 from fastprep.config import Config as Training
 from fastprep.h5 import read_texts
@@ -304,3 +304,32 @@ def test_charts_of_any_size(tmp_path, rng, classes):
     draw_confusion(rng.integers(0, 9, (classes, classes)), [f"class {k}" for k in range(classes)], "title", tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 10_000
     draw_curves({name: [1.0] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}, tmp_path / "y.png")
+
+
+SUBCLASSED = """
+import keras
+
+class Own(keras.Model):
+    def __init__(self, classes):
+        super().__init__()
+        self.flatten, self.dense = keras.layers.Flatten(), keras.layers.Dense(classes)
+
+    def call(self, x):
+        return self.dense(self.flatten(x))
+
+def network(shape, classes):
+    return Own(classes)
+"""
+
+
+def test_a_run_of_a_network_that_keras_does_not_know(data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_own_network.py").write_text(SUBCLASSED)
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ["--train", str(data), "--val", str(data), "--crop", str(SIDE), "--batch-size", "8", "--epochs", "1"]
+    assert train.main([*command, "--model", "my_own_network:network", "--out", str(tmp_path / "run")]) == 0
+    trained = capsys.readouterr().out
+    assert evaluate.main([str(tmp_path / "run"), "--data", str(data)]) == 0
+    printed = capsys.readouterr().out
+    accuracy = json.loads((tmp_path / "run" / "evaluation-test" / "summary.json").read_text())["scores"][1]["rank_1"]
+    assert f"best epoch 1: {accuracy:.2%}" in trained
+    assert f"{accuracy:.2%}" in printed
