@@ -19,7 +19,7 @@ from fastprep.atomic import whole_file
 from fastprep.charts import draw_curves
 from fastprep.config import Config
 from fastprep.loader import Loader
-from fastprep.progress import Line, Meter, Stopwatch
+from fastprep.meter import Line, Meter, Stopwatch
 from fastprep.recipe import learning_rate
 
 _SAVE_EVERY_S = 600.0
@@ -161,7 +161,8 @@ class Keeper(keras.callbacks.Callback):
     def _so_far(self) -> str:
         if self._course.step == 0:
             return ""
-        return "  ".join(f"{name} {float(value):.4g}" for name, value in sorted(self.model.get_metrics_result().items()))
+        so_far = self.model.get_metrics_result()
+        return "  ".join(f"{name} {float(so_far[name]):.4g}" for name in ("loss", "accuracy"))
 
 
 def publish(course: Course, folder: Path) -> None:

@@ -22,7 +22,7 @@ from fastprep.h5 import DataError, read_texts
 from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.loader import Loader
 from fastprep.means import MissingMeanError, image_mean
-from fastprep.progress import Line
+from fastprep.meter import Line
 from fastprep.report import Evaluated, table, write_report
 from fastprep.startup import start_tensorflow
 

@@ -26,7 +26,7 @@ from fastprep.h5 import DataError
 from fastprep.inputs import Inputs, look, open_loaders
 from fastprep.interrupt import stop_soon
 from fastprep.loader import Loader
-from fastprep.progress import summary
+from fastprep.meter import summary
 from fastprep.startup import start_tensorflow
 
 if TYPE_CHECKING:

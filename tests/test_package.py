@@ -50,7 +50,7 @@ LAYERS = [
     "fastprep.charts",
     "fastprep.recipe",
     "fastprep.checkpoint",
-    "fastprep.progress",
+    "fastprep.meter",
     "fastprep.evaluation",
     "fastprep.report",
     "fastprep.evaluate",
