@@ -19,7 +19,7 @@ from fastprep.atomic import whole_file
 from fastprep.charts import draw_curves
 from fastprep.config import Config
 from fastprep.loader import Loader
-from fastprep.pace import Line, Meter, Stopwatch
+from fastprep.meter import Line, Meter, Stopwatch
 from fastprep.recipe import learning_rate
 
 _SAVE_EVERY_S = 600.0
@@ -92,12 +92,10 @@ class Keeper(keras.callbacks.Callback):
         self._rate = -1.0
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Save at once, before hours have gone into a network that can't be saved; or finish what was cut off."""
+        """Save at once, before hours have gone into a network that can't be saved."""
         course = self._course
         if course.epoch == course.step == 0:
             self._save()
-        elif course.step == 0:
-            self._publish()
         self._saved, self._saved_at = course.step, time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -143,7 +141,7 @@ class Keeper(keras.callbacks.Callback):
         course.epoch, course.step = epoch + 1, 0
         course.meter.add(self._measured)
         self._save()
-        self._publish()
+        publish(course, self._folder)
         self._saved, self._saved_at = 0, time.monotonic()
         numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
         self._line.keep(f"{where}  {numbers}  {self._measured}{', best so far' if better else ''}")
@@ -157,22 +155,23 @@ class Keeper(keras.callbacks.Callback):
         arrays = {name: values for name, values in self._arrays.items() if name == "mean"}
         checkpoint.save(self._folder / "last.keras", self.model, state, arrays, metrics=course.step > 0)
 
-    def _publish(self) -> None:
-        """Write what follows from last.keras at the end of an epoch; doing it twice does no harm."""
-        course = self._course
-        if course.best_epoch == course.epoch:
-            with whole_file(self._folder / "best.keras") as temporary:
-                _link_or_copy(self._folder / "last.keras", temporary)
-        write_history(course.history, self._folder / "history.csv")
-        draw_curves(course.history, self._folder / "curves.png")
-
     def _where(self) -> str:
         return f"epoch {self._course.epoch + 1}/{self._config.epochs}"
 
     def _so_far(self) -> str:
         if self._course.step == 0:
             return ""
-        return "  ".join(f"{name} {float(value):.4g}" for name, value in sorted(self.model.get_metrics_result().items()))
+        so_far = self.model.get_metrics_result()
+        return "  ".join(f"{name} {float(so_far[name]):.4g}" for name in ("loss", "accuracy"))
+
+
+def publish(course: Course, folder: Path) -> None:
+    """Write what follows from last.keras at the end of an epoch; doing it twice does no harm."""
+    if course.best_epoch == course.epoch:
+        with whole_file(folder / "best.keras") as temporary:
+            _link_or_copy(folder / "last.keras", temporary)
+    write_history(course.history, folder / "history.csv")
+    draw_curves(course.history, folder / "curves.png")
 
 
 def write_history(history: dict[str, list[float]], path: Path) -> None:

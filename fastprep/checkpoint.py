@@ -129,8 +129,9 @@ def restore(path: Path, model: keras.Model) -> None:
         for k, variable in enumerate(variables):
             if (name := f"{_VARIABLE}{k}") in arrays:
                 variable.assign(arrays[name])
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{str(path)!r} does not fit the network: {' '.join(str(error).split())[:400]}") from error
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        why = " ".join(str(error).split())[:400]
+        raise InputError(f"{str(path)!r} is damaged, or does not fit the network: {why}") from error
     if [_crc(v) for v in variables] != [crc for _, crc in state["variables"]]:
         raise InputError(f"{str(path)!r} does not fit the network: some of its variables are not those that were saved")
     version, keys, gauss = state["random"]["python"]

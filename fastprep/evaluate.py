@@ -16,13 +16,13 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from fastprep import checkpoint, evaluation
 from fastprep.atomic import whole_folder
 from fastprep.config import Config as Training
-from fastprep.config import InputError, input_errors
 from fastprep.crops import CenterCrop, Crop, TenCrop
+from fastprep.errors import InputError, input_errors
 from fastprep.h5 import DataError, read_texts
 from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.loader import Loader
 from fastprep.means import MissingMeanError, image_mean
-from fastprep.pace import Line
+from fastprep.meter import Line
 from fastprep.report import Evaluated, table, write_report
 from fastprep.startup import start_tensorflow
 

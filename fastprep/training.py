@@ -27,7 +27,7 @@ from fastprep.h5 import DataError
 from fastprep.inputs import Inputs, look, open_loaders
 from fastprep.interrupt import stop_soon
 from fastprep.loader import Loader
-from fastprep.pace import summary
+from fastprep.meter import summary
 from fastprep.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -78,23 +78,24 @@ def run(config: Config) -> Result:
     with contextlib.ExitStack() as stack:
         saved: dict[str, Any] | None = None
         arrays: dict[str, NDArray] = {}
-        if config.resume is not None:
-            stack.enter_context(_alone(Path(config.resume)))
-            saved, arrays = checkpoint.read(Path(config.resume) / "last.keras")
-            inputs = look(config, arrays.get("mean"))
-        else:
-            inputs = look(config)  # what is wrong with a file is said before TensorFlow takes its seconds
+        folder = None if config.resume is None else Path(config.resume)
+        if folder is not None:
+            stack.enter_context(_alone(folder))
+            if (folder / "last.keras").exists():  # else it was killed before its first step, and begins anew
+                saved, arrays = checkpoint.read(folder / "last.keras")
+        # what is wrong with a file is said before TensorFlow takes its seconds
+        inputs = look(config) if saved is None else look(config, arrays.get("mean"))
         start_tensorflow()
         train, val = open_loaders(config, inputs)
         stack.callback(train.close)
         stack.callback(val.close)
-        model, logits, said = _build(config, inputs)
-        if saved is None:
+        model, logits, said = _build(config, inputs, new=saved is None)
+        if folder is None:
             folder = _make_folder(config)
             stack.enter_context(_alone(folder))
+        if saved is None:
             course, arrays = _begin(inputs)
         else:
-            folder = Path(str(config.resume))
             course = _continue(config, model, train, saved, folder)
         print(_describe(config, train, val, inputs, model, folder, [*said, *_place(course, train)]), flush=True)
         about = {**_about(config, inputs), "logits": logits}
@@ -105,14 +106,14 @@ def run(config: Config) -> Result:
         return Result(folder, course.best_epoch, course.best_accuracy, inputs.mean)
 
 
-def _build(config: Config, inputs: Inputs) -> tuple[keras.Model, bool, list[str]]:
+def _build(config: Config, inputs: Inputs, new: bool) -> tuple[keras.Model, bool, list[str]]:
     """Return the network, compiled, whether it gives logits, and what there is to say about it."""
     import tensorflow as tf
 
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     model, said = recipe.build_model(config, inputs.input_shape, inputs.classes), []
-    if config.weights is not None and config.resume is None:
+    if config.weights is not None and new:
         said.append(recipe.take_weights(model, config.weights))
     if config.freeze is not None:
         said.append(recipe.freeze(model, config.freeze))
@@ -129,7 +130,7 @@ def _begin(inputs: Inputs) -> tuple[Course, dict[str, NDArray]]:
 
 def _continue(config: Config, model: keras.Model, train: feed.Loader, saved: dict[str, Any], folder: Path) -> Course:
     """Put a saved run into model and loader."""
-    from fastprep.callbacks import Course
+    from fastprep.callbacks import Course, publish
 
     course = Course.from_dict(saved["course"])
     if course.step:
@@ -139,6 +140,8 @@ def _continue(config: Config, model: keras.Model, train: feed.Loader, saved: dic
         train.load_state_dict(saved["loader"])
     for half in folder.glob(".*.part*"):  # of a process that was killed while it wrote
         half.unlink(missing_ok=True)
+    if course.epoch and course.step == 0:  # it may have been killed before it came to this
+        publish(course, folder)
     _write_config(config, folder)
     return course
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastprep import config as configuration
-from fastprep import inputs, pace, train
+from fastprep import inputs, meter, train
 from fastprep.config import Config
 from fastprep.errors import InputError
 from fastprep.loader import Loader
@@ -171,10 +171,10 @@ def test_bad_files_are_told_without_tensorflow(config):
 @pytest.mark.parametrize(
     ("meter", "wanted"),
     [
-        (pace.Meter(seconds=10, waited=0.5, pictures=1000), "100 pictures/s; 5.0% of the training steps' time went into"),
-        (pace.Meter(seconds=10, waited=0.5, pictures=1000), "not input-bound"),
-        (pace.Meter(seconds=10, waited=5, pictures=9, disk=10**8), "input-bound, by the disk: 10 MB/s came from there"),
-        (pace.Meter(seconds=10, waited=5, pictures=9), "of a thread's time; one thread makes"),
+        (meter.Meter(seconds=10, waited=0.5, pictures=1000), "100 pictures/s; 5.0% of the training steps' time went into"),
+        (meter.Meter(seconds=10, waited=0.5, pictures=1000), "not input-bound"),
+        (meter.Meter(seconds=10, waited=5, pictures=9, disk=10**8), "input-bound, by the disk: 10 MB/s came from there"),
+        (meter.Meter(seconds=10, waited=5, pictures=9), "of a thread's time; one thread makes"),
     ],
 )
 def test_the_summary_names_what_a_run_waited_for(config, meter, wanted):
@@ -182,7 +182,7 @@ def test_the_summary_names_what_a_run_waited_for(config, meter, wanted):
         return Loader(config.train, 4, None, labels=None, mean=0, workers=workers)
 
     with make(1) as loader:
-        assert wanted in pace.summary(meter, loader, make)
+        assert wanted in meter.summary(meter, loader, make)
 
 
 def test_the_summary_advises_to_convert_what_is_slow_to_read(make_file):
@@ -192,7 +192,7 @@ def test_the_summary_advises_to_convert_what_is_slow_to_read(make_file):
         return Loader(path, 4, None, labels=None, mean=0, workers=workers)
 
     with make(1) as loader:
-        said = pace.summary(pace.Meter(seconds=10, waited=5, pictures=40), loader, make)
+        said = meter.summary(meter.Meter(seconds=10, waited=5, pictures=40), loader, make)
     assert "input-bound, by reading and decoding" in said
     assert "python -m fastprep.convert" in said
 
@@ -200,12 +200,12 @@ def test_the_summary_advises_to_convert_what_is_slow_to_read(make_file):
 def test_a_stopwatch_measures_from_its_start(config):
     now = [100.0]
     with Loader(config.train, 4, None, labels=None, mean=0) as loader:
-        watch = pace.Stopwatch(loader, clock=lambda: now[0])
+        watch = meter.Stopwatch(loader, clock=lambda: now[0])
         list(loader)
         now[0] = 102.0
         assert (watch.read().seconds, watch.read().pictures) == (2.0, 9)
         watch.start()
         assert (watch.read().seconds, watch.read().pictures, watch.read().rate) == (0.0, 0, 0.0)
-        total = pace.Meter(1.0, 0.25, 10)
-        total.add(pace.Meter(1.0, 0.25, 20))
+        total = meter.Meter(1.0, 0.25, 10)
+        total.add(meter.Meter(1.0, 0.25, 20))
         assert (total.rate, total.share, str(total)) == (15.0, 0.25, "15 pictures/s, 25% waiting for input")

@@ -67,7 +67,7 @@ LAYERS = [
     "fastprep.charts",
     "fastprep.recipe",
     "fastprep.checkpoint",
-    "fastprep.pace",
+    "fastprep.meter",
     "fastprep.evaluation",
     "fastprep.report",
     "fastprep.evaluate",

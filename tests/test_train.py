@@ -135,6 +135,16 @@ def check_refused(arguments, message, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_interrupt_before_there_is_a_run_folder_speaks_of_none(files, tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastprep.training.look", interrupt)
+    assert train.main([*files, "--out", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err == "\nfastprep.train: interrupted\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_nothing_to_train_on_and_a_run_that_exists(files, tmp_path, capsys):
     assert train.main([]) == 2
     assert "--train FILE and --val FILE are needed, or --demo" in capsys.readouterr().err

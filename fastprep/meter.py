@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -95,6 +96,7 @@ class Line:
     def show(self, text: str) -> None:
         """Write it anew."""
         self._last = time.monotonic()
+        text = text[: shutil.get_terminal_size().columns - 1]  # one that wraps is not written over
         print(f"\r{text}\x1b[K", end="", flush=True)
 
     def clear(self) -> None:
