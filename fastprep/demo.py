@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep import rng, training
+from fastprep import evaluation, rng, training
 from fastprep.atomic import whole_file
+from fastprep.config import Config
 from fastprep.crops import Crop
-from fastprep.training import Config, InputError
+from fastprep.errors import InputError, input_errors
 
 FOLDER = Path("fastprep-demo")
 CLASSES = ("functional", "defective")
@@ -54,11 +55,11 @@ def run(config: Config) -> None:
     """Build the files if they are not there, train, and print the table."""
     from fastprep.h5 import DataError
 
-    if config.train or config.val:
+    if (config.train or config.val) and config.resume is None:
         raise InputError("--demo brings its own pictures: leave --train and --val out")
     began = time.perf_counter()
     size = picture_size(config.crop)
-    with training.input_errors(DataError, ValueError, OSError):
+    with input_errors(DataError, ValueError, OSError):
         files = build(FOLDER / f"cells-{size}", size)
     print(f"Solar cells from package elpv-dataset ({SOURCE}), licence {LICENCE}: not for commercial use.")
     out = config.out or str(FOLDER / "runs" / time.strftime("%Y%m%d-%H%M%S"))
@@ -188,7 +189,7 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
 
     import fastprep
 
-    model = keras.models.load_model(model_file)
+    model = keras.models.load_model(model_file, compile=False)
     labels = _labels(test_file)
     scores = [_score("always the majority class", np.full_like(labels, np.bincount(labels).argmax()), labels)]
     crops: dict[str, Crop] = {
@@ -197,7 +198,8 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
     }
     for name, crop in crops.items():
         with fastprep.Loader(test_file, config.batch_size, crop, mean=mean) as loader:
-            scores.append(_score(name, fastprep.predict(model, loader).argmax(axis=1), labels))
+            rows = evaluation.predict_crops(model, loader, logits=False, average="probs")
+        scores.append(_score(name, rows.argmax(axis=1), labels))
     return scores
 
 
@@ -214,8 +216,9 @@ def table(scores: list[Score], n_test: int) -> str:
 
 
 def _score(name: str, predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Score:
-    defective = labels == CLASSES.index("defective")
-    return Score(name, float((predicted == labels).mean()), float((predicted == labels)[defective].mean()))
+    confusion = evaluation.confusion_matrix(labels, predicted, len(CLASSES))
+    found = evaluation.by_class(confusion)[CLASSES.index("defective")]["recall"]
+    return Score(name, float((predicted == labels).mean()), found)
 
 
 def _labels(path: Path) -> NDArray[np.int64]:

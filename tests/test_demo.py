@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import fastprep
-from fastprep import demo, train, training
+from fastprep import demo, train
+from fastprep.config import Config
 
 elpv = pytest.importorskip("elpv_dataset.utils")
 
@@ -75,7 +76,7 @@ def test_ten_crop_and_plain_accuracy_are_what_keras_says(cells):
     model = keras.Sequential([keras.Input((57, 57, 1)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.save(folder / "tiny.keras")
-    config = training.Config(crop=57, batch_size=32)
+    config = Config(crop=57, batch_size=32)
     scores = {
         score.name: score
         for score in demo.test(
@@ -86,7 +87,7 @@ def test_ten_crop_and_plain_accuracy_are_what_keras_says(cells):
         assert scores["AlexNet, centre crop"].accuracy == pytest.approx(model.evaluate(loader, verbose=0)[1], abs=1e-6)
     with fastprep.Loader(files["test"], 655, fastprep.TenCrop(57)) as loader:
         x, y = loader.batch(0, 0)
-        averaged = model.predict(x, verbose=0).reshape(655, 10, 2).mean(axis=1)
+        averaged = model.predict(x, verbose=0).reshape(655, 10, 2).mean(axis=1, dtype="float64")
         right = averaged.argmax(axis=1) == y[::10]
         assert scores["AlexNet, ten-crop"].accuracy == pytest.approx(right.mean(), abs=1e-6)
         assert scores["AlexNet, ten-crop"].found == pytest.approx(right[y[::10] == 1].mean(), abs=1e-6)
@@ -101,7 +102,7 @@ def test_the_test_subtracts_what_training_subtracted(cells):
     model.layers[-1].set_weights([np.tile(np.array([[-1.0, 1.0]], "float32"), (57 * 57, 1))])  # bright is defective
     model.save(folder / "bright.keras")
     with_mean, without = (
-        demo.test(folder / "bright.keras", files["test"], training.Config(crop=57), mean)[1].found
+        demo.test(folder / "bright.keras", files["test"], Config(crop=57), mean)[1].found
         for mean in (fastprep.image_mean(files["train"]).astype("float32"), None)
     )
     assert without == 1  # all pixels are positive

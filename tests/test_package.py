@@ -61,6 +61,17 @@ LAYERS = [
     "fastprep.build",
     "fastprep.look",
     "fastprep.show",
+    "fastprep.startup",
+    "fastprep.config",
+    "fastprep.inputs",
+    "fastprep.charts",
+    "fastprep.recipe",
+    "fastprep.checkpoint",
+    "fastprep.meter",
+    "fastprep.evaluation",
+    "fastprep.report",
+    "fastprep.evaluate",
+    "fastprep.callbacks",
     "fastprep.training",
     "fastprep.demo",
     "fastprep.train",
@@ -69,7 +80,7 @@ DOORS = {
     "h5py": {"fastprep.h5"},
     "cupy": {"fastprep.kernels.device"},
     "PIL": {"fastprep.pictures", "fastprep.demo"},
-    "keras": {"fastprep.feed", "fastprep.model", "fastprep.training", "fastprep.demo"},
+    "keras": {f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "callbacks", "training", "evaluate", "demo")},
 }
 DOORS["tensorflow"] = DOORS["keras"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastprep
-from fastprep import train, training
+from fastprep import inputs, train
 
 keras = pytest.importorskip("keras")
 
@@ -39,7 +39,7 @@ def test_a_run_is_a_folder_with_everything(files, tmp_path, capsys):
     with open(out / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1"]
-    assert set(rows[0]) == {"epoch", "accuracy", "loss", "val_accuracy", "val_loss"}
+    assert set(rows[0]) == {"epoch", "accuracy", "learning_rate", "loss", "val_accuracy", "val_loss"}
     assert (out / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert f"best epoch {int(best['epoch']) + 1}:" in printed
@@ -135,6 +135,16 @@ def check_refused(arguments, message, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_interrupt_before_there_is_a_run_folder_speaks_of_none(files, tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastprep.training.look", interrupt)
+    assert train.main([*files, "--out", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err == "\nfastprep.train: interrupted\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_nothing_to_train_on_and_a_run_that_exists(files, tmp_path, capsys):
     assert train.main([]) == 2
     assert "--train FILE and --val FILE are needed, or --demo" in capsys.readouterr().err
@@ -154,8 +164,8 @@ def test_mean_from_the_command_line(files):
         images = file["images"][()]
         del file["images"].attrs["mean"]
     for argument, wanted in (("none", None), ("compute", images.mean(axis=(0, 1, 2)))):
-        loaders = training.open_loaders(train.parse([*files, "--mean", argument]))
-        for loader in loaders:
+        config = train.parse([*files, "--mean", argument])
+        for loader in inputs.open_loaders(config, inputs.look(config)):
             got = loader.spec.mean
             assert (got is None) == (wanted is None)
             if wanted is not None:
@@ -172,7 +182,7 @@ def test_interrupts(make_file, files, tmp_path, steps, number):
     command = [sys.executable, "-m", "fastprep.train", *files, "--epochs", "1000", "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        ready = out / ("history.csv" if steps == "slow" else "curves.png")  # the training is about to begin; one epoch is over
+        ready = out / ("last.keras" if steps == "slow" else "curves.png")  # the training is about to begin; one epoch is over
         wait_until(lambda: ready.exists() or process.poll() is not None)
         time.sleep(1.5)
         process.send_signal(number)
@@ -184,7 +194,7 @@ def test_interrupts(make_file, files, tmp_path, steps, number):
     assert "Traceback" not in errors
     names = {p.name for p in out.iterdir()}
     if steps == "slow":
-        assert {"config.json", "history.csv"} <= names  # and more, where the machine is through an epoch already
+        assert {"config.json", "last.keras"} <= names  # and more, where the machine is through an epoch already
         assert not [name for name in names if name.startswith(".")]
         return
     assert names == {"best.keras", "config.json", "curves.png", "history.csv", "last.keras"}

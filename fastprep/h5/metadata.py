@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import h5py
@@ -106,8 +107,9 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
     with open_file(path) as file:
         dataset = get_dataset(file, labels)
         if dataset.dtype.kind not in "iufb":
+            found = "texts" if h5py.check_string_dtype(dataset.dtype) else str(dataset.dtype)
             raise DataError(
-                f"labels must be numbers, found {dataset.dtype}; names of classes go into the attribute 'class_names'",
+                f"labels must be numbers, found {found}; names of classes go into the attribute 'class_names'",
                 file.filename,
                 labels,
             )
@@ -123,6 +125,38 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
         except HDF5_ERRORS as error:
             raise DataError(f"HDF5 can't read it: {error}", file.filename, labels) from error
         return np.ascontiguousarray(values, dataset.dtype.newbyteorder("="))
+
+
+def read_texts(path: str | os.PathLike[str], names: Sequence[str], n_samples: int) -> tuple[str, ...] | None:
+    """Read a text for each picture: what its file was called, say.
+
+    Parameters
+    ----------
+    path : str or path
+    names : sequence of str
+        Datasets that may hold them; the first that does is taken.
+    n_samples : int
+        Pictures there are.
+
+    Returns
+    -------
+    tuple of str, or None
+        None if there is no such dataset.
+
+    Raises
+    ------
+    OSError, DataError
+        As `read_labels`.
+    """
+    with open_file(path) as file:
+        for name in names:
+            dataset = file.get(name)
+            if isinstance(dataset, h5py.Dataset) and h5py.check_string_dtype(dataset.dtype) and dataset.shape == (n_samples,):
+                try:
+                    return tuple(map(_text, dataset[()]))
+                except HDF5_ERRORS as error:
+                    raise DataError(f"HDF5 can't read it: {error}", file.filename, name) from error
+    return None
 
 
 def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
@@ -144,16 +178,7 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
     OSError, DataError
         See `fastprep.h5.open_images`.
     """
-    with open_file(path) as file:
-        if "file_names" not in file:
-            return []
-        dataset = get_dataset(file, "file_names")
-        if dataset.shape != (n_samples,) or h5py.check_string_dtype(dataset.dtype) is None:
-            return []
-        try:
-            return [_text(name) for name in dataset[()]]
-        except HDF5_ERRORS as error:
-            raise DataError(f"HDF5 can't read it: {error}", file.filename, "file_names") from error
+    return list(read_texts(path, ("file_names",), n_samples) or ())
 
 
 def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] | None:

@@ -149,7 +149,11 @@ def new_file(path: str, name: str) -> Iterator[h5py.File]:
     OSError
         If there is no room left, or the file can't be made.
     """
-    file = h5py.File(path, "w", libver=("v108", "latest"))
+    creation, access = h5py.h5p.create(h5py.h5p.FILE_CREATE), h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    creation.set_obj_track_times(False)  # the same contents make the same bytes, whenever; h5py.File has no argument for it
+    access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_LATEST)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    file = h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))
     try:
         yield file
         file.close()

@@ -1,0 +1,190 @@
+"""What happens around the steps of training: learning rate, saving, history, curves, progress, stopping early."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+from numpy.typing import NDArray
+
+from fastprep import checkpoint
+from fastprep.atomic import whole_file
+from fastprep.charts import draw_curves
+from fastprep.config import Config
+from fastprep.loader import Loader
+from fastprep.meter import Line, Meter, Stopwatch
+from fastprep.recipe import learning_rate
+
+_SAVE_EVERY_S = 600.0
+
+
+@dataclass
+class Course:
+    """How far a run is, and what came out so far.
+
+    Attributes
+    ----------
+    epoch, step : int
+        The next step to train, both from 0.
+    history : dict of str to list of float
+        Of the epochs that are over.
+    best_epoch : int
+        From 1; 0 if there is none yet.
+    best_accuracy, best_loss : float
+        Of validation.
+    meter : Meter
+        Of the epochs that are over.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    best_loss: float = float("inf")
+    meter: Meter = field(default_factory=Meter)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Course:
+        """Return what `dataclasses.asdict` wrote."""
+        return cls(**{**values, "meter": Meter(**values["meter"])})
+
+    def finished(self, config: Config) -> bool:
+        """Tell whether there is nothing left to train."""
+        waited = self.epoch - self.best_epoch
+        return self.epoch >= config.epochs or (config.early_stop is not None and self.step == 0 and waited >= config.early_stop)
+
+
+class Keeper(keras.callbacks.Callback):
+    """Drives and keeps a run.
+
+    All that is done between steps is done at the beginning of one, without logs: a callback that looks at the logs of each
+    step makes the host wait for the device there.
+
+    Parameters
+    ----------
+    config : Config
+    train : Loader
+    course : Course
+        Where to begin.
+    folder : Path
+        Of the run.
+    about : dict
+        What an evaluation has to know, for JSON.
+    arrays : dict of str to ndarray
+        Further such, and, in the middle of an epoch, the metrics so far.
+    """
+
+    def __init__(
+        self, config: Config, train: Loader, course: Course, folder: Path, about: dict[str, Any], arrays: dict[str, NDArray]
+    ) -> None:
+        super().__init__()
+        self._config, self._train, self._course, self._folder, self._about = config, train, course, folder, about
+        self._arrays = arrays
+        self._line, self._watch = Line(), Stopwatch(train)
+        self._rate = -1.0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Save at once, before hours have gone into a network that can't be saved."""
+        course = self._course
+        if course.epoch == course.step == 0:
+            self._save()
+        self._saved, self._saved_at = course.step, time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Begin an epoch, or go on in its middle."""
+        self._first = self._course.step
+        if self._first:
+            checkpoint.restore_metrics(self.model, self._arrays)  # Keras has just reset them
+        self._watch.start()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Set the learning rate; save and show if it is time to."""
+        course = self._course
+        if self._first + batch == len(self._train):  # the end of a resumed epoch: Keras finds out when it asks for the batch
+            return
+        course.step = self._first + batch
+        every = self._config.save_every
+        passed, waited = course.step - self._saved, time.monotonic() - self._saved_at
+        if passed and (passed >= every if every is not None else waited >= _SAVE_EVERY_S):
+            course.meter.add(self._watch.read())
+            self._save()
+            self._saved, self._saved_at = course.step, time.monotonic()
+            self._watch.start()
+        rate = learning_rate(self._config, course.epoch + course.step / len(self._train), course.history.get("val_loss", []))
+        if rate != self._rate:
+            self.model.optimizer.learning_rate = self._rate = rate
+        if self._line.due:
+            self._line.show(f"{self._where()}  step {course.step + 1}/{len(self._train)}  {self._so_far()}  {self._watch.read()}")
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Stop the watch: validation is not training."""
+        self._measured = self._watch.read()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Note what came out, and save."""
+        course, logs = self._course, {**(logs or {}), "learning_rate": self._rate}
+        for name, value in logs.items():
+            course.history.setdefault(name, []).append(float(value))
+        accuracy, loss = logs["val_accuracy"], logs["val_loss"]
+        better = (accuracy, -loss) > (course.best_accuracy, -course.best_loss)
+        if better:
+            course.best_epoch, course.best_accuracy, course.best_loss = epoch + 1, float(accuracy), float(loss)
+        where = self._where()
+        course.epoch, course.step = epoch + 1, 0
+        course.meter.add(self._measured)
+        self._save()
+        publish(course, self._folder)
+        self._saved, self._saved_at = 0, time.monotonic()
+        numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
+        self._line.keep(f"{where}  {numbers}  {self._measured}{', best so far' if better else ''}")
+        self.model.stop_training = course.finished(self._config)
+
+    def _save(self) -> None:
+        """Write last.keras, which is the model and all that it takes to go on."""
+        course = self._course
+        place = {**self._train.state_dict(), "epoch": course.epoch, "step": course.step}
+        state = {"course": dataclasses.asdict(course), "loader": place, "about": self._about}
+        arrays = {name: values for name, values in self._arrays.items() if name == "mean"}
+        checkpoint.save(self._folder / "last.keras", self.model, state, arrays, metrics=course.step > 0)
+
+    def _where(self) -> str:
+        return f"epoch {self._course.epoch + 1}/{self._config.epochs}"
+
+    def _so_far(self) -> str:
+        if self._course.step == 0:
+            return ""
+        so_far = self.model.get_metrics_result()
+        return "  ".join(f"{name} {float(so_far[name]):.4g}" for name in ("loss", "accuracy"))
+
+
+def publish(course: Course, folder: Path) -> None:
+    """Write what follows from last.keras at the end of an epoch; doing it twice does no harm."""
+    if course.best_epoch == course.epoch:
+        with whole_file(folder / "best.keras") as temporary:
+            _link_or_copy(folder / "last.keras", temporary)
+    write_history(course.history, folder / "history.csv")
+    draw_curves(course.history, folder / "curves.png")
+
+
+def write_history(history: dict[str, list[float]], path: Path) -> None:
+    """Write a row for each epoch, epochs from 0 as Keras counts them."""
+    names = sorted(history)
+    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", *names])
+        writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*(history[name] for name in names), strict=True)))
+
+
+def _link_or_copy(source: Path, target: str) -> None:
+    try:
+        os.link(source, target)  # the next last.keras takes the name, not the place, of this one
+    except OSError:
+        shutil.copyfile(source, target)

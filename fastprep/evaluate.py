@@ -1,0 +1,284 @@
+"""python -m fastprep.evaluate: how good one or several trained networks are, by centre crop and by ten-crop."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from fastprep import checkpoint, evaluation
+from fastprep.atomic import whole_folder
+from fastprep.config import Config as Training
+from fastprep.crops import CenterCrop, Crop, TenCrop
+from fastprep.errors import InputError, input_errors
+from fastprep.h5 import DataError, read_texts
+from fastprep.interrupt import as_by_ctrl_c, status_of
+from fastprep.loader import Loader
+from fastprep.means import MissingMeanError, image_mean
+from fastprep.meter import Line
+from fastprep.report import Evaluated, table, write_report
+from fastprep.startup import start_tensorflow
+
+# What datasets of file names are called, one text for each picture.
+FILE_NAMES = ("names", "file_names", "filenames", "paths", "files")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Test trained networks on one file: centre crop and ten-crop, on the same pictures.
+
+    Several runs are tested one by one and as an ensemble, whose predictions are averaged. Writes a folder with a summary, the
+    predictions, a confusion matrix and a table by class.
+    """
+
+    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]")]
+    """Run folders of fastprep.train, or .keras files."""
+    data: Annotated[str, arg(metavar="FILE")]
+    """HDF5 file of pictures, or a glob pattern of files."""
+    images: Annotated[str, arg(metavar="NAME")] = "images"
+    """Dataset of pictures."""
+    labels: Annotated[str, arg(metavar="NAME|none")] = "labels"
+    """Dataset of labels; `none` for pictures without: then there are only predictions."""
+    which: Literal["best", "last"] = "best"
+    """Which model of a run."""
+    crops: Literal["both", "plain", "ten"] = "both"
+    """plain is the centre; ten are the corners and the centre, and their mirror pictures, averaged."""
+    average: Literal["probs", "logits"] = "probs"
+    """What is averaged over crops and over models."""
+    crop: Annotated[int | None, arg(help_behavior_hint="", metavar="PIXELS")] = None
+    """Side of the crops. Default: that of training."""
+    mean: Annotated[str, arg(metavar="run|file|compute|none|JSON")] = "run"
+    """What is subtracted: `run` (what training subtracted), or as for fastprep.train."""
+    batch_size: Annotated[int, arg(metavar="N")] = 64
+    """Pictures at a time; with ten-crop ten times as many crops."""
+    workers: Annotated[int | None, arg(help_behavior_hint="", metavar="N")] = None
+    """Threads that prepare batches."""
+    out: Annotated[str | None, arg(help_behavior_hint="", metavar="FOLDER")] = None
+    """Folder to write. Default: evaluation-FILE in the folder of the first run."""
+    overwrite: bool = False
+    """Replace that folder if it exists."""
+
+
+@dataclass(eq=False)
+class Candidate:
+    """One model to test.
+
+    Attributes
+    ----------
+    name : str
+    path : Path
+        Of the .keras file.
+    about : dict, or None
+        What training wrote about it; None for a file from elsewhere.
+    mean : ndarray, str or None
+        To subtract, as for `Loader`.
+    """
+
+    name: str
+    path: Path
+    about: dict[str, Any] | None
+    mean: Any
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted, 143 by SIGTERM, 129 by SIGHUP."""
+    config = parse(sys.argv[1:] if argv is None else argv)
+    with as_by_ctrl_c():
+        try:
+            with input_errors(DataError, ValueError, OSError):
+                run(config)
+        except KeyboardInterrupt as interrupt:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print("\nfastprep.evaluate: interrupted; nothing was written", file=sys.stderr)
+            return status_of(interrupt)
+        except InputError as error:
+            print(f"fastprep.evaluate: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+def parse(argv: list[str]) -> Config:
+    """Read the command line."""
+    return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.evaluate")
+
+
+def run(config: Config) -> Path:
+    """Test as configured, and return the folder that was written.
+
+    Raises
+    ------
+    InputError, DataError, ValueError, OSError
+        If a file or an argument is not what it should be.
+    """
+    if not config.runs:
+        raise InputError("name a run: python -m fastprep.evaluate RUN --data FILE")
+    candidates = [_find(config, run) for run in config.runs]
+    folder = _folder(config, candidates)
+    known = [candidate for candidate in candidates if candidate.about is not None]
+    facts = {key: _agreed(key, known) for key in ("classes", "class_names", "channels", "channel_order")}
+    labels, names = _look(config, candidates, facts)  # what is wrong with a file is said before TensorFlow takes its seconds
+    start_tensorflow()
+    kinds: dict[str, type[CenterCrop | TenCrop]] = {"plain crop": CenterCrop, "ten-crop": TenCrop}
+    kinds = {name: kind for name, kind in kinds.items() if config.crops == "both" or name.startswith(config.crops)}
+    rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in kinds}
+    for candidate in candidates:
+        model, size, logits = _load(config, candidate)
+        for name, kind in kinds.items():
+            rows[name].append(_predict(config, candidate, model, name, kind(size), logits))
+        del model
+    classes = rows[next(iter(rows))][0].shape[1]
+    if any(part.shape[1] != classes for parts in rows.values() for part in parts):
+        raise InputError("the models must have the same classes")
+    if labels is not None and labels.max() >= classes:
+        raise InputError(f"{config.data!r}: label {labels.max()} is not among the {classes} classes of the model")
+    class_names = tuple(facts["class_names"] or ()) or tuple(map(str, range(classes)))
+    models = [candidate.name for candidate in candidates]
+    evaluated = Evaluated(rows, models, config.average, labels, class_names, names)
+    with whole_folder(folder, overwrite=config.overwrite) as temporary:
+        write_report(temporary, evaluated, {"data": config.data, "models": [str(c.path) for c in candidates]})
+    print(table(evaluated))
+    print(f"all in {folder}")
+    return folder
+
+
+def _find(config: Config, run: str) -> Candidate:
+    path = Path(run) / f"{config.which}.keras" if Path(run).is_dir() else Path(run)
+    if not path.exists():
+        problem = f"{run!r} has no {path.name}" if Path(run).is_dir() else f"there is no run, and no .keras file, {run!r}"
+        raise InputError(problem + ("; --which last, perhaps" if (Path(run) / "last.keras").exists() else ""))
+    if config.mean == "compute":
+        mean: Any = image_mean(config.data, config.images)
+    else:
+        mean = None if config.mean == "none" else config.mean
+    try:
+        state, arrays = checkpoint.read(path)
+    except InputError:
+        if config.mean == "run":
+            raise InputError(
+                f"{run!r} does not say what training subtracted: say --mean file, compute, none, or a JSON"
+            ) from None
+        return Candidate(run, path, None, mean)
+    return Candidate(run, path, state["about"], arrays.get("mean") if config.mean == "run" else mean)
+
+
+def _agreed(key: str, known: list[Candidate]) -> Any:
+    """Return what all models say, if they say something; it is an error if they differ."""
+    said = [(candidate.name, value) for candidate in known if (value := candidate.about[key])]  # type: ignore[index]
+    for name, value in said[1:]:
+        if value != said[0][1]:
+            raise InputError(f"the models have different {key}: {said[0][1]!r} in {said[0][0]!r}, {value!r} in {name!r}")
+    return said[0][1] if said else None
+
+
+def _folder(config: Config, candidates: list[Candidate]) -> Path:
+    more = f"-of-{len(candidates)}" if len(candidates) > 1 else ""
+    stem = Path(config.data).stem.replace("*", "").replace("?", "")
+    folder = Path(config.out) if config.out is not None else candidates[0].path.parent / f"evaluation-{stem}{more}"
+    if folder.exists() and not config.overwrite:
+        raise InputError(f"{str(folder)!r} exists already; it is only replaced with --overwrite")
+    return folder
+
+
+def _look(
+    config: Config, candidates: list[Candidate], facts: dict[str, Any]
+) -> tuple[NDArray[np.integer] | None, tuple[str, ...] | None]:
+    """Check the file against what is known of the models; return its labels and the names of its pictures."""
+    for candidate in candidates:
+        size = config.crop or (candidate.about or {}).get("crop")
+        with _loader(config, candidate, None if size is None else CenterCrop(size), Loader) as loader:
+            about = loader.dataset.metadata[0]
+            if facts["channels"] is not None and loader.output_shape[2] != facts["channels"]:
+                raise InputError(f"pictures have {loader.output_shape[2]} channels, of training {facts['channels']}")
+            if None not in (about.channel_order, facts["channel_order"]) and about.channel_order != facts["channel_order"]:
+                raise InputError(f"channel_order is {about.channel_order!r}, of training {facts['channel_order']!r}")
+            if about.class_names and facts["class_names"] and list(about.class_names) != facts["class_names"]:
+                found, wanted = ", ".join(about.class_names[:8]), ", ".join(facts["class_names"][:8])
+                raise InputError(f"{config.data!r}: class_names are {found}, of training {wanted}")
+            if not facts["class_names"] and about.class_names:
+                facts["class_names"] = list(about.class_names)
+            labels, paths = loader.labels, loader.dataset.paths
+            n = [about["samples"] for about in loader.dataset.describe()]
+    texts = [read_texts(path, FILE_NAMES, count) for path, count in zip(paths, n, strict=True)]
+    names = None if any(part is None for part in texts) else tuple(text for part in texts for text in part or ())
+    if labels is None:
+        return None, names
+    if labels.dtype.kind not in "iu" or labels.shape[1:] not in ((), (1,)):
+        found = f"{labels.dtype} {labels.shape}"
+        raise InputError(f"{config.data!r}: labels must be one integer for each picture, found {found}; or say --labels none")
+    labels = labels.reshape(-1)
+    if labels.min() < 0 or (facts["classes"] is not None and labels.max() >= facts["classes"]):
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise InputError(f"{config.data!r}: label {wrong} is not among the {facts['classes']} classes of training")
+    return labels, names
+
+
+def _load(config: Config, candidate: Candidate) -> tuple[Any, tuple[int, int], bool]:
+    """Return a model, height and width of its crops, and whether it gives logits."""
+    import keras
+
+    from fastprep import recipe
+
+    about = candidate.about
+    try:
+        model = keras.models.load_model(candidate.path, compile=False)
+    except Exception as error:  # of many kinds, for files of all kinds
+        if about is None or ":" not in about["model"]:
+            text = " ".join(str(error).split())[:400]
+            raise InputError(f"{str(candidate.path)!r} can't be loaded: {text}") from error
+        # layers of a user's own that Keras does not find by itself: their function makes them again
+        side, channels = about["crop"], about["channels"]
+        model = recipe.build_model(Training(model=about["model"]), (side, side, channels), about["classes"])
+        model.load_weights(candidate.path)
+    if about is not None:
+        side = config.crop or about["crop"]
+        return model, (side, side), about["logits"]
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        raise InputError(f"{str(candidate.path)!r} must take pictures (height, width, channels), its input is {shape}")
+    height, width = (config.crop, config.crop) if config.crop else shape[1:3]
+    if height is None or width is None:
+        raise InputError(f"{str(candidate.path)!r} takes pictures of any size: say --crop")
+    return model, (height, width), recipe.gives_logits(model, (height, width, shape[3]))
+
+
+def _predict(config: Config, candidate: Candidate, model: Any, name: str, crop: Crop, logits: bool) -> NDArray[np.float64]:
+    import fastprep
+
+    line = Line()
+    with _loader(config, candidate, crop, fastprep.Loader) as loader:
+
+        def progress(done: int) -> None:
+            if line.due:
+                line.show(f"{candidate.name}, {name}: {done} of {loader.n_samples} pictures")
+
+        try:
+            return evaluation.predict_crops(model, loader, logits=logits, average=config.average, progress=progress)
+        finally:
+            line.clear()
+
+
+def _loader(config: Config, candidate: Candidate, crop: Crop | None, kind: Any) -> Any:
+    labels = None if config.labels == "none" else config.labels
+    try:
+        return kind(
+            config.data,
+            config.batch_size,
+            crop,
+            images=config.images,
+            labels=labels,
+            mean=candidate.mean,
+            workers=config.workers,
+        )
+    except MissingMeanError as error:
+        raise InputError(f"file {error.file!r} has no stored mean: say --mean compute, none, or the path of a JSON") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""TensorFlow's start without what it says to nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import sys
+import tempfile
+
+_NOISE = (
+    "All log messages before absl::InitializeLog",
+    "oneDNN custom operations are on",
+    "binary is optimized to use available CPU instructions",
+    "To enable the following instructions",
+    "Attempting to register factory for plugin cu",
+    "Unable to register cu",
+    "computation placer already registered",
+)
+_NO_GPU = ("Could not find cuda drivers", "failed call to cuInit", "CUDA error: Failed call to cuInit")
+
+
+def start_tensorflow() -> None:
+    """Import Keras and TensorFlow; of what they write on standard error, pass on only what may matter.
+
+    Raises
+    ------
+    ImportError
+        If one of them is missing or can't be loaded; then all that was written is passed on.
+    """
+    has_gpu = bool(glob.glob("/dev/nvidia*"))
+    # 3 also hides the error about a CUDA driver that a machine without a GPU does not have
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
+    if "tensorflow" in sys.modules:
+        return
+    noise: tuple[str, ...] = _NOISE if has_gpu else _NOISE + _NO_GPU
+    with tempfile.TemporaryFile() as said:
+        try:
+            before = os.dup(2)
+        except OSError:  # there is no standard error, so there is nothing to keep clean
+            return
+        try:
+            os.dup2(said.fileno(), 2)  # the C++ side writes there, whatever sys.stderr is
+            import keras
+            import tensorflow
+
+            keras.ops.add(1, tensorflow.zeros(()))  # the first operation has something to say, too
+        except ImportError:
+            noise = ()
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            said.seek(0)
+            lines = said.read().decode("utf-8", "replace").splitlines()
+            with contextlib.suppress(OSError):
+                for line in lines:
+                    if not any(known in line for known in noise):
+                        print(line, file=sys.stderr)
