@@ -183,7 +183,7 @@ def passes(opened, order, *, threads=1, dtype=np.uint8):
 
 def loader_passes(path, window, workers):
     """Return one shuffled epoch of our loader, whole pictures; buffers stay from one epoch to the next, decoded chunks do not."""
-    loader = Loader(path, BATCH, None, labels=None, mean=None, shuffle=True, shuffle_window=window, workers=workers)
+    loader = Loader(path, BATCH, None, labels=None, mean=None, shuffle=True, shuffle_window=window, workers=workers, device="cpu")
     n_chunks = len(loader.dataset.block_starts) - 1
 
     def epoch():

@@ -224,5 +224,5 @@ def _score(name: str, predicted: NDArray[np.int64], labels: NDArray[np.int64]) -
 def _labels(path: Path) -> NDArray[np.int64]:
     from fastprep.loader import Loader
 
-    with Loader(path, 1, None) as loader:
+    with Loader(path, 1, None, device="cpu") as loader:
         return np.asarray(loader.labels)

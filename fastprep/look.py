@@ -170,7 +170,8 @@ class Contents:
     def _seen(self, sample: int, crop: Crop, seed: int, epoch: int) -> NDArray[np.uint8]:
         """Return the crops of a sample the way a loader gives them, and its mean on top."""
         mean = "file" if self._has_mean else None
-        with Loader(self.path, 1, crop, images=self.images, labels=None, mean=mean, seed=seed, workers=1) as loader:
+        options = {"images": self.images, "labels": None, "mean": mean, "seed": seed, "workers": 1, "device": "cpu"}
+        with Loader(self.path, 1, crop, **options) as loader:  # type: ignore[arg-type]
             batch = loader.batch(epoch, sample)
             values = np.asarray(batch[0] if isinstance(batch, tuple) else batch)
             return self._drawable(values if loader.mean is None else values + loader.mean)

@@ -18,6 +18,7 @@ from fastprep.buffers import ALIGNMENT
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import DeviceMemory, DeviceUnavailableError, Gpu, device_number
 from fastprep.loader import Loader
+from fastprep.look import Contents
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -234,3 +235,10 @@ def test_refusals_of_the_kernel(stand_in):
         kernels.crop(there, table, (2, 2), device="cuda")
     with pytest.raises(ValueError, match="images must have one of the types uint8, uint16, float32, float64, got int16"):
         kernels.crop(images.astype("int16"), table, (2, 2), device="cuda")
+
+
+def test_a_look_at_crops_is_taken_on_the_cpu(path, stand_in, tmp_path):
+    """It works on the numbers themselves, with a GPU at hand or not."""
+    with Contents(path) as contents:
+        contents.crops(str(tmp_path / "crops.png"), 5, 0)
+    assert (tmp_path / "crops.png").stat().st_size

@@ -11,7 +11,9 @@ def make(path, options: Options):
     from fastprep.loader import Loader
 
     crop = fastprep.TenCrop(SIZE) if options.ten else fastprep.RandomCrop(SIZE, mirror=options.mirror)
-    loader = Loader(path, options.batch, crop, mean=MEANS, shuffle=True, workers=options.threads, io=options.variant or "pread")
+    loader = Loader(
+        path, options.batch, crop, mean=MEANS, shuffle=True, workers=options.threads, io=options.variant or "pread", device="cpu"
+    )
     rows = 10 if options.ten else 1
 
     def epoch():
