@@ -1,6 +1,7 @@
-"""Aligned memory that is counted in C, so that TensorFlow may give it back on any thread, without the GIL."""
+"""Memory that is counted in C, so that TensorFlow may give it back on any thread, without the GIL."""
 
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New
+from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
@@ -14,14 +15,16 @@ cdef extern from *:
     #define FASTPREP_MAX_DIMS 8
     #define HUGE_PAGE ((size_t)2 << 20)
 
-    typedef struct {
+    typedef struct fastprep_block {
         void *data;
         int64_t n_bytes;
-        int64_t n_refs;   /* one for the pool, one for each lease, one for each capsule */
+        int64_t n_refs;        /* one for the pool, one for each lease, one for each capsule */
+        PyObject *owner;       /* whose memory it is, or NULL: malloc's */
+        struct fastprep_block *next;
     } fastprep_block;
 
     static fastprep_block *block_new(int64_t n_bytes, size_t alignment) {
-        fastprep_block *block = (fastprep_block *)malloc(sizeof(fastprep_block));
+        fastprep_block *block = (fastprep_block *)calloc(1, sizeof(fastprep_block));
         if (!block) return NULL;
         const size_t size = n_bytes > 0 ? (size_t)n_bytes : 1;
         const int is_large = size >= 2 * HUGE_PAGE;
@@ -33,17 +36,51 @@ cdef extern from *:
         block->n_refs = 1;
         return block;
     }
+    static fastprep_block *block_around(uintptr_t address, int64_t n_bytes, PyObject *owner) {
+        fastprep_block *block = (fastprep_block *)calloc(1, sizeof(fastprep_block));
+        if (!block) return NULL;
+        block->data = (void *)address;
+        block->n_bytes = n_bytes;
+        block->n_refs = 1;
+        Py_INCREF(owner);
+        block->owner = owner;
+        return block;
+    }
+
+    /* Blocks that nobody uses any more, whose owners wait for a thread with the GIL to let go of them. */
+    static fastprep_block *fastprep_left = NULL;
+
+    static int let_go_of_owners(void *unused) {
+        (void)unused;
+        fastprep_block *block = __atomic_exchange_n(&fastprep_left, NULL, __ATOMIC_ACQ_REL);
+        while (block) {
+            fastprep_block *next = block->next;
+            Py_DECREF(block->owner);
+            free(block);
+            block = next;
+        }
+        return 0;
+    }
     static int64_t block_refs(fastprep_block *block) { return __atomic_load_n(&block->n_refs, __ATOMIC_ACQUIRE); }
     static void block_hold(fastprep_block *block) { __atomic_add_fetch(&block->n_refs, 1, __ATOMIC_ACQ_REL); }
     static void block_release(fastprep_block *block) {
-        if (__atomic_sub_fetch(&block->n_refs, 1, __ATOMIC_ACQ_REL) == 0) { free(block->data); free(block); }
+        if (__atomic_sub_fetch(&block->n_refs, 1, __ATOMIC_ACQ_REL) != 0) return;
+        if (!block->owner) { free(block->data); free(block); return; }
+        fastprep_block *first = __atomic_load_n(&fastprep_left, __ATOMIC_RELAXED);
+        do block->next = first;
+        while (!__atomic_compare_exchange_n(&fastprep_left, &first, block, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+        /* Soon, by Python's main thread. Where its queue is full, the next lease or block that goes does it. */
+        if (Py_IsInitialized()) (void)Py_AddPendingCall(let_go_of_owners, NULL);
     }
     """
     ctypedef struct fastprep_block:
         void *data
         int64_t n_bytes
+        PyObject *owner
     int FASTPREP_MAX_DIMS
     fastprep_block *block_new(int64_t n_bytes, size_t alignment) nogil
+    fastprep_block *block_around(uintptr_t address, int64_t n_bytes, PyObject *owner)
+    int let_go_of_owners(void *unused)
     int64_t block_refs(fastprep_block *block) nogil
     void block_hold(fastprep_block *block) nogil
     void block_release(fastprep_block *block) nogil
@@ -79,6 +116,7 @@ cdef struct Loan:
     int64_t strides[8]
 
 cdef int32_t DL_CPU = 1
+cdef int32_t DL_CUDA = 2
 
 
 cdef void end_loan(DLManagedTensor *managed) noexcept nogil:
@@ -92,21 +130,32 @@ cdef void drop_capsule(object capsule) noexcept:
     if PyCapsule_IsValid(capsule, "dltensor"):  # a consumed capsule has been renamed, and its consumer ends the loan
         managed = <DLManagedTensor *> PyCapsule_GetPointer(capsule, "dltensor")
         managed.deleter(managed)
+        let_go_of_owners(NULL)
 
 
 cdef class Block:
-    """A piece of memory owned by a pool."""
+    """A piece of memory: this process' own, or, with an owner, memory of a CUDA device that the owner frees when it goes."""
 
     cdef fastprep_block *block
 
-    def __cinit__(self, int64_t n_bytes, size_t alignment):
-        self.block = block_new(n_bytes, alignment)
+    def __cinit__(self, int64_t n_bytes, size_t alignment, owner=None):
+        cdef uintptr_t address
+        if owner is None:
+            self.block = block_new(n_bytes, alignment)
+        else:
+            address = owner.address
+            if address % alignment:
+                raise ValueError(f"memory at {address:#x} is not aligned to {alignment} bytes")
+            if owner.n_bytes < n_bytes:
+                raise ValueError(f"memory for {n_bytes} bytes has only {owner.n_bytes}")
+            self.block = block_around(address, n_bytes, <PyObject *> owner)
         if self.block == NULL:
             raise MemoryError(f"no memory for a batch of {n_bytes} bytes")
 
     def __dealloc__(self):
         if self.block != NULL:
             block_release(self.block)
+        let_go_of_owners(NULL)
 
     @property
     def is_free(self):
@@ -128,6 +177,7 @@ cdef class Lease:
     def __dealloc__(self):
         if self.block != NULL:
             block_release(self.block)
+        let_go_of_owners(NULL)
 
     @property
     def address(self):
@@ -137,7 +187,13 @@ cdef class Lease:
     def n_bytes(self):
         return self.block.n_bytes
 
+    @property
+    def is_on_device(self):
+        return self.block.owner != NULL
+
     def __getbuffer__(self, Py_buffer *view, int flags):
+        if self.block.owner != NULL:
+            raise BufferError("this memory is a CUDA device's; the processor can't read it")
         view.buf = self.block.data
         view.len = self.block.n_bytes
         view.readonly = 0
@@ -150,7 +206,7 @@ cdef class Lease:
         view.internal = NULL
         view.obj = self
 
-    def capsule(self, tuple shape, int type_code, int bits):
+    def capsule(self, tuple shape, int type_code, int bits, int device_id):
         cdef int ndim = len(shape)
         cdef int64_t n_items = 1
         cdef int k
@@ -174,8 +230,8 @@ cdef class Lease:
         cdef DLTensor *tensor = &loan.managed.dl_tensor
         tensor.data = self.block.data
         tensor.byte_offset = 0
-        tensor.device.device_type = DL_CPU
-        tensor.device.device_id = 0
+        tensor.device.device_type = DL_CPU if self.block.owner == NULL else DL_CUDA
+        tensor.device.device_id = device_id
         tensor.ndim = ndim
         tensor.dtype.code = type_code
         tensor.dtype.bits = bits
@@ -196,3 +252,9 @@ def capsule_address(capsule):
     """Return the address of the first byte of a DLPack capsule that nobody has consumed yet."""
     cdef DLManagedTensor *managed = <DLManagedTensor *> PyCapsule_GetPointer(capsule, "dltensor")
     return <uintptr_t> managed.dl_tensor.data + managed.dl_tensor.byte_offset
+
+
+def capsule_device(capsule):
+    """Return (device type, device number) of a DLPack capsule that nobody has consumed yet."""
+    cdef DLManagedTensor *managed = <DLManagedTensor *> PyCapsule_GetPointer(capsule, "dltensor")
+    return managed.dl_tensor.device.device_type, managed.dl_tensor.device.device_id

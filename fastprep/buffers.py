@@ -4,19 +4,58 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastprep._buffers import Block, Lease, capsule_address
+from fastprep._buffers import Block, Lease, capsule_address, capsule_device
 
-__all__ = ["ALIGNMENT", "BufferPool", "Lease", "as_array", "capsule_address", "dlpack_capsule"]
+__all__ = [
+    "ALIGNMENT",
+    "HOST",
+    "Block",
+    "BufferPool",
+    "HostMemory",
+    "Lease",
+    "Memory",
+    "as_array",
+    "capsule_address",
+    "capsule_device",
+    "dlpack_capsule",
+]
 
 ALIGNMENT = 64
 """TensorFlow's kernels use aligned loads and do not check: a buffer from DLPack that is less aligned aborts the process."""
 
 # https://dmlc.github.io/dlpack/latest/c_api.html: kDLFloat, kDLBfloat
 _DLPACK_CODES = {"float16": (2, 16), "float32": (2, 32), "bfloat16": (4, 16)}
+
+
+class Memory(Protocol):
+    """What buffers are made of."""
+
+    def allocate(self, n_bytes: int) -> Block:
+        """Return memory of that many bytes, aligned to `ALIGNMENT`."""
+        ...
+
+    def before_reuse(self) -> None:
+        """Wait until nothing reads any more what the process has no reference to any more; called without any lock."""
+        ...
+
+
+class HostMemory:
+    """Ordinary memory. Whoever reads it holds a reference until it has read, so there is nothing to wait for."""
+
+    def allocate(self, n_bytes: int) -> Block:
+        """See `Memory`."""
+        return Block(n_bytes, ALIGNMENT)
+
+    def before_reuse(self) -> None:
+        """See `Memory`."""
+
+
+HOST = HostMemory()
 
 
 class BufferPool:
@@ -32,12 +71,15 @@ class BufferPool:
         Buffers to keep. Where all of them stay in use, more are allocated, and freed again after use.
     patience_s : float
         How long `lease` waits for a buffer before it allocates one past `depth`.
+    memory : Memory
+        What they are made of.
     """
 
-    def __init__(self, n_bytes: int, depth: int, patience_s: float = 0.02) -> None:
+    def __init__(self, n_bytes: int, depth: int, patience_s: float = 0.02, memory: Memory = HOST) -> None:
         self.n_bytes = n_bytes
         self.depth = depth
         self.patience_s = patience_s
+        self.memory = memory
         self.n_allocated = 0
         self._blocks: list[Block] = []
         self._lock = threading.Lock()
@@ -60,12 +102,15 @@ class BufferPool:
         while True:
             with self._lock:
                 lease = self._free_block()
+                is_used = lease is not None
                 if lease is None and (len(self._blocks) < self.depth or time.monotonic() >= deadline):
-                    block = Block(self.n_bytes, ALIGNMENT)
+                    block = self.memory.allocate(self.n_bytes)
                     self.n_allocated += 1
                     self._blocks.append(block)
                     lease = block.lease()
             if lease is not None:
+                if is_used:  # after it was found free: what is still queued then was queued before
+                    self.memory.before_reuse()
                 return lease
             time.sleep(0.0005)
 
@@ -102,8 +147,8 @@ def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     return np.frombuffer(memoryview(lease), np.uint8, count * dtype.itemsize).view(dtype).reshape(shape)
 
 
-def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str) -> object:
-    """Lend the start of a buffer as an unversioned DLPack capsule, on the CPU.
+def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str, device_id: int = 0) -> object:
+    """Lend the start of a buffer as an unversioned DLPack capsule, on the CPU or, if the buffer is there, on a CUDA device.
 
     The consumer's deleter needs no GIL, and the capsule keeps the buffer in use by itself: the lease may go.
 
@@ -112,6 +157,8 @@ def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str) -> object:
     lease : Lease
     shape : tuple of int
     dtype : {"float32", "float16", "bfloat16"}
+    device_id : int
+        Number of the CUDA device as the consumer counts them; 0 on the CPU.
 
     Returns
     -------
@@ -119,4 +166,4 @@ def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str) -> object:
         Named "dltensor". C-contiguous, byte offset 0, aligned to `ALIGNMENT`.
     """
     code, bits = _DLPACK_CODES[dtype]
-    return lease.capsule(shape, code, bits)
+    return lease.capsule(shape, code, bits, device_id)

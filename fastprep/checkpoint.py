@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.atomic import whole_file
-from fastprep.config import InputError
+from fastprep.errors import InputError
 
 if TYPE_CHECKING:
     import keras

@@ -16,13 +16,10 @@ import numpy as np
 from tyro.conf import arg
 
 from fastprep.dataset import expand_paths
+from fastprep.errors import InputError
 
 # What a resumed run may be told anew; anything else would make it another run.
 MAY_CHANGE = ("train", "val", "epochs", "early_stop", "workers", "save_every", "tensorboard")
-
-
-class InputError(Exception):
-    """What a user can mend: said in one line."""
 
 
 @dataclass(frozen=True)

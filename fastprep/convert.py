@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -15,6 +14,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from fastprep.h5 import DataError, InexactError, Rewritten, rewrite
 from fastprep.interrupt import as_by_ctrl_c, status_of
+from fastprep.progress import shown_progress
 
 _ROUND_HINT = (
     "multiply pictures that are scaled to 0..1 by 255 first; "
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(config: Config) -> None:
     began = time.perf_counter()
-    with _progress() as progress:
+    with shown_progress() as progress:
         done = rewrite(
             config.source,
             config.target,
@@ -91,30 +91,6 @@ def _run(config: Config) -> None:
 def parse(argv: list[str]) -> Config:
     """Read the command line."""
     return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.convert")
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show on standard error how far it is, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda stage, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    bars = Progress(*columns, TextColumn("left:"), TimeRemainingColumn(), console=Console(stderr=True))
-    tasks = {}
-
-    def show(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total, rate="")
-        bars.update(tasks[stage], completed=done)
-        speed = next(task.speed for task in bars.tasks if task.id == tasks[stage])
-        bars.update(tasks[stage], rate=f"{speed:,.0f} pictures/s" if speed else "")
-
-    with bars:
-        yield show
 
 
 def _report(config: Config, done: Rewritten, seconds: float) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.h5 import BlockCache, DataError, Metadata, Sink, open_images, read_labels, read_metadata
+from fastprep.corrupt import Corrupt
+from fastprep.h5 import BlockCache, ChangedError, DataError, Metadata, Sink, open_images, read_labels, read_metadata
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -27,6 +28,8 @@ class Dataset:
         Dataset of labels in each file; None for pictures without.
     io : {"pread", "mmap"}
         See `fastprep.h5.Reader`.
+    on_corrupt : {"raise", "skip"}
+        What `read` does about pictures that can't be read.
 
     Attributes
     ----------
@@ -50,7 +53,11 @@ class Dataset:
         If a file is not what it should be, or the files do not fit together.
     """
 
-    def __init__(self, files: Paths, images: str = "images", labels: str | None = "labels", io: str = "pread") -> None:
+    def __init__(
+        self, files: Paths, images: str = "images", labels: str | None = "labels", io: str = "pread", on_corrupt: str = "raise"
+    ) -> None:
+        if on_corrupt not in ("raise", "skip"):
+            raise ValueError(f'on_corrupt must be "raise" or "skip", got {on_corrupt!r}')
         self.paths = expand_paths(files)
         self.images = images
         self._readers = [open_images(path, images, io) for path in self.paths]
@@ -66,17 +73,42 @@ class Dataset:
         self.dtype = first.dtype
         self._starts = np.cumsum([0] + [reader.index.shape[0] for reader in self._readers])
         self.n_samples = int(self._starts[-1])
+        self.corrupt = Corrupt(self.n_samples) if on_corrupt == "skip" else None
         self.labels = None if labels is None else self._read_labels(labels)
         self.keep(0)
 
-    def read(self, samples: NDArray[np.int64], sink: Sink) -> None:
-        """Hand the pictures of `samples` to a sink; slot k is for `samples[k]`. See `fastprep.h5.Reader.read`."""
+    def read(self, samples: NDArray[np.int64], sink: Sink) -> NDArray[np.int64]:
+        """Hand the pictures of `samples` to a sink; slot k is for `samples[k]`. See `fastprep.h5.Reader.read`.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+            Which samples were read: `samples`, or with `on_corrupt="skip"` others in place of those that can't be.
+        """
+        if self.corrupt is None:
+            self._read(samples, sink)
+            return samples
+        while True:
+            samples = self.corrupt.replace(samples)
+            try:
+                self._read(samples, sink)
+            except _Unreadable as unreadable:
+                self.corrupt.note(unreadable.first, unreadable.stop, unreadable.error)
+            else:
+                return samples
+
+    def _read(self, samples: NDArray[np.int64], sink: Sink) -> None:
         slots = np.arange(len(samples), dtype=np.int64)
-        if len(self._readers) == 1:
-            self._readers[0].read(samples, slots, sink)
-            return
         for number, mine in self._by_file(samples):
-            self._readers[number].read(samples[mine] - self._starts[number], slots[mine], sink)
+            reader, start = self._readers[number], int(self._starts[number])
+            try:
+                reader.read(samples[mine] - start, slots[mine], sink)
+            except DataError as error:
+                if self.corrupt is None or error.sample is None or isinstance(error, ChangedError):
+                    raise
+                size = reader.index.images_decoded_at_once
+                first = error.sample // size * size
+                raise _Unreadable(start + first, start + min(first + size, reader.index.shape[0]), error) from None
 
     @property
     def block_starts(self) -> NDArray[np.int64] | None:
@@ -127,6 +159,12 @@ class Dataset:
             for reader in self._readers
         ]
 
+    def describe_corrupt(self) -> dict[str, Any] | None:
+        """Say which samples can't be read, as far as that is known: keys samples, problems. None if that is an error."""
+        if self.corrupt is None:
+            return None
+        return {"samples": self.corrupt.n_known, "problems": list(self.corrupt.problems)}
+
     def close(self) -> None:
         """Close the files; a later read opens them again."""
         for reader in self._readers:
@@ -142,8 +180,11 @@ class Dataset:
             (one, first), (other, second) = list(known.items())[:2]
             raise DataError(f"channel_order is {other!r}, in {first!r} it is {one!r}", second, self.images)
 
-    def _by_file(self, samples: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    def _by_file(self, samples: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.bool_] | slice]]:
         """Yield the number of each file that has some of the samples, and which."""
+        if len(self._readers) == 1:
+            yield 0, slice(None)
+            return
         owner = np.searchsorted(self._starts, samples, side="right") - 1
         for number in np.unique(owner):
             yield int(number), owner == number
@@ -154,6 +195,14 @@ class Dataset:
             if part.shape[1:] != parts[0].shape[1:]:
                 raise DataError(f"labels have the shape {part.shape[1:]}, in {self.paths[0]!r} {parts[0].shape[1:]}", path, name)
         return np.concatenate(parts)
+
+
+class _Unreadable(Exception):
+    """Samples first..stop-1 can't be read."""
+
+    def __init__(self, first: int, stop: int, error: DataError) -> None:
+        super().__init__(str(error))
+        self.first, self.stop, self.error = first, stop, error
 
 
 def expand_paths(files: Paths) -> list[str]:
@@ -173,8 +222,11 @@ def expand_paths(files: Paths) -> list[str]:
     FileNotFoundError
         If no file matches a pattern.
     ValueError
-        If there is no path at all.
+        If there is no path at all, or something else.
     """
+    several = isinstance(files, Sequence) and not isinstance(files, bytes)
+    if not isinstance(files, str | os.PathLike) and not (several and all(isinstance(path, str | os.PathLike) for path in files)):
+        raise ValueError(f"files must be a path, a glob pattern, or a list of paths, got {files!r}")
     if isinstance(files, str | os.PathLike):
         path = os.path.expanduser(os.fspath(files))
         if os.path.exists(path) or not glob.has_magic(path):

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from fastprep import evaluation, rng, training
 from fastprep.atomic import whole_file
-from fastprep.config import Config, InputError, input_errors
+from fastprep.config import Config, input_errors
 from fastprep.crops import Crop
+from fastprep.errors import InputError
 
 FOLDER = Path("fastprep-demo")
 CLASSES = ("functional", "defective")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +16,10 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 import fastprep
-from fastprep import diagnosis
+from fastprep import accelerator, diagnosis
 from fastprep.h5 import DataError, write_images
 from fastprep.interrupt import as_by_ctrl_c, status_of
+from fastprep.kernels.device import DeviceUnavailableError, Gpu
 from fastprep.loader import Loader
 
 N_EXAMPLE = 512  # pictures, if there is no file
@@ -28,6 +30,7 @@ class Config:
     """Say what this machine and a file can do, and where the time goes.
 
     Times random mirrored patches, in shuffled order: reading alone, the crop kernel alone, and both in one thread and in all.
+    On a GPU: compares its bits with the CPU's, and times copy, kernel and hand-over.
     Nothing is written; the report is made to be pasted into a bug report.
     """
 
@@ -80,10 +83,12 @@ def _run(config: Config) -> int:
 
 
 def _report(config: Config, path: str) -> None:
-    _section("Machine", diagnosis.machine())
+    gpu, missing = _gpu()
+    _section("Machine", {**diagnosis.machine(), **({} if gpu else {"GPU": f"none to use: {missing}"})})
 
-    def make(workers: int) -> Loader:
-        return Loader(path, config.batch_size, crop, images=config.images, labels=None, mean=0, shuffle=True, workers=workers)
+    def make(workers: int, device: str = "cpu") -> Loader:
+        options = {"images": config.images, "labels": None, "mean": 0, "shuffle": True, "workers": workers, "device": device}
+        return Loader(path, config.batch_size, crop, **options)  # type: ignore[arg-type]
 
     crop = None
     with make(1) as whole:
@@ -103,6 +108,52 @@ def _report(config: Config, path: str) -> None:
         _rates(rates, size, config)
         for advice in diagnosis.advice(loader, rates):
             print(f"* {advice}")
+    if gpu:
+        with make(1, str(gpu)) as loader:
+            _report_gpu(gpu, loader, config.rounds)
+
+
+def _gpu() -> tuple[Gpu | None, str]:
+    """Return the first GPU, or what is missing."""
+    try:
+        return Gpu(0), ""
+    except DeviceUnavailableError as error:
+        return None, str(error)
+
+
+def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
+    try:
+        from fastprep import feed
+    except ModuleNotFoundError as error:
+        tensorflow, to_tensor = f"can't be used: {error}", None
+    else:
+        tensorflow, to_tensor = feed.describe_gpus(), feed.to_tensor
+        feed.leave_memory()
+    n_crops, differing = accelerator.differences(gpu)
+    bits = f"{n_crops} random crops, every bit as on the CPU"
+    print()
+    _section(
+        "GPU",
+        {**gpu.describe(), "TensorFlow": tensorflow, "kernel": f"DIFFERS from the CPU's: {differing[0]}" if differing else bits},
+    )
+    samples = loader.samples(0, 0)
+    table = loader.crop.table(*loader.spec.image_shape[:2], samples, 0, 0)
+    figures = accelerator.measure(gpu, loader.spec, len(samples), table, rounds)
+    print("Batches as above, on the GPU")
+    for name, value, limit, of in (
+        ("copy of pictures", figures.copy, figures.link, "a plain copy to the device"),
+        ("crop kernel", figures.kernel, figures.memory, "a plain copy on the device"),
+    ):
+        print(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {of}")
+    if to_tensor is not None and "sees no GPU" not in tensorflow:
+        batch, seconds = loader.prepare(0, 0), []
+        for _ in range(rounds + 1):
+            began = time.perf_counter()
+            to_tensor(batch, loader.spec.dtype)
+            seconds.append(time.perf_counter() - began)
+        share = sorted(seconds[1:])[len(seconds[1:]) // 2] / figures.batch_s
+        print(f"  {'hand-over':20} {share:>23.2f} of the time of copy and kernel")
+    print()
 
 
 def _section(title: str, facts: dict[str, str]) -> None:

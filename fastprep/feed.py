@@ -5,6 +5,8 @@ The only module, besides the commands, that imports keras; tensorflow is importe
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import keras
 from numpy.typing import NDArray
 
 from fastprep import loader as plain
+from fastprep.backends import Backend, choose
 from fastprep.buffers import ALIGNMENT, dlpack_capsule
 
 try:
@@ -22,6 +25,8 @@ except ImportError:  # a later Keras may have moved it
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_log = logging.getLogger(__name__)
 
 
 class _KerasLoader(plain.Loader):
@@ -45,6 +50,26 @@ class _KerasLoader(plain.Loader):
                 self._pass.close()
             self._pass = self.start_pass()
         return self._pass
+
+    def on_host(self) -> None:
+        """Check that batches are made in memory of the host.
+
+        Raises
+        ------
+        NotImplementedError
+            If not: Keras' other backends, and its other ways to take data, have no use for a CUDA device's memory.
+        """
+        if self.backend.device != "cpu":
+            raise NotImplementedError(
+                f"fastprep hands batches on {self.backend.device} to Keras' TensorFlow backend only (this is "
+                f'{keras.backend.backend()}): use device="cpu"'
+            )
+
+    def _choose_backend(self, device: str, n_rows: int) -> Backend:
+        backend = choose(device, self.spec, self.batch_size, n_rows, _objection)
+        if backend.device != "cpu" and keras.backend.backend() == "tensorflow":
+            leave_memory()
+        return backend
 
     def close(self) -> None:
         """See `fastprep.loader.Loader.close`."""
@@ -78,6 +103,7 @@ if DataAdapter is not None:
 
         def get_numpy_iterator(self) -> Iterator[Any]:
             """Return an iterator of numpy batches, for Keras' other backends."""
+            self.on_host()
             return (batch.item for batch in self.keras_pass())
 
         def get_jax_iterator(self) -> Iterator[Any]:
@@ -97,6 +123,7 @@ else:
 
         def __getitem__(self, step: int) -> Any:
             """Return batch `step` of the epoch under way."""
+            self.on_host()
             return self.batch(self.next_epoch, step)
 
         def on_epoch_begin(self) -> None:
@@ -157,8 +184,10 @@ def predict(model: keras.Model, loader: plain.Loader, *, verbose: Any = 0) -> ND
     Raises
     ------
     ValueError
-        If the loader would not give every sample, or not in file order.
+        If the loader would not give every sample, or not in file order, or these are no model and no loader.
     """
+    if not isinstance(loader, plain.Loader) or not hasattr(model, "predict"):
+        raise ValueError(f"predict takes a model and a loader, got {type(model).__name__} and {type(loader).__name__}")
     of = loader.sampling
     if of.shuffle or of.shard != (0, 1) or of.drop_remainder:
         raise ValueError(
@@ -182,19 +211,87 @@ def to_tensor(batch: plain.Batch, dtype: str) -> tf.Tensor:
     Returns
     -------
     tf.Tensor
-        On the CPU, at the address that the kernel wrote to. The buffer is in use until TensorFlow lets go of it.
+        At the address that the kernel wrote to, on the CPU or the GPU. The buffer is in use until TensorFlow lets go of it.
 
     Raises
     ------
     RuntimeError
-        If the buffer is not aligned as TensorFlow needs.
+        If the buffer is not aligned as TensorFlow needs, or on a GPU that TensorFlow does not use.
     """
     import tensorflow as tf
 
+    # TensorFlow checks neither: its first operation on a misaligned tensor aborts the process, and a capsule for a device that it
+    # does not have is freed twice
     if batch.lease.address % ALIGNMENT:
-        # TensorFlow does not check, and its first operation on such a tensor aborts the process
         raise RuntimeError(f"batch buffer at {batch.lease.address:#x} is not aligned to {ALIGNMENT} bytes")
-    return tf.experimental.dlpack.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype))
+    index = tensorflow_index(batch.x.device.id) if batch.lease.is_on_device else 0
+    return tf.experimental.dlpack.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype, index))
+
+
+def tensorflow_index(number: int) -> int:
+    """Return the number that TensorFlow gives to a CUDA device: its logical devices are counted anew, among those it may see.
+
+    Raises
+    ------
+    RuntimeError
+        If TensorFlow does not use that device, or splits its devices.
+    """
+    import tensorflow as tf
+
+    visible = [device.name.rpartition(":")[2] for device in tf.config.get_visible_devices("GPU")]
+    if str(number) in visible and len(tf.config.list_logical_devices("GPU")) == len(visible):
+        return visible.index(str(number))
+    raise RuntimeError(
+        f"batches are made on cuda:{number}, which TensorFlow does not use, or not as one device: it sees {len(visible)} GPUs. "
+        'Use device="cpu", or a TensorFlow for GPUs (tensorflow[and-cuda]); CUDA_VISIBLE_DEVICES chooses among several'
+    )
+
+
+def leave_memory() -> None:
+    """Have TensorFlow take a GPU's memory as it needs it, and not all at its first use; warn if it is too late for that."""
+    import tensorflow as tf
+
+    if os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "").lower() in ("true", "1"):
+        return
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if tf.config.experimental.get_memory_growth(gpu):
+            continue
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except ValueError:  # its memory was divided by hand, and so limited
+            return
+        except RuntimeError:
+            _log.warning(
+                "TensorFlow was in use before this loader was made and may hold all of the GPU's memory, but batches need some: "
+                "make the loader first, or set TF_FORCE_GPU_ALLOW_GROWTH=true"
+            )
+            return
+
+
+def describe_gpus() -> str:
+    """Say which GPUs TensorFlow sees, and how it takes their memory, without having it take any."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"{tf.__version__}, sees no GPU (is it tensorflow[and-cuda]?)"
+    grows = os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "").lower() in ("true", "1")
+    grows = grows or all(tf.config.experimental.get_memory_growth(gpu) for gpu in gpus)
+    how = "takes memory as it needs it" if grows else "takes all memory at its first use, unless a CUDA loader is made before"
+    return f"{tf.__version__}, sees {len(gpus)} GPU{'s' * (len(gpus) > 1)}, {how}"
+
+
+def _objection(number: int) -> str | None:
+    """Say why Keras would have no use for batches on a CUDA device; None if it has."""
+    if DataAdapter is None:
+        return f"this Keras ({keras.__version__}) takes batches from the host only"
+    if keras.backend.backend() != "tensorflow":
+        return f"Keras runs on {keras.backend.backend()}, and batches on a GPU are for its TensorFlow backend"
+    import tensorflow as tf
+
+    if number >= len(tf.config.list_physical_devices("GPU")):
+        return "TensorFlow sees no GPU (is it tensorflow[and-cuda]?)"
+    return None
 
 
 class _TensorSource:

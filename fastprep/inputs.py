@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.config import Config, InputError, input_errors
+from fastprep.config import Config, input_errors
 from fastprep.crops import CenterCrop, RandomCrop
 from fastprep.dataset import expand_paths
+from fastprep.errors import InputError
 from fastprep.h5 import DataError
 from fastprep.loader import Loader
 from fastprep.means import MissingMeanError, image_mean
@@ -70,7 +72,7 @@ def look(config: Config, mean: NDArray[np.float32] | str | None = "as configured
         If they do not.
     """
     with input_errors(DataError, ValueError, OSError):
-        train, val = _open(config, Loader, _mean(config) if isinstance(mean, str) else mean)
+        train, val = _open(config, Loader, _mean(config) if isinstance(mean, str) else mean, device="cpu")
         with train, val:
             for loader in (train, val):
                 _check_labels(loader)
@@ -154,6 +156,13 @@ def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]
     return weights
 
 
+def no_mean(error: MissingMeanError) -> InputError:
+    """Say what to do where no mean is stored."""
+    choices = "say --mean compute, none, or the path of a JSON"
+    store = f"`python -m fastprep.show {shlex.quote(str(error.file))} --mean --store` stores one"
+    return InputError(f"file {error.file!r} has no stored mean: {choices}; {store}")
+
+
 def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | None = None, **both: Any) -> tuple[Any, Any]:
     both |= {"images": config.images, "labels": config.labels, "workers": config.workers}
     crop = RandomCrop(config.crop, mirror=config.mirror, flip=config.flip)
@@ -162,7 +171,7 @@ def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | Non
             config.train, config.batch_size, crop, mean=mean, shuffle=True, seed=config.seed, **(train_only or {}), **both
         )
     except MissingMeanError as error:
-        raise InputError(f"file {error.file!r} has no stored mean: say --mean compute, none, or the path of a JSON") from None
+        raise no_mean(error) from None
     # pictures are centred by the mean of the training file, whatever the validation file says of itself
     return train, kind(config.val, config.batch_size, CenterCrop(config.crop), mean=train.mean, **both)
 

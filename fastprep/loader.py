@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
@@ -10,15 +11,16 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.buffers import as_array
+from fastprep.backends import Backend, choose
 from fastprep.crops import CenterCrop, Crop
 from fastprep.dataset import Dataset, Paths
 from fastprep.kernels import CropSpec
-from fastprep.kernels.spec import DTypeName, Layout, check_device
+from fastprep.kernels.device import device_number
+from fastprep.kernels.spec import DTypeName, Layout, dtype_name
 from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
 from fastprep.pipeline import Batch, Pass, Pool
-from fastprep.sampling import Sampling
+from fastprep.sampling import WHOLE_EPOCH, Sampling, Since
 
 
 class Loader:
@@ -44,6 +46,7 @@ class Loader:
     scale : array_like or None
         Multiplied with after the subtraction: a scalar, or a number for each channel.
     dtype : {"float32", "float16", "bfloat16"}
+        Or a numpy type of that name.
     layout : {"channels_last", "channels_first"}
     num_classes : int or None
         Turn integer labels 0..num_classes-1 into one-hot rows of float32.
@@ -58,14 +61,16 @@ class Loader:
         Of the order and of random crops.
     shard : (int, int)
         (rank, world): this loader's share of every epoch. Over all ranks every sample comes exactly once; shares differ
-        by one sample at most.
+        by one sample at most, and so the last batch may be missing on some ranks.
     drop_remainder : bool
-        Leave out the last batch if it is not full.
+        Leave out what does not fill a batch of every rank: then all ranks have the same number of batches.
     class_weight : mapping of int to float, or None
         Weight of each class (1 for those not named): batches become (x, y, weights). Keras ignores the argument of that
         name to `fit` for loaders like this one.
-    device : {"auto", "cpu"}
-        Where the kernel runs.
+    device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}
+        Where batches are made; same bits everywhere. On a CUDA device x is a cupy array, and labels stay on the CPU. "auto" takes
+        the first CUDA device if cupy, a driver and the device answer and, with Keras, TensorFlow sees it, too; else the CPU. The
+        log says which, and why, at level info.
     workers : int or None
         Threads that prepare batches; None: one for each processor this process may use, eight at most.
     prefetch : int
@@ -73,6 +78,10 @@ class Loader:
     io : {"pread", "mmap"}
         How data that are read directly come in. "mmap" saves a copy; but if a mapped file is truncated meanwhile, the system
         ends the process (SIGBUS), where "pread" raises a DataError. For local files that nobody changes.
+    on_corrupt : {"raise", "skip"}
+        "skip" replaces pictures that can't be read, and their labels, by the next ones in the file that can, and says so in the
+        log and in `stats`. Which ones depends on the file alone, so batches stay the same. A file that is changed meanwhile is
+        an error all the same.
 
     Raises
     ------
@@ -82,6 +91,8 @@ class Loader:
         If a file is not there or may not be read.
     DataError
         If a file is damaged, or not what the arguments say.
+    DeviceUnavailableError
+        If `device` names a CUDA device that can't be used.
 
     Examples
     --------
@@ -99,7 +110,7 @@ class Loader:
         labels: str | None = "labels",
         mean: ArrayLike | str | os.PathLike[str] | None = "file",
         scale: ArrayLike | None = None,
-        dtype: DTypeName = "float32",
+        dtype: DTypeName | np.dtype | type = "float32",
         layout: Layout = "channels_last",
         num_classes: int | None = None,
         shuffle: bool = False,
@@ -112,19 +123,21 @@ class Loader:
         workers: int | None = None,
         prefetch: int = 2,
         io: Literal["pread", "mmap"] = "pread",
+        on_corrupt: Literal["raise", "skip"] = "raise",
     ) -> None:
         _check_integer("batch_size", batch_size, 1)
         _check_integer("prefetch", prefetch, 0)
         _check_integer("shuffle_window", shuffle_window, 0)
         _check_integer("seed", seed)
-        check_device(device, "auto")
+        device_number(device, "auto")
         _check_shard(shard)
+        dtype = dtype_name(dtype)
         if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
             raise ValueError(f"crop must be like RandomCrop(227), CenterCrop(227), TenCrop(227), or None, got {crop!r}")
         if workers is None:
             workers = min(8, len(os.sched_getaffinity(0)))
         _check_integer("workers", workers, 1)
-        self.dataset = Dataset(files, images, labels, io)
+        self.dataset = Dataset(files, images, labels, io, on_corrupt)
         self.crop: Crop = CenterCrop(self.dataset.image_shape[:2]) if crop is None else crop
         mean_values = resolve_mean(mean, self.dataset.metadata, self.dataset.paths, images)
         try:
@@ -132,7 +145,7 @@ class Loader:
                 self.dataset.image_shape, self.dataset.dtype.name, self.crop.height_width, mean_values, scale, dtype, layout
             )
         except ValueError as error:
-            raise ValueError(f"{error} (file {self.dataset.paths[0]!r}, dataset {images!r})") from None
+            raise ValueError(f"{error} (file {self.dataset.paths[0]!r}, dataset {images!r}){_hint(self.dataset)}") from None
         if num_classes is not None:
             _check_integer("num_classes", num_classes, 2)
         self.labels = self.dataset.labels if num_classes is None else one_hot(self.dataset, num_classes)
@@ -156,9 +169,12 @@ class Loader:
         self.dataset.keep(self.sampling.n_blocks_to_keep(int(workers) + int(prefetch)))
         self._start = (0, 0)  # epoch and step of the next pass
         self._position = (0, 0)  # epoch and step after the last batch that was handed out
+        self._resumed = (-1, WHOLE_EPOCH)  # an epoch that began with other shards or batches, and since when it has these
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
-        self.pool = Pool(int(workers), int(prefetch), self.batch_size * self.crop.n_crops * self.spec.crop_bytes)
+        n_rows = self.batch_size * self.crop.n_crops
+        self.backend = self._choose_backend(device, n_rows)
+        self.pool = Pool(int(workers), int(prefetch), n_rows * self.spec.crop_bytes, self.backend.memory)
 
     @property
     def n_samples(self) -> int:
@@ -235,12 +251,12 @@ class Loader:
             If there is no such step.
         """
         _check_integer("epoch", epoch, 0)
-        return self.sampling.samples(epoch, step)
+        return self.sampling.samples(epoch, step, self._since(epoch))
 
     def prepare(self, epoch: int, step: int) -> Batch:
         """Read, crop and label one batch of a pass in this thread; see `batch`."""
         batch = self._make(epoch, step)
-        if len(due := self.sampling.due(epoch, step)):
+        if len(due := self.sampling.due(epoch, step, self._since(epoch))):
             self.dataset.fetch(due)
         return batch
 
@@ -248,13 +264,15 @@ class Loader:
         samples = self.samples(epoch, step)
         height, width, _ = self.spec.image_shape
         table = self.crop.table(height, width, samples, self.sampling.seed, epoch)
-        lease = self.pool.lease()
-        x = as_array(lease, self.spec.out_shape(len(table)), self.spec.out_dtype)
-        self.dataset.read(samples, self.spec.cpu_sink(table, len(samples), x))
-        rows = samples.repeat(self.crop.n_crops)
+        read = functools.partial(self.dataset.read, samples)
+        x, lease, read_samples = self.backend.make(read, len(samples), table, self.pool.lease)
+        rows = read_samples.repeat(self.crop.n_crops)
         y = None if self.labels is None else self.labels[rows]
         weights = None if self._weights is None else self._weights[rows]
         return Batch(x, y, weights, lease)
+
+    def _choose_backend(self, device: str, n_rows: int) -> Backend:
+        return choose(device, self.spec, self.batch_size, n_rows)
 
     @property
     def next_epoch(self) -> int:
@@ -265,6 +283,7 @@ class Loader:
         """Let the next pass be that of `epoch`, from its start."""
         _check_integer("epoch", epoch, 0)
         self._start = self._position = (int(epoch), 0)
+        self._resumed = (-1, WHOLE_EPOCH)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the reading stands: after the last batch that was handed out.
@@ -275,30 +294,42 @@ class Loader:
             Plain numbers and strings; JSON can hold it.
         """
         epoch, step = self._position
-        return {"version": 1, "epoch": epoch, "step": step, "of": self._fingerprint()}
+        seen = self.sampling.seen(step, self._since(epoch))
+        return {"version": 2, "epoch": epoch, "seen": seen, "of": self._fingerprint()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next pass go on at the exact next batch of a saved state.
 
+        Batches and shards may be others than then: the samples that no shard has read yet are shared anew. A state of any shard
+        serves all, provided that all had come as far.
+
         Parameters
         ----------
         state : mapping
-            From `state_dict` of a loader with the same arguments.
+            From `state_dict` of a loader of the same samples in the same order.
 
         Raises
         ------
         ValueError
-            If the state is of a loader whose batches are others, naming what differs.
+            If the state is of a loader whose samples are others, or come in another order, naming what differs.
         """
-        if state.get("version") != 1:
-            raise ValueError(f"state must be from state_dict() of version 1, got version {state.get('version')!r}")
+        if state.get("version") != 2:
+            raise ValueError(f"state must be from state_dict() of version 2, got version {state.get('version')!r}")
         mine, theirs = self._fingerprint(), dict(state["of"])
         if different := [f"{k} {theirs.get(k)!r} (here {mine[k]!r})" for k in mine if theirs.get(k) != mine[k]]:
             raise ValueError("state is of a loader with other batches: " + ", ".join(different))
-        epoch, step = int(state["epoch"]), int(state["step"])
-        if epoch < 0 or not 0 <= step < len(self):
-            raise ValueError(f"state must have epoch >= 0 and step in 0..{len(self) - 1}, got {epoch} and {step}")
-        self._start = self._position = (epoch, step)
+        epoch, seen = int(state["epoch"]), int(state["seen"])
+        if epoch < 0 or not 0 <= seen < self.n_samples:
+            raise ValueError(f"state must have epoch >= 0 and seen in 0..{self.n_samples - 1}, got {epoch} and {seen}")
+        since = self.sampling.resume(seen)
+        if since.step >= len(self):  # what is left does not fill a batch of every shard
+            epoch, since = epoch + 1, WHOLE_EPOCH
+        self._start = self._position = (epoch, since.step)
+        # steps that count as in any other epoch can all be asked for, those before this one, too
+        self._resumed = (epoch, since) if since.seen != self.sampling.seen(since.step) else (-1, WHOLE_EPOCH)
+
+    def _since(self, epoch: int) -> Since:
+        return self._resumed[1] if epoch == self._resumed[0] else WHOLE_EPOCH
 
     def stats(self) -> dict[str, Any]:
         """Report what was read so far, and how.
@@ -306,11 +337,13 @@ class Loader:
         Returns
         -------
         dict
-            batches, samples: handed out. wait_s: seconds that whoever iterates waited for a batch. buffers: batch
-            buffers ever allocated. workers. order: how samples are shuffled. blocks_decoded: chunks, or rows of chunks,
-            that were decoded. files: a list with, for each file, how it is read.
+            device: where batches are made. batches, samples: handed out. wait_s: seconds that whoever iterates waited for a
+            batch. buffers: batch buffers ever allocated. workers. order: how samples are shuffled. blocks_decoded: chunks, or
+            rows of chunks, that were decoded. corrupt: how many samples are known to be damaged, and why; None unless
+            `on_corrupt="skip"`. files: a list with, for each file, how it is read.
         """
         return {
+            "device": self.backend.device,
             "batches": self._counts["batches"],
             "samples": self._counts["samples"],
             "wait_s": self._wait_s,
@@ -318,6 +351,7 @@ class Loader:
             "workers": self.pool.n_threads,
             "order": self.sampling.describe(),
             "blocks_decoded": self.dataset.n_blocks_decoded,
+            "corrupt": self.dataset.describe_corrupt(),
             "files": self.dataset.describe(),
         }
 
@@ -327,6 +361,7 @@ class Loader:
         A pass that is under way ends with a RuntimeError. The loader may be used again, and opens all anew.
         """
         self.pool.close()
+        self.backend.close()
         self.dataset.close()
 
     def __enter__(self) -> Self:
@@ -350,6 +385,13 @@ class Loader:
 
     def _fingerprint(self) -> dict[str, Any]:
         return {**self.sampling.fingerprint(), "crop": repr(self.crop)}
+
+
+def _hint(dataset: Dataset) -> str:
+    first, _, last = dataset.image_shape
+    if first <= 4 < last:
+        return f"; pictures must be (N, H, W, C), these are {dataset.image_shape}: is it (C, H, W)?"
+    return ""
 
 
 def _check_integer(name: str, value: object, least: int | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,6 +55,8 @@ def resolve_mean(
         return _stored_mean(metadata, files, dataset)
     if isinstance(mean, str | os.PathLike):
         return _tutorial_mean(os.fspath(mean), metadata[0].channel_order)
+    if isinstance(mean, bool | np.bool_):
+        raise ValueError(f'mean must be "file", numbers, the path of a JSON, or None, got {mean!r}')
     numbers = np.asarray(mean, np.float32)
     if not np.isfinite(numbers).all():
         raise ValueError(f"mean must be finite numbers, got {mean!r}")
@@ -115,15 +118,20 @@ def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: st
             raise DataError(about.mean_problem, file, dataset)
         if mean is None or first is None:
             raise MissingMeanError(
-                "no mean is stored in the file (attribute 'mean' of the pictures); pass "
-                "mean=fastprep.image_mean(training files), numbers, or the path of a JSON with R, G and B, "
-                "or mean=None to subtract nothing",
+                "no mean is stored in the file (attribute 'mean' of the pictures): "
+                f"`python -m fastprep.show {shlex.quote(file)} --mean --store`{_option(dataset)} computes and stores that of "
+                "training pictures; or pass mean=fastprep.image_mean(training files), numbers, the path of a JSON with R, G "
+                "and B, or mean=None to subtract nothing",
                 file,
                 dataset,
             )
         if not np.array_equal(mean, first):
             raise DataError(f"the stored mean {mean} differs from {first} in {files[0]!r}; pass one mean for all", file, dataset)
     return np.asarray(first, np.float32)
+
+
+def _option(dataset: str) -> str:
+    return "" if dataset == "images" else f" with --images {shlex.quote(dataset)}"
 
 
 def _is_finite(value: object) -> bool:

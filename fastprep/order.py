@@ -12,8 +12,8 @@ from fastprep import rng
 _ROUNDS = 8
 
 
-def n_steps(n_samples: int, batch_size: int, shard: tuple[int, int] = (0, 1), drop_remainder: bool = False) -> int:
-    """Count the batches of an epoch.
+def n_steps(n_samples: int, batch_size: int, shard: tuple[int, int] = (0, 1), drop_remainder: bool = False, seen: int = 0) -> int:
+    """Count the batches of an epoch, or of what is left of one.
 
     Parameters
     ----------
@@ -22,14 +22,17 @@ def n_steps(n_samples: int, batch_size: int, shard: tuple[int, int] = (0, 1), dr
     batch_size : int
     shard : (rank, world)
     drop_remainder : bool
-        Leave out a last batch that is not full.
+        Leave out what does not fill a batch of every shard, so that all shards have the same number of batches.
+    seen : int
+        Samples of the epoch, over all shards, that need not come any more.
 
     Returns
     -------
     int
     """
-    mine = shard_size(n_samples, shard)
-    return mine // batch_size if drop_remainder else -(-mine // batch_size)
+    if drop_remainder:
+        return (n_samples - seen) // (batch_size * shard[1])
+    return -(-shard_size(n_samples - seen, shard) // batch_size)
 
 
 def shard_size(n_samples: int, shard: tuple[int, int]) -> int:
@@ -136,6 +139,7 @@ def step_samples(
     epoch: int = 0,
     shard: tuple[int, int] = (0, 1),
     windows: Windows | None = None,
+    seen: int = 0,
 ) -> NDArray[np.int64]:
     """Return the sample ids of one batch.
 
@@ -154,14 +158,16 @@ def step_samples(
         The order of the whole dataset does not depend on it; over all ranks every sample comes exactly once.
     windows : Windows or None
         Shuffle blocks and then samples inside windows; None: all samples alike.
+    seen : int
+        Steps count from here on: the first `seen` samples of the epoch's order came before, by however many shards.
 
     Returns
     -------
     ndarray of int64, shape (batch_size,), less for the last batch
     """
     rank, world = shard
-    stop = min((step + 1) * batch_size, shard_size(n_samples, shard))
-    positions = np.arange(step * batch_size, stop, dtype=np.int64) * world + rank
+    stop = min((step + 1) * batch_size, shard_size(n_samples - seen, shard))
+    positions = seen + np.arange(step * batch_size, stop, dtype=np.int64) * world + rank
     if not shuffle:
         return positions
     stream = epoch_stream(seed, epoch)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.buffers import BufferPool, Lease
+from fastprep.buffers import HOST, BufferPool, Lease, Memory
 
 _LOST = "the loader was closed, or the process forked, during this pass; begin a new one"
 
@@ -22,21 +22,21 @@ class Batch(NamedTuple):
 
     Attributes
     ----------
-    x : ndarray, shape (rows, h, w, C) or (rows, C, h, w)
-        A view of the leased buffer.
+    x : numpy or cupy array, shape (rows, h, w, C) or (rows, C, h, w)
+        A view of the leased buffer, finished.
     y : ndarray, shape (rows, ...), or None
     weights : ndarray of float32, shape (rows,), or None
     lease : Lease
         Of the buffer that holds x.
     """
 
-    x: NDArray
+    x: Any
     y: NDArray | None
     weights: NDArray[np.float32] | None
     lease: Lease
 
     @property
-    def item(self) -> tuple[NDArray, ...] | NDArray:
+    def item(self) -> Any:
         """What iteration gives: (x, y, weights) less what there is not; x alone for data without labels."""
         if self.y is None:
             return self.x
@@ -55,10 +55,12 @@ class Pool:
         Finished batches kept ready beyond those that the threads have in hand.
     buffer_bytes : int
         Size of a batch buffer.
+    memory : Memory
+        What the buffers are made of.
     """
 
-    def __init__(self, n_threads: int, prefetch: int, buffer_bytes: int) -> None:
-        self.n_threads, self.prefetch, self.buffer_bytes = n_threads, prefetch, buffer_bytes
+    def __init__(self, n_threads: int, prefetch: int, buffer_bytes: int, memory: Memory = HOST) -> None:
+        self.n_threads, self.prefetch, self.buffer_bytes, self.memory = n_threads, prefetch, buffer_bytes, memory
         self._executor: ThreadPoolExecutor | None = None
         self._generation = 0
         self._begin()
@@ -115,8 +117,9 @@ class Pool:
         self._lock = threading.Lock()
         self._executor = None
         self._generation += 1
-        # one with the user, one just handed back, the rest being filled or ready
-        self._buffers = BufferPool(self.buffer_bytes, self.ahead + 2)
+        # one with the user, one just handed back, the rest being filled or ready: three or more, so that a thread that waits
+        # for a GPU to have read one does not keep the GPU waiting
+        self._buffers = BufferPool(self.buffer_bytes, self.ahead + 2, memory=self.memory)
         self._process = os.getpid()
 
     def _after_fork(self) -> None:
@@ -124,7 +127,7 @@ class Pool:
             self._begin()
 
     def __reduce__(self) -> tuple:
-        return Pool, (self.n_threads, self.prefetch, self.buffer_bytes)
+        return Pool, (self.n_threads, self.prefetch, self.buffer_bytes, self.memory)
 
 
 class Source(Protocol):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.config import Config, InputError
+from fastprep.config import Config
+from fastprep.errors import InputError
 
 if TYPE_CHECKING:
     import keras

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep import order
+
+
+class Since(NamedTuple):
+    """A point in an epoch: before a step, and after so many samples over all shards."""
+
+    step: int
+    seen: int
+
+
+WHOLE_EPOCH = Since(0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,26 +62,50 @@ class Sampling:
             return None
         return order.Windows(self.block_starts, max(1, -(-self.shuffle_window // self._largest_block)))
 
-    def samples(self, epoch: int, step: int) -> NDArray[np.int64]:
-        """Return the sample ids of one step.
+    def samples(self, epoch: int, step: int, since: Since = WHOLE_EPOCH) -> NDArray[np.int64]:
+        """Return the sample ids of one step; `since` is for the epoch that a run was resumed in, see `resume`.
 
         Raises
         ------
         IndexError
             If there is no such step.
         """
-        if not 0 <= step < len(self):
-            raise IndexError(f"step must lie in 0..{len(self) - 1}, got {step}")
+        if not since.step <= step < len(self):
+            raise IndexError(f"step must lie in {since.step}..{len(self) - 1}, got {step}")
         return order.step_samples(
             self.n_samples,
             self.batch_size,
-            step,
+            step - since.step,
             shuffle=self.shuffle,
             seed=self.seed,
             epoch=epoch,
             shard=self.shard,
             windows=self.windows,
+            seen=since.seen,
         )
+
+    def seen(self, step: int, since: Since = WHOLE_EPOCH) -> int:
+        """Return how many samples of an epoch come before a step, over all shards."""
+        return min(self.n_samples, since.seen + (step - since.step) * self._stride)
+
+    def resume(self, seen: int) -> Since:
+        """Return where to go on if the first samples of an epoch were read by any number of shards, in batches of any size.
+
+        The steps that are left are the last ones of the epoch, so that it ends with step ``len(self) - 1`` as any other.
+
+        Parameters
+        ----------
+        seen : int
+            How many, over all shards.
+
+        Returns
+        -------
+        Since
+        """
+        if seen % self._stride == 0:  # as if it had always been these
+            return Since(seen // self._stride, seen)
+        left = order.n_steps(self.n_samples, self.batch_size, self.shard, self.drop_remainder, seen)
+        return Since(len(self) - left, seen)
 
     def n_blocks_to_keep(self, ahead: int) -> int:
         """Return how many decoded blocks have to be in memory for none to be decoded twice, with `ahead` steps under way."""
@@ -85,12 +119,12 @@ class Sampling:
         # in file order the steps under way share their first and last blocks with their neighbours
         return ahead + 1 + ahead * stride // self._largest_block
 
-    def due(self, epoch: int, step: int) -> NDArray[np.int64]:
+    def due(self, epoch: int, step: int, since: Since = WHOLE_EPOCH) -> NDArray[np.int64]:
         """Return a sample of each block of the next window to decode during a step, so that no step waits for all of them."""
         windows = self.windows
         if windows is None:
             return np.empty(0, np.int64)
-        first, stop = step * self._stride, min((step + 1) * self._stride, self.n_samples)
+        first, stop = self.seen(step, since), self.seen(step + 1, since)
         return windows.starts[windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))]
 
     def describe(self) -> str:
@@ -106,16 +140,13 @@ class Sampling:
         return f"chunks shuffled, then the samples in windows of {blocks} of {total} chunks"
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what decides which samples come when, in what JSON can hold."""
+        """Return what decides in which order the samples of all shards come, in what JSON can hold."""
         windows = self.windows
         return {
             "n_samples": self.n_samples,
-            "batch_size": self.batch_size,
             "shuffle": self.shuffle,
-            "shuffle_window": None if windows is None else windows.blocks_per_window,
+            "chunks_per_window": None if windows is None else windows.blocks_per_window,
             "seed": self.seed,
-            "shard": list(self.shard),
-            "drop_remainder": self.drop_remainder,
         }
 
     @cached_property

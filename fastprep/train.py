@@ -10,7 +10,8 @@ from pathlib import Path
 import tyro
 
 from fastprep import demo
-from fastprep.config import MAY_CHANGE, Config, InputError, arguments, check, load, option
+from fastprep.config import MAY_CHANGE, Config, arguments, check, load, option
+from fastprep.errors import InputError
 from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.training import run
 

@@ -9,13 +9,35 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 import threading
 
+import fake_cupy
 import h5py
 import numpy as np
 import pytest
 
 from fastprep.kernels._cpu import supported_versions
+from fastprep.kernels.device import DeviceUnavailableError, Gpu
 
 CPU_VERSIONS = ["portable", "avx2", "avx512"]
+
+
+def pytest_configure(config):
+    """Hide GPUs from all tests but those for them, which `pytest -m gpu` runs: "auto" and TensorFlow would take one."""
+    if config.option.markexpr.strip() != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+
+def host(array):
+    """Return an array as one of numpy, wherever it lies."""
+    return array.get() if hasattr(array, "get") else array
+
+
+def on_device(array, device):
+    """Return a numpy array, or on a GPU one of cupy with the same contents."""
+    if device == "cpu":
+        return array
+    import cupy
+
+    return cupy.asarray(array)
 
 
 def use_cpu_kernel(version, monkeypatch):
@@ -26,13 +48,43 @@ def use_cpu_kernel(version, monkeypatch):
     monkeypatch.setattr("fastprep.kernels.spec.STREAM_BYTES", 0)
 
 
+@pytest.fixture
+def gpu():
+    """The first GPU; where there is none the test is skipped, and says why."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "-1":
+        pytest.skip("GPUs are hidden from these tests; `pytest -m gpu` runs them")
+    try:
+        return Gpu(0)
+    except DeviceUnavailableError as error:
+        pytest.skip(f"no GPU: {error}")
+
+
 @pytest.fixture(params=[*(f"cpu-{version}" for version in CPU_VERSIONS), pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request, monkeypatch):
     """Every backend there is; the same test runs for each."""
     if request.param == "cuda":
-        pytest.skip("this version of fastprep has no CUDA kernel")
+        return str(request.getfixturevalue("gpu"))
     use_cpu_kernel(request.param.removeprefix("cpu-"), monkeypatch)
     return "cpu"
+
+
+@pytest.fixture
+def stand_in():
+    """A GPU that does everything as late as it may; see fake_cupy.py."""
+    with fake_cupy.installed() as machine:
+        yield machine
+        assert machine.error is None
+
+
+@pytest.fixture(params=["cpu", "cuda-stand-in"])
+def backend(request):
+    """Loaders of a test make their batches on the CPU, then on the stand-in for a GPU; `host` brings them to numpy."""
+    if request.param == "cpu":
+        yield "cpu"
+        return
+    machine = request.getfixturevalue("stand_in")
+    yield "cuda:0"
+    assert machine.calls["launch"] or machine.calls["alloc_pinned_memory"]  # that is what "auto" took
 
 
 @pytest.fixture

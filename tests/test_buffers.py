@@ -1,12 +1,24 @@
 """Buffers: aligned, in use as long as anybody looks, never waited for without end, no memory left behind."""
 
+import ctypes
 import gc
 import threading
+import time
+import weakref
 
 import numpy as np
 import pytest
 
-from fastprep.buffers import ALIGNMENT, BufferPool, Lease, as_array, capsule_address, dlpack_capsule
+from fastprep.buffers import (
+    ALIGNMENT,
+    Block,
+    BufferPool,
+    Lease,
+    as_array,
+    capsule_address,
+    capsule_device,
+    dlpack_capsule,
+)
 
 
 def test_buffers_are_aligned_and_used_again():
@@ -117,3 +129,129 @@ def test_a_lease_without_a_block_cannot_be_made():
     for bad in ((), (None,), (3,)):
         with pytest.raises(TypeError):
             Lease(*bad)
+
+
+# --- memory of somebody else's, as that of a CUDA device
+
+
+class Owner:
+    """Stands for a device's memory."""
+
+    def __init__(self, n_bytes=4096):
+        self.content = np.zeros(n_bytes + ALIGNMENT, np.uint8)
+        self.address = self.content.ctypes.data + -self.content.ctypes.data % ALIGNMENT
+        self.n_bytes = n_bytes
+
+
+class Foreign:
+    """A `Memory` of such, which notes what is asked of it."""
+
+    def __init__(self):
+        self.owners, self.waits = [], []
+
+    def allocate(self, n_bytes):
+        owner = Owner(n_bytes)
+        self.owners.append(weakref.ref(owner))
+        return Block(n_bytes, ALIGNMENT, owner)
+
+    def before_reuse(self):
+        self.waits.append(threading.get_ident())
+
+
+def test_a_used_buffer_is_waited_for_and_a_new_one_is_not():
+    memory = Foreign()
+    pool = BufferPool(64, depth=2, patience_s=0, memory=memory)
+    first, second = pool.lease(), pool.lease()
+    assert memory.waits == []
+    del second
+    pool.lease()
+    assert memory.waits == [threading.get_ident()]
+    assert first.is_on_device
+
+
+def test_other_threads_lease_while_one_waits_for_the_device():
+    memory, pool = Foreign(), None
+    waiting, go_on = threading.Event(), threading.Event()
+    memory.before_reuse = lambda: waiting.set() or go_on.wait(60)
+    pool = BufferPool(64, depth=2, memory=memory)
+    pool.lease()
+    thread = threading.Thread(target=pool.lease)
+    thread.start()
+    assert waiting.wait(60)
+    assert pool.lease().address
+    go_on.set()
+    thread.join()
+
+
+def test_the_processor_is_kept_from_memory_of_a_device():
+    lease = BufferPool(64, depth=1, memory=Foreign()).lease()
+    with pytest.raises(BufferError, match="this memory is a CUDA device's"):
+        memoryview(lease)
+
+
+def test_a_capsule_names_the_device_and_its_kind():
+    lease = BufferPool(400, depth=1, memory=Foreign()).lease()
+    capsule = dlpack_capsule(lease, (10, 10), "float32", 3)
+    assert capsule_device(capsule) == (2, 3)  # kDLCUDA
+    assert capsule_address(capsule) == lease.address
+    assert capsule_device(dlpack_capsule(BufferPool(400, depth=1).lease(), (100,), "float32")) == (1, 0)
+
+
+def test_foreign_memory_that_does_not_do_is_refused():
+    owner = Owner()
+    with pytest.raises(ValueError, match="memory for 4097 bytes has only 4096"):
+        Block(4097, ALIGNMENT, owner)
+    owner.address += 16
+    with pytest.raises(ValueError, match="is not aligned to 64 bytes"):
+        Block(64, ALIGNMENT, owner)
+
+
+def test_foreign_memory_goes_with_whoever_lets_go_last():
+    memory = Foreign()
+    pool = BufferPool(64, depth=1, memory=memory)
+    lease = pool.lease()
+    (owner,) = memory.owners
+    pool.close()
+    assert owner() is not None
+    capsule = dlpack_capsule(lease, (8,), "float32")
+    del lease
+    assert owner() is not None
+    del capsule
+    assert owner() is None
+
+
+class ManagedTensor(ctypes.Structure):
+    """DLManagedTensor: DLTensor takes 48 bytes."""
+
+    _fields_ = (
+        ("tensor", ctypes.c_uint8 * 48),
+        ("context", ctypes.c_void_p),
+        ("deleter", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
+    )
+
+
+def test_a_deleter_on_a_thread_without_the_gil_frees_foreign_memory_soon():
+    """As TensorFlow calls it, after everybody else has let go; Python frees the owner when it gets round to it."""
+    memory = Foreign()
+    pool = BufferPool(64, depth=1, memory=memory)
+    lease = pool.lease()
+    capsule = dlpack_capsule(lease, (8,), "float32")
+    python = ctypes.PyDLL(None)
+    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    python.PyCapsule_GetPointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
+    python.PyCapsule_SetName.argtypes = (ctypes.py_object, ctypes.c_char_p)
+    address = python.PyCapsule_GetPointer(capsule, b"dltensor")
+    used = b"used_dltensor"
+    assert python.PyCapsule_SetName(capsule, used) == 0
+    pool.close()
+    del lease, capsule
+    (owner,) = memory.owners
+    assert owner() is not None
+    libc, number = ctypes.CDLL(None), ctypes.c_ulong()
+    deleter = ctypes.cast(ManagedTensor.from_address(address).deleter, ctypes.c_void_p)
+    assert libc.pthread_create(ctypes.byref(number), None, deleter, ctypes.c_void_p(address)) == 0
+    libc.pthread_join(number, None)  # ctypes lets go of the GIL meanwhile
+    deadline = time.monotonic() + 30
+    while owner() is not None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert owner() is None

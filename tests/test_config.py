@@ -11,7 +11,8 @@ import pytest
 
 from fastprep import config as configuration
 from fastprep import inputs, meter, train
-from fastprep.config import Config, InputError
+from fastprep.config import Config
+from fastprep.errors import InputError
 from fastprep.loader import Loader
 
 
@@ -168,7 +169,7 @@ def test_bad_files_are_told_without_tensorflow(config):
 
 
 @pytest.mark.parametrize(
-    ("meter", "wanted"),
+    ("measured", "wanted"),
     [
         (meter.Meter(seconds=10, waited=0.5, pictures=1000), "100 pictures/s; 5.0% of the training steps' time went into"),
         (meter.Meter(seconds=10, waited=0.5, pictures=1000), "not input-bound"),
@@ -176,12 +177,12 @@ def test_bad_files_are_told_without_tensorflow(config):
         (meter.Meter(seconds=10, waited=5, pictures=9), "of a thread's time; one thread makes"),
     ],
 )
-def test_the_summary_names_what_a_run_waited_for(config, meter, wanted):
+def test_the_summary_names_what_a_run_waited_for(config, measured, wanted):
     def make(workers):
         return Loader(config.train, 4, None, labels=None, mean=0, workers=workers)
 
     with make(1) as loader:
-        assert wanted in meter.summary(meter, loader, make)
+        assert wanted in meter.summary(measured, loader, make)
 
 
 def test_the_summary_advises_to_convert_what_is_slow_to_read(make_file):

@@ -1,9 +1,13 @@
 """The doctor's report: what it says of a file, and that its clock times what it names."""
 
+import sys
+
+import fake_cupy
 import numpy as np
 import pytest
 
-from fastprep import CenterCrop, diagnosis, doctor
+from fastprep import CenterCrop, accelerator, diagnosis, doctor, kernels
+from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
 
 
@@ -74,3 +78,58 @@ def test_rates_are_pictures_over_seconds(make_file, monkeypatch):
     assert rates.values.pop(diagnosis.LIMIT) == 10
     assert rates.values == {"crop kernel": 10, "reading": 10, "loader, 1 thread": 10, "loader, 2 threads": 10}
     assert rates.share_read == 0.5
+
+
+# --- on a GPU, or what stands in for one
+
+
+def test_what_is_missing_for_a_gpu_is_one_line(make_file, capsys, monkeypatch):
+    path, _, _ = make_file()
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    _, out, _ = report(capsys, path, "--batch-size", 4, "--rounds", 1)
+    (line,) = (line for line in out.splitlines() if line.startswith("  GPU"))
+    assert "none to use: cupy can't be imported" in line
+    assert "install fastprep[gpu]" in line
+
+
+def test_a_gpu(make_file, capsys, monkeypatch, stand_in):
+    path, _, _ = make_file(n=8)
+    monkeypatch.setattr(accelerator, "PLAIN_BYTES", 1 << 16)
+    status, out, _ = report(capsys, path, "--batch-size", 4, "--rounds", 1)
+    assert status == 0
+    for said in (
+        "cuda:0, stand-in, compute capability 9.0, of 1",
+        "for CUDA 12.9",
+        "NVRTC 12.9",
+        "1.0 GiB, 0.5 free",
+        "sees no GPU",
+        "640 random crops, every bit as on the CPU",
+        "of a plain copy to the device",
+        "of a plain copy on the device",
+    ):
+        assert said in out
+    assert "hand-over" not in out  # to TensorFlow, which sees no GPU
+    assert out.index("loader, 1 thread") < out.index("compute capability")
+
+
+def test_bits_that_differ_are_found(stand_in, monkeypatch):
+    assert accelerator.differences(Gpu(0), 12) == (12 * 16, [])
+    right = fake_cupy.Kernel.run
+
+    def one_bit_wrong(self, machine, device):
+        right(self, machine, device)
+        address, shape, dtype = self.arrays[4]
+        machine.content(address, shape, dtype, device).view(np.uint8).flat[-1] ^= 1
+
+    monkeypatch.setattr(fake_cupy.Kernel, "run", one_bit_wrong)
+    assert len(accelerator.differences(Gpu(0), 12)[1]) == 12
+
+
+def test_figures_are_bytes_over_seconds(stand_in, monkeypatch):
+    """With a clock that says one second for each lot of copies and launches."""
+    monkeypatch.setattr(accelerator, "PLAIN_BYTES", 1 << 16)
+    spec, ticks = kernels.CropSpec((12, 14, 3), "uint8", (5, 6), dtype="float16"), iter(np.arange(1000.0))
+    figures = accelerator.measure(Gpu(0), spec, 4, np.zeros((40, 4), np.int32), 2, clock=lambda: next(ticks))
+    n = accelerator.REPEATS
+    crops = 40 * 5 * 6 * 3
+    assert figures == accelerator.Figures(n * 2**16, 2 * n * 2**16, n * 4 * 12 * 14 * 3, n * (crops + 2 * crops), 2 / n)

@@ -153,6 +153,14 @@ def test_predict_refuses_what_would_miss_or_mix_samples(path, options):
         fastprep.predict(small_model(), loader)
 
 
+def test_predict_with_its_arguments_swapped(path):
+    with (
+        fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader,
+        pytest.raises(ValueError, match="takes a model and a loader"),
+    ):
+        fastprep.predict(loader, small_model())
+
+
 def labels_seen(loader, **fit_options):
     """Train, and return the labels of every step of every epoch."""
     seen = []
@@ -198,7 +206,7 @@ def test_initial_epoch_with_the_callback(numbered):
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_fit_resumes_in_the_middle_of_an_epoch(numbered, steps_per_execution):
     with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
-        loader.load_state_dict({**loader.state_dict(), "epoch": 2, "step": 2})
+        loader.load_state_dict({**loader.state_dict(), "epoch": 2, "seen": 10})
         seen = []
 
         class Spy(keras.Sequential):

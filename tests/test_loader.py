@@ -11,9 +11,11 @@ import time
 import weakref
 
 import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 import reference
+from conftest import host
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,17 +37,17 @@ def path(make_file):
 
 
 def epoch(loader):
-    return [(x.copy(), np.asarray(y).copy()) for x, y in loader]
+    return [(host(x).copy(), np.asarray(y).copy()) for x, y in loader]
 
 
-def test_a_batch_is_what_the_oracle_cuts(path):
+def test_a_batch_is_what_the_oracle_cuts(path, backend):
     with h5py.File(path, "r") as file:
         images, mean = file["images"][()], file["images"].attrs["mean"]
     crop = RandomCrop((7, 9), mirror=True, flip=True)
     with Loader(path, 5, crop, shuffle=True, seed=11, scale=1 / 255) as loader:
         for step, (x, y) in enumerate(loader):
             table = crop.table(12, 14, y, seed=11, epoch=0)
-            np.testing.assert_array_equal(x, reference.crop(images[y], table, (7, 9), mean, 1 / 255))
+            np.testing.assert_array_equal(host(x), reference.crop(images[y], table, (7, 9), mean, 1 / 255))
             np.testing.assert_array_equal(y, loader.samples(0, step))
 
 
@@ -64,12 +66,12 @@ def test_pictures_depend_on_file_seed_and_epoch_only(path, workers, prefetch, ba
             np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), y_wanted)
 
 
-def test_batch_gives_the_batch_of_any_epoch_and_step_whatever_was_read(path):
+def test_batch_gives_the_batch_of_any_epoch_and_step_whatever_was_read(path, backend):
     with Loader(path, 4, RandomCrop(5), shuffle=True, seed=1) as loader:
         epochs = [epoch(loader) for _ in range(3)]
         for e, step in [(2, 5), (0, 0), (1, 3), (0, 5)]:
             x, y = loader.batch(e, step)
-            np.testing.assert_array_equal(x, epochs[e][step][0])
+            np.testing.assert_array_equal(host(x), epochs[e][step][0])
             np.testing.assert_array_equal(y, epochs[e][step][1])
         assert len({tuple(np.concatenate([y for _, y in e])) for e in epochs}) == 3
         for step in (-1, 6):
@@ -110,7 +112,7 @@ def test_remainder_dropped_on_request(path):
         assert [len(x) for x, _ in loader] == [5] * 4 == [5] * len(loader)
 
 
-def test_ten_crop_rows_are_sample_major_with_labels_for_each(path):
+def test_ten_crop_rows_are_sample_major_with_labels_for_each(path, backend):
     with h5py.File(path, "r") as file:
         images = file["images"][()]
     with Loader(path, 4, TenCrop(6), mean=None) as loader:
@@ -123,24 +125,24 @@ def test_ten_crop_rows_are_sample_major_with_labels_for_each(path):
     )
 
 
-def test_whole_pictures_without_labels(path):
+def test_whole_pictures_without_labels(path, backend):
     with h5py.File(path, "r") as file:
         images = file["images"][()]
     with Loader(path, 10, None, labels=None, mean=None) as loader:
         assert loader.output_shape == (12, 14, 3)
-        np.testing.assert_array_equal(np.concatenate([x.copy() for x in loader]), images.astype("float32"))
+        np.testing.assert_array_equal(np.concatenate([host(x).copy() for x in loader]), images.astype("float32"))
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_types_and_layouts(path, dtype, layout):
+def test_types_and_layouts(path, dtype, layout, backend):
     with Loader(path, 8, CenterCrop((4, 6)), dtype=dtype, layout=layout) as loader:
         x, _ = next(iter(loader))
         assert x.dtype.name == dtype
         assert x.shape == (8, *loader.output_shape) == ((8, 4, 6, 3) if layout == "channels_last" else (8, 3, 4, 6))
 
 
-def test_several_files_are_one_dataset(make_file, tmp_path):
+def test_several_files_are_one_dataset(make_file, tmp_path, backend):
     parts = [
         make_file(n=n, name=f"part-{k}.h5", chunks=(1, 12, 14, 3), compression=c)
         for k, (n, c) in enumerate([(5, None), (1, "gzip"), (9, "lzf")])
@@ -150,7 +152,7 @@ def test_several_files_are_one_dataset(make_file, tmp_path):
         with Loader(files, 4, None, shuffle=True, mean=None) as loader:
             for step, (x, y) in enumerate(loader):
                 samples = loader.samples(0, step)
-                np.testing.assert_array_equal(x, images[samples])
+                np.testing.assert_array_equal(host(x), images[samples])
                 np.testing.assert_array_equal(y, labels[samples])
             assert [f["samples"] for f in loader.stats()["files"]] == [5, 1, 9]
 
@@ -223,7 +225,7 @@ def test_windows_run_over_several_files(make_file):
         assert loader.stats()["blocks_decoded"] == 7 + 3 + 2
 
 
-def test_a_damaged_block_is_an_error_where_it_is_read(make_damaged_file):
+def test_a_damaged_block_is_an_error_where_it_is_read(make_damaged_file, backend):
     path = make_damaged_file(200, 8, 400)
     with Loader(path, 8, None, shuffle=True, shuffle_window=32) as loader:
         with pytest.raises(DataError, match="chunk 17, sample 136: gzip data is damaged"):
@@ -282,11 +284,11 @@ def test_mean_of_a_tutorials_json(make_file, tmp_path, caplog, order, wanted):
     assert ("do not name their channel order" in caplog.text) == (order is None)
 
 
-def test_mean_numbers_and_picture(make_file):
+def test_mean_numbers_and_picture(make_file, backend):
     path, images, _ = make_file(mean=False)
     for mean in (3.5, [1, 2, 3], np.random.default_rng(0).uniform(0, 255, images.shape[1:])):
         with Loader(path, N, None, mean=mean) as loader:
-            np.testing.assert_array_equal(loader.batch(0, 0)[0], images.astype("float32") - np.asarray(mean, "float32"))
+            np.testing.assert_array_equal(host(loader.batch(0, 0)[0]), images.astype("float32") - np.asarray(mean, "float32"))
 
 
 def test_a_missing_mean_is_not_passed_over(make_file, tmp_path):
@@ -309,7 +311,7 @@ def test_a_missing_mean_is_not_passed_over(make_file, tmp_path):
 # --- standing still and going on
 
 
-def test_state_resumes_at_the_exact_next_batch(path):
+def test_state_resumes_at_the_exact_next_batch(path, backend):
     options = {"batch_size": 4, "crop": RandomCrop(6), "shuffle": True, "seed": 5}
     with Loader(path, **options) as loader:
         everything = [batch for _ in range(3) for batch in epoch(loader)]
@@ -321,7 +323,7 @@ def test_state_resumes_at_the_exact_next_batch(path):
                 for _ in itertools.islice(loader, done - read):
                     read += 1
             state = json.loads(json.dumps(loader.state_dict()))
-        assert (state["epoch"], state["step"]) == divmod(done, steps)
+        assert (state["epoch"], state["seen"]) == (done // steps, done % steps * 4)
         for _ in range(2):  # twice from the same state
             with Loader(path, **options) as resumed:
                 resumed.load_state_dict(state)
@@ -335,14 +337,37 @@ def test_state_resumes_at_the_exact_next_batch(path):
 
 def test_state_of_another_loader_is_refused(path):
     with Loader(path, 4, CenterCrop(5), seed=1) as one, Loader(path, 5, CenterCrop(5), seed=2) as other:
-        with pytest.raises(
-            ValueError, match=r"state is of a loader with other batches: batch_size 4 \(here 5\), seed 1 \(here 2\)"
-        ):
+        with pytest.raises(ValueError, match=r"state is of a loader with other batches: seed 1 \(here 2\)"):
             other.load_state_dict(one.state_dict())
-        with pytest.raises(ValueError, match="version 1, got version 9"):
+        with pytest.raises(ValueError, match="version 2, got version 9"):
             one.load_state_dict({"version": 9})
-        with pytest.raises(ValueError, match=r"step in 0\.\.5, got 0 and 6"):
-            one.load_state_dict({**one.state_dict(), "step": 6})
+        with pytest.raises(ValueError, match=r"seen in 0\.\.22, got 0 and 23"):
+            one.load_state_dict({**one.state_dict(), "seen": 23})
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_other_shards_and_batches_go_on_with_the_samples_that_are_left(path, shuffle, after):
+    """Two shards in batches of 3 read for a while; then three in batches of 2 share the rest, and the next epoch is whole."""
+    seen = []
+    for rank in range(2):
+        with Loader(path, 3, CenterCrop(5), shuffle=shuffle, shard=(rank, 2)) as loader:
+            loader.set_epoch(4)
+            for _ in itertools.islice(loader, after):
+                pass
+            seen.append(np.concatenate([[], *(loader.samples(4, step) for step in range(after))]))
+            state = json.loads(json.dumps(loader.state_dict()))
+    for rank in range(3):
+        with Loader(path, 2, CenterCrop(5), shuffle=shuffle, shard=(rank, 3)) as loader:
+            loader.load_state_dict(state)
+            first = len(loader) - sum(1 for _ in loader)
+            assert loader.next_epoch == 5
+            loader.load_state_dict(state)
+            seen.append(np.concatenate([loader.samples(4, step) for step in range(first, len(loader))]))
+            for step, (x, _) in enumerate(loader, first):
+                assert len(x) == len(loader.samples(4, step))
+            assert sum(len(x) for x, _ in loader) == len(range(rank, N, 3))
+    assert sorted(np.concatenate(seen).tolist()) == list(range(N))
 
 
 def test_set_epoch(path):
@@ -360,16 +385,16 @@ def test_two_passes_at_once_are_two_epochs(path):
             np.testing.assert_array_equal(b, loader.samples(1, step))
 
 
-def test_kept_batches_stay_what_they_are(path):
+def test_kept_batches_stay_what_they_are(path, backend):
     with Loader(path, 2, RandomCrop(6), prefetch=1, workers=2) as loader:
         kept = list(loader)
         for step, (x, y) in enumerate(kept):
-            np.testing.assert_array_equal(x, loader.batch(0, step)[0])
+            np.testing.assert_array_equal(host(x), host(loader.batch(0, step)[0]))
             np.testing.assert_array_equal(y, loader.batch(0, step)[1])
     np.testing.assert_array_equal(kept[0][1], [0, 1])  # after close, too
 
 
-def test_memory_is_flat_over_epochs(path):
+def test_memory_is_flat_over_epochs(path, backend):
     with Loader(path, 2, CenterCrop(6), workers=2, prefetch=2) as loader:
         for _ in range(30):
             for _batch in loader:
@@ -382,7 +407,7 @@ def test_memory_is_flat_over_epochs(path):
 # --- what goes wrong
 
 
-def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_damaged_file):
+def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_damaged_file, backend):
     with Loader(make_damaged_file(40, 1, 40), 4, CenterCrop(5), workers=3) as loader:
         passing, seen = iter(loader), []
         with pytest.raises(DataError, match="chunk 17, sample 17: gzip data is damaged"):
@@ -390,11 +415,11 @@ def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_damaged_file)
         assert len(seen) == 4  # samples 0..15
         assert next(passing, None) is None
         assert len(loader.batch(0, 5)[0]) == 4
-        loader.load_state_dict({**loader.state_dict(), "epoch": 0, "step": 5})
+        loader.load_state_dict({**loader.state_dict(), "epoch": 0, "seen": 20})
         assert len(epoch(loader)) == 5
 
 
-def test_a_pass_that_outlives_a_close_ends_with_an_error(path):
+def test_a_pass_that_outlives_a_close_ends_with_an_error(path, backend):
     with Loader(path, 2, CenterCrop(5), workers=2) as loader:
         passing = iter(loader)
         next(passing)
@@ -470,7 +495,7 @@ def test_attributes_that_make_no_sense(make_file):
             Loader(path, 4, None, mean=None).close()
 
 
-def test_no_thread_and_no_file_is_left(path):
+def test_no_thread_and_no_file_is_left(path, backend):
     files_before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         loader = Loader(path, 2, CenterCrop(5), workers=3)
@@ -480,7 +505,7 @@ def test_no_thread_and_no_file_is_left(path):
     assert len(os.listdir("/proc/self/fd")) == files_before
 
 
-def test_a_forgotten_loader_ends_its_threads(path):
+def test_a_forgotten_loader_ends_its_threads(path, backend):
     loader = Loader(path, 2, CenterCrop(5), workers=3)
     next(iter(loader))
     watch = weakref.ref(loader)
@@ -492,7 +517,7 @@ def test_a_forgotten_loader_ends_its_threads(path):
     assert watch() is None
 
 
-def test_a_closed_loader_opens_anew(path):
+def test_a_closed_loader_opens_anew(path, backend):
     with Loader(path, 4, CenterCrop(5)) as loader:
         first = epoch(loader)
         loader.close()
@@ -525,7 +550,7 @@ def test_another_process_may_use_it(path, method, make_file):
             assert [y.tolist() for _, y in loader] == wanted
 
 
-def test_pickling_keeps_the_place(path):
+def test_pickling_keeps_the_place(path, backend):
     with Loader(path, 4, RandomCrop(5), shuffle=True) as loader:
         for _ in itertools.islice(loader, 2):
             pass
@@ -552,7 +577,7 @@ def test_pickling_keeps_the_place(path):
         ({"crop": 227}, ValueError, r"crop must be like RandomCrop\(227\), .* got 227"),
         ({"crop": RandomCrop}, ValueError, r"crop must be like RandomCrop\(227\)"),
         ({"shard": (0, 99), "drop_remainder": True}, ValueError, "there is no batch"),
-        ({"device": "cuda"}, ValueError, 'device must be "auto" or "cpu"'),
+        ({"device": "gpu"}, ValueError, 'device must be "auto", "cpu", "cuda"'),
         ({"crop": RandomCrop(13)}, ValueError, r"crop is larger than the picture: 13x13 from 12x14 pixels \(file .*images\.h5"),
         ({"dtype": "int8"}, ValueError, "dtype must be one of"),
         ({"mean": [1, 2]}, ValueError, r"mean must be a scalar or have the shape \(3,\)"),
@@ -562,6 +587,11 @@ def test_pickling_keeps_the_place(path):
         ({"labels": None, "num_classes": 3}, ValueError, "num_classes needs labels"),
         ({"labels": None, "class_weight": {0: 1}}, ValueError, "class_weight needs labels"),
         ({"labels": "images", "num_classes": 3}, DataError, "num_classes needs integer labels"),
+        ({"files": None}, ValueError, "files must be a path, a glob pattern, or a list of paths, got None"),
+        ({"files": [1]}, ValueError, r"files must be a path.*, got \[1\]"),
+        ({"mean": True}, ValueError, 'mean must be "file", numbers, the path of a JSON, or None, got True'),
+        ({"dtype": np.int8}, ValueError, "dtype must be one of 'float32', 'float16', 'bfloat16', got 'int8'"),
+        ({"dtype": 5}, ValueError, "dtype must be one of"),
         ({"files": []}, ValueError, "files must name at least one file"),
         ({"files": "none-*.h5"}, FileNotFoundError, "no file matches 'none-"),
     ],
@@ -569,6 +599,18 @@ def test_pickling_keeps_the_place(path):
 def test_refusals(path, arguments, error, message):
     with pytest.raises(error, match=message):
         Loader(**{"files": path, "batch_size": 4, "crop": CenterCrop(5), **arguments})
+
+
+def test_channels_first_files_are_hinted_at(make_file):
+    path, _, _ = make_file(height=3, width=12, channels=14)
+    with pytest.raises(ValueError, match=r"pictures must be \(N, H, W, C\), these are \(3, 12, 14\): is it \(C, H, W\)\?"):
+        Loader(path, 4, CenterCrop(5))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float16"), ml_dtypes.bfloat16])
+def test_types_of_numbers_by_object(path, dtype):
+    with Loader(path, 4, CenterCrop(5), dtype=dtype) as loader:
+        assert loader.batch(0, 0)[0].dtype == dtype
 
 
 def test_labels_of_another_length(make_file):

@@ -63,6 +63,8 @@ def test_the_remainder_can_be_dropped():
     assert order.n_steps(23, 5, drop_remainder=True) == 4
     assert order.n_steps(23, 5, shard=(0, 2)) == 3
     assert order.n_steps(3, 5, drop_remainder=True) == 0
+    assert [order.n_steps(21, 5, shard=(rank, 2), drop_remainder=True) for rank in range(2)] == [2, 2]
+    assert [order.n_steps(9, 5, shard=(rank, 2), drop_remainder=True) for rank in range(2)] == [0, 0]  # rank 0 could fill one
 
 
 def test_a_stretch_of_a_huge_order_costs_nothing():

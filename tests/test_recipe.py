@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fastprep import inputs, recipe, train
-from fastprep.config import Config, InputError
+from fastprep.config import Config
+from fastprep.errors import InputError
 
 keras = pytest.importorskip("keras")
 

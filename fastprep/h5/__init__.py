@@ -2,15 +2,16 @@
 
 from fastprep.h5._read import CopySink, Sink
 from fastprep.h5.cache import BlockCache
-from fastprep.h5.errors import DataError
+from fastprep.h5.errors import ChangedError, DataError
 from fastprep.h5.index import ImageIndex
-from fastprep.h5.metadata import Metadata, read_labels, read_metadata, read_texts
+from fastprep.h5.metadata import Metadata, read_file_names, read_labels, read_metadata, read_std, store_mean
 from fastprep.h5.reader import Reader, open_images
 from fastprep.h5.rewrite import InexactError, Rewritten, rewrite
 from fastprep.h5.write import write_images
 
 __all__ = [
     "BlockCache",
+    "ChangedError",
     "CopySink",
     "DataError",
     "ImageIndex",
@@ -20,9 +21,11 @@ __all__ = [
     "Rewritten",
     "Sink",
     "open_images",
+    "read_file_names",
     "read_labels",
     "read_metadata",
-    "read_texts",
+    "read_std",
     "rewrite",
+    "store_mean",
     "write_images",
 ]

@@ -28,3 +28,7 @@ class DataError(ValueError):
 
     def __reduce__(self) -> tuple:
         return type(self), (self.problem, self.file, self.dataset, self.chunk, self.sample)
+
+
+class ChangedError(DataError):
+    """A file that is not as it was when it was opened first."""

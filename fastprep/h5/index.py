@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.h5.claims import check_claims
 from fastprep.h5.errors import DataError
 from fastprep.h5.filters import Pipeline, Unsupported
 from fastprep.h5.open import get_dataset, identity_of
@@ -137,7 +138,7 @@ def index_images(file: h5py.File, name: str) -> ImageIndex:
     Raises
     ------
     DataError
-        If the dataset does not hold pictures, or its chunks cannot lie where the file says they do.
+        If the dataset does not hold pictures, or can't be as large, or have its chunks where the file says they are.
     """
     dataset = get_dataset(file, name)
     shape = dataset.shape
@@ -150,6 +151,7 @@ def index_images(file: h5py.File, name: str) -> ImageIndex:
     if plain_name not in (*_KERNEL_DTYPES, *_WIDENED) or h5py.check_enum_dtype(stored):
         known = ", ".join((*_KERNEL_DTYPES, *_WIDENED))
         raise DataError(f"pictures have one of the types {known}, found {stored}", file.filename, name)
+    check_claims(dataset, (file.filename, name))
     n, height, width, channels = four_sides(shape)
     known_facts = {
         "file": file.filename,

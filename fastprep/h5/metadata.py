@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.h5.claims import check_claims
 from fastprep.h5.errors import DataError
 from fastprep.h5.open import HDF5_ERRORS, get_dataset, open_file
 
@@ -118,6 +118,7 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
                 file.filename,
                 labels,
             )
+        check_claims(dataset, (file.filename, labels), n_at_once=n_samples)
         try:
             values = dataset[()]
         except HDF5_ERRORS as error:
@@ -125,36 +126,85 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
         return np.ascontiguousarray(values, dataset.dtype.newbyteorder("="))
 
 
-def read_texts(path: str | os.PathLike[str], names: Sequence[str], n_samples: int) -> tuple[str, ...] | None:
-    """Read a text for each picture: what its file was called, say.
+def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
+    """Return the name of the file that each picture comes from (dataset `file_names`), or nothing if that is not stored.
 
     Parameters
     ----------
     path : str or path
-    names : sequence of str
-        Datasets that may hold them; the first that does is taken.
     n_samples : int
         Pictures there are.
 
     Returns
     -------
-    tuple of str, or None
-        None if there is no such dataset.
+    list of str
+        Of length `n_samples` or 0.
 
     Raises
     ------
     OSError, DataError
-        As `read_labels`.
+        See `fastprep.h5.open_images`.
     """
     with open_file(path) as file:
-        for name in names:
-            dataset = file.get(name)
-            if isinstance(dataset, h5py.Dataset) and h5py.check_string_dtype(dataset.dtype) and dataset.shape == (n_samples,):
-                try:
-                    return tuple(map(_text, dataset[()]))
-                except HDF5_ERRORS as error:
-                    raise DataError(f"HDF5 can't read it: {error}", file.filename, name) from error
-    return None
+        if "file_names" not in file:
+            return []
+        dataset = get_dataset(file, "file_names")
+        if dataset.shape != (n_samples,) or h5py.check_string_dtype(dataset.dtype) is None:
+            return []
+        try:
+            return [_text(name) for name in dataset[()]]
+        except HDF5_ERRORS as error:
+            raise DataError(f"HDF5 can't read it: {error}", file.filename, "file_names") from error
+
+
+def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] | None:
+    """Return the standard deviation of each channel (attribute `std` of the pictures), or None if there is none, or no such.
+
+    Raises
+    ------
+    OSError, DataError
+        See `fastprep.h5.open_images`.
+    """
+    with open_file(path) as file:
+        dataset = get_dataset(file, images)
+        try:
+            return _mean(dataset.attrs.get("std"), dataset.shape[3] if dataset.ndim == 4 else 1)[0]
+        except HDF5_ERRORS as error:
+            raise DataError(f"the attributes are damaged: {error}", file.filename, images) from error
+
+
+def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float64], overwrite: bool = False) -> None:
+    """Write the mean of each channel into a file that is there: attribute `mean` of the pictures.
+
+    Only that attribute changes, not the pictures; a process that is killed in the very moment may damage the file, though.
+
+    Parameters
+    ----------
+    path : str or path
+    images : str
+        Name of the dataset.
+    mean : ndarray of float64, shape (C,)
+    overwrite : bool
+        Replace a mean that is there.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a mean and `overwrite` is False.
+    OSError, DataError
+        If the file can't be written to; see `fastprep.h5.open_images`.
+    """
+    path = os.fspath(path)
+    with open_file(path) as file:
+        if "mean" in get_dataset(file, images).attrs and not overwrite:
+            raise FileExistsError(f"file {path!r}, dataset {images!r} has a mean already; it is only replaced when asked to")
+    os.close(os.open(path, os.O_RDWR))  # the system's own error, which names the path
+    try:
+        with h5py.File(path, "r+") as file:
+            file[images].attrs["mean"] = mean
+            file.flush()
+    except HDF5_ERRORS as error:
+        raise DataError(f"the mean can't be stored: {error}", path, images) from error
 
 
 def _text(value: object) -> str:

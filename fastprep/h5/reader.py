@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastprep import rng
 from fastprep.h5 import _read
 from fastprep.h5.cache import BlockCache
-from fastprep.h5.errors import DataError
+from fastprep.h5.errors import ChangedError, DataError
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, missing_filters
 from fastprep.h5.index import ImageIndex, index_images
 from fastprep.h5.open import get_dataset, identity_of, load_filters, open_file, opening_problem
@@ -116,7 +116,7 @@ class Reader:
             samples, slots = samples[~plain], slots[~plain]
         self._read_blocks(samples, slots, sink)
         if self._has_changed():
-            raise DataError(_CHANGED, self.index.file, self.index.dataset)
+            raise ChangedError(_CHANGED, self.index.file, self.index.dataset)
 
     def keep_in(self, cache: BlockCache) -> None:
         """Keep decoded blocks, of `index.images_decoded_at_once` pictures, in a cache, which readers may share."""
@@ -211,7 +211,7 @@ class Reader:
             raise self._error(f"HDF5 can't read it: {error}{missing_filters(dataset)}", first) from error
 
     def _row(self, row: int) -> NDArray:
-        """Return all pictures of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`."""
+        """Return the pictures of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; the last is smaller."""
         index = self.index
         tiles = [-(-s // c) for s, c in zip(index.shape[1:], index.chunk_shape[1:], strict=True)]
         n_tiles = int(np.prod(tiles))
@@ -225,12 +225,13 @@ class Reader:
             if keeps and not np.may_share_memory(chunk, out):
                 chunk = chunk.copy()  # it lies where the next one will be read or decoded to
             return chunk if index.stored_dtype == index.dtype else chunk.astype(index.dtype)
-        pictures = np.empty((index.images_per_chunk, *index.shape[1:]), index.dtype)
+        n_pictures = min(index.images_per_chunk, index.shape[0] - row * index.images_per_chunk)
+        pictures = np.empty((n_pictures, *index.shape[1:]), index.dtype)
         for tile, place in enumerate(np.ndindex(*tiles)):
             starts = [p * c for p, c in zip(place, index.chunk_shape[1:], strict=True)]
             inside = [min(c, s - a) for c, s, a in zip(index.chunk_shape[1:], index.shape[1:], starts, strict=True)]
             target = (slice(None), *(slice(a, a + n) for a, n in zip(starts, inside, strict=True)))
-            source = (slice(None), *(slice(n) for n in inside))
+            source = (slice(n_pictures), *(slice(n) for n in inside))
             pictures[target] = self._chunk(row * n_tiles + tile, row, out, spare)[source]
         return pictures
 
@@ -295,7 +296,7 @@ class Reader:
 
     def _check_identity(self, status: os.stat_result) -> None:
         if identity_of(status) != self.index.identity:
-            raise DataError(_CHANGED, self.index.file, self.index.dataset)
+            raise ChangedError(_CHANGED, self.index.file, self.index.dataset)
 
     def _has_changed(self) -> bool:
         """Tell whether somebody has written to the file since it was indexed: what was read may be of before and after."""
@@ -303,9 +304,10 @@ class Reader:
         return file is not None and identity_of(os.fstat(file.number)) != self.index.identity
 
     def _error(self, problem: str, sample: int) -> DataError:
+        kind = DataError
         if self._has_changed():
-            problem = f"{problem}; the file was {_CHANGED}"
-        return DataError(problem, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
+            kind, problem = ChangedError, f"{problem}; the file was {_CHANGED}"
+        return kind(problem, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
 
 
 class _OpenFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprep.atomic import whole_file
 
+_BLOCK_BYTES = 8 << 20  # enough pictures for every thread that compresses
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -24,9 +26,12 @@ def write_images(
     labels: ArrayLike,
     *,
     mean: ArrayLike | None = None,
+    std: ArrayLike | None = None,
     channel_order: str | None = None,
     class_names: Sequence[str] = (),
+    file_names: Sequence[str] = (),
     attributes: dict[str, str] | None = None,
+    gzip_level: int | None = None,
     overwrite: bool = False,
 ) -> NDArray[np.float64]:
     """Write pictures and labels to a new file, whole or not at all.
@@ -39,11 +44,17 @@ def write_images(
     labels : array_like, shape (N, ...)
     mean : array_like, shape (C,), optional
         Mean of each channel to store (of the training pictures, say); by default that of these pictures.
+    std : array_like, shape (C,), optional
+        Standard deviation of each channel to store.
     channel_order : str, optional
         Such as "RGB" or "L".
     class_names : sequence of str
+    file_names : sequence of str
+        Where each picture comes from: the dataset `file_names`.
     attributes : dict of str to str, optional
         Further attributes of the file: source, licence.
+    gzip_level : int, optional
+        1..9: one gzip chunk for each picture. None: contiguous.
     overwrite : bool
         Replace a file that exists.
 
@@ -57,51 +68,69 @@ def write_images(
     FileExistsError
         If the file exists and `overwrite` is False.
     ValueError
-        If a picture is not uint8 or not like the first, or there are more or fewer than labels.
+        If a picture is not uint8 or not like the first, or there are more or fewer than labels or file names.
     """
     path = os.fspath(path)
+    if len(file_names) not in (0, len(np.asarray(labels))):
+        raise ValueError(f"there are {len(np.asarray(labels))} labels, but {len(file_names)} file names")
     if os.path.exists(path) and not overwrite:
         raise FileExistsError(f"{path!r} exists already; it is only replaced when asked to")
     labels = np.asarray(labels)
     with whole_file(path) as temporary, new_file(temporary, path) as file:
-        totals = _write_pictures(file, iter(images), len(labels))
+        totals = _write_pictures(file, iter(images), len(labels), gzip_level)
         dataset = file["images"]
         stored = totals / (len(labels) * dataset.shape[1] * dataset.shape[2]) if mean is None else np.asarray(mean, np.float64)
         dataset.attrs["mean"] = stored
+        if std is not None:
+            dataset.attrs["std"] = np.asarray(std, np.float64)
         if channel_order:
             _write_text(dataset, "channel_order", channel_order)
         if class_names:
             _write_text(dataset, "class_names", class_names)
         file.create_dataset("labels", data=labels)
+        if len(file_names):
+            encoded, dtype = _encode(file_names)
+            file.create_dataset("file_names", data=encoded.astype(dtype), dtype=dtype)
         for name, text in (attributes or {}).items():
             _write_text(file, name, text)
     return stored
 
 
-def _write_pictures(file: h5py.File, pictures: Iterable[NDArray[np.uint8]], n_pictures: int) -> NDArray[np.float64]:
-    dataset = totals = None
-    count = 0
-    for count, picture in enumerate(pictures, 1):
-        if dataset is None:
-            if picture.ndim != 3:
-                raise ValueError(f"pictures have the shape (height, width, channels), got {picture.shape}")
-            dataset = file.create_dataset("images", (n_pictures, *picture.shape), np.uint8)
-            totals = np.zeros(picture.shape[2], np.float64)
-        if picture.dtype != np.uint8 or picture.shape != dataset.shape[1:]:
-            raise ValueError(f"picture {count - 1} is {picture.dtype} {picture.shape}, the first is uint8 {dataset.shape[1:]}")
-        if count > n_pictures:
-            break
-        dataset[count - 1] = picture
-        totals += picture.sum(axis=(0, 1), dtype=np.float64)  # whole numbers below 2**53 for any file there is: exact
-    if totals is None or count != n_pictures:
-        raise ValueError(f"there are {n_pictures} labels, but {'more' if count > n_pictures else count} pictures")
+def _write_pictures(
+    file: h5py.File, pictures: Iterator[NDArray[np.uint8]], n_pictures: int, gzip_level: int | None
+) -> NDArray[np.float64]:
+    first = next(pictures, None)
+    if first is None or n_pictures == 0:
+        raise ValueError(f"there are {n_pictures} labels, but {'0' if first is None else 'more'} pictures")
+    if first.ndim != 3:
+        raise ValueError(f"pictures have the shape (height, width, channels), got {first.shape}")
+    totals = np.zeros(first.shape[2], np.float64)
+    block, count = np.empty((max(1, min(n_pictures, _BLOCK_BYTES // first.nbytes)), *first.shape), np.uint8), 0
+    with PictureWriter(file, "images", (n_pictures, *first.shape), gzip_level) as writer:
+        for count, picture in enumerate(itertools.chain([first], pictures), 1):
+            if picture.dtype != np.uint8 or picture.shape != first.shape:
+                raise ValueError(f"picture {count - 1} is {picture.dtype} {picture.shape}, the first is uint8 {first.shape}")
+            if count > n_pictures:
+                raise ValueError(f"there are {n_pictures} labels, but more pictures")
+            place = (count - 1) % len(block)
+            block[place] = picture
+            totals += picture.sum(axis=(0, 1), dtype=np.float64)  # whole numbers below 2**53 for any file there is: exact
+            if place + 1 == len(block) or count == n_pictures:
+                writer.write(count - 1 - place, block[: place + 1])
+    if count != n_pictures:
+        raise ValueError(f"there are {n_pictures} labels, but {count} pictures")
     return totals
 
 
 def _write_text(owner: h5py.HLObject, name: str, text: str | Sequence[str]) -> None:
     """Write an attribute of fixed length: HDF5 1.14.6 goes round for ever in some damaged heaps of texts of variable length."""
+    encoded, dtype = _encode(text)
+    owner.attrs.create(name, encoded, dtype=dtype)
+
+
+def _encode(text: str | Sequence[str]) -> tuple[NDArray[np.bytes_], np.dtype]:
     encoded = np.char.encode(np.asarray(text, str), "utf-8")
-    owner.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", max(1, encoded.dtype.itemsize)))
+    return encoded, h5py.string_dtype("utf-8", max(1, encoded.dtype.itemsize))
 
 
 @contextlib.contextmanager

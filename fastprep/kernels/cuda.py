@@ -130,6 +130,17 @@ def plan(
             f"images must be C-contiguous, of the shape (n, H, W, C) and in native byte order, got {images.dtype} {images.shape}"
         )
     spec = CropSpec(tuple(images.shape[1:]), images.dtype.name, check_size(size), mean, scale, dtype, layout)
+    return plan_of(spec, images, table)
+
+
+def plan_of(spec: CropSpec, images: Any, table: NDArray[np.int32]) -> Plan:
+    """Return the plan of a launch for pictures that are as `spec` says; see `plan`.
+
+    Raises
+    ------
+    ValueError
+        If a row of the table leads outside the pictures, or it has too many.
+    """
     table = np.ascontiguousarray(spec.checked_table(table, images.shape[0]))
     constants = _constants(spec)
     height, width = spec.size

@@ -1,24 +1,23 @@
-"""The face of the crop kernel: checks everything once, lays out mean and scale, and hands pointers to the core."""
+"""What happens to the pixels: checked once, with mean and scale laid out, and pointers handed to the CPU kernel."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep.crops import FLIPPED, MIRRORED, check_fits, check_size
-from fastprep.h5 import _read
 from fastprep.kernels import _cpu
 
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Layout = Literal["channels_last", "channels_first"]
 
-_SOURCE_DTYPES = ("uint8", "uint16", "float32", "float64")  # the CPU kernel takes all but uint16
+SOURCE_DTYPES = ("uint8", "uint16", "float32", "float64")  # the CPU kernel takes all but uint16
 _NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
@@ -82,7 +81,7 @@ class CropSpec:
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, _NUMPY_DTYPES)
         _check_choice("layout", self.layout, ("channels_last", "channels_first"))
-        _check_choice("images must have one of the types", self.source_dtype, _SOURCE_DTYPES)
+        _check_choice("images must have one of the types", self.source_dtype, SOURCE_DTYPES)
         check_fits(check_size(self.size), *self.image_shape[:2])
         _ = self.mean_values, self.scale_values  # raise here, not in a worker
 
@@ -216,82 +215,24 @@ class CropSpec:
         return table.astype(np.int32, copy=False)
 
 
-def crop(
-    images: NDArray,
-    table: NDArray[np.int32],
-    size: tuple[int, int],
-    mean: ArrayLike | None = None,
-    scale: ArrayLike | None = None,
-    dtype: DTypeName = "float32",
-    layout: Layout = "channels_last",
-    out: NDArray | None = None,
-    device: str = "cpu",
-) -> NDArray:
-    """Execute a crop table: cut out, mirror or not, subtract the mean, scale, convert, in one pass.
-
-    ``out[k, i, j, c] = (float32(images[slot, y + i', x + j', c]) - mean[c]) * scale[c]`` with i' = h-1-i if flipped else i
-    and j' = w-1-j if mirrored else j, in float32 in exactly this order, never fused, then rounded to `dtype`.
-
-    Parameters
-    ----------
-    images : ndarray of uint8, float32 or float64, shape (n, H, W, C)
-    table : ndarray of int32, shape (n_out, 4)
-        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.crops.MIRRORED` + `FLIPPED`).
-    size : (int, int)
-        Height h and width w of the crops.
-    mean : array_like, scalar or shape (C,) or (H, W, C), optional
-        Subtracted; of a mean picture, the value at the same source pixel.
-    scale : array_like, scalar or shape (C,), optional
-        Multiplied with after the subtraction.
-    dtype : {"float32", "float16", "bfloat16"}
-        Round to nearest even.
-    layout : {"channels_last", "channels_first"}
-    out : ndarray of `dtype`, optional
-        Where the result goes: C-contiguous, shape (n_out, h, w, C), or (n_out, C, h, w) if channels-first.
-    device : {"cpu"}
-        Where the kernel runs.
-
-    Returns
-    -------
-    ndarray of `dtype`, shape (n_out, h, w, C) or (n_out, C, h, w)
-        `out`, if it was given. bfloat16 is `ml_dtypes.bfloat16`.
+def dtype_name(dtype: object) -> DTypeName:
+    """Return the name of a type of numbers, given as that name, a numpy type, or a type of a framework that has a name.
 
     Raises
     ------
     ValueError
-        If an argument is not as above.
+        If it is not one that the kernel writes.
     """
-    check_device(device)
-    images = np.asarray(images)
-    if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(f"images must have the shape (n, H, W, C), got {images.shape}")
-    if images.dtype.name not in _cpu.SOURCE_TYPES:
-        raise ValueError(f"images must have one of the types {', '.join(_cpu.SOURCE_TYPES)}, got {images.dtype}")
-    spec = CropSpec(images.shape[1:], images.dtype.name, check_size(size), mean, scale, dtype, layout)
-    if out is None:
-        out = np.empty(spec.out_shape(len(table)), spec.out_dtype)
-    sink = spec.cpu_sink(table, len(images), out)
-    pixels = np.ascontiguousarray(images, images.dtype.newbyteorder("="))
-    offsets = np.arange(len(images), dtype=np.int64) * pixels[0].nbytes
-    _read.hand_over(pixels.reshape(-1).view(np.uint8), offsets, np.arange(len(images), dtype=np.int64), sink)
-    return out
-
-
-def check_device(device: str, *others: str) -> None:
-    """Check that this version computes on a device.
-
-    Raises
-    ------
-    ValueError
-        If it is neither "cpu" nor one of `others`.
-    """
-    if device not in ("cpu", *others):
-        known = " or ".join(f'"{d}"' for d in (*others, "cpu"))
-        raise ValueError(f"device must be {known} (this version has no CUDA kernel), got {device!r}")
+    try:
+        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name  # type: ignore[call-overload]
+    except TypeError:
+        name = getattr(dtype, "name", dtype)
+    _check_choice("dtype", name, _NUMPY_DTYPES)
+    return cast(DTypeName, name)
 
 
 def _check_choice(name: str, value: object, choices: object) -> None:
-    if value not in choices:  # type: ignore[operator]
+    if not isinstance(value, str) or value not in choices:  # type: ignore[operator]
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")  # type: ignore[call-overload]
 
 

@@ -1,0 +1,145 @@
+"""What a GPU does with batches, for the doctor's report: whether its bits are the CPU's, and what limits it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.kernels import CropSpec, crop
+from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu
+
+PLAIN_BYTES = 256 << 20  # of the copies that say what link and memory let through
+REPEATS = 20  # queued at a time, so that the call's own time does not count
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Bytes a second, medians over the rounds.
+
+    Attributes
+    ----------
+    link : float
+        Of a plain copy from pinned memory to the device.
+    memory : float
+        Read and written, of a plain copy on the device.
+    copy : float
+        Of the copy of a batch's pictures.
+    kernel : float
+        Read and written by the kernel: each source byte of a crop and each byte of the result counts once.
+    batch_s : float
+        Seconds that copy and kernel take for a batch.
+    """
+
+    link: float
+    memory: float
+    copy: float
+    kernel: float
+    batch_s: float
+
+
+def differences(gpu: Gpu, n_cases: int = 40, seed: int = 0) -> tuple[int, list[str]]:
+    """Compare the CUDA kernel with the CPU kernel, bit by bit, on random pictures, crops, types and layouts.
+
+    Parameters
+    ----------
+    gpu : Gpu
+    n_cases : int
+    seed : int
+
+    Returns
+    -------
+    n_crops : int
+        Compared.
+    differing : list of str
+        What the cases are in which a bit differs.
+    """
+    random, n_crops, differing = np.random.default_rng(seed), 0, []
+    for case in range(n_cases):
+        shape = (3, *(int(side) for side in random.integers(8, 80, 2)), int(random.choice([1, 3, 4])))
+        size = (int(random.integers(1, shape[1] + 1)), int(random.integers(1, shape[2] + 1)))
+        limits = (shape[0], shape[1] - size[0] + 1, shape[2] - size[1] + 1, 4)
+        table = np.stack([random.integers(0, limit, 16) for limit in limits], axis=1).astype(np.int32)
+        source = ("uint8", "float32", "float64")[case % 3]  # what both take
+        images = (random.integers(0, 256, shape) + (0 if source == "uint8" else random.random(shape))).astype(source)
+        mean = (None, random.uniform(0, 255, shape[3]), random.uniform(0, 255, shape[1:]))[case % 4 % 3]
+        dtype, layout = ("float32", "float16", "bfloat16")[case // 3 % 3], ("channels_last", "channels_first")[case % 2]
+        arguments: dict[str, Any] = {"mean": mean, "scale": (None, 1 / 255)[case // 2 % 2], "dtype": dtype, "layout": layout}
+        wanted = crop(images, table, size, **arguments)
+        got = crop(images, table, size, **arguments, device=str(gpu)).get()
+        n_crops += len(table)
+        if wanted.tobytes() != got.tobytes():
+            differing.append(f"{source} {shape} to {size}, {dtype}, {layout}, mean {'none' if mean is None else mean.shape}")
+    return n_crops, differing
+
+
+def measure(
+    gpu: Gpu,
+    spec: CropSpec,
+    n_pictures: int,
+    table: NDArray[np.int32],
+    rounds: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Figures:
+    """Time the copy and the kernel of a batch, and what link and memory let through, in turn.
+
+    Parameters
+    ----------
+    gpu : Gpu
+    spec : CropSpec
+    n_pictures : int
+    table : ndarray of int32, shape (n_out, 4)
+    rounds : int
+        How often each is timed, after one time that does not count.
+    clock : callable
+
+    Returns
+    -------
+    Figures
+    """
+    with gpu.current():
+        stream = gpu.stream()
+        images = gpu.array(DeviceMemory(gpu, n_pictures * _bytes_of(spec)), (n_pictures, *spec.image_shape), spec.source_dtype)
+        out = gpu.array(DeviceMemory(gpu, len(table) * spec.crop_bytes), spec.out_shape(len(table)), spec.out_dtype)
+        launch = CropKernel(gpu, spec).launch(images, table, gpu.upload(table), out)
+        pinned = gpu.pinned(max(PLAIN_BYTES, images.nbytes))
+        pinned[:] = 0  # bring its pages in
+        plain, other = (gpu.array(DeviceMemory(gpu, PLAIN_BYTES), (PLAIN_BYTES,), "uint8") for _ in range(2))
+
+        def queue_launch() -> None:
+            with stream:
+                launch()
+
+        contenders: dict[str, Callable[[], None]] = {
+            "link": lambda: gpu.copy(plain, pinned[:PLAIN_BYTES], stream),
+            "memory": lambda: gpu.copy_on_device(other, plain, stream),
+            "copy": lambda: gpu.copy(images, pinned[: images.nbytes], stream),
+            "kernel": queue_launch,
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in contenders}
+        for turn in range(rounds + 1):
+            for name, queue in contenders.items():
+                began = clock()
+                for _ in range(REPEATS):
+                    queue()
+                stream.synchronize()
+                if turn:
+                    seconds[name].append((clock() - began) / REPEATS)
+    took = {name: statistics.median(values) for name, values in seconds.items()}
+    read = len(table) * int(np.prod(spec.size)) * spec.image_shape[2] * np.dtype(spec.source_dtype).itemsize
+    return Figures(
+        link=PLAIN_BYTES / took["link"],
+        memory=2 * PLAIN_BYTES / took["memory"],
+        copy=images.nbytes / took["copy"],
+        kernel=(read + out.nbytes) / took["kernel"],
+        batch_s=took["copy"] + took["kernel"],
+    )
+
+
+def _bytes_of(spec: CropSpec) -> int:
+    return int(np.prod(spec.image_shape)) * np.dtype(spec.source_dtype).itemsize

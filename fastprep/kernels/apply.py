@@ -1,0 +1,84 @@
+"""The crop kernel by itself, on arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastprep.crops import check_size
+from fastprep.h5 import _read
+from fastprep.kernels import _cpu
+from fastprep.kernels.device import Gpu, crop_on, device_number
+from fastprep.kernels.spec import SOURCE_DTYPES, CropSpec, DTypeName, Layout
+
+
+def crop(
+    images: Any,
+    table: NDArray[np.int32],
+    size: tuple[int, int],
+    mean: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    dtype: DTypeName = "float32",
+    layout: Layout = "channels_last",
+    out: Any = None,
+    device: str = "cpu",
+) -> Any:
+    """Execute a crop table: cut out, mirror or not, subtract the mean, scale, convert, in one pass.
+
+    ``out[k, i, j, c] = (float32(images[slot, y + i', x + j', c]) - mean[c]) * scale[c]`` with i' = h-1-i if flipped else i
+    and j' = w-1-j if mirrored else j, in float32 in exactly this order, never fused, then rounded to `dtype`.
+
+    Parameters
+    ----------
+    images : array of uint8, float32 or float64, shape (n, H, W, C)
+        On a CUDA device also uint16; there numpy arrays are copied over, and C-contiguous cupy arrays are read where they are.
+    table : ndarray of int32, shape (n_out, 4)
+        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.crops.MIRRORED` + `FLIPPED`).
+    size : (int, int)
+        Height h and width w of the crops.
+    mean : array_like, scalar or shape (C,) or (H, W, C), optional
+        Subtracted; of a mean picture, the value at the same source pixel.
+    scale : array_like, scalar or shape (C,), optional
+        Multiplied with after the subtraction.
+    dtype : {"float32", "float16", "bfloat16"}
+        Round to nearest even.
+    layout : {"channels_last", "channels_first"}
+    out : array of `dtype`, optional
+        Where the result goes: C-contiguous, shape (n_out, h, w, C), or (n_out, C, h, w) if channels-first; on the device.
+    device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}
+        Where the kernel runs.
+
+    Returns
+    -------
+    array of `dtype`, shape (n_out, h, w, C) or (n_out, C, h, w)
+        `out`, if it was given; of numpy, or of cupy if `device` is a CUDA device. bfloat16 is `ml_dtypes.bfloat16`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above.
+    DeviceUnavailableError
+        If the device, its driver or cupy is not there.
+    """
+    number = device_number(device)
+    is_on_host = number is None or not hasattr(images, "__cuda_array_interface__")
+    if is_on_host:
+        images = np.asarray(images)
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"images must have the shape (n, H, W, C), got {images.shape}")
+    known = tuple(_cpu.SOURCE_TYPES) if number is None else SOURCE_DTYPES
+    if images.dtype.name not in known:
+        raise ValueError(f"images must have one of the types {', '.join(known)}, got {images.dtype}")
+    spec = CropSpec(images.shape[1:], images.dtype.name, check_size(size), mean, scale, dtype, layout)
+    if is_on_host:
+        images = np.ascontiguousarray(images, images.dtype.newbyteorder("="))
+    if number is not None:
+        return crop_on(Gpu(number), spec, images, table, out)
+    if out is None:
+        out = np.empty(spec.out_shape(len(table)), spec.out_dtype)
+    sink = spec.cpu_sink(table, len(images), out)
+    offsets = np.arange(len(images), dtype=np.int64) * images[0].nbytes
+    _read.hand_over(images.reshape(-1).view(np.uint8), offsets, np.arange(len(images), dtype=np.int64), sink)
+    return out

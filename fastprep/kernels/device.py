@@ -1,0 +1,292 @@
+"""A CUDA device: its memory, its streams, and launches of the crop kernel.
+
+The only module that imports cupy, and that at first use: without cupy, a driver or a device this module can be imported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastprep.kernels.cuda import Plan, plan_of
+from fastprep.kernels.spec import CropSpec
+
+_INSTALL = "install fastprep[gpu], or the cupy that fits the driver: cupy-cuda12x or cupy-cuda13x"
+
+
+class DeviceUnavailableError(RuntimeError):
+    """There is no CUDA device that could be used; the text says what is missing."""
+
+
+def device_number(device: str, *others: str) -> int | None:
+    """Return which CUDA device is meant; None for "cpu", and for each of `others`.
+
+    Raises
+    ------
+    ValueError
+        If it is none of "cpu", "cuda", "cuda:0", "cuda:1", ..., and none of `others`.
+    """
+    if device in ("cpu", *others):
+        return None
+    if not isinstance(device, str) or not (match := re.fullmatch(r"cuda(?::(\d+))?", device)):
+        known = ", ".join(f'"{name}"' for name in (*others, "cpu", "cuda"))
+        raise ValueError(f'device must be {known}, or "cuda:" and a number, got {device!r}')
+    return int(match[1] or 0)
+
+
+class Gpu:
+    """One CUDA device, as this process sees it.
+
+    Parameters
+    ----------
+    number : int
+        Counts from 0, among the devices that ``CUDA_VISIBLE_DEVICES`` leaves.
+
+    Attributes
+    ----------
+    number : int
+    cupy : module
+
+    Raises
+    ------
+    DeviceUnavailableError
+        If cupy is not installed, no driver answers, there is no such device, or NVRTC is missing.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._process = os.getpid()
+        try:
+            import cupy
+        except ImportError as error:
+            raise DeviceUnavailableError(f"cupy can't be imported ({error}); {_INSTALL}") from error
+        self.cupy = cupy
+        try:
+            n = cupy.cuda.runtime.getDeviceCount()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            raise DeviceUnavailableError(f"no NVIDIA driver, or no device, answers ({error})") from error
+        if number >= n:
+            raise DeviceUnavailableError(f"there is no device cuda:{number}: CUDA sees {n}, counted from 0")
+        try:
+            cupy.cuda.nvrtc.getVersion()
+        except Exception as error:  # of many kinds, by the way it is missing
+            raise DeviceUnavailableError(f"NVRTC, CUDA's compiler, can't be loaded ({error}); {_INSTALL}") from error
+
+    def __str__(self) -> str:
+        return f"cuda:{self.number}"
+
+    def __reduce__(self) -> tuple:
+        return Gpu, (self.number,)
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether CUDA can be used: not in a process that was forked off the one that this object was made in."""
+        return self._process == os.getpid()
+
+    def describe(self) -> dict[str, str]:
+        """Return what there is: device, driver, cupy, compiler, memory."""
+        runtime, nvrtc = self.cupy.cuda.runtime, self.cupy.cuda.nvrtc.getVersion()
+        with self.current():
+            free, total = runtime.memGetInfo()
+        about, driver = runtime.getDeviceProperties(self.number), runtime.driverGetVersion()
+        return {
+            "device": f"{self}, {about['name'].decode()}, compute capability {about['major']}.{about['minor']}, "
+            f"of {runtime.getDeviceCount()}",
+            "driver": f"for CUDA {driver // 1000}.{driver % 1000 // 10}",
+            "cupy": f"{self.cupy.__version__}, NVRTC {nvrtc[0]}.{nvrtc[1]}",
+            "memory": f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} free",
+        }
+
+    def current(self) -> Any:
+        """Return a context in which this is the device of this thread.
+
+        Raises
+        ------
+        RuntimeError
+            In a forked process.
+        """
+        if not self.is_of_this_process:
+            raise RuntimeError(
+                f"{self} was in use before this process was forked, and CUDA does not survive a fork: start processes with "
+                'multiprocessing.get_context("spawn"), or use device="cpu"'
+            )
+        return self.cupy.cuda.Device(self.number)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was queued so far, by anybody in this process, on any of its streams."""
+        device = self.current()
+        with device:
+            device.synchronize()
+
+    def stream(self) -> Any:
+        """Return a new stream, which waits for no other."""
+        with self.current():
+            return self.cupy.cuda.Stream(non_blocking=True)
+
+    def pinned(self, n_bytes: int) -> NDArray[np.uint8]:
+        """Return memory of the host that the device copies from by itself, and so at any time until a stream is synchronised."""
+        with self.current():
+            return np.frombuffer(self.cupy.cuda.alloc_pinned_memory(n_bytes), np.uint8, n_bytes)
+
+    def copy(self, target: Any, source: NDArray, stream: Any) -> None:
+        """Queue a copy from a C-contiguous array of the host to an array of the device."""
+        runtime = self.cupy.cuda.runtime
+        runtime.memcpyAsync(target.data.ptr, source.ctypes.data, source.nbytes, runtime.memcpyHostToDevice, stream.ptr)
+
+    def copy_on_device(self, target: Any, source: Any, stream: Any) -> None:
+        """Queue a copy from one array of the device to another."""
+        runtime = self.cupy.cuda.runtime
+        runtime.memcpyAsync(target.data.ptr, source.data.ptr, source.nbytes, runtime.memcpyDeviceToDevice, stream.ptr)
+
+    def array(self, owner: Any, shape: tuple[int, ...], dtype: DTypeLike, offset_bytes: int = 0) -> Any:
+        """Look at memory of the device as a cupy array, which keeps its owner (`address`, `n_bytes`) alive."""
+        memory = self.cupy.cuda.UnownedMemory(owner.address, owner.n_bytes, owner, self.number)
+        return self.cupy.ndarray(shape, dtype, self.cupy.cuda.MemoryPointer(memory, offset_bytes))
+
+    def upload(self, values: NDArray) -> Any:
+        """Return a cupy array of the same contents, finished."""
+        values = np.ascontiguousarray(values)
+        with self.current():
+            target = self.array(DeviceMemory(self, values.nbytes), values.shape, values.dtype)
+            stream = self.stream()
+            self.copy(target, values, stream)
+            stream.synchronize()  # whoever reads it does so on another stream
+        return target
+
+
+class DeviceMemory:
+    """Memory of a device, of our own and not of cupy's pool, which knows nothing of who else reads it.
+
+    Parameters
+    ----------
+    gpu : Gpu
+    n_bytes : int
+
+    Attributes
+    ----------
+    address : int
+        A multiple of 256, as CUDA promises.
+
+    Raises
+    ------
+    MemoryError
+        If the device has no such memory left.
+    """
+
+    address = 0
+
+    def __init__(self, gpu: Gpu, n_bytes: int) -> None:
+        self.gpu, self.n_bytes = gpu, n_bytes
+        runtime = gpu.cupy.cuda.runtime
+        with gpu.current():
+            try:
+                self.address = runtime.malloc(max(n_bytes, 1))
+            except runtime.CUDARuntimeError as error:
+                if "MemoryAllocation" not in str(error):
+                    raise
+                hint = "TensorFlow takes all there is unless TF_FORCE_GPU_ALLOW_GROWTH=true is set before its first use"
+                raise MemoryError(f"{gpu} has no memory for {n_bytes} bytes; {hint}") from error
+
+    def __del__(self) -> None:
+        # in a forked process it is not ours, and at the end of this one the driver takes it back
+        if self.address and self.gpu.is_of_this_process and not sys.is_finalizing():
+            self.gpu.synchronize()  # something may be queued that reads it, though nobody holds it any more
+            self.gpu.cupy.cuda.runtime.free(self.address)
+
+
+class CropKernel:
+    """The crop kernel on one device, compiled at first use, with mean and scale in the device's memory.
+
+    Parameters
+    ----------
+    gpu : Gpu
+    spec : CropSpec
+    """
+
+    def __init__(self, gpu: Gpu, spec: CropSpec) -> None:
+        self.gpu, self.spec = gpu, spec
+        self._lock = threading.Lock()
+        self._ready: tuple[Any, Any, Any] | None = None
+
+    def launch(self, images: Any, table: NDArray[np.int32], table_on_device: Any, out: Any) -> Callable[[], None]:
+        """Return a function that queues the launch in the thread's current stream.
+
+        All that it reads and writes has to stay as it is until that stream has been synchronised.
+
+        Parameters
+        ----------
+        images : cupy array, shape (n, H, W, C)
+        table : ndarray of int32, shape (n_out, 4)
+            The crop table, to be checked.
+        table_on_device : cupy array of int32, shape (n_out, 4)
+            The same.
+        out : cupy array of the result's shape and type
+
+        Returns
+        -------
+        callable
+
+        Raises
+        ------
+        ValueError
+            If the table leads outside the pictures.
+        """
+        launch = plan_of(self.spec, images, table)
+        source, _, mean, scale, target = launch.arguments(out)
+        function, mean, scale = self._prepared(launch, mean, scale)
+        return lambda: function(launch.grid, launch.block, (source, table_on_device, mean, scale, target))
+
+    def _prepared(self, launch: Plan, mean: Any, scale: Any) -> tuple[Any, Any, Any]:
+        with self._lock:
+            if self._ready is None:
+                module = self.gpu.cupy.RawModule(code=launch.source, options=launch.options, backend="nvrtc")
+                on_device = [self.gpu.upload(values) if isinstance(values, np.ndarray) else values for values in (mean, scale)]
+                self._ready = (module.get_function(launch.name), *on_device)
+            return self._ready
+
+
+def crop_on(gpu: Gpu, spec: CropSpec, images: Any, table: NDArray[np.int32], out: Any = None) -> Any:
+    """Execute a crop table on a device, in the thread's current stream, and wait for the result.
+
+    Parameters
+    ----------
+    gpu : Gpu
+    spec : CropSpec
+    images : numpy or cupy array, shape (n, H, W, C), C-contiguous
+    table : ndarray of int32, shape (n_out, 4)
+    out : cupy array, optional
+
+    Returns
+    -------
+    cupy array
+        `out`, if it was given.
+
+    Raises
+    ------
+    ValueError
+        If the table leads outside the pictures, `images` or `out` is not on the device and C-contiguous, or `out` is not of the
+        right shape and type.
+    """
+    cupy = gpu.cupy
+    for name, array in (("images", images), ("out", out)):
+        if isinstance(array, cupy.ndarray) and (array.device.id != gpu.number or not array.flags.c_contiguous):
+            raise ValueError(f"{name} must be C-contiguous and on {gpu}, found it on cuda:{array.device.id}")
+    if out is not None and not isinstance(out, cupy.ndarray):
+        raise ValueError(f"out must be a cupy array on {gpu}, got {type(out).__name__}")
+    with gpu.current():
+        pictures = gpu.upload(images) if isinstance(images, np.ndarray) else images
+        table = np.ascontiguousarray(spec.checked_table(table, len(images)))
+        if out is None:
+            shape = spec.out_shape(len(table))
+            out = gpu.array(DeviceMemory(gpu, len(table) * spec.crop_bytes), shape, spec.out_dtype)
+        table_on_device = gpu.upload(table)
+        CropKernel(gpu, spec).launch(pictures, table, table_on_device, out)()
+        cupy.cuda.get_current_stream().synchronize()
+    return out

@@ -1,0 +1,163 @@
+"""Decode one picture file: upright, without transparency, 8 bits, resized and cut to a square."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError, __version__
+from PIL.JpegImagePlugin import JpegImageFile
+
+_ENDINGS = "jpg jpeg jpe jfif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm"
+ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
+"""Of file names, in lower case."""
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+"""What Pillow may take a file for. Not all that it knows: some kinds start other programs, or are no pictures of things."""
+
+JPEG_GAP = 2  # a JPEG is decoded at a half, quarter or eighth if that leaves this many times the size: see docs/design-notes.md
+
+DECODER = f"Pillow {__version__}, recipe 1"
+"""Names what the pixels depend on beside the file; to be counted up when `read_picture` gives others."""
+
+ChannelOrder = Literal["RGB", "L"]
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # what undoes each orientation of EXIF 2.32, 4.6.4.A
+
+
+class UnreadableError(Exception):
+    """A picture file that can't be decoded, and why, in words for people."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (size, size, C)
+    width, height : int
+        Of the source, upright.
+    note : str
+        What was done to it that its owner should know; mostly empty.
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+    note: str
+
+
+def read_picture(path: str | os.PathLike[str], size: int, channel_order: ChannelOrder = "RGB") -> Picture:
+    """Decode a picture, turn it upright, resize its shorter side to `size` and cut the square in its middle.
+
+    Parameters
+    ----------
+    path : str or path
+        A JPEG, PNG, WebP, BMP, TIFF, GIF or PNM; of several pictures in one file, the first.
+    size : int
+        Side in pixels of the result.
+    channel_order : {"RGB", "L"}
+        "L" is grey, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    UnreadableError
+        If the file is missing, empty, damaged, cut short, of another kind, too large, or has pixels without a known range.
+
+    Notes
+    -----
+    Transparent parts become white. 16 bits become 8 by division by 256. Colour profiles are not applied. Resizing is bicubic over
+    as many pixels as each new one covers, so it does not alias.
+    """
+    try:
+        if os.path.getsize(path) == 0:
+            raise UnreadableError("the file is empty")
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            if isinstance(image, JpegImageFile):
+                image.draft(None, (JPEG_GAP * size, JPEG_GAP * size))
+            image.load()
+            if not isinstance(image, JpegImageFile):
+                width, height = image.size  # Pillow turns TIFFs by itself, now
+            upright, turned = _upright(image)
+            plain, note = _eight_bits(upright, image.format)
+            square = _square(_flat(plain, channel_order), size)
+    except UnreadableError:
+        raise
+    except Exception as error:  # decoders raise whatever comes up in a damaged file
+        raise UnreadableError(_reason(error)) from error
+    if turned:
+        width, height = height, width
+    return Picture(np.asarray(square).reshape(size, size, len(channel_order)), width, height, note)
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Turn a picture as its EXIF says; return also whether width and height changed places."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged EXIF says nothing, and the pixels are whole
+        orientation = None
+    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return (image, False) if turn is None else (image.transpose(turn), orientation in (5, 6, 7, 8))
+
+
+def _eight_bits(image: Image.Image, kind: str | None) -> tuple[Image.Image, str]:
+    """Return a picture of at most 8 bits a channel, and a note if it had more."""
+    wide = image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM"))
+    if wide:
+        values = np.asarray(image)
+        # not all of their range may be in use, and nobody can know: pictures of 12 bits come out dark
+        return Image.fromarray((values >> 8).astype(np.uint8)), f"16 bits, values up to {values.max()}, divided by 256"
+    if image.mode in ("I", "F"):
+        kinds = {"I": "32-bit whole numbers", "F": "floating-point numbers"}
+        raise UnreadableError(f"its pixels are {kinds[image.mode]}, whose range is not known; convert it to 8 or 16 bits first")
+    return image, ""
+
+
+def _flat(image: Image.Image, channel_order: ChannelOrder) -> Image.Image:
+    """Return a picture in RGB or grey, on white where it was transparent."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode not in ("1", "L", "RGB"):
+        image = image.convert("RGB")  # and only then to grey, so that there is one rule for it
+    return image if image.mode == channel_order else image.convert(channel_order)
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to `size`, and keep the middle of the longer one.
+
+    The same as resizing the whole and cutting, but for the pixels that would be thrown away; a picture of 1 x 100,000 pixels
+    would have 6.5 milliard of them. Pixels beside the square still count at its edges.
+    """
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture of a kind that is read here, or damaged at its start"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:,.0f} million pixels; reduce it first"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

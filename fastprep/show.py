@@ -1,0 +1,109 @@
+"""python -m fastprep.show: what is in an HDF5 file of pictures, and what training will see of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from fastprep import look
+from fastprep.errors import InputError
+from fastprep.h5 import DataError, store_mean
+from fastprep.interrupt import as_by_ctrl_c, status_of
+from fastprep.means import image_mean
+
+
+@dataclass(frozen=True)
+class Config:
+    """Say what is in an HDF5 file of pictures: shape, layout, mean, classes.
+
+    Draws contact sheets of it, and of what training will see, and computes the mean of a file that has none.
+    """
+
+    file: Annotated[Positional[str], arg(metavar="FILE")]
+    """An HDF5 file of pictures."""
+    images: Annotated[str, arg(metavar="NAME")] = "images"
+    """Dataset of pictures."""
+    labels: Annotated[str, arg(metavar="NAME")] = "labels"
+    """Dataset of labels."""
+    sheet: Annotated[str | None, arg(metavar="PNG")] = None
+    """Draw random pictures with the names of their classes."""
+    n: Annotated[int, arg(metavar="PICTURES")] = 40
+    """With --sheet: how many."""
+    crops: Annotated[str | None, arg(metavar="PNG")] = None
+    """Draw what training will see: random mirrored patches, and the ten crops of a picture, the mean added back."""
+    size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """With --crops: side of the patches; by default 227, or seven eighths of smaller pictures."""
+    seed: int = 42
+    """Of the pictures and patches that are drawn."""
+    mean: bool = False
+    """Compute the mean of the pictures and print it."""
+    store: bool = False
+    """With --mean: store it in the file, as the attribute mean of the pictures; nothing else in the file changes. Meant for
+    training files: validation and test want the mean of training."""
+    overwrite: bool = False
+    """Replace drawings, and with --store a mean, that are there."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted."""
+    config = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        with as_by_ctrl_c():
+            _run(config)
+    except KeyboardInterrupt as interrupt:
+        print("\nfastprep.show: interrupted", file=sys.stderr)
+        return status_of(interrupt)
+    except (InputError, DataError, OSError) as error:
+        hint = " (--overwrite)" if isinstance(error, FileExistsError) else ""
+        print("fastprep.show:", " ".join(str(error).split()) + hint, file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(argv: list[str]) -> Config:
+    """Read the command line."""
+    return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.show")
+
+
+def _run(config: Config) -> None:
+    if config.store and not config.mean:
+        raise InputError("--store goes with --mean only")
+    if config.n < 1:
+        raise InputError(f"--n must be at least 1, got {config.n}")
+    for path in (config.sheet, config.crops):
+        if path is not None and os.path.exists(path) and not config.overwrite:
+            raise FileExistsError(f"{path!r} exists already; it is only replaced when asked to")
+    with look.Contents(config.file, config.images, config.labels) as contents:
+        if config.mean:
+            _mean(config, contents)
+        else:
+            print("\n".join(contents.describe()))
+        if config.sheet is not None:
+            contents.sheet(config.sheet, config.n, config.seed)
+            print(f"wrote {config.sheet}")
+        if config.crops is not None:
+            contents.crops(config.crops, config.size, config.seed)
+            print(f"wrote {config.crops}")
+
+
+def _mean(config: Config, contents: look.Contents) -> None:
+    if config.store and contents.metadata.mean is not None and not config.overwrite:  # before a long computation, not after it
+        raise FileExistsError(f"file {config.file!r} has a mean already: {contents.named(contents.metadata.mean)}")
+    mean: NDArray[np.float64] = image_mean([config.file], config.images)
+    print(f"mean of {contents.n:,} pictures: {contents.named(mean)}")
+    if config.store:
+        contents.close()
+        store_mean(config.file, config.images, mean, config.overwrite)
+        where = f"attribute mean of {config.images!r} in {config.file}"
+        print(f"stored as {where}; loaders that have the file open must open it anew")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,388 @@
+"""A strict stand-in for cupy, without a GPU: what is queued is done as late as CUDA's rules allow, or in any order they allow.
+
+Copies and launches are only noted down. Operations of one stream are done in their order; streams know nothing of each other; an
+operation is done at a synchronisation that covers it, or earlier, as a `Schedule` decides. So whatever the caller did not wait
+for is, under some schedule, not there yet, and what it used again too early is read too late. A copy reads pinned memory
+when it is done, and ordinary memory when it is called. New memory, freed memory and pinned memory that was let go are poison.
+
+The rules: CUDA C++ Programming Guide, "Asynchronous Concurrent Execution"; CUDA Runtime API, "API synchronization behavior". The
+kernel is the oracle of `reference.py`, on what the device's memory holds when the kernel runs; that crop.cu does the same is
+shown in `tests/kernels`. Names and arguments are cupy's, and only those that fastprep uses.
+"""
+
+import collections
+import contextlib
+import ctypes
+import os
+import random
+import sys
+import threading
+import types
+import weakref
+from dataclasses import dataclass, field
+
+import numpy as np
+import reference
+
+POISON = 0xA5
+FUNCTION = "fastprep_crop"
+
+
+class CUDARuntimeError(RuntimeError):
+    """As cupy's: a RuntimeError whose text begins with CUDA's name of the error."""
+
+
+@dataclass
+class Schedule:
+    """When queued operations are done that need not wait any longer.
+
+    Attributes
+    ----------
+    eagerness : float
+        0: at the latest moment. Else the chance that, at each call, one more operation of any stream is done.
+    readers_first : bool
+        Whether a synchronisation of the device does the readers' operations before the others'; else in any order.
+    seed : int
+    """
+
+    eagerness: float = 0.0
+    readers_first: bool = True
+    seed: int = 0
+
+
+@dataclass
+class Region:
+    """A piece of memory of a device, or pinned memory of the host (device None)."""
+
+    address: int
+    content: np.ndarray
+    device: int | None
+
+
+@dataclass
+class Queue:
+    """Operations of one stream that are not done yet."""
+
+    device: int
+    is_reader: bool = False
+    pending: collections.deque = field(default_factory=collections.deque)
+
+
+class Machine:
+    """Some devices, their memory and their streams; `cupy` is the module that drives them."""
+
+    def __init__(self, schedule=None, n_devices=1, device_bytes=1 << 30):
+        self.schedule = schedule or Schedule()
+        self.n_devices, self.device_bytes = n_devices, device_bytes
+        self.random = random.Random(self.schedule.seed)
+        self.lock = threading.RLock()
+        self.process = os.getpid()
+        self.regions, self.queues, self.error = {}, [], None
+        self.thread = threading.local()
+        self.calls = collections.Counter()
+        self.before_call = lambda name: None  # for tests: where other threads could do something
+        self.reader = self.queue(0, is_reader=True)
+        self.null = [self.queue(number) for number in range(n_devices)]
+        self.cupy = module(self)
+
+    # --- time
+
+    def call(self, name):
+        """Note a call of cupy's, at which anything may be done that is queued."""
+        if os.getpid() != self.process:
+            raise CUDARuntimeError("cudaErrorInitializationError: initialization error")
+        self.before_call(name)
+        with self.lock:
+            self.calls[name] += 1
+            while self.random.random() < self.schedule.eagerness:
+                waiting = [queue for queue in self.queues if queue.pending]
+                if not waiting:
+                    break
+                self.do_one(self.random.choice(waiting))
+
+    def do_one(self, queue):
+        operation = queue.pending.popleft()
+        try:
+            operation()
+        except CUDARuntimeError as error:
+            self.error = self.error or error
+
+    def finish(self, queue):
+        """Do all of a stream; others may go on meanwhile, or not."""
+        with self.lock:
+            while queue.pending:
+                self.do_one(queue)
+            self.raise_error()
+
+    def finish_device(self, number):
+        with self.lock:
+            while waiting := [queue for queue in self.queues if queue.pending and queue.device == number]:
+                readers = [queue for queue in waiting if queue.is_reader]
+                self.do_one(self.random.choice(readers if readers and self.schedule.readers_first else waiting))
+            self.raise_error()
+
+    def raise_error(self):
+        if self.error is not None:  # it stays: nothing works any more on a device where something like this happened
+            raise self.error
+
+    def queue(self, device, is_reader=False):
+        queue = Queue(device, is_reader)
+        self.queues.append(queue)
+        return queue
+
+    def read_later(self, x):
+        """Queue a read of an array, as TensorFlow does on a stream of its own; return where its contents will be."""
+        seen = []
+        address, shape, dtype = x.data.ptr, x.shape, x.dtype  # no reference to x: the host's go when the read is queued
+        with self.lock:
+            self.reader.pending.append(lambda: seen.append(self.content(address, shape, dtype, 0).copy()))
+        return seen
+
+    # --- memory
+
+    def allocate(self, n_bytes, device):
+        block = np.full(n_bytes + 512, POISON, np.uint8)
+        first = -block.ctypes.data % 512
+        region = Region(block.ctypes.data + first, block[first : first + n_bytes], device)
+        with self.lock:
+            self.regions[region.address] = region
+        return region
+
+    def free(self, address):
+        with self.lock:
+            region = self.regions.pop(address, None)
+        if region is None:
+            raise CUDARuntimeError("cudaErrorInvalidValue: invalid argument")
+        region.content[:] = POISON
+
+    def bytes_at(self, address, n_bytes, device):
+        """Return memory, if it is there and that large: None is the host's pinned memory."""
+        for region in self.regions.values():
+            first = address - region.address
+            if region.device == device and 0 <= first <= len(region.content) - n_bytes:
+                return region.content[first : first + n_bytes]
+        return None
+
+    def content(self, address, shape, dtype, device):
+        n_bytes = int(np.prod(shape)) * dtype.itemsize
+        found = self.bytes_at(address, n_bytes, device)
+        if found is None:
+            raise CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
+        return found.view(dtype).reshape(shape)
+
+    @property
+    def current_device(self):
+        return getattr(self.thread, "device", 0)
+
+    @property
+    def current_queue(self):
+        return getattr(self.thread, "queue", None) or self.null[self.current_device]
+
+
+def module(machine):
+    """Return the module `cupy` of a machine."""
+
+    class Device:
+        def __init__(self, number):
+            if not 0 <= number < machine.n_devices:
+                raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+            self.id, self.before = number, []
+
+        def __enter__(self):
+            self.before.append(machine.current_device)
+            machine.thread.device = self.id
+            return self
+
+        def __exit__(self, *exception):
+            machine.thread.device = self.before.pop()
+
+        def synchronize(self):
+            machine.call("Device.synchronize")
+            machine.finish_device(self.id)
+
+    class Stream:
+        def __init__(self, null=False, non_blocking=False):
+            assert non_blocking or null, "a blocking stream waits for the null stream: not what is wanted here"
+            machine.call("Stream")
+            self.queue = machine.null[machine.current_device] if null else machine.queue(machine.current_device)
+            self.ptr, self.before = id(self.queue), []
+
+        def __enter__(self):
+            self.before.append(getattr(machine.thread, "queue", None))
+            machine.thread.queue = self.queue
+            return self
+
+        def __exit__(self, *exception):
+            machine.thread.queue = self.before.pop()
+
+        def synchronize(self):
+            machine.call("Stream.synchronize")
+            machine.finish(self.queue)
+
+    class UnownedMemory:
+        def __init__(self, ptr, size, owner, device_id=-1):
+            self.ptr, self.size, self.owner, self.device_id = ptr, size, owner, device_id
+
+    class MemoryPointer:
+        def __init__(self, mem, offset):
+            self.mem, self.ptr = mem, mem.ptr + offset
+
+    class ndarray:
+        """What is there of cupy's: no conversion to numpy by itself, as there."""
+
+        def __init__(self, shape, dtype=float, memptr=None):
+            self.shape, self.dtype, self.data = tuple(shape), np.dtype(dtype), memptr
+            self.ndim, self.size = len(self.shape), int(np.prod(self.shape))
+            self.nbytes = self.size * self.dtype.itemsize
+            self.flags = types.SimpleNamespace(c_contiguous=True)
+            self.device = types.SimpleNamespace(id=memptr.mem.device_id)
+            self.__cuda_array_interface__ = {"version": 3}
+            assert memptr.ptr - memptr.mem.ptr + self.nbytes <= memptr.mem.size
+
+        def __len__(self):
+            return self.shape[0]
+
+        def __array__(self, *arguments, **options):
+            raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
+
+        def get(self):
+            """Copy to the host: ordered after what the current stream holds, and after nothing else."""
+            machine.call("get")
+            with machine.lock:
+                machine.finish(machine.null[self.device.id])
+                return machine.content(self.data.ptr, self.shape, self.dtype, self.device.id).copy()
+
+    def malloc(n_bytes):
+        machine.call("malloc")
+        with machine.lock:
+            used = sum(len(r.content) for r in machine.regions.values() if r.device == machine.current_device)
+        if used + n_bytes > machine.device_bytes:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+        return machine.allocate(n_bytes, machine.current_device).address
+
+    def free(address):
+        machine.call("free")
+        machine.free(address)
+
+    def alloc_pinned_memory(n_bytes):
+        machine.call("alloc_pinned_memory")
+        region = machine.allocate(max(512, 1 << (n_bytes - 1).bit_length()), None)
+        exporter = type("PinnedMemoryPointer", (ctypes.c_uint8 * len(region.content),), {})
+        memory = exporter.from_address(region.address)
+        weakref.finalize(memory, machine.free, region.address).atexit = False
+        return memory
+
+    def memcpy_async(dst, src, n_bytes, kind, stream):
+        machine.call("memcpyAsync")
+        with machine.lock:
+            queue = next(queue for queue in machine.queues if id(queue) == stream)
+            assert queue.device == machine.current_device, "the stream is another device's"
+            on_device = kind == runtime.memcpyDeviceToDevice
+            source = machine.bytes_at(src, n_bytes, queue.device if on_device else None)
+            if source is None:  # such a copy returns when the source has been read
+                assert kind == runtime.memcpyHostToDevice
+                source = np.frombuffer(ctypes.string_at(src, n_bytes), np.uint8)
+
+            def copy():
+                machine.content(dst, (n_bytes,), np.dtype(np.uint8), queue.device)[:] = source
+
+            queue.pending.append(copy)
+
+    class RawModule:
+        def __init__(self, *, code, options, backend):
+            assert backend == "nvrtc"
+            machine.call("RawModule")
+            assert f"{FUNCTION}(" in code
+            self.constants = dict(option[2:].split("=") for option in options if option.startswith("-D"))
+            self.device = machine.current_device
+
+        def get_function(self, name):
+            assert name == FUNCTION
+            return lambda grid, block, arguments: launch(self, grid, block, arguments)
+
+    def launch(compiled, grid, block, arguments):
+        machine.call("launch")
+        queue, device = machine.current_queue, machine.current_device
+        assert device == queue.device == compiled.device, "compiled, or the stream, for another device"
+        kernel = Kernel(compiled.constants, grid, block, arguments)
+        with machine.lock:
+            queue.pending.append(lambda: kernel.run(machine, device))
+
+    def get_device_count():
+        machine.call("getDeviceCount")
+        if machine.n_devices == 0:
+            raise CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+        return machine.n_devices
+
+    runtime = types.SimpleNamespace(
+        CUDARuntimeError=CUDARuntimeError,
+        memcpyHostToDevice=1,
+        memcpyDeviceToDevice=3,
+        memcpyAsync=memcpy_async,
+        malloc=malloc,
+        free=free,
+        getDeviceCount=get_device_count,
+        driverGetVersion=lambda: 12090,
+        memGetInfo=lambda: (machine.device_bytes // 2, machine.device_bytes),
+        getDeviceProperties=lambda number: {
+            "name": b"stand-in",
+            "major": 9,
+            "minor": 0,
+        },
+    )
+    cuda = types.SimpleNamespace(
+        runtime=runtime,
+        nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
+        Device=Device,
+        Stream=Stream,
+        UnownedMemory=UnownedMemory,
+        MemoryPointer=MemoryPointer,
+        alloc_pinned_memory=alloc_pinned_memory,
+        get_current_stream=lambda: Stream(null=True),
+    )
+    made = types.ModuleType("cupy")
+    made.__dict__.update(cuda=cuda, ndarray=ndarray, RawModule=RawModule, __version__="0 (stand-in)")
+    return made
+
+
+class Kernel:
+    """One launch: what it was given, and, when it runs, the oracle on what is in memory then."""
+
+    def __init__(self, constants, grid, block, arguments):
+        number = {name: int(value) for name, value in constants.items() if value.isdigit()}
+        images, table, mean, scale, _ = arguments
+        tiles = -(-number["CROP_HEIGHT"] // number["TILE_ROWS"]) * -(-number["CROP_WIDTH"] // number["TILE_COLUMNS"])
+        assert (grid, block) == ((len(table) * tiles,), (number["THREADS"],))
+        assert images.dtype.name == constants["SOURCE"]
+        assert images.shape[1:] == (number["HEIGHT"], number["WIDTH"], number["CHANNELS"])
+        assert table.dtype == np.int32
+        assert number["MEAN"] == {0: 0, 1: 1, 3: 2}[mean.ndim]
+        assert number["SCALE"] == scale.ndim
+        # Null pointers are numpy scalars. No reference is kept to the arrays: CUDA keeps none
+        self.arrays = [None if isinstance(a, np.generic) else (a.data.ptr, a.shape, a.dtype) for a in arguments]
+        self.size = (number["CROP_HEIGHT"], number["CROP_WIDTH"])
+        self.target = constants["TARGET"]
+        self.layout = "channels_first" if number["CHANNELS_FIRST"] else "channels_last"
+
+    def run(self, machine, device):
+        arrays = [None if array is None else machine.content(*array, device) for array in self.arrays]
+        images, table, mean, scale, out = arrays
+        try:
+            out[...] = reference.crop(images, table, self.size, mean, scale, self.target, self.layout)
+        except ValueError as error:  # the table leads outside the pictures
+            raise CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered") from error
+
+
+@contextlib.contextmanager
+def installed(schedule=None, **options):
+    """Have `import cupy` give a stand-in; yield its machine."""
+    machine = Machine(schedule, **options)
+    before = sys.modules.get("cupy")
+    sys.modules["cupy"] = machine.cupy
+    try:
+        yield machine
+    finally:
+        if before is None:
+            del sys.modules["cupy"]
+        else:
+            sys.modules["cupy"] = before
