@@ -150,7 +150,8 @@ class Keeper(keras.callbacks.Callback):
     def _save(self) -> None:
         """Write last.keras, which is the model and all that it takes to go on."""
         course = self._course
-        place = {**self._train.state_dict(), "epoch": course.epoch, "step": course.step}
+        seen = self._train.sampling.seen(course.step)
+        place = {**self._train.state_dict(), "epoch": course.epoch, "seen": seen}
         state = {"course": dataclasses.asdict(course), "loader": place, "about": self._about}
         arrays = {name: values for name, values in self._arrays.items() if name == "mean"}
         checkpoint.save(self._folder / "last.keras", self.model, state, arrays, metrics=course.step > 0)

@@ -18,16 +18,14 @@ from fastprep.atomic import whole_folder
 from fastprep.config import Config as Training
 from fastprep.crops import CenterCrop, Crop, TenCrop
 from fastprep.errors import InputError, input_errors
-from fastprep.h5 import DataError, read_texts
+from fastprep.h5 import DataError, read_file_names
+from fastprep.inputs import no_mean
 from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.loader import Loader
 from fastprep.means import MissingMeanError, image_mean
-from fastprep.meter import Line
+from fastprep.progress import shown_progress
 from fastprep.report import Evaluated, table, write_report
 from fastprep.startup import start_tensorflow
-
-# What datasets of file names are called, one text for each picture.
-FILE_NAMES = ("names", "file_names", "filenames", "paths", "files")
 
 
 @dataclass(frozen=True)
@@ -188,11 +186,11 @@ def _folder(config: Config, candidates: list[Candidate]) -> Path:
 
 def _look(
     config: Config, candidates: list[Candidate], facts: dict[str, Any]
-) -> tuple[NDArray[np.integer] | None, tuple[str, ...] | None]:
+) -> tuple[NDArray[np.integer] | None, list[str] | None]:
     """Check the file against what is known of the models; return its labels and the names of its pictures."""
     for candidate in candidates:
         size = config.crop or (candidate.about or {}).get("crop")
-        with _loader(config, candidate, None if size is None else CenterCrop(size), Loader) as loader:
+        with _loader(config, candidate, None if size is None else CenterCrop(size), Loader, device="cpu") as loader:
             about = loader.dataset.metadata[0]
             if facts["channels"] is not None and loader.output_shape[2] != facts["channels"]:
                 raise InputError(f"pictures have {loader.output_shape[2]} channels, of training {facts['channels']}")
@@ -205,8 +203,8 @@ def _look(
                 facts["class_names"] = list(about.class_names)
             labels, paths = loader.labels, loader.dataset.paths
             n = [about["samples"] for about in loader.dataset.describe()]
-    texts = [read_texts(path, FILE_NAMES, count) for path, count in zip(paths, n, strict=True)]
-    names = None if any(part is None for part in texts) else tuple(text for part in texts for text in part or ())
+    texts = [read_file_names(path, count) for path, count in zip(paths, n, strict=True)]
+    names = [name for part in texts for name in part] if all(texts) else None
     if labels is None:
         return None, names
     if labels.dtype.kind not in "iu" or labels.shape[1:] not in ((), (1,)):
@@ -251,20 +249,14 @@ def _load(config: Config, candidate: Candidate) -> tuple[Any, tuple[int, int], b
 def _predict(config: Config, candidate: Candidate, model: Any, name: str, crop: Crop, logits: bool) -> NDArray[np.float64]:
     import fastprep
 
-    line = Line()
-    with _loader(config, candidate, crop, fastprep.Loader) as loader:
-
-        def progress(done: int) -> None:
-            if line.due:
-                line.show(f"{candidate.name}, {name}: {done} of {loader.n_samples} pictures")
-
-        try:
-            return evaluation.predict_crops(model, loader, logits=logits, average=config.average, progress=progress)
-        finally:
-            line.clear()
+    with _loader(config, candidate, crop, fastprep.Loader) as loader, shown_progress() as show:
+        what = f"{candidate.name}, {name}"
+        return evaluation.predict_crops(
+            model, loader, logits=logits, average=config.average, progress=lambda done: show(what, done, loader.n_samples)
+        )
 
 
-def _loader(config: Config, candidate: Candidate, crop: Crop | None, kind: Any) -> Any:
+def _loader(config: Config, candidate: Candidate, crop: Crop | None, kind: Any, device: str = "auto") -> Any:
     labels = None if config.labels == "none" else config.labels
     try:
         return kind(
@@ -275,9 +267,10 @@ def _loader(config: Config, candidate: Candidate, crop: Crop | None, kind: Any) 
             labels=labels,
             mean=candidate.mean,
             workers=config.workers,
+            device=device,
         )
     except MissingMeanError as error:
-        raise InputError(f"file {error.file!r} has no stored mean: say --mean compute, none, or the path of a JSON") from None
+        raise no_mean(error) from None
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def look(config: Config, mean: NDArray[np.float32] | str | None = "as configured
         If they do not.
     """
     with input_errors(DataError, ValueError, OSError):
-        train, val = _open(config, Loader, _mean(config) if isinstance(mean, str) else mean)
+        train, val = _open(config, Loader, _mean(config) if isinstance(mean, str) else mean, device="cpu")
         with train, val:
             for loader in (train, val):
                 _check_labels(loader)
@@ -156,6 +156,13 @@ def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]
     return weights
 
 
+def no_mean(error: MissingMeanError) -> InputError:
+    """Say what to do where no mean is stored."""
+    choices = "say --mean compute, none, or the path of a JSON"
+    store = f"`python -m fastprep.show {shlex.quote(str(error.file))} --mean --store` stores one"
+    return InputError(f"file {error.file!r} has no stored mean: {choices}; {store}")
+
+
 def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | None = None, **both: Any) -> tuple[Any, Any]:
     both |= {"images": config.images, "labels": config.labels, "workers": config.workers}
     crop = RandomCrop(config.crop, mirror=config.mirror, flip=config.flip)
@@ -164,9 +171,7 @@ def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | Non
             config.train, config.batch_size, crop, mean=mean, shuffle=True, seed=config.seed, **(train_only or {}), **both
         )
     except MissingMeanError as error:
-        choices = "say --mean compute, none, or the path of a JSON"
-        store = f"`python -m fastprep.show {shlex.quote(str(error.file))} --mean --store` stores one"
-        raise InputError(f"file {error.file!r} has no stored mean: {choices}; {store}") from None
+        raise no_mean(error) from None
     # pictures are centred by the mean of the training file, whatever the validation file says of itself
     return train, kind(config.val, config.batch_size, CenterCrop(config.crop), mean=train.mean, **both)
 

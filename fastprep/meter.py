@@ -99,11 +99,6 @@ class Line:
         text = text[: shutil.get_terminal_size().columns - 1]  # one that wraps is not written over
         print(f"\r{text}\x1b[K", end="", flush=True)
 
-    def clear(self) -> None:
-        """Take it away."""
-        if self._live:
-            print("\r\x1b[K", end="", flush=True)
-
     def keep(self, text: str) -> None:
         """Write a line that stays, terminal or not."""
         print(f"\r{text}\x1b[K" if self._live else text, flush=True)
@@ -134,10 +129,13 @@ def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) 
     if meter.disk > n_bytes / 2:
         return f"{said}, by the disk: {meter.disk / meter.seconds / 1e6:,.0f} MB/s came from there and not from memory"
     rates = diagnosis.measure(make_loader, rounds=1, n_pictures=256)
-    what = "reading and decoding" if rates.share_read >= 0.5 else "cropping"
-    share = max(rates.share_read, 1 - rates.share_read)
-    alone = rates.values["loader, 1 thread"]
-    said = f"{said}, by {what}: {share:.0%} of a thread's time; one thread makes {alone:,.0f} pictures/s by itself"
+    if loader.stats()["device"] != "cpu":
+        said = f"{said}, by reading and decoding, or by the link to the device"
+    else:
+        what = "reading and decoding" if rates.share_read >= 0.5 else "cropping"
+        share = max(rates.share_read, 1 - rates.share_read)
+        said = f"{said}, by {what}: {share:.0%} of a thread's time"
+    said += f"; one thread makes {rates.values['loader, 1 thread']:,.0f} pictures/s by itself"
     said += f", {loader.pool.n_threads} had {len(os.sched_getaffinity(0))} processors to share with the network"
     return "\n".join([said, *(f"* {advice}" for advice in diagnosis.advice(loader, rates))])
 

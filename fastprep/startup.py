@@ -31,6 +31,8 @@ def start_tensorflow() -> None:
     has_gpu = bool(glob.glob("/dev/nvidia*"))
     # 3 also hides the error about a CUDA driver that a machine without a GPU does not have
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
+    # else TensorFlow takes all of a GPU's memory, of which the loader needs some
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if "tensorflow" in sys.modules:
         return
     noise: tuple[str, ...] = _NOISE if has_gpu else _NOISE + _NO_GPU

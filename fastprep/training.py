@@ -131,10 +131,12 @@ def _begin(inputs: Inputs) -> tuple[Course, dict[str, NDArray]]:
 def _continue(config: Config, model: keras.Model, train: feed.Loader, saved: dict[str, Any], folder: Path) -> Course:
     """Put a saved run into model and loader."""
     from fastprep.callbacks import Course, publish
+    from fastprep.feed import to_tensor
 
     course = Course.from_dict(saved["course"])
     if course.step:
-        model.test_on_batch(*train.batch(0, 0))  # Keras makes the variables of its metrics at a first batch
+        batch = train.prepare(0, 0)  # Keras makes the variables of its metrics at a first batch
+        model.test_on_batch(to_tensor(batch, train.spec.dtype), batch.y, batch.weights)
     checkpoint.restore(folder / "last.keras", model)
     with input_errors(ValueError):
         train.load_state_dict(saved["loader"])
@@ -176,10 +178,8 @@ def _fit(
 
 def _measured_loader(config: Config, train: Loader, workers: int) -> Loader:
     """Return a loader like that of training, but without labels."""
-    files, images = train.dataset.paths, config.images
-    return Loader(
-        files, config.batch_size, train.crop, images=images, labels=None, mean=train.mean, shuffle=True, workers=workers
-    )
+    options: dict[str, Any] = {"images": config.images, "labels": None, "mean": train.mean, "shuffle": True, "device": "cpu"}
+    return Loader(train.dataset.paths, config.batch_size, train.crop, workers=workers, **options)
 
 
 def _make_folder(config: Config) -> Path:

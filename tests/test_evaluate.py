@@ -12,7 +12,6 @@ import fastprep
 from fastprep import checkpoint, evaluate, evaluation, recipe, report, train
 from fastprep.charts import draw_confusion, draw_curves
 from fastprep.config import Config as Training
-from fastprep.h5 import read_texts
 
 keras = pytest.importorskip("keras")
 
@@ -116,7 +115,7 @@ def test_tables_agree_with_the_predictions(make_run, data, tmp_path, capsys):
     names = [f"kind {k}" for k in range(CLASSES)]
     with h5py.File(data, "r+") as file:
         file["images"].attrs["class_names"] = names
-        file["names"] = [f"pictures/{k}.png" for k in range(N)]
+        file["file_names"] = [f"pictures/{k}.png" for k in range(N)]
     run, out = make_run("a", class_names=names), tmp_path / "new" / "folder"
     assert evaluate.main([run, "--data", str(data), "--out", str(out)]) == 0
     capsys.readouterr()
@@ -287,16 +286,6 @@ def test_a_sure_zero_does_not_veto_the_others():
     averaged = evaluation.probabilities(parts, "logits")
     assert np.isfinite(averaged).all()
     assert averaged.sum() == pytest.approx(1)
-
-
-def test_texts_of_pictures(make_file):
-    path, _, _ = make_file(n=3)
-    assert read_texts(path, ("names", "files"), 3) is None
-    with h5py.File(path, "r+") as file:
-        file["names"] = np.arange(3)
-        file["files"] = np.char.encode(["ä.png", "b.png", "c.png"], "utf-8")
-    assert read_texts(path, ("names", "files"), 3) == ("ä.png", "b.png", "c.png")
-    assert read_texts(path, ("names", "files"), 4) is None
 
 
 @pytest.mark.parametrize("classes", [2, 20, 61])

@@ -4,7 +4,7 @@ from fastprep.h5._read import CopySink, Sink
 from fastprep.h5.cache import BlockCache
 from fastprep.h5.errors import ChangedError, DataError
 from fastprep.h5.index import ImageIndex
-from fastprep.h5.metadata import Metadata, read_file_names, read_labels, read_metadata, read_std, read_texts, store_mean
+from fastprep.h5.metadata import Metadata, read_file_names, read_labels, read_metadata, read_std, store_mean
 from fastprep.h5.reader import Reader, open_images
 from fastprep.h5.rewrite import InexactError, Rewritten, rewrite
 from fastprep.h5.write import write_images
@@ -25,7 +25,6 @@ __all__ = [
     "read_labels",
     "read_metadata",
     "read_std",
-    "read_texts",
     "rewrite",
     "store_mean",
     "write_images",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import h5py
@@ -127,38 +126,6 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
         return np.ascontiguousarray(values, dataset.dtype.newbyteorder("="))
 
 
-def read_texts(path: str | os.PathLike[str], names: Sequence[str], n_samples: int) -> tuple[str, ...] | None:
-    """Read a text for each picture: what its file was called, say.
-
-    Parameters
-    ----------
-    path : str or path
-    names : sequence of str
-        Datasets that may hold them; the first that does is taken.
-    n_samples : int
-        Pictures there are.
-
-    Returns
-    -------
-    tuple of str, or None
-        None if there is no such dataset.
-
-    Raises
-    ------
-    OSError, DataError
-        As `read_labels`.
-    """
-    with open_file(path) as file:
-        for name in names:
-            dataset = file.get(name)
-            if isinstance(dataset, h5py.Dataset) and h5py.check_string_dtype(dataset.dtype) and dataset.shape == (n_samples,):
-                try:
-                    return tuple(map(_text, dataset[()]))
-                except HDF5_ERRORS as error:
-                    raise DataError(f"HDF5 can't read it: {error}", file.filename, name) from error
-    return None
-
-
 def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
     """Return the name of the file that each picture comes from (dataset `file_names`), or nothing if that is not stored.
 
@@ -178,7 +145,16 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
     OSError, DataError
         See `fastprep.h5.open_images`.
     """
-    return list(read_texts(path, ("file_names",), n_samples) or ())
+    with open_file(path) as file:
+        if "file_names" not in file:
+            return []
+        dataset = get_dataset(file, "file_names")
+        if dataset.shape != (n_samples,) or h5py.check_string_dtype(dataset.dtype) is None:
+            return []
+        try:
+            return [_text(name) for name in dataset[()]]
+        except HDF5_ERRORS as error:
+            raise DataError(f"HDF5 can't read it: {error}", file.filename, "file_names") from error
 
 
 def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] | None:
