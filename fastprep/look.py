@@ -147,17 +147,16 @@ class Contents:
             check_fits(crop.height_width, height, width)
         except ValueError as error:
             raise InputError(f"--size: {error}") from None
-        rows = []
         samples = self._some(_N_ROWS, seed)
-        for sample in samples:
-            whole = self._drawable(self._reader.array(samples[samples == sample]))
-            patches = [self._seen(int(sample), crop, seed, epoch)[0] for epoch in range(_N_EPOCHS)]
+        patches = self._seen(samples, crop, seed, _N_EPOCHS)
+        rows = []
+        for k, sample in enumerate(samples):
+            whole = self._drawable(self._reader.array(samples[k : k + 1]))
             titles = ["whole", *(f"epoch {epoch + 1}" for epoch in range(_N_EPOCHS))]
-            rows.append(
-                (f"{self._title(int(sample))}: a random patch of {side} pixels in each epoch", [*whole, *patches], titles)
-            )
+            caption = f"{self._title(int(sample))}: a random patch of {side} pixels in each epoch"
+            rows.append((caption, [*whole, *patches[k]], titles))
         places = ["top left", "top right", "bottom right", "bottom left", "centre"]
-        pictures = self._seen(int(samples[0]), ten, seed, 0)
+        (pictures,) = self._seen(samples[:1], ten, seed, 1)
         titles = [*places, *(f"{place}, mirrored" for place in places)]
         rows.append((f"{self._title(int(samples[0]))}: its ten crops", list(pictures), titles))
         mean = "mean added back" if self._has_mean else "no mean to subtract"
@@ -167,14 +166,19 @@ class Contents:
     def _has_mean(self) -> bool:
         return self.metadata.mean is not None
 
-    def _seen(self, sample: int, crop: Crop, seed: int, epoch: int) -> NDArray[np.uint8]:
-        """Return the crops of a sample the way a loader gives them, and its mean on top."""
+    def _seen(self, samples: NDArray[np.int64], crop: Crop, seed: int, n_epochs: int) -> list[list[NDArray[np.uint8]]]:
+        """Return the crops of each sample in each epoch the way a loader gives them, the mean on top."""
         mean = "file" if self._has_mean else None
+        seen: list[list[NDArray[np.uint8]]] = []
         options = {"images": self.images, "labels": None, "mean": mean, "seed": seed, "workers": 1, "device": "cpu"}
         with Loader(self.path, 1, crop, **options) as loader:  # type: ignore[arg-type]
-            batch = loader.batch(epoch, sample)
-            values = np.asarray(batch[0] if isinstance(batch, tuple) else batch)
-            return self._drawable(values if loader.mean is None else values + loader.mean)
+            for sample in samples:
+                seen.append([])
+                for epoch in range(n_epochs):
+                    batch = loader.batch(epoch, int(sample))
+                    values = np.asarray(batch[0] if isinstance(batch, tuple) else batch)
+                    seen[-1] += list(self._drawable(values if loader.mean is None else values + loader.mean))
+        return seen
 
     def _drawable(self, pictures: NDArray) -> NDArray[np.uint8]:
         """Return pictures as uint8 in the order RGB, or grey, whatever their range is."""

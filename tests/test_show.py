@@ -1,0 +1,295 @@
+"""The show command: what it says, what it draws, and a mean that is stored only where there is none."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+import fastprep
+from fastprep import look, show
+from fastprep.h5 import write_images
+from fastprep.loader import Loader
+from fastprep.means import MissingMeanError
+
+
+def run(capsys, *arguments):
+    status = show.main([str(argument) for argument in arguments])
+    return status, *capsys.readouterr()
+
+
+def check_refused(capsys, message, *arguments):
+    status, printed, errors = run(capsys, *arguments)
+    assert status == 2
+    assert errors.startswith("fastprep.show: ")
+    assert errors.count("\n") == 1
+    assert message in errors
+    return printed
+
+
+@pytest.fixture
+def built(tmp_path, rng):
+    """A file with everything in it."""
+    images = rng.integers(0, 256, (12, 30, 40, 3), dtype=np.uint8)
+    names = [f"cat/{k}.jpg" for k in range(12)]
+    labels = [0] * 8 + [2] * 4
+    path = tmp_path / "train.h5"
+    write_images(path, images, labels, std=[1, 2, 3], channel_order="RGB", class_names=["cat", "bird", "dog"], file_names=names)
+    return path, images
+
+
+# --- in words
+
+
+def test_everything_is_said(built, capsys):
+    path, images = built
+    status, printed, errors = run(capsys, path)
+    assert (status, errors) == (0, "")
+    mean = images.mean(axis=(0, 1, 2))
+    for line in (
+        str(path),
+        "  pictures     12 of 30x40x3, uint8, in dataset 'images'",
+        "  read         contiguous",
+        "  size         0.0 MiB",
+        "  channels     RGB",
+        f"  mean         R {mean[0]:.4f}, G {mean[1]:.4f}, B {mean[2]:.4f}",
+        "  std          R 1.0000, G 2.0000, B 3.0000",
+        "  file names   yes, such as cat/0.jpg",
+        "  labels       int64 (12,)",
+        f"  cat          8  66.7% {'█' * 40}",
+        "  bird         0   0.0% ",
+        f"  dog          4  33.3% {'█' * 20}",
+    ):
+        assert line in printed.splitlines(), line
+
+
+def test_a_file_of_others(make_file, capsys):
+    path, _, labels = make_file(mean=False, dtype="float32", chunks=(5, 12, 14, 3), compression="gzip")
+    status, printed, _ = run(capsys, path)
+    assert status == 0
+    for text in (
+        "23 of 12x14x3, float32",
+        "chunked, 5 pictures each, filters gzip",
+        "the file does not say in which order",
+        "mean         none",
+        "std          none",
+        "file names   none",
+    ):
+        assert text in printed
+    for label in range(3):
+        assert f"  {label} {(labels == label).sum():>9}" in printed
+
+
+def test_labels_that_are_no_classes(make_file, capsys):
+    path, _, _ = make_file()
+    for values, said in (
+        (None, "none that loaders take: there is no dataset 'labels'"),
+        (np.zeros((23, 4)), "float64 (23, 4)"),
+        (np.arange(5), "none that loaders take: there must be one label for each"),
+        (np.full(23, -1), "int64 (23,)"),
+    ):
+        with h5py.File(path, "r+") as file:
+            file.pop("labels", None)
+            if values is not None:
+                file["labels"] = values
+        status, printed, _ = run(capsys, path)
+        assert status == 0
+        assert said in printed
+        assert "%" not in printed
+    with h5py.File(path, "r+") as file:
+        file["y"] = np.full((23, 1), 2**40)
+    assert f"  {2**40} {23:>9} 100.0%" in run(capsys, path, "--labels", "y")[1]
+
+
+def test_very_many_classes_are_shortened(tmp_path, capsys):
+    labels = np.repeat(np.arange(100), np.arange(1, 101))
+    write_images(tmp_path / "x.h5", np.zeros((len(labels), 2, 2, 1), np.uint8), labels, class_names=[f"c{k}" for k in range(100)])
+    printed = run(capsys, tmp_path / "x.h5")[1]
+    bars = printed.split("\n\n")[1].splitlines()
+    assert len(bars) == 61
+    assert bars[0].split()[:2] == ["c99", "100"]
+    assert bars[30] == "  ... 40 classes between"
+    assert bars[-1].split()[:2] == ["c0", "1"]
+
+
+def test_names_and_std_of_another_kind_are_not_taken(make_file, capsys):
+    path, _, _ = make_file()
+    with h5py.File(path, "r+") as file:
+        file["file_names"] = np.arange(23)
+        file["images"].attrs["std"] = "large"
+    status, printed, _ = run(capsys, path)
+    assert status == 0
+    assert "file names   none" in printed
+    assert "std          none" in printed
+
+
+def test_bad_input_is_one_line(make_file, tmp_path, capsys):
+    path, _, _ = make_file()
+    (tmp_path / "text.h5").write_text("text")
+    (tmp_path / "there.png").write_text("precious")
+    for message, arguments in (
+        ("No such file", (tmp_path / "nowhere.h5",)),
+        ("not an HDF5 file", (tmp_path / "text.h5",)),
+        ("there is no dataset 'x'; it has 'images'", (path, "--images", "x")),
+        ("--store goes with --mean only", (path, "--store")),
+        ("--n must be at least 1, got 0", (path, "--sheet", tmp_path / "x.png", "--n", 0)),
+        ("exists already; it is only replaced when asked to (--overwrite)", (path, "--sheet", tmp_path / "there.png")),
+    ):
+        assert check_refused(capsys, message, *arguments) == ""
+    check_refused(
+        capsys, "--size: crop is larger than the picture: 13x13 from 12x14", path, "--crops", tmp_path / "x.png", "--size", 13
+    )
+    check_refused(capsys, "--size: size must be a positive integer", path, "--crops", tmp_path / "x.png", "--size", 0)
+    assert (tmp_path / "there.png").read_text() == "precious"
+    assert not (tmp_path / "x.png").exists()
+
+
+# --- drawings
+
+
+def caught(monkeypatch, name):
+    """Note what a drawing is made of, and draw it all the same."""
+    calls = []
+    draw = getattr(look, name)
+    monkeypatch.setattr(look, name, lambda *arguments: calls.append(arguments) or draw(*arguments))
+    return calls
+
+
+def test_sheet(built, tmp_path, capsys, monkeypatch):
+    path, images = built
+    calls = caught(monkeypatch, "draw_sheet")
+    status, printed, _ = run(capsys, path, "--sheet", tmp_path / "sheet.png", "--n", 5, "--seed", 3)
+    assert status == 0
+    assert f"wrote {tmp_path / 'sheet.png'}" in printed
+    with Image.open(tmp_path / "sheet.png") as drawing:
+        assert drawing.format == "PNG"
+    ((pictures, titles, heading, _),) = calls
+    assert heading == "5 of 12 pictures of train.h5"
+    samples = [next(k for k, image in enumerate(images) if np.array_equal(image, picture)) for picture in pictures]
+    assert len(set(samples)) == 5
+    assert titles == ["cat" if sample < 8 else "dog" for sample in samples]
+    run(capsys, path, "--sheet", tmp_path / "sheet.png", "--overwrite")
+    assert sorted(calls[1][0].tobytes()) == sorted(images.tobytes())  # all there are
+    run(capsys, path, "--sheet", tmp_path / "sheet.png", "--overwrite", "--n", 5, "--seed", 4)
+    assert not np.array_equal(calls[2][0], pictures)
+
+
+@pytest.mark.parametrize(
+    ("order", "picked"), [("BGR", [2, 1, 0]), ("RGBA", [0, 1, 2]), ("L", [0]), (None, [0, 1, 2]), ("XY", [0])]
+)
+def test_channels_are_drawn_as_rgb_or_grey(tmp_path, rng, capsys, monkeypatch, order, picked):
+    images = rng.integers(0, 256, (1, 6, 7, len(order or "123")), dtype=np.uint8)
+    write_images(tmp_path / "x.h5", images, [0], channel_order=order)
+    calls = caught(monkeypatch, "draw_sheet")
+    run(capsys, tmp_path / "x.h5", "--sheet", tmp_path / "x.png")
+    np.testing.assert_array_equal(calls[0][0], images[..., picked])
+    assert ("order of channels not stored: drawn as RGB" in calls[0][2]) == (order is None)
+
+
+@pytest.mark.parametrize(("dtype", "highest"), [("float32", 1.0), ("float64", 255.0), ("uint16", 4095.0)])
+def test_values_of_any_range_are_drawn(make_file, tmp_path, capsys, monkeypatch, dtype, highest):
+    path, images, _ = make_file(n=4)
+    images[0, 0, 0, 0] = 255
+    with h5py.File(path, "r+") as file:
+        del file["images"]
+        file["images"] = (images * (highest / 255)).astype(dtype)
+    calls = caught(monkeypatch, "draw_sheet")
+    assert run(capsys, path, "--sheet", tmp_path / "x.png")[0] == 0
+    assert np.abs(calls[0][0].astype(int) - images).max() <= (1 if dtype == "uint16" else 0)
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_crops_are_what_training_sees(built, tmp_path, capsys, monkeypatch, mean):
+    path, images = built
+    if not mean:
+        with h5py.File(path, "r+") as file:
+            del file["images"].attrs["mean"]
+    calls = caught(monkeypatch, "draw_crops")
+    assert run(capsys, path, "--crops", tmp_path / "crops.png", "--seed", 5)[0] == 0
+    with Image.open(tmp_path / "crops.png") as drawing:
+        assert drawing.format == "PNG"
+    ((rows, heading, _),) = calls
+    assert ("mean added back" in heading) == mean
+    assert len(rows) == 6
+    crop = fastprep.RandomCrop(26, mirror=True)
+    used = []
+    for caption, (whole, *patches), titles in rows[:5]:
+        sample = next(k for k, image in enumerate(images) if np.array_equal(image, whole))
+        used.append(sample)
+        assert caption.startswith("cat: " if sample < 8 else "dog: ")
+        assert titles == ["whole", *(f"epoch {k}" for k in range(1, 10))]
+        for epoch, patch in enumerate(patches):
+            ((_, y, x, mirrored),) = crop.table(30, 40, np.array([sample]), 5, epoch)
+            wanted = images[sample, y : y + 26, x : x + 26]
+            np.testing.assert_array_equal(patch, wanted[:, ::-1] if mirrored else wanted)
+    caption, ten, titles = rows[5]
+    table = fastprep.TenCrop(26).table(30, 40, np.array(used[:1]), 0, 0)
+    for picture, (_, y, x, mirrored) in zip(ten, table, strict=True):
+        wanted = images[used[0], y : y + 26, x : x + 26]
+        np.testing.assert_array_equal(picture, wanted[:, ::-1] if mirrored else wanted)
+    assert titles[2] == "bottom right"
+    assert titles[7] == "bottom right, mirrored"
+
+
+# --- the mean
+
+
+def test_mean_is_printed_and_stored_where_there_is_none(make_file, capsys):
+    path, images, _ = make_file(mean=False, dtype="float32")
+    with pytest.raises(MissingMeanError, match=rf"python -m fastprep\.show {path} --mean --store") as error:
+        Loader(path, 4, None)
+    before = path.read_bytes()
+    status, printed, _ = run(capsys, path, "--mean")
+    mean = images.mean(axis=(0, 1, 2), dtype="float64")
+    assert status == 0
+    assert printed == f"mean of 23 pictures: {mean[0]:.4f}, {mean[1]:.4f}, {mean[2]:.4f}\n"
+    assert path.read_bytes() == before
+    command = str(error.value).split("`")[1].split()[3:]  # as the error has it
+    status, printed, _ = run(capsys, *command)
+    assert status == 0
+    assert f"stored as attribute mean of 'images' in {path}" in printed
+    with Loader(path, 4, None) as loader:
+        np.testing.assert_array_equal(loader.mean, fastprep.image_mean(path).astype("float32"))
+        np.testing.assert_allclose(loader.mean, mean, rtol=1e-6)
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["images"][()], images)
+
+
+def test_a_mean_that_is_there_is_replaced_only_when_asked_to(make_file, capsys):
+    path, images, _ = make_file()
+    before = path.read_bytes()
+    printed = check_refused(capsys, "has a mean already: 90.0000, 105.0000, 120.0000 (--overwrite)", path, "--mean", "--store")
+    assert printed == ""
+    assert path.read_bytes() == before
+    assert run(capsys, path, "--mean", "--store", "--overwrite")[0] == 0
+    with h5py.File(path) as file:
+        np.testing.assert_allclose(file["images"].attrs["mean"], images.mean(axis=(0, 1, 2)))
+
+
+def test_a_mean_of_the_wrong_kind_is_said_and_replaced_when_asked_to(make_file, capsys):
+    path, _, _ = make_file()
+    with h5py.File(path, "r+") as file:
+        file["images"].attrs["mean"] = [1.0, 2.0]
+    assert "attribute 'mean' must hold 3 finite numbers" in run(capsys, path)[1]
+    check_refused(capsys, "has a mean already; it is only replaced when asked to (--overwrite)", path, "--mean", "--store")
+    assert run(capsys, path, "--mean", "--store", "--overwrite")[0] == 0
+    assert "must hold" not in run(capsys, path)[1]
+
+
+def test_a_file_that_can_not_be_written_to(make_file, capsys):
+    path, _, _ = make_file(mean=False)
+    if os.geteuid() == 0:
+        with h5py.File(path, "r"):  # HDF5's lock stands in for the permission that root always has
+            printed = check_refused(capsys, "the mean can't be stored: ", path, "--mean", "--store")
+    else:
+        path.chmod(0o400)
+        printed = check_refused(capsys, "Permission denied", path, "--mean", "--store")
+    assert printed.startswith("mean of 23 pictures")
+
+
+def test_bad_arguments():
+    for arguments in ([], ["a.h5", "--n", "x"], ["a.h5", "b.h5"]):
+        with pytest.raises(SystemExit) as caught:
+            show.main(arguments)
+        assert caught.value.code == 2
