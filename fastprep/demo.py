@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep import evaluation, rng, training
+from fastprep import evaluation, recipe, rng, training
 from fastprep.atomic import whole_file
 from fastprep.config import Config
 from fastprep.crops import Crop
@@ -192,14 +192,13 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
     model = keras.models.load_model(model_file, compile=False)
     labels = _labels(test_file)
     scores = [_score("always the majority class", np.full_like(labels, np.bincount(labels).argmax()), labels)]
-    crops: dict[str, Crop] = {
-        "AlexNet, centre crop": fastprep.CenterCrop(config.crop),
-        "AlexNet, ten-crop": fastprep.TenCrop(config.crop),
-    }
+    crops: dict[str, Crop] = {"centre crop": fastprep.CenterCrop(config.crop), "ten-crop": fastprep.TenCrop(config.crop)}
+    network = "AlexNet" if config.model == "alexnet" else config.model
     for name, crop in crops.items():
         with fastprep.Loader(test_file, config.batch_size, crop, mean=mean) as loader:
-            rows = evaluation.predict_crops(model, loader, logits=False, average="probs")
-        scores.append(_score(name, rows.argmax(axis=1), labels))
+            logits = recipe.gives_logits(model, loader.output_shape)
+            rows = evaluation.predict_crops(model, loader, logits=logits, average="probs")
+        scores.append(_score(f"{network}, {name}", rows.argmax(axis=1), labels))
     return scores
 
 

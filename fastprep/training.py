@@ -170,7 +170,8 @@ def _fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")  # that is how the rest of a resumed epoch ends
         model.fit(train, validation_data=val, initial_epoch=course.epoch, epochs=config.epochs, callbacks=callbacks, verbose=0)
-    print(f"{course.epoch - before} epochs in {time.perf_counter() - began:.0f} s")
+    n_epochs = course.epoch - before
+    print(f"{n_epochs} epoch{'s' * (n_epochs != 1)} in {time.perf_counter() - began:.0f} s")
     if course.epoch < config.epochs:
         print(f"stopped early: {config.early_stop} epochs without a better model")
     print(summary(course.meter, train, lambda workers: _measured_loader(config, train, workers)))
