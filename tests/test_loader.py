@@ -622,7 +622,7 @@ def test_labels_of_another_length(make_file):
         DataError, match=r"dataset 'few': there must be one label for each of the 23 pictures, found shape \(22,\)"
     ):
         Loader(path, 4, None, labels="few")
-    with pytest.raises(DataError, match="labels must be numbers, found object; names of classes"):
+    with pytest.raises(DataError, match="labels must be numbers, found texts; "):
         Loader(path, 4, None, labels="names")
 
 
