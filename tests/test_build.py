@@ -411,9 +411,10 @@ def test_the_output_folder_inside_the_pictures_is_left_out(pictures):
     assert report(pictures / "out")["out/"]["why"] == "the output folder"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_folders_and_files_that_may_not_be_read(pictures, out):
     (pictures / "cat" / "0.png").chmod(0)
+    if os.access(pictures / "cat" / "0.png", os.R_OK):
+        pytest.skip("root may read everything")
     draw(pictures / "locked" / "x.png", 1).parent.chmod(0)
     try:
         assert run(pictures, out) == 0
