@@ -129,9 +129,10 @@ def advice(loader: Loader, rates: Rates) -> list[str]:
 def order_of(loader: Loader) -> str:
     """Say how a shuffling loader orders the samples, and what that costs in memory."""
     said = loader.sampling.describe()
-    n_blocks = loader.sampling.n_blocks_to_keep(loader.pool.ahead)
-    if not n_blocks:
+    starts, n_blocks = loader.dataset.block_starts, loader.sampling.n_blocks_to_keep(loader.pool.ahead)
+    if starts is None or not n_blocks:
         return said
+    n_blocks = min(n_blocks, len(starts) - 1)
     return f"{said}; up to {n_blocks * loader.dataset.block_bytes / 2**20:,.0f} MiB of decoded pictures in memory"
 
 
