@@ -30,7 +30,7 @@ def network(shape: tuple[int, int, int], classes: int, preprocessing: str) -> ke
     body = keras.applications.MobileNetV3Small(
         shape, include_top=False, weights=None, pooling="avg", include_preprocessing=preprocessing == "inside"
     )
-    return keras.Model(body.inputs, keras.layers.Dense(classes, activation="softmax", dtype="float32")(body.outputs[0]))
+    return keras.Model(body.input, keras.layers.Dense(classes, activation="softmax", dtype="float32")(body.output))
 
 
 def balanced(labels: np.ndarray) -> dict[int, float]:

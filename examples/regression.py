@@ -29,8 +29,8 @@ class Heads(keras.Model):
     """A model with a dict of outputs, (n, 1) each, that takes y as one array: column k is for output k."""
 
     def columns(self, y: Any) -> dict[str, Any]:
-        y = keras.ops.reshape(y, (-1, len(self.output_names)))
-        return {name: y[:, k : k + 1] for k, name in enumerate(self.output_names)}
+        y = keras.ops.reshape(y, (-1, len(self.output)))
+        return {name: y[:, k : k + 1] for k, name in enumerate(self.output)}  # in `output_names` Keras sorts the names
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:  # type: ignore
         return super().compute_loss(x, self.columns(y), y_pred, sample_weight, training)
