@@ -5,7 +5,7 @@
     python examples/channels_first.py                                   # TensorFlow: channels_first on a GPU only
 
 prints the backend and the layout (`jax: channels_first, x is (32, 1, 64, 64)`), Keras' progress and, at the end,
-`val loss 0.602345, val accuracy 0.698473`. The weights fit either layout: Keras keeps kernels as (height, width, in, out).
+`val loss 0.521712, val accuracy 0.767176`. The weights fit either layout: Keras keeps kernels as (height, width, in, out).
 """
 
 from pathlib import Path
