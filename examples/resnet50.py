@@ -4,7 +4,7 @@
     python examples/resnet50.py --train train.h5 --val val.h5 --size 224 --precision mixed_float16
     python examples/resnet50.py --train train.h5 --val val.h5 --size 224 --weights imagenet
 
-prints Keras' progress and, at the end, `val loss 0.650315, val accuracy 0.687023`.
+prints Keras' progress and, at the end, a line `val loss ..., val accuracy ...`.
 
 From scratch, the mean of each channel is that of the training file. With weights (`imagenet`, or a file of them without the top),
 pixels have to be what those weights were trained on: BGR, less the means below, and not scaled ("caffe" in keras.applications).
