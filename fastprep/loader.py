@@ -197,6 +197,11 @@ class Loader:
         return self.dataset.metadata[0].class_names
 
     @property
+    def channel_order(self) -> str | None:
+        """Which channels the pictures have, such as "RGB", "BGR" or "L", if the first file names them; batches keep them so."""
+        return self.dataset.metadata[0].channel_order
+
+    @property
     def output_shape(self) -> tuple[int, int, int]:
         """Shape of one row of x, as for `keras.Input`."""
         return self.spec.out_shape(1)[1:]

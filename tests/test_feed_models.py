@@ -93,6 +93,14 @@ def two_outputs():
     return model
 
 
+def application(name):
+    """A network of keras.applications, from scratch, on pictures as small as it takes."""
+    body = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg")
+    model = keras.Model(body.input, layers.Dense(CLASSES, activation="softmax")(body.output))
+    model.compile("adam", **LOSS)
+    return model
+
+
 MODELS = {
     "functional": functional,
     "sequential": sequential,
@@ -100,22 +108,28 @@ MODELS = {
     "subclassed": subclassed,
     "custom train_step": own_train_step,
     "steps_per_execution": lambda: functional(steps_per_execution=3),
+    "jit_compile": lambda: functional(jit_compile=True),
     "mixed float16": functional,
     "mixed bfloat16": functional,
     "class weights": functional,
     "one-hot": sequential,
     "two outputs": two_outputs,
+    "ResNet50": lambda: application("ResNet50"),
+    "MobileNetV3Small": lambda: application("MobileNetV3Small"),
 }
+APPLICATIONS = ("ResNet50", "MobileNetV3Small")
 
 
 @pytest.fixture
-def path(make_file):
-    return make_file(n=N)[0]
+def path(make_file, request):
+    large = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name") in APPLICATIONS
+    return make_file(n=N, **({"height": 34, "width": 34} if large else {}))[0]
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_fit_on_a_loader_is_fit_on_arrays(path, name):
-    options = {"crop": fastprep.CenterCrop(8)}
+def fit_both(path, name):
+    """Fit a model on a loader, and another one like it on the same pictures as arrays; return ((history, weights), ...)."""
+    options = {"crop": fastprep.CenterCrop(32 if name in APPLICATIONS else 8)}
+    epochs = 1 if name in APPLICATIONS else 2
     if name == "class weights":
         options["class_weight"] = {0: 0.5, 2: 3.0}
     if name == "one-hot":
@@ -141,7 +155,7 @@ def test_fit_on_a_loader_is_fit_on_arrays(path, name):
         batches = [[np.array(part) for part in train.batch(0, step)] for step in range(len(train))]
         x, y, *weights = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         ours, theirs = build(), build()
-        history = ours.fit(train, validation_data=val, epochs=2, verbose=0).history
+        history = ours.fit(train, validation_data=val, epochs=epochs, verbose=0).history
         validation = (x, y, *weights)
         wanted = theirs.fit(
             x,
@@ -151,12 +165,18 @@ def test_fit_on_a_loader_is_fit_on_arrays(path, name):
             shuffle=False,
             validation_data=validation,
             validation_batch_size=4,
-            epochs=2,
+            epochs=epochs,
             verbose=0,
         ).history
+    return (history, ours.get_weights()), (wanted, theirs.get_weights())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_fit_on_a_loader_is_fit_on_arrays(path, name):
+    (history, ours), (wanted, theirs) = fit_both(path, name)
     assert history == wanted
     assert np.isfinite(history["loss"]).all()
-    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+    for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

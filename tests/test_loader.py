@@ -281,6 +281,7 @@ def test_mean_of_a_tutorials_json(make_file, tmp_path, caplog, order, wanted):
     with Loader(path, N, None, mean=tmp_path / "mean.json") as loader:
         np.testing.assert_array_equal(loader.batch(0, 0)[0], images.astype("float32") - np.float32(wanted))
         np.testing.assert_array_equal(loader.mean, wanted)
+        assert loader.channel_order == order
     assert ("do not name their channel order" in caplog.text) == (order is None)
 
 
