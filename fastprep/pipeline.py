@@ -100,7 +100,7 @@ class Pool:
                 raise RuntimeError(_LOST)
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self.n_threads, "fastprep")
-            return self._executor.submit(function, *arguments)
+            return self._executor.submit(_unless_exiting, function, *arguments)
 
     def close(self) -> None:
         """End the threads, and free the buffers as soon as nobody uses them."""
@@ -128,6 +128,13 @@ class Pool:
 
     def __reduce__(self) -> tuple:
         return Pool, (self.n_threads, self.prefetch, self.buffer_bytes, self.memory)
+
+
+def _unless_exiting(function: Any, *arguments: Any) -> Any:
+    # at the end of the interpreter the executor's threads go through all that is queued before they end
+    if not threading.main_thread().is_alive():
+        raise CancelledError
+    return function(*arguments)
 
 
 class Source(Protocol):
