@@ -28,7 +28,7 @@ def named_if_full(path: str | os.PathLike[str]) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError) as problem:  # RuntimeError: HDF5, where it can't close a file
+    except Exception as problem:  # HDF5 has a RuntimeError for a file that can't be closed, and a copy has a DataError
         found: BaseException | None = problem
         while found is not None:  # what failed first may be hidden by what failed in cleaning up
             code = next((code for code in NO_ROOM if f"errno = {code}," in str(found)), getattr(found, "errno", None))

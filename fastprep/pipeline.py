@@ -63,6 +63,7 @@ class Pool:
     def __init__(self, n_threads: int, prefetch: int, buffer_bytes: int, memory: Memory = HOST) -> None:
         self.n_threads, self.prefetch, self.buffer_bytes, self.memory = n_threads, prefetch, buffer_bytes, memory
         self._executor: ThreadPoolExecutor | None = None
+        self._idents: set[int] = set()  # of the executor's threads
         self._generation = 0
         self._begin()
 
@@ -109,7 +110,8 @@ class Pool:
         with self._lock:
             self._generation += 1
             executor, self._executor = self._executor, None
-            idents, self._idents = self._idents, set()
+            idents = self._idents
+            self._idents = set()
         if executor is not None:
             # garbage is collected on any thread, and somebody's finalizer may close the loader on one of these
             executor.shutdown(wait=threading.get_ident() not in idents, cancel_futures=True)
@@ -120,7 +122,7 @@ class Pool:
         # reentrant: garbage may be collected under the lock, and somebody's finalizer may close the loader
         self._lock = threading.RLock()
         self._executor = None
-        self._idents: set[int] = set()  # of the executor's threads
+        self._idents = set()
         self._generation += 1
         # one with the user, one just handed back, the rest being filled or ready: three or more, so that a thread that waits
         # for a GPU to have read one does not keep the GPU waiting

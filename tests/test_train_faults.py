@@ -2,87 +2,17 @@
 
 import os
 import re
-import shutil
-import signal
 import time
 
 import h5py
-import numpy as np
 import pytest
 from full_disk import run_on_small_disk
-from test_resume import outcome
 
 from fastprep import checkpoint, train
 
 keras = pytest.importorskip("keras")
-from fastprep import callbacks  # noqa: E402
-
-EPOCHS, STEPS = 3, 6
-WHOLE = ["best.keras", "config.json", "curves.png", "history.csv", "last.keras"]
-
-NETWORK = """
-import keras
-from keras import layers
-
-def network(shape, classes):  # dropout has a random state, and Adam a state, to be kept
-    return keras.Sequential([keras.Input(shape), layers.Flatten(), layers.Dropout(0.5), layers.Dense(classes)])
-
-def big(shape, classes):
-    return keras.Sequential([keras.Input(shape), layers.Flatten(), layers.Dense(1000), layers.Dense(classes)])
-"""
-
-
-def command(folder, *options):
-    """Return the arguments of a run of 3 epochs of 6 steps."""
-    files = ["--train", str(folder / "train.h5"), "--val", str(folder / "val.h5"), "--crop", "10", "--batch-size", "8"]
-    options = ["--model", "network_of_faults:network", "--save-every", "100", "--workers", "1", *options]
-    return [*files, "--epochs", str(EPOCHS), *options]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A folder with files, gzip so that their pictures can be damaged, and a run that nothing happened to."""
-    folder, rng = tmp_path_factory.mktemp("undisturbed"), np.random.default_rng(3)
-    (folder / "network_of_faults.py").write_text(NETWORK)
-    for name, n in (("train.h5", 43), ("val.h5", 20)):
-        with h5py.File(folder / name, "w") as file:
-            layout = {"chunks": (1, 12, 14, 3), "compression": "gzip", "fletcher32": True}
-            file.create_dataset("images", data=rng.integers(0, 256, (n, 12, 14, 3), dtype=np.uint8), **layout)
-            file["images"].attrs["mean"] = [90.0, 100.0, 110.0]
-            file["labels"] = rng.integers(0, 3, n)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        assert train.main(command(folder, "--out", str(folder / "run"))) == 0
-    return folder
-
-
-@pytest.fixture
-def files(undisturbed, tmp_path):
-    """Files to do harm to."""
-    return [shutil.copy2(undisturbed / name, tmp_path / name) for name in ("train.h5", "val.h5")]
-
-
-@pytest.fixture
-def arguments(files, tmp_path):
-    return command(tmp_path)
-
-
-def before_step(monkeypatch, number, action):
-    """Call `action` before a step of training, counted over all epochs."""
-    original, done = callbacks.Keeper.on_train_batch_begin, []
-
-    def begin(keeper, batch, logs=None):
-        if keeper._course.epoch * STEPS + keeper._first + batch == number and not done:
-            done.append(True)
-            action()
-        original(keeper, batch, logs)
-
-    monkeypatch.setattr(callbacks.Keeper, "on_train_batch_begin", begin)
-
-
-def names(run):
-    return sorted(path.name for path in run.iterdir())
-
+from small_run import EPOCHS, STEPS, WHOLE, arguments, before_step, files, names, undisturbed  # noqa: E402, F401
+from test_resume import outcome  # noqa: E402
 
 # --- files that are changed meanwhile
 
@@ -214,65 +144,18 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
     ]
 
 
-# --- SIGTERM, as of a scheduler
+# --- not enough memory
 
 
-def test_sigterm_saves_and_the_run_goes_on_with_the_same_bits(arguments, undisturbed, tmp_path, monkeypatch, capsys):
-    """Nothing is saved in the middle of an epoch but by the signal; each hits what the last resumed run left."""
-    run, words = tmp_path / "run", [*arguments, "--out", str(tmp_path / "run")]
-    moments = {
-        "before the first step": (0, signal.SIGTERM, (0, 0)),
-        "in an epoch": (3, signal.SIGTERM, (0, 3)),
-        "at its last step": (STEPS - 1, signal.SIGHUP, (0, STEPS - 1)),
-        "in the validation": (None, signal.SIGTERM, (1, 0)),
-        "at the first step of an epoch": (2 * STEPS, signal.SIGTERM, (2, 0)),
-    }
-    for number, sort, (epoch, step) in moments.values():
-        with monkeypatch.context() as patch:
-            if number is None:
-                patch.setattr(callbacks.Keeper, "on_test_batch_begin", lambda *_, **__: os.kill(os.getpid(), sort))  # noqa: B023
-            else:
-                before_step(patch, number, lambda: os.kill(os.getpid(), sort))  # noqa: B023 - called in this round
-            assert train.main(words) == 128 + sort
-        error = capsys.readouterr().err
-        place = f"epoch {epoch + 1}, step {step + 1}"
-        assert f"fastprep.train: interrupted, and saved before {place}; go on with --resume {run}\n" in error
-        assert "Traceback" not in error
-        course = checkpoint.read(run / "last.keras")[0]["course"]
-        assert (course["epoch"], course["step"]) == (epoch, step)
-        assert names(run) == (WHOLE if epoch else ["config.json", "last.keras"])
-        words = ["--resume", str(run)]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert train.main(words) == 0
-    assert outcome(run) == outcome(undisturbed / "run")
-
-
-def test_ctrl_c_does_not_save(arguments, tmp_path, monkeypatch, capsys):
+def test_no_memory_for_a_batch(arguments, tmp_path, monkeypatch, capsys):
+    """As the loader says it (tests/test_faults.py); the run can go on with fewer workers, which take fewer buffers."""
     run = tmp_path / "run"
-    before_step(monkeypatch, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
-    assert train.main([*arguments, "--out", str(run)]) == 130
-    assert "interrupted; what the run folder holds is whole; go on with --resume" in capsys.readouterr().err
-    assert checkpoint.read(run / "last.keras")[0]["course"]["step"] == 0
 
+    def full(*_):
+        raise MemoryError("no memory for a batch of 9600 bytes")
 
-def test_a_second_sigterm_ends_a_save_that_takes_too_long(arguments, tmp_path, monkeypatch, capsys):
-    """One that comes at once is the same once more: `timeout` sends two."""
-    run, save_model = tmp_path / "run", checkpoint._save_model
-
-    def slowly(model, path):
-        os.kill(os.getpid(), signal.SIGTERM)
-        save_model(model, path)
-        time.sleep(1.1)
-        os.kill(os.getpid(), signal.SIGTERM)
-        pytest.fail("the second one did not end it")
-
-    def begin():
-        monkeypatch.setattr(checkpoint, "_save_model", slowly)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    before_step(monkeypatch, 3, begin)
-    assert train.main([*arguments, "--out", str(run)]) == 143
-    error = capsys.readouterr().err
-    assert "interrupted; what the run folder holds is whole; go on with --resume" in error
-    assert names(run) == ["config.json", "last.keras"]
-    assert checkpoint.read(run / "last.keras")[0]["course"]["step"] == 0
+    with monkeypatch.context() as patch:
+        before_step(patch, 0, lambda: patch.setattr("fastprep.buffers.HostMemory.allocate", full))
+        assert train.main([*arguments, "--out", str(run)]) == 2
+    message = "fastprep.train: no memory for a batch of 9600 bytes; the run folder is whole: go on with --resume"
+    assert capsys.readouterr().err == f"{message} {run}\n"
