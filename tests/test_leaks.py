@@ -67,13 +67,13 @@ def test_many_loaders_at_once(make_file):
 
 @pytest.mark.parametrize("how", ["plainly", "in a cycle", "with its pass", "in Keras"])
 def test_a_hundred_forgotten_loaders(make_file, how):
-    """Each has 19 MB of buffers and, at the end, threads that are at work."""
-    path, _, _ = make_file(n=512, height=64, width=64)
+    """Each has 4.7 MB of buffers and, at the end, threads that are at work."""
+    path, _, _ = make_file(n=512, height=32, width=32)
     make = pytest.importorskip("fastprep.feed").Loader if how == "in Keras" else Loader
     files_before, memory_before = n_open_files(), 0
 
     def use_and_forget():
-        loader = make(path, 64, CenterCrop(64), workers=2)
+        loader = make(path, 64, CenterCrop(32), workers=2)
         passing = loader.keras_pass() if how == "in Keras" else iter(loader)  # which the loader keeps: a cycle
         next(passing)
         if how == "in a cycle":
@@ -90,7 +90,7 @@ def test_a_hundred_forgotten_loaders(make_file, how):
             memory_before = rss()
     wait_until(lambda: n_threads() == 0)
     assert n_open_files() == files_before
-    assert rss() - memory_before < 60e6  # 80 loaders, 1.5 GB of buffers
+    assert rss() - memory_before < 30e6  # 80 loaders, 380 MB of buffers
 
 
 def test_a_loader_may_end_in_a_thread_of_its_own(make_file):
