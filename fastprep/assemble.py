@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.account import write_report
+from fastprep.atomic import named_if_full
 from fastprep.decoded import Decoded, Record
 from fastprep.gather import USED, Found
 from fastprep.h5 import write_images
@@ -104,8 +105,10 @@ def assemble(
             gzip_level=gzip_level,
         )
     text = json.dumps(dict(zip(channel_order, mean.tolist(), strict=True)))
-    (folder / "mean.json").write_text(text + "\n", encoding="utf-8")
-    write_report(folder / "report.csv", found)
+    with named_if_full(folder / "mean.json"):
+        (folder / "mean.json").write_text(text + "\n", encoding="utf-8")
+    with named_if_full(folder / "report.csv"):
+        write_report(folder / "report.csv", found)
     draw_sizes([(one.width, one.height) for one in candidates if one.status == USED], size, folder / "sizes.png")
     sizes = {split: (len(mine), os.path.getsize(folder / f"{split}.h5")) for split, mine in places.items() if mine}
     return Made(sizes, len(class_names), mean, std)

@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def named_if_full(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file where a disk is full: neither writing to an open file nor HDF5 says which it was.
+
+    Parameters
+    ----------
+    path : str or path
+        What errors call it.
+
+    Raises
+    ------
+    OSError
+        With the file's name, if there is no room left.
+    """
+    try:
+        yield
+    except Exception as problem:  # HDF5 has a RuntimeError for a file that can't be closed, and a copy has a DataError
+        found: BaseException | None = problem
+        while found is not None:  # what failed first may be hidden by what failed in cleaning up
+            code = next((code for code in NO_ROOM if f"errno = {code}," in str(found)), getattr(found, "errno", None))
+            if code in NO_ROOM:
+                raise OSError(code, os.strerror(code), os.fspath(path)) from problem
+            found = found.__context__
+        raise
 
 
 @contextlib.contextmanager
@@ -22,14 +51,20 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[str]:
     ------
     str
         The temporary name: hidden, in the same folder, with the same ending (Keras chooses its format by it).
+
+    Raises
+    ------
+    OSError
+        If the disk is full, naming `path`.
     """
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     stem, ending = os.path.splitext(name)
     temporary = os.path.join(folder, f".{stem}.{os.getpid()}.part{ending}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with named_if_full(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -55,13 +90,16 @@ def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
     ------
     FileExistsError
         If there is something of that name, and it shall not be replaced.
+    OSError
+        If the disk is full, naming `path`.
     """
     target = Path(os.path.abspath(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     old = target.with_name(f".{target.name}.{os.getpid()}.old.part")
     temporary.mkdir(parents=True)
     try:
-        yield temporary
+        with named_if_full(path):
+            yield temporary
         if target.exists():
             if not overwrite:
                 raise FileExistsError(f"{os.fspath(path)!r} exists already; it is only replaced when asked to")

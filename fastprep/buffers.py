@@ -82,7 +82,7 @@ class BufferPool:
         self.memory = memory
         self.n_allocated = 0
         self._blocks: list[Block] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: see `Pool`, which may be closed by a finalizer under it
 
     def lease(self) -> Lease:
         """Return a buffer that nobody uses, its contents undefined.

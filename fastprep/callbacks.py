@@ -18,6 +18,7 @@ from fastprep import checkpoint
 from fastprep.atomic import whole_file
 from fastprep.charts import draw_curves
 from fastprep.config import Config
+from fastprep.interrupt import Notice
 from fastprep.loader import Loader
 from fastprep.meter import Line, Meter, Stopwatch
 from fastprep.recipe import learning_rate
@@ -80,12 +81,22 @@ class Keeper(keras.callbacks.Callback):
         What an evaluation has to know, for JSON.
     arrays : dict of str to ndarray
         Further such, and, in the middle of an epoch, the metrics so far.
+    notice : Notice
+        Of a signal that lets the run be saved before it ends.
     """
 
     def __init__(
-        self, config: Config, train: Loader, course: Course, folder: Path, about: dict[str, Any], arrays: dict[str, NDArray]
+        self,
+        config: Config,
+        train: Loader,
+        course: Course,
+        folder: Path,
+        about: dict[str, Any],
+        arrays: dict[str, NDArray],
+        notice: Notice,
     ) -> None:
         super().__init__()
+        self._notice = notice
         self._config, self._train, self._course, self._folder, self._about = config, train, course, folder, about
         self._arrays = arrays
         self._line, self._watch = Line(), Stopwatch(train)
@@ -113,11 +124,13 @@ class Keeper(keras.callbacks.Callback):
         course.step = self._first + batch
         every = self._config.save_every
         passed, waited = course.step - self._saved, time.monotonic() - self._saved_at
-        if passed and (passed >= every if every is not None else waited >= _SAVE_EVERY_S):
+        asked = self._notice.number is not None
+        if passed and (asked or (passed >= every if every is not None else waited >= _SAVE_EVERY_S)):
             course.meter.add(self._watch.read())
             self._save()
             self._saved, self._saved_at = course.step, time.monotonic()
             self._watch.start()
+        self._leave_if_asked()
         rate = learning_rate(self._config, course.epoch + course.step / len(self._train), course.history.get("val_loss", []))
         if rate != self._rate:
             self.model.optimizer.learning_rate = self._rate = rate
@@ -145,7 +158,14 @@ class Keeper(keras.callbacks.Callback):
         self._saved, self._saved_at = 0, time.monotonic()
         numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
         self._line.keep(f"{where}  {numbers}  {self._measured}{', best so far' if better else ''}")
+        self._leave_if_asked()
         self.model.stop_training = course.finished(self._config)
+
+    def _leave_if_asked(self) -> None:
+        """End here, where all is saved, if a signal asks for it."""
+        course = self._course
+        place = f"epoch {course.epoch + 1}, step {course.step + 1}"
+        self._notice.leave(f"fastprep.train: interrupted, and saved before {place}; go on with --resume {self._folder}")
 
     def _save(self) -> None:
         """Write last.keras, which is the model and all that it takes to go on."""

@@ -17,7 +17,7 @@ from fastprep.dataset import expand_paths
 from fastprep.errors import InputError, input_errors
 
 # What a resumed run may be told anew; anything else would make it another run.
-MAY_CHANGE = ("train", "val", "epochs", "early_stop", "workers", "save_every", "tensorboard")
+MAY_CHANGE = ("train", "val", "epochs", "early_stop", "workers", "save_every", "grace", "on_corrupt", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Config:
     """Run folder to make. Default: runs/DATE-TIME."""
     resume: Annotated[str | None, arg(help_behavior_hint="", metavar="RUN")] = None
     """Go on with an interrupted run, at the batch after its last save. Its configuration holds; epochs, early-stop, workers,
-    save-every, tensorboard and the places of the files may be given anew."""
+    save-every, grace, on-corrupt, tensorboard and the places of the files may be given anew."""
     config: Annotated[str | None, arg(help_behavior_hint="", metavar="FILE")] = None
     """The config.json of another run, to start from: what else is on the command line wins."""
 
@@ -95,6 +95,8 @@ class Config:
     """Flip half of the training patches top-bottom."""
     mean: Annotated[str, arg(metavar="file|compute|none|JSON")] = "file"
     """What is subtracted: `file` (stored in the training file), `compute`, `none`, or the path of a JSON with R, G and B."""
+    on_corrupt: Literal["raise", "skip"] = "raise"
+    """What to do about pictures that can't be read: `skip` takes the next ones in the file, and says in the end how many."""
     seed: int = 42
     """Of weights, dropout, order and patches."""
     deterministic: bool = False
@@ -103,6 +105,8 @@ class Config:
     """Threads that prepare batches. Default: one for each processor, eight at most."""
     save_every: Annotated[int | None, arg(help_behavior_hint="", metavar="STEPS")] = None
     """Save the run, for --resume, after as many steps. Default: every ten minutes. After every epoch in any case."""
+    grace: Annotated[float, arg(metavar="SECONDS")] = 25.0
+    """How long SIGTERM and SIGHUP may take to save the run before they end it all the same. Schedulers kill after 30 s or so."""
     tensorboard: bool = False
     """Write RUN/tensorboard as well."""
 
@@ -128,7 +132,7 @@ def check(config: Config) -> None:
             raise InputError(f"{option(name)} must be at least 0 and below 1, got {getattr(config, name)}")
     if not 0 < config.factor < 1:
         raise InputError(f"--factor must be above 0 and below 1, got {config.factor}")
-    for name in ("weight_decay", "warmup"):
+    for name in ("weight_decay", "warmup", "grace"):
         value = getattr(config, name)
         if value is not None and not (np.isfinite(value) and value >= 0):
             raise InputError(f"{option(name)} must be at least 0, got {value}")

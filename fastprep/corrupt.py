@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
 import numpy as np
@@ -28,13 +29,13 @@ class Corrupt:
         self.n_samples = n_samples
         self.problems: list[str] = []
         self._blocks = np.zeros((0, 2), np.int64)  # first sample of each damaged block, and the one after its last; in order
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_lock": None}
 
     def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state, _lock=threading.Lock(), _process=os.getpid())
 
     @property
     def n_known(self) -> int:
@@ -49,6 +50,8 @@ class Corrupt:
         DataError
             If none is left that can.
         """
+        if self._process != os.getpid():  # a fork may have taken the lock away
+            self._lock, self._process = threading.Lock(), os.getpid()
         with self._lock:
             if first not in self._blocks[:, 0]:
                 blocks = np.concatenate([self._blocks, [[first, stop]]])

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.atomic import named_if_full
 from fastprep.pictures import Picture
 from fastprep.workfolder import clear
 
@@ -71,7 +72,7 @@ class Decoded:
 
     def __init__(self, folder: Path, key: str, n: int, shape: tuple[int, int, int]) -> None:
         self._shape, self._bytes = shape, int(np.prod(shape))
-        self._lock, self._end = threading.Lock(), 0
+        self._lock, self._end, self._folder = threading.Lock(), 0, folder
         name = folder / "key"
         self.was_stale = name.exists() and name.read_text() != key
         if not name.exists() or self.was_stale:
@@ -101,9 +102,10 @@ class Decoded:
         columns = np.square(picture.pixels, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
         squares = columns.sum(axis=0, dtype=np.uint64).tolist()
         record = Record(place, picture.width, picture.height, picture.note, sums, squares, _digest(picture.pixels))
-        _write_all(self._pixels, np.ascontiguousarray(picture.pixels).reshape(-1).data, place * self._bytes)
+        with named_if_full(self._folder / "pixels"):
+            _write_all(self._pixels, np.ascontiguousarray(picture.pixels).reshape(-1).data, place * self._bytes)
         line = json.dumps(asdict(record)).encode() + b"\n"
-        with self._lock:
+        with self._lock, named_if_full(self._folder / "journal"):
             _write_all(self._journal, memoryview(line), self._end)
             self._end += len(line)
             self.records[place] = record

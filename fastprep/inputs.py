@@ -164,7 +164,7 @@ def no_mean(error: MissingMeanError) -> InputError:
 
 
 def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | None = None, **both: Any) -> tuple[Any, Any]:
-    both |= {"images": config.images, "labels": config.labels, "workers": config.workers}
+    both |= {"images": config.images, "labels": config.labels, "workers": config.workers, "on_corrupt": config.on_corrupt}
     crop = RandomCrop(config.crop, mirror=config.mirror, flip=config.flip)
     try:
         train = kind(

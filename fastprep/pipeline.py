@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures.thread
 import os
 import threading
 import time
@@ -62,6 +63,7 @@ class Pool:
     def __init__(self, n_threads: int, prefetch: int, buffer_bytes: int, memory: Memory = HOST) -> None:
         self.n_threads, self.prefetch, self.buffer_bytes, self.memory = n_threads, prefetch, buffer_bytes, memory
         self._executor: ThreadPoolExecutor | None = None
+        self._idents: set[int] = set()  # of the executor's threads
         self._generation = 0
         self._begin()
 
@@ -99,8 +101,8 @@ class Pool:
             if self._generation != generation:
                 raise RuntimeError(_LOST)
             if self._executor is None:
-                self._executor = ThreadPoolExecutor(self.n_threads, "fastprep")
-            return self._executor.submit(function, *arguments)
+                self._executor = ThreadPoolExecutor(self.n_threads, "fastprep", _enlist, (self._idents,))
+            return self._executor.submit(_unless_exiting, function, *arguments)
 
     def close(self) -> None:
         """End the threads, and free the buffers as soon as nobody uses them."""
@@ -108,14 +110,19 @@ class Pool:
         with self._lock:
             self._generation += 1
             executor, self._executor = self._executor, None
+            idents = self._idents
+            self._idents = set()
         if executor is not None:
-            executor.shutdown(cancel_futures=True)
+            # garbage is collected on any thread, and somebody's finalizer may close the loader on one of these
+            executor.shutdown(wait=threading.get_ident() not in idents, cancel_futures=True)
         self._buffers.close()
 
     def _begin(self) -> None:
         # neither threads nor, perhaps, the locks they held survive in a forked child
-        self._lock = threading.Lock()
+        # reentrant: garbage may be collected under the lock, and somebody's finalizer may close the loader
+        self._lock = threading.RLock()
         self._executor = None
+        self._idents = set()
         self._generation += 1
         # one with the user, one just handed back, the rest being filled or ready: three or more, so that a thread that waits
         # for a GPU to have read one does not keep the GPU waiting
@@ -128,6 +135,18 @@ class Pool:
 
     def __reduce__(self) -> tuple:
         return Pool, (self.n_threads, self.prefetch, self.buffer_bytes, self.memory)
+
+
+def _enlist(idents: set[int]) -> None:
+    idents.add(threading.get_ident())
+
+
+def _unless_exiting(function: Any, *arguments: Any) -> Any:
+    # At the end of the interpreter the executor's threads go through all that is queued before they end. Nothing public tells
+    # that the end has come; where this name is gone, the end takes as long as what is queued.
+    if getattr(concurrent.futures.thread, "_shutdown", False):
+        raise CancelledError
+    return function(*arguments)
 
 
 class Source(Protocol):

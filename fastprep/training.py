@@ -23,9 +23,9 @@ from fastprep import checkpoint, recipe
 from fastprep.atomic import whole_file
 from fastprep.config import Config, save
 from fastprep.errors import InputError, input_errors
-from fastprep.h5 import DataError
+from fastprep.h5 import ChangedError, DataError
 from fastprep.inputs import Inputs, look, open_loaders
-from fastprep.interrupt import stop_soon
+from fastprep.interrupt import Notice, stop_soon
 from fastprep.loader import Loader
 from fastprep.meter import summary
 from fastprep.startup import start_tensorflow
@@ -100,9 +100,9 @@ def run(config: Config) -> Result:
         print(_describe(config, train, val, inputs, model, folder, [*said, *_place(course, train)]), flush=True)
         about = {**_about(config, inputs), "logits": logits}
         message = f"fastprep.train: interrupted; what the run folder holds is whole; go on with --resume {folder}"
-        with input_errors(DataError, OSError), stop_soon(folder, message), _last_words(message):
+        with _resumable(folder), stop_soon(folder, message, save_s=config.grace) as notice, _last_words(message):
             if not course.finished(config):
-                _fit(config, model, train, val, folder, course, about, arrays)
+                _fit(config, model, train, val, folder, course, about, arrays, notice)
         return Result(folder, course.best_epoch, course.best_accuracy, inputs.mean)
 
 
@@ -157,13 +157,14 @@ def _fit(
     course: Course,
     about: dict[str, Any],
     arrays: dict[str, NDArray],
+    notice: Notice,
 ) -> None:
     import keras
 
     from fastprep.callbacks import Keeper
     from fastprep.feed import EpochSync
 
-    callbacks = [EpochSync(train), Keeper(config, train, course, folder, about, arrays)]
+    callbacks = [EpochSync(train), Keeper(config, train, course, folder, about, arrays, notice)]
     if config.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
     before, began = course.epoch, time.perf_counter()
@@ -174,12 +175,27 @@ def _fit(
     print(f"{n_epochs} epoch{'s' * (n_epochs != 1)} in {time.perf_counter() - began:.0f} s")
     if course.epoch < config.epochs:
         print(f"stopped early: {config.early_stop} epochs without a better model")
+    for word, loader in (("training", train), ("validation", val)):
+        if line := _left_out(word, loader):
+            print(line)
     print(summary(course.meter, train, lambda workers: _measured_loader(config, train, workers)))
+
+
+def _left_out(word: str, loader: Loader) -> str:
+    """Say how many pictures can't be read, and why the first of them, if there are any."""
+    corrupt = loader.stats()["corrupt"]
+    if not corrupt or not corrupt["samples"]:
+        return ""
+    problems, n = corrupt["problems"], corrupt["samples"]
+    more = f"; and {len(problems) - 1} more of the kind" if len(problems) > 1 else ""
+    said = f"{n} of {loader.n_samples} {word} pictures can't be read, and the next ones took their place"
+    return f"{said} (--on-corrupt skip): {problems[0]}{more}"
 
 
 def _measured_loader(config: Config, train: Loader, workers: int) -> Loader:
     """Return a loader like that of training, but without labels."""
     options: dict[str, Any] = {"images": config.images, "labels": None, "mean": train.mean, "shuffle": True, "device": "cpu"}
+    options |= {"on_corrupt": config.on_corrupt}
     return Loader(train.dataset.paths, config.batch_size, train.crop, workers=workers, **options)
 
 
@@ -224,11 +240,24 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Turn what may be mended from outside into one line that says how to go on."""
+    try:
+        yield
+    except (DataError, OSError, MemoryError) as error:
+        hint = ""
+        if isinstance(error, DataError) and error.sample is not None and not isinstance(error, ChangedError):
+            hint = ", and --on-corrupt skip to leave such pictures out"
+        problem = " ".join(str(error).split()) or "out of memory"
+        raise InputError(f"{problem}; the run folder is whole: go on with --resume {folder}{hint}") from error
+
+
+@contextlib.contextmanager
 def _last_words(message: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        interrupt.add_note(message)
+        interrupt.add_note(message)  # after that of who raised it, if there is one
         raise
 
 

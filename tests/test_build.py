@@ -523,7 +523,7 @@ def test_a_disk_that_fills_up(pictures, out, limit):
     arguments = [sys.executable, "-c", script, str(pictures), str(out), "--size", str(SIZE)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
-    assert "File too large" in done.stderr
+    assert f"[Errno 27] File too large: '{out / build.WORK / 'pixels'}'" in done.stderr
     assert done.stderr.count("\n") == 1
     assert [path.name for path in out.iterdir()] == [build.WORK]
     assert run(pictures, out) == 0  # on a disk with room again

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 from h5py import h5a, h5o, h5r, h5s, h5t
 
+from fastprep.atomic import NO_ROOM
 from fastprep.h5.errors import DataError
-from fastprep.h5.write import NO_ROOM
 
 _Place = tuple[int, int]
 

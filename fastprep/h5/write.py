@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,10 +13,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.atomic import whole_file
+from fastprep.atomic import named_if_full, whole_file
 
 _BLOCK_BYTES = 8 << 20  # enough pictures for every thread that compresses
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_images(
@@ -154,16 +152,14 @@ def new_file(path: str, name: str) -> Iterator[h5py.File]:
     access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_LATEST)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     file = h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))
-    try:
-        yield file
-        file.close()
-    except BaseException as problem:
-        with contextlib.suppress(OSError, RuntimeError):
-            file.close()  # fails once more where the disk is full, with a RuntimeError that would hide the first
-        code = next((code for code in NO_ROOM if f"errno = {code}," in str(problem)), getattr(problem, "errno", None))
-        if code in NO_ROOM:
-            raise OSError(code, os.strerror(code), name) from problem
-        raise
+    with named_if_full(name):
+        try:
+            yield file
+            file.close()
+        except BaseException:
+            with contextlib.suppress(OSError, RuntimeError):
+                file.close()  # fails once more where the disk is full, with a RuntimeError that would hide the first
+            raise
 
 
 class PictureWriter:
