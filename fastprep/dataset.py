@@ -32,9 +32,9 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 class Dataset:
     """Pictures and labels of one or several files, numbered through.
 
-    Every file is opened once, for its shape, type, attributes and labels. Where the pictures of each of several files lie is found
-    out when they are first asked for. The order of samples can't depend on that: it follows from what the headers say. Files are
-    kept open while `handles` has room.
+    Every file is opened once, for its shape, type, attributes and labels. If there are several, where the pictures of each lie is
+    found out when they are first asked for. The order of samples can't depend on that: it follows from what the headers say. Files
+    are kept open while `handles` has room.
 
     Parameters
     ----------
