@@ -73,7 +73,7 @@ def test_random_batches(interleaved, files):
     """Files are opened, and indexed, once and for all before, as in any epoch but the first."""
     order = np.random.default_rng(1).permutation(files.n)
     many, one = Dataset(files.paths), Dataset(files.whole)
-    opened = [h5py.File(path, "r")["images"] for path in files.paths]
+    opened = [h5py.File(path, "r", rdcc_nbytes=0)["images"] for path in files.paths]  # else it would keep each decoded picture
 
     def kept_open(samples, batch):
         for k, (file, j) in enumerate(zip(*np.divmod(samples, files.per_file), strict=True)):

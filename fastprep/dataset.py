@@ -33,7 +33,7 @@ class Dataset:
     """Pictures and labels of one or several files, numbered through.
 
     Every file is opened once, for its shape, type, attributes and labels. If there are several, where the pictures of each lie is
-    found out when they are first asked for. The order of samples can't depend on that: it follows from what the headers say. Files
+    found out when they are first asked for. The order of samples can't depend on that: it follows from the headers. Files
     are kept open while `handles` has room.
 
     Parameters

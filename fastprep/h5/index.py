@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastprep.h5.claims import check_claims
 from fastprep.h5.errors import DataError
 from fastprep.h5.filters import Pipeline, Unsupported
-from fastprep.h5.open import get_dataset, identity_of
+from fastprep.h5.open import identity_of
 from fastprep.h5.place import four_sides, list_chunks, place
 
 _KERNEL_DTYPES = ("uint8", "float32", "float64")
@@ -127,15 +127,15 @@ class ImageIndex:
         return replace(self, reason=reason, layout=f"read by HDF5: {reason}", is_complete=True)
 
 
-def index_images(file: h5py.File, name: str) -> ImageIndex:
+def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
     """Describe a dataset of pictures by its header.
 
     Parameters
     ----------
-    file : h5py.File
-        Open for reading.
-    name : str
-        Dataset of shape (N, H, W, C), or (N, H, W) for one channel.
+    dataset : h5py.Dataset
+        Of shape (N, H, W, C), or (N, H, W) for one channel; of a file that is open for reading.
+    named : (str, str)
+        What the user calls its file and itself.
 
     Returns
     -------
@@ -146,36 +146,33 @@ def index_images(file: h5py.File, name: str) -> ImageIndex:
     DataError
         If the dataset does not hold pictures, or can't be as large.
     """
-    dataset = get_dataset(file, name)
     shape = dataset.shape
     if shape is None or len(shape) not in (3, 4) or 0 in shape:
-        raise DataError(
-            f"pictures have the shape (N, height, width, channels) or (N, height, width), found {shape}", file.filename, name
-        )
+        raise DataError(f"pictures have the shape (N, height, width, channels) or (N, height, width), found {shape}", *named)
     stored = dataset.dtype
     plain_name = stored.newbyteorder("=").name
     if plain_name not in (*_KERNEL_DTYPES, *_WIDENED) or h5py.check_enum_dtype(stored):
         known = ", ".join((*_KERNEL_DTYPES, *_WIDENED))
-        raise DataError(f"pictures have one of the types {known}, found {stored}", file.filename, name)
-    check_claims(dataset, (file.filename, name))
+        raise DataError(f"pictures have one of the types {known}, found {stored}", *named)
+    check_claims(dataset, named)
     n, height, width, channels = four_sides(shape)
     known_facts = {
-        "file": file.filename,
-        "dataset": name,
-        "path": os.path.abspath(file.filename),
+        "file": named[0],
+        "dataset": named[1],
+        "path": os.path.abspath(named[0]),
         "shape": (n, height, width, channels),
         "stored_dtype": stored,
         "dtype": np.dtype(_WIDENED.get(plain_name, plain_name)),
     }
     try:
-        index = ImageIndex(**known_facts, reason="", **place(dataset, (file.filename, name)))
+        index = ImageIndex(**known_facts, reason="", **place(dataset, named))
     except Unsupported as reason:
         index = ImageIndex(
             **known_facts,
             reason=str(reason),
             layout=f"read by HDF5: {reason}",
             holder=known_facts["path"],
-            identity=identity_of(os.stat(file.filename)),
+            identity=identity_of(os.stat(named[0])),
             chunk_shape=four_sides(dataset.chunks) if dataset.chunks else (1, height, width, channels),
             is_complete=True,
         )

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import math
 import os
+from collections.abc import Callable
 
 import h5py
 import numpy as np
@@ -90,7 +93,7 @@ def list_chunks(dataset: h5py.Dataset, named: tuple[str, str]) -> dict:
     properties = dataset.id.get_create_plist()
     shape, chunk = four_sides(dataset.shape), four_sides(dataset.chunks)
     grid = _grid(shape, chunk)
-    n_tiles = int(np.prod(grid[1:]))
+    n_tiles = math.prod(grid[1:])
     offsets, sizes, masks = _list(dataset, chunk, grid, named)
     written = offsets != _NEVER
     limit = np.uint64(size)
@@ -100,7 +103,7 @@ def list_chunks(dataset: h5py.Dataset, named: tuple[str, str]) -> dict:
         problem = _beyond_end(int(offsets[k]), int(sizes[k]), size)
         raise DamagedIndexError(problem, *named, k // n_tiles, k // n_tiles * chunk[0])
     has_filters = properties.get_nfilters() > 0
-    chunk_bytes = int(np.prod(chunk, dtype=object)) * dataset.dtype.itemsize
+    chunk_bytes = math.prod(chunk) * dataset.dtype.itemsize
     if has_filters and _partial_chunks_are_raw(properties):
         masks[_partial(shape, chunk, grid)] = np.iinfo(np.uint32).max
     direct = written.copy()
@@ -150,7 +153,7 @@ def _place_contiguous(dataset: h5py.Dataset, file_size: int, named: tuple[str, s
     offset = dataset.id.get_offset()
     if offset is None:
         raise Unsupported("never written: all fill value")
-    n_bytes = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
+    n_bytes = math.prod(dataset.shape) * dataset.dtype.itemsize
     if offset + n_bytes > file_size:
         raise DataError(_beyond_end(offset, n_bytes, file_size), *named, 0)
     return {
@@ -169,14 +172,14 @@ def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, named: 
     except ValueError as error:
         raise DataError(str(error), *named) from error
     shape, chunk = four_sides(dataset.shape), four_sides(dataset.chunks)
-    chunk_bytes = int(np.prod(chunk, dtype=object)) * dataset.dtype.itemsize
+    chunk_bytes = math.prod(chunk) * dataset.dtype.itemsize
     if chunk_bytes > _MAX_CHUNK_BYTES:
         raise Unsupported(f"chunks of {chunk_bytes} bytes")
     if not hasattr(dataset.id, "chunk_iter"):
         raise Unsupported("this build of h5py cannot list chunks")
     if pipeline.filters:
         _partial_chunks_are_raw(properties)  # refuses where that can't be known
-    split = "" if chunk[1:] == shape[1:] else f", {np.prod(_grid(shape, chunk)[1:])} to a picture"
+    split = "" if chunk[1:] == shape[1:] else f", {math.prod(_grid(shape, chunk)[1:])} to a picture"
     pictures = "1 picture" if chunk[0] == 1 else f"{chunk[0]} pictures"
     return {
         "layout": f"chunked, {pictures} each{split}, filters {pipeline.names}",
@@ -189,11 +192,11 @@ def _list(
     dataset: h5py.Dataset, chunk: tuple[int, ...], grid: tuple[int, ...], named: tuple[str, str]
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Return offsets, sizes and masks of all chunks; the offset is _NEVER where there is none."""
-    n_chunks = int(np.prod(grid, dtype=object))
+    n_chunks = math.prod(grid)
     offsets = np.full(n_chunks, _NEVER, np.uint64)
     sizes = np.zeros(n_chunks, np.uint64)
     masks = np.zeros(n_chunks, np.uint32)
-    strides = [int(np.prod(grid[axis + 1 :])) for axis in range(dataset.ndim)]
+    strides = [math.prod(grid[axis + 1 :]) for axis in range(dataset.ndim)]
 
     def note(info: h5py.h5d.StoreInfo) -> None:
         k = 0
@@ -241,14 +244,20 @@ def _partial_chunks_are_raw(properties: h5py.h5p.PropDCID) -> bool:
     """
     options = ctypes.c_uint(0)
     try:
-        get_chunk_opts = ctypes.CDLL(h5py.h5p.__file__).H5Pget_chunk_opts
+        get_chunk_opts = _get_chunk_opts()
     except (OSError, AttributeError):
         raise Unsupported("this build of h5py hides H5Pget_chunk_opts") from None
-    get_chunk_opts.argtypes = (ctypes.c_int64, ctypes.POINTER(ctypes.c_uint))
-    get_chunk_opts.restype = ctypes.c_int
     if get_chunk_opts(properties.id, ctypes.byref(options)) < 0:
         raise Unsupported("H5Pget_chunk_opts failed")
     return bool(options.value & _DONT_FILTER_PARTIAL_CHUNKS)
+
+
+@functools.cache
+def _get_chunk_opts() -> Callable[..., int]:
+    function = ctypes.CDLL(h5py.h5p.__file__).H5Pget_chunk_opts
+    function.argtypes = (ctypes.c_int64, ctypes.POINTER(ctypes.c_uint))
+    function.restype = ctypes.c_int
+    return function
 
 
 def _beyond_end(offset: int, n_bytes: int, file_size: int) -> str:

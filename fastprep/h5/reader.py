@@ -18,7 +18,7 @@ from fastprep.h5.errors import CHANGED, ChangedError, DataError
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images
-from fastprep.h5.open import identity_of, load_filters, open_file
+from fastprep.h5.open import get_dataset, identity_of, load_filters, open_file
 from fastprep.h5.rows import Rows, problem_of, reading_error
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
         If it is not HDF5, or the dataset is missing, damaged, or no pictures.
     """
     with open_file(path) as file:
-        index = prove.complete(index_images(file, dataset), file)
+        index = prove.complete(index_images(get_dataset(file, dataset), (file.filename, dataset)), file)
     if index.reason:
         load_filters()
         warn_of_hdf5(index)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastprep.h5 import prove
 from fastprep.h5.index import ImageIndex, index_images
 from fastprep.h5.metadata import Metadata, labels_of, metadata_of
-from fastprep.h5.open import open_file
+from fastprep.h5.open import get_dataset, open_file
 
 _N_THREADS = 16  # they only wait; enough to hide 10 ms of a far disk behind 0.7 ms of HDF5
 _EDGE_BYTES = 32768  # at the start of a file are its headers, at the end labels and what else was written last
@@ -72,10 +72,12 @@ def survey(paths: Sequence[str], images: str, labels: str | None, n_descriptors:
 
 def _look(path: str, images: str, labels: str | None, whole: bool) -> FirstLook:
     with open_file(path) as file:
-        index = index_images(file, images)
+        named = file.filename, images
+        dataset = get_dataset(file, images)
+        index = index_images(dataset, named)
         if whole:
             index = prove.complete(index, file)
-        metadata = metadata_of(file, images)
+        metadata = metadata_of(dataset, named)
         return FirstLook(index, metadata, None if labels is None else labels_of(file, labels, index.shape[0]))
 
 
