@@ -36,7 +36,7 @@ def check_claims(dataset: h5py.Dataset, named: tuple[str, str], n_at_once: int =
     DataError
         If it can't be true.
     """
-    properties, file_bytes = dataset.id.get_create_plist(), h5py.h5i.get_file_id(dataset.id).get_filesize()
+    properties, file_bytes = dataset.id.get_create_plist(), dataset.file.id.get_filesize()
     claim = f"the header says {dataset.shape} {dataset.dtype}"
     n_bytes = _n_bytes(dataset.shape, dataset)
     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():  # the bytes are in other files
