@@ -55,12 +55,11 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
         See `fastprep.h5.open_images`; DataError also if `channel_order` is no text, or `class_names` no list of texts.
     """
     with open_file(path) as file:
-        return metadata_of(file, images)
+        return metadata_of(get_dataset(file, images), (file.filename, images))
 
 
-def metadata_of(file: h5py.File, images: str) -> Metadata:
-    """Read the attributes of the pictures' dataset of an open file; see `read_metadata`."""
-    dataset, named = get_dataset(file, images), (file.filename, images)
+def metadata_of(dataset: h5py.Dataset, named: tuple[str, str]) -> Metadata:
+    """Read the attributes of the pictures' dataset; see `read_metadata`. `named` is what the user calls its file and itself."""
     channels = dataset.shape[3] if dataset.ndim == 4 else 1
     try:
         stored, order, names = (dataset.attrs.get(key) for key in ("mean", "channel_order", "class_names"))
