@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -85,12 +86,13 @@ class Dataset:
         self._readers: list[Reader] = []
         scratch = Scratch()
         found_labels: list[NDArray] = []
-        for look in survey(self.paths, images, labels, self.handles.limit):
-            self._readers.append(Reader(look.index, io, self.handles, scratch))
-            self.metadata.append(look.metadata)
-            self._check_pictures(look.index)
-            if look.labels is not None:
-                found_labels.append(look.labels)
+        with contextlib.closing(survey(self.paths, images, labels, self.handles.limit)) as looks:
+            for look in looks:
+                self._readers.append(Reader(look.index, io, self.handles, scratch))
+                self.metadata.append(look.metadata)
+                self._check_pictures(look.index)
+                if look.labels is not None:
+                    found_labels.append(look.labels)
         self._check_channel_orders()
         self._warn_of_hdf5()
         first = self._readers[0].index

@@ -244,8 +244,10 @@ def test_one_file_is_indexed_at_once_and_opened_once(few, indexed, monkeypatch):
 def test_a_file_that_does_not_fit_is_an_error_at_once(few, spoil, error, message):
     paths, _ = few
     spoil(paths[5])
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         Dataset(paths)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastprep")]
+    del caught  # which would have kept them
     with pytest.raises(error, match=message):
         Dataset(paths, on_corrupt="skip")
 

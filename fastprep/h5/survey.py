@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -37,8 +37,8 @@ class FirstLook:
     labels: NDArray | None
 
 
-def survey(paths: Sequence[str], images: str, labels: str | None, n_descriptors: int) -> Iterator[FirstLook]:
-    """Look at files, in order.
+def survey(paths: Sequence[str], images: str, labels: str | None, n_descriptors: int) -> Generator[FirstLook, None, None]:
+    """Look at files, in order. Who does not use the generator up closes it, and so its threads.
 
     HDF5 opens one at a time, whatever the number of threads, for it has one lock. But meanwhile threads bring the next files into
     the page cache, and so the waiting for a disk, or a network, is done for many at once.
