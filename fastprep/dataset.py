@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -11,13 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.corrupt import Corrupt
-from fastprep.h5 import BlockCache, ChangedError, DataError, Metadata, Sink, open_images, read_labels, read_metadata
+from fastprep.h5 import (
+    BlockCache,
+    ChangedError,
+    DamagedIndexError,
+    DataError,
+    Handles,
+    ImageIndex,
+    Metadata,
+    Reader,
+    Scratch,
+    Sink,
+    survey,
+    warn_of_hdf5,
+)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class Dataset:
     """Pictures and labels of one or several files, numbered through.
+
+    Every file is opened once, for its shape, type, attributes and labels. If there are several, where the pictures of each lie is
+    found out when they are first asked for. The order of samples can't depend on that: it follows from the headers. Files
+    are kept open while `handles` has room.
 
     Parameters
     ----------
@@ -29,7 +47,8 @@ class Dataset:
     io : {"pread", "mmap"}
         See `fastprep.h5.Reader`.
     on_corrupt : {"raise", "skip"}
-        What `read` does about pictures that can't be read.
+        What `read` does about pictures that can't be read. Those of a file whose list of chunks is damaged are all of that kind;
+        with only one file that is an error in either case.
 
     Attributes
     ----------
@@ -42,6 +61,8 @@ class Dataset:
     labels : ndarray, shape (n_samples, ...), or None
     metadata : list of Metadata
         Of each file.
+    handles : Handles
+        The files that are open.
 
     Raises
     ------
@@ -60,21 +81,27 @@ class Dataset:
             raise ValueError(f'on_corrupt must be "raise" or "skip", got {on_corrupt!r}')
         self.paths = expand_paths(files)
         self.images = images
-        self._readers = [open_images(path, images, io) for path in self.paths]
-        self.metadata: list[Metadata] = [read_metadata(path, images) for path in self.paths]
-        first = self._readers[0].index
-        for reader in self._readers[1:]:
-            index = reader.index
-            if index.shape[1:] != first.shape[1:] or index.dtype != first.dtype:
-                found, wanted = f"{index.dtype} {index.shape[1:]}", f"{first.dtype} {first.shape[1:]}"
-                raise DataError(f"pictures are {found}, in {first.file!r} they are {wanted}", index.file, images)
+        self.handles = Handles()
+        self.metadata: list[Metadata] = []
+        self._readers: list[Reader] = []
+        scratch = Scratch()
+        found_labels: list[NDArray] = []
+        with contextlib.closing(survey(self.paths, images, labels, self.handles.limit)) as looks:
+            for look in looks:
+                self._readers.append(Reader(look.index, io, self.handles, scratch))
+                self.metadata.append(look.metadata)
+                self._check_pictures(look.index)
+                if look.labels is not None:
+                    found_labels.append(look.labels)
         self._check_channel_orders()
+        self._warn_of_hdf5()
+        first = self._readers[0].index
         self.image_shape: tuple[int, int, int] = first.shape[1:]
         self.dtype = first.dtype
         self._starts = np.cumsum([0] + [reader.index.shape[0] for reader in self._readers])
         self.n_samples = int(self._starts[-1])
         self.corrupt = Corrupt(self.n_samples) if on_corrupt == "skip" else None
-        self.labels = None if labels is None else self._read_labels(labels)
+        self.labels = None if labels is None else self._join_labels(found_labels, labels)
         self.keep(0)
 
     def read(self, samples: NDArray[np.int64], sink: Sink) -> NDArray[np.int64]:
@@ -103,6 +130,10 @@ class Dataset:
             reader, start = self._readers[number], int(self._starts[number])
             try:
                 reader.read(samples[mine] - start, slots[mine], sink)
+            except DamagedIndexError as error:
+                if self.corrupt is None:
+                    raise
+                raise _Unreadable(start, start + reader.index.shape[0], error) from None
             except DataError as error:
                 if self.corrupt is None or error.sample is None or isinstance(error, ChangedError):
                     raise
@@ -146,17 +177,19 @@ class Dataset:
         Returns
         -------
         list of dict
-            Keys file, samples, shape, dtype, read.
+            Keys file, samples, shape, dtype, read, indexed. Until a file is indexed, which is when its pictures are first asked
+            for, `read` is what its header says.
         """
         return [
             {
-                "file": reader.index.file,
-                "samples": reader.index.shape[0],
-                "shape": reader.index.shape[1:],
-                "dtype": str(reader.index.stored_dtype),
-                "read": reader.index.layout,
+                "file": index.file,
+                "samples": index.shape[0],
+                "shape": index.shape[1:],
+                "dtype": str(index.stored_dtype),
+                "read": index.layout,
+                "indexed": index.is_complete,
             }
-            for reader in self._readers
+            for index in (reader.index for reader in self._readers)
         ]
 
     def describe_corrupt(self) -> dict[str, Any] | None:
@@ -174,6 +207,21 @@ class Dataset:
         """Return the path of the file that has a sample."""
         return self.paths[int(np.searchsorted(self._starts, sample, side="right")) - 1]
 
+    def _check_pictures(self, index: ImageIndex) -> None:
+        first = self._readers[0].index
+        if index.shape[1:] != first.shape[1:] or index.dtype != first.dtype:
+            found, wanted = f"{index.dtype} {index.shape[1:]}", f"{first.dtype} {first.shape[1:]}"
+            raise DataError(f"pictures are {found}, in {first.file!r} they are {wanted}", index.file, self.images)
+
+    def _warn_of_hdf5(self) -> None:
+        """Say it once for each reason, not thousands of times."""
+        by_reason: dict[str, list[ImageIndex]] = {}
+        for reader in self._readers:
+            if reader.index.reason:
+                by_reason.setdefault(reader.index.reason, []).append(reader.index)
+        for indices in by_reason.values():
+            warn_of_hdf5(indices[0], len(indices) - 1)
+
     def _check_channel_orders(self) -> None:
         known = {about.channel_order: path for about, path in zip(self.metadata, self.paths, strict=True) if about.channel_order}
         if len(known) > 1:
@@ -189,8 +237,7 @@ class Dataset:
         for number in np.unique(owner):
             yield int(number), owner == number
 
-    def _read_labels(self, name: str) -> NDArray:
-        parts = [read_labels(path, name, r.index.shape[0]) for path, r in zip(self.paths, self._readers, strict=True)]
+    def _join_labels(self, parts: list[NDArray], name: str) -> NDArray:
         for path, part in zip(self.paths, parts, strict=True):
             if part.shape[1:] != parts[0].shape[1:]:
                 raise DataError(f"labels have the shape {part.shape[1:]}, in {self.paths[0]!r} {parts[0].shape[1:]}", path, name)

@@ -1,4 +1,4 @@
-"""Decoded blocks of pictures, kept while others of their pictures are still to come."""
+"""Memory for decoding: blocks of pictures, kept while others of theirs are still to come, and each thread's scratch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 
+import numpy as np
 from numpy.typing import NDArray
 
 
@@ -67,3 +68,20 @@ class BlockCache:
 
     def __reduce__(self) -> tuple:
         return BlockCache, (self.n_blocks,)
+
+
+class Scratch(threading.local):
+    """Memory of each thread to decode into, which readers may share: fresh memory for every picture costs more than lz4."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[np.uint8]] = {}
+
+    def memory(self, purpose: str, n_bytes: int) -> NDArray[np.uint8]:
+        """Return memory of this thread, good until it asks again for the same purpose."""
+        kept = self._kept.get(purpose)
+        if kept is None or len(kept) < n_bytes:
+            kept = self._kept[purpose] = np.empty(n_bytes, np.uint8)
+        return kept[:n_bytes]
+
+    def __reduce__(self) -> tuple:
+        return Scratch, ()

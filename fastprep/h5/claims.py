@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
 import h5py
-import numpy as np
 
 from fastprep.h5.errors import DataError
 
@@ -50,7 +51,7 @@ def check_claims(dataset: h5py.Dataset, named: tuple[str, str], n_at_once: int =
     chunk_bytes = _n_bytes(dataset.chunks, dataset)
     claim = f"{claim} in chunks of {dataset.chunks}"
     _compare(chunk_bytes, _BELIEVED_BYTES_AT_ONCE, file_bytes, f"{claim}, one of them", named)
-    n_chunks = int(np.prod([-(-s // c) for s, c in zip(dataset.shape, dataset.chunks, strict=True)], dtype=object))
+    n_chunks = math.prod(-(-s // c) for s, c in zip(dataset.shape, dataset.chunks, strict=True))
     if n_chunks <= _BELIEVED_CHUNKS:
         return
     if n_chunks > _MOST_CHUNKS:  # to go through an index of so many takes minutes, and a hole in the file may be as large
@@ -62,7 +63,7 @@ def check_claims(dataset: h5py.Dataset, named: tuple[str, str], n_at_once: int =
 
 
 def _n_bytes(sides: tuple[int, ...], dataset: h5py.Dataset) -> int:
-    return int(np.prod(sides, dtype=object)) * dataset.dtype.itemsize
+    return math.prod(sides) * dataset.dtype.itemsize
 
 
 def _compare(n_bytes: int, believed: int, file_bytes: int, claim: str, named: tuple[str, str]) -> None:

@@ -1,6 +1,8 @@
-"""The one error for files that are not what they should be."""
+"""The one error for files that are not what they should be, and the kinds of it that are treated apart."""
 
 from __future__ import annotations
+
+CHANGED = "changed or replaced since it was opened first"
 
 
 class DataError(ValueError):
@@ -32,3 +34,7 @@ class DataError(ValueError):
 
 class ChangedError(DataError):
     """A file that is not as it was when it was opened first."""
+
+
+class DamagedIndexError(DataError):
+    """A file whose list of chunks can't be true: there is no telling where any of its pictures lies."""

@@ -1,12 +1,13 @@
-"""Open a file once under h5py, check it, and record where every picture's bytes lie.
+"""Check a dataset under h5py, and record where every picture's bytes lie.
 
-A dataset is read directly only where it is proven to be plain; anything else is left to HDF5, with the reason on record.
+A dataset is read directly only where it is proven to be plain; anything else is left to HDF5, with the reason on record. What has
+to be known of every file at once is in its header (`index_images`); its list of chunks can wait (`with_chunks`).
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import h5py
 import numpy as np
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from fastprep.h5.claims import check_claims
 from fastprep.h5.errors import DataError
 from fastprep.h5.filters import Pipeline, Unsupported
-from fastprep.h5.open import get_dataset, identity_of
-from fastprep.h5.place import four_sides, place
+from fastprep.h5.open import identity_of
+from fastprep.h5.place import four_sides, list_chunks, place
 
 _KERNEL_DTYPES = ("uint8", "float32", "float64")
 # Types the kernels do not take, and the one that holds each of their values exactly
@@ -64,6 +65,11 @@ class ImageIndex:
     direct : ndarray of bool, shape (rows,)
         False for the odd row that is left to HDF5, because a chunk of it was never written.
     pipeline : Pipeline
+    images_decoded_at_once : int
+        How many pictures have to be read to get at one of them. The order of samples depends on it, so it is what the header
+        says, whatever is found out about the chunks later.
+    is_complete : bool
+        Whether offsets, sizes, masks and direct are known and proven, or not needed.
     """
 
     file: str
@@ -82,6 +88,8 @@ class ImageIndex:
     masks: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     direct: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
     pipeline: Pipeline = field(default_factory=Pipeline)
+    images_decoded_at_once: int = 1
+    is_complete: bool = False
 
     @property
     def image_bytes(self) -> int:
@@ -109,27 +117,25 @@ class ImageIndex:
         return self.chunk_shape[1:] != self.shape[1:]
 
     @property
-    def images_decoded_at_once(self) -> int:
-        """How many pictures have to be read to get at one of them."""
-        alone = not self.reason and not self.pipeline.filters and not self.is_split
-        return 1 if alone else self.images_per_chunk
-
-    @property
     def is_plain(self) -> bool:
         """Whether the pictures lie in the file as the kernels take them."""
         alone = not self.reason and not self.pipeline.filters and not self.is_split
         return alone and self.stored_dtype == self.dtype and self.stored_dtype.isnative
 
+    def by_hdf5(self, reason: str) -> ImageIndex:
+        """Return the same for a dataset that HDF5 has to read after all."""
+        return replace(self, reason=reason, layout=f"read by HDF5: {reason}", is_complete=True)
 
-def index_images(file: h5py.File, name: str) -> ImageIndex:
-    """Describe a dataset of pictures.
+
+def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
+    """Describe a dataset of pictures by its header.
 
     Parameters
     ----------
-    file : h5py.File
-        Open for reading.
-    name : str
-        Dataset of shape (N, H, W, C), or (N, H, W) for one channel.
+    dataset : h5py.Dataset
+        Of shape (N, H, W, C), or (N, H, W) for one channel; of a file that is open for reading.
+    named : (str, str)
+        What the user calls its file and itself.
 
     Returns
     -------
@@ -138,37 +144,65 @@ def index_images(file: h5py.File, name: str) -> ImageIndex:
     Raises
     ------
     DataError
-        If the dataset does not hold pictures, or can't be as large, or have its chunks where the file says they are.
+        If the dataset does not hold pictures, or can't be as large.
     """
-    dataset = get_dataset(file, name)
     shape = dataset.shape
     if shape is None or len(shape) not in (3, 4) or 0 in shape:
-        raise DataError(
-            f"pictures have the shape (N, height, width, channels) or (N, height, width), found {shape}", file.filename, name
-        )
+        raise DataError(f"pictures have the shape (N, height, width, channels) or (N, height, width), found {shape}", *named)
     stored = dataset.dtype
     plain_name = stored.newbyteorder("=").name
     if plain_name not in (*_KERNEL_DTYPES, *_WIDENED) or h5py.check_enum_dtype(stored):
         known = ", ".join((*_KERNEL_DTYPES, *_WIDENED))
-        raise DataError(f"pictures have one of the types {known}, found {stored}", file.filename, name)
-    check_claims(dataset, (file.filename, name))
+        raise DataError(f"pictures have one of the types {known}, found {stored}", *named)
+    check_claims(dataset, named)
     n, height, width, channels = four_sides(shape)
     known_facts = {
-        "file": file.filename,
-        "dataset": name,
-        "path": os.path.abspath(file.filename),
+        "file": named[0],
+        "dataset": named[1],
+        "path": os.path.abspath(named[0]),
         "shape": (n, height, width, channels),
         "stored_dtype": stored,
         "dtype": np.dtype(_WIDENED.get(plain_name, plain_name)),
     }
     try:
-        return ImageIndex(**known_facts, reason="", **place(dataset, (file.filename, name)))
+        index = ImageIndex(**known_facts, reason="", **place(dataset, named))
     except Unsupported as reason:
-        return ImageIndex(
+        index = ImageIndex(
             **known_facts,
             reason=str(reason),
             layout=f"read by HDF5: {reason}",
             holder=known_facts["path"],
-            identity=identity_of(os.stat(file.filename)),
+            identity=identity_of(os.stat(named[0])),
             chunk_shape=four_sides(dataset.chunks) if dataset.chunks else (1, height, width, channels),
+            is_complete=True,
         )
+    alone = not index.reason and not index.pipeline.filters and not index.is_split
+    return index if alone else replace(index, images_decoded_at_once=index.images_per_chunk)
+
+
+def with_chunks(index: ImageIndex, dataset: h5py.Dataset) -> ImageIndex:
+    """Return an index with the places of the chunks.
+
+    Parameters
+    ----------
+    index : ImageIndex
+        From `index_images`.
+    dataset : h5py.Dataset
+        The same one.
+
+    Returns
+    -------
+    ImageIndex
+        Complete, but not yet proven.
+
+    Raises
+    ------
+    DamagedIndexError
+        If the list of chunks can't be true.
+    """
+    if index.is_complete or len(index.offsets):
+        return index
+    try:
+        return replace(index, **list_chunks(dataset, (index.file, index.dataset)))
+    except Unsupported as reason:
+        return index.by_hdf5(str(reason))

@@ -55,20 +55,22 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
         See `fastprep.h5.open_images`; DataError also if `channel_order` is no text, or `class_names` no list of texts.
     """
     with open_file(path) as file:
-        dataset = get_dataset(file, images)
-        channels = dataset.shape[3] if dataset.ndim == 4 else 1
-        try:
-            stored, order, names = (dataset.attrs.get(key) for key in ("mean", "channel_order", "class_names"))
-        except HDF5_ERRORS as error:
-            raise DataError(f"the attributes are damaged: {error}", file.filename, images) from error
-        mean, problem = _mean(stored, channels)
-        if not isinstance(order, str | bytes | None):
-            raise DataError(f"attribute 'channel_order' must be a text such as 'RGB', found {order!r}", file.filename, images)
-        if names is not None and (np.ndim(names) != 1 or not all(isinstance(name, str | bytes) for name in names)):
-            raise DataError(f"attribute 'class_names' must be a list of texts, found {names!r}", file.filename, images)
-        return Metadata(
-            mean, problem, None if order is None else _text(order), tuple(map(_text, names if names is not None else ()))
-        )
+        return metadata_of(get_dataset(file, images), (file.filename, images))
+
+
+def metadata_of(dataset: h5py.Dataset, named: tuple[str, str]) -> Metadata:
+    """Read the attributes of the pictures' dataset; see `read_metadata`. `named` is what the user calls its file and itself."""
+    channels = dataset.shape[3] if dataset.ndim == 4 else 1
+    try:
+        stored, order, names = (dataset.attrs.get(key) for key in ("mean", "channel_order", "class_names"))
+    except HDF5_ERRORS as error:
+        raise DataError(f"the attributes are damaged: {error}", *named) from error
+    mean, problem = _mean(stored, channels)
+    if not isinstance(order, str | bytes | None):
+        raise DataError(f"attribute 'channel_order' must be a text such as 'RGB', found {order!r}", *named)
+    if names is not None and (np.ndim(names) != 1 or not all(isinstance(name, str | bytes) for name in names)):
+        raise DataError(f"attribute 'class_names' must be a list of texts, found {names!r}", *named)
+    return Metadata(mean, problem, None if order is None else _text(order), tuple(map(_text, names if names is not None else ())))
 
 
 def _mean(value: object, channels: int) -> tuple[NDArray[np.float64] | None, str | None]:
@@ -104,26 +106,24 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
         As `fastprep.h5.open_images`; DataError also if there are more or fewer labels than pictures.
     """
     with open_file(path) as file:
-        dataset = get_dataset(file, labels)
-        if dataset.dtype.kind not in "iufb":
-            found = "texts" if h5py.check_string_dtype(dataset.dtype) else str(dataset.dtype)
-            raise DataError(
-                f"labels must be numbers, found {found}; names of classes go into the attribute 'class_names'",
-                file.filename,
-                labels,
-            )
-        if dataset.ndim == 0 or dataset.shape[0] != n_samples:
-            raise DataError(
-                f"there must be one label for each of the {n_samples} pictures, found shape {dataset.shape}",
-                file.filename,
-                labels,
-            )
-        check_claims(dataset, (file.filename, labels), n_at_once=n_samples)
-        try:
-            values = dataset[()]
-        except HDF5_ERRORS as error:
-            raise DataError(f"HDF5 can't read it: {error}", file.filename, labels) from error
-        return np.ascontiguousarray(values, dataset.dtype.newbyteorder("="))
+        return labels_of(file, labels, n_samples)
+
+
+def labels_of(file: h5py.File, labels: str, n_samples: int) -> NDArray:
+    """Read all labels of an open file; see `read_labels`."""
+    named = file.filename, labels
+    dataset = get_dataset(file, labels)
+    if dataset.dtype.kind not in "iufb":
+        found = "texts" if h5py.check_string_dtype(dataset.dtype) else str(dataset.dtype)
+        raise DataError(f"labels must be numbers, found {found}; names of classes go into the attribute 'class_names'", *named)
+    if dataset.ndim == 0 or dataset.shape[0] != n_samples:
+        raise DataError(f"there must be one label for each of the {n_samples} pictures, found shape {dataset.shape}", *named)
+    check_claims(dataset, named, n_at_once=n_samples)
+    try:
+        values = dataset[()]
+    except HDF5_ERRORS as error:
+        raise DataError(f"HDF5 can't read it: {error}", *named) from error
+    return np.ascontiguousarray(values, dataset.dtype.newbyteorder("="))
 
 
 def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:

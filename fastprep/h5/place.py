@@ -1,15 +1,21 @@
-"""Find where the bytes of a dataset lie, if it is proven to be plain; raise `Unsupported` with the reason if it is not."""
+"""Find where the bytes of a dataset lie, if it is proven to be plain; raise `Unsupported` with the reason if it is not.
+
+`place` takes what the header says, `list_chunks` what takes longer: to go through the list of chunks.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import functools
+import math
 import os
+from collections.abc import Callable
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.h5.errors import DataError
+from fastprep.h5.errors import DamagedIndexError, DataError
 from fastprep.h5.filters import Unsupported, pipeline_of
 from fastprep.h5.open import identity_of
 
@@ -31,7 +37,7 @@ def place(dataset: h5py.Dataset, named: tuple[str, str]) -> dict:
     Returns
     -------
     dict
-        The facts of `ImageIndex` about layout and place.
+        The facts of `ImageIndex` about layout and place; but for those of `list_chunks`, if there are chunks.
 
     Raises
     ------
@@ -55,10 +61,66 @@ def place(dataset: h5py.Dataset, named: tuple[str, str]) -> dict:
     if layout == h5py.h5d.CONTIGUOUS:
         facts = _place_contiguous(dataset, size, named)
     elif layout == h5py.h5d.CHUNKED:
-        facts = _place_chunked(dataset, properties, size, named)
+        facts = _place_chunked(dataset, properties, named)
     else:
         raise Unsupported("compact layout" if layout == h5py.h5d.COMPACT else "unknown layout")
     return {**facts, "holder": os.path.abspath(holder.filename), "identity": identity}
+
+
+def list_chunks(dataset: h5py.Dataset, named: tuple[str, str]) -> dict:
+    """Find the chunks of a dataset that `place` did not refuse.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+    named : (str, str)
+        What the user calls its file and itself, for errors.
+
+    Returns
+    -------
+    dict
+        Offsets, sizes, masks, direct: facts of `ImageIndex`.
+
+    Raises
+    ------
+    Unsupported
+        With the reason, if HDF5 has to read it after all: somebody may have opened it otherwise since.
+    DamagedIndexError
+        If the list can't be true.
+    """
+    _check_driver(dataset.file)
+    size = _identity(dataset.file)[2]
+    properties = dataset.id.get_create_plist()
+    shape, chunk = four_sides(dataset.shape), four_sides(dataset.chunks)
+    grid = _grid(shape, chunk)
+    n_tiles = math.prod(grid[1:])
+    offsets, sizes, masks = _list(dataset, chunk, grid, named)
+    written = offsets != _NEVER
+    limit = np.uint64(size)
+    beyond = written & ((sizes > limit) | (offsets > limit - np.minimum(sizes, limit)))
+    if beyond.any():
+        k = int(np.argmax(beyond))
+        problem = _beyond_end(int(offsets[k]), int(sizes[k]), size)
+        raise DamagedIndexError(problem, *named, k // n_tiles, k // n_tiles * chunk[0])
+    has_filters = properties.get_nfilters() > 0
+    chunk_bytes = math.prod(chunk) * dataset.dtype.itemsize
+    if has_filters and _partial_chunks_are_raw(properties):
+        masks[_partial(shape, chunk, grid)] = np.iinfo(np.uint32).max
+    direct = written.copy()
+    impossible = written & (offsets < _SUPERBLOCK_BYTES)
+    if not has_filters:
+        impossible |= written & (sizes != chunk_bytes)
+        direct &= masks == 0
+    if impossible.any():
+        k = int(np.argmax(impossible))
+        problem = f"the chunk index is damaged: a chunk of {chunk_bytes} bytes is said to be {sizes[k]} bytes at {offsets[k]}"
+        raise DamagedIndexError(problem, *named, k // n_tiles, k // n_tiles * chunk[0])
+    return {
+        "offsets": np.where(written, offsets, 0).astype(np.int64),
+        "sizes": np.where(written, sizes, 0).astype(np.int64),
+        "masks": masks,
+        "direct": direct.reshape(grid[0], -1).all(axis=1),
+    }
 
 
 def _check_driver(file: h5py.File) -> None:
@@ -91,9 +153,9 @@ def _place_contiguous(dataset: h5py.Dataset, file_size: int, named: tuple[str, s
     offset = dataset.id.get_offset()
     if offset is None:
         raise Unsupported("never written: all fill value")
-    n_bytes = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
+    n_bytes = math.prod(dataset.shape) * dataset.dtype.itemsize
     if offset + n_bytes > file_size:
-        raise _beyond_end(named, 0, offset, n_bytes, file_size)
+        raise DataError(_beyond_end(offset, n_bytes, file_size), *named, 0)
     return {
         "layout": "contiguous",
         "chunk_shape": four_sides(dataset.shape),
@@ -104,56 +166,37 @@ def _place_contiguous(dataset: h5py.Dataset, file_size: int, named: tuple[str, s
     }
 
 
-def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, file_size: int, named: tuple[str, str]) -> dict:
+def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, named: tuple[str, str]) -> dict:
     try:
         pipeline = pipeline_of(properties, dataset.dtype.itemsize)
     except ValueError as error:
         raise DataError(str(error), *named) from error
     shape, chunk = four_sides(dataset.shape), four_sides(dataset.chunks)
-    grid = tuple(-(-s // c) for s, c in zip(shape, chunk, strict=True))
-    offsets, sizes, masks = _list_chunks(dataset, chunk, grid, named)
-    written = offsets != _NEVER
-    limit = np.uint64(file_size)
-    beyond = written & ((sizes > limit) | (offsets > limit - np.minimum(sizes, limit)))
-    if beyond.any():
-        k = int(np.argmax(beyond))
-        raise _beyond_end(named, k // int(np.prod(grid[1:])), int(offsets[k]), int(sizes[k]), file_size)
-    chunk_bytes = int(np.prod(chunk, dtype=object)) * dataset.dtype.itemsize
+    chunk_bytes = math.prod(chunk) * dataset.dtype.itemsize
     if chunk_bytes > _MAX_CHUNK_BYTES:
         raise Unsupported(f"chunks of {chunk_bytes} bytes")
-    if pipeline.filters and _partial_chunks_are_raw(properties):
-        masks[_partial(shape, chunk, grid)] = np.iinfo(np.uint32).max
-    direct = written.copy()
-    impossible = written & (offsets < _SUPERBLOCK_BYTES)
-    if not pipeline.filters:
-        impossible |= written & (sizes != chunk_bytes)
-        direct &= masks == 0
-    if impossible.any():
-        k = int(np.argmax(impossible))
-        problem = f"the chunk index is damaged: a chunk of {chunk_bytes} bytes is said to be {sizes[k]} bytes at {offsets[k]}"
-        raise DataError(problem, *named, k // int(np.prod(grid[1:])))
-    split = "" if chunk[1:] == shape[1:] else f", {np.prod(grid[1:])} to a picture"
+    if not hasattr(dataset.id, "chunk_iter"):
+        raise Unsupported("this build of h5py cannot list chunks")
+    if pipeline.filters:
+        _partial_chunks_are_raw(properties)  # refuses where that can't be known
+    split = "" if chunk[1:] == shape[1:] else f", {math.prod(_grid(shape, chunk)[1:])} to a picture"
     pictures = "1 picture" if chunk[0] == 1 else f"{chunk[0]} pictures"
     return {
         "layout": f"chunked, {pictures} each{split}, filters {pipeline.names}",
         "chunk_shape": chunk,
-        "offsets": np.where(written, offsets, 0).astype(np.int64),
-        "sizes": np.where(written, sizes, 0).astype(np.int64),
-        "masks": masks,
-        "direct": direct.reshape(grid[0], -1).all(axis=1),
         "pipeline": pipeline,
     }
 
 
-def _list_chunks(
+def _list(
     dataset: h5py.Dataset, chunk: tuple[int, ...], grid: tuple[int, ...], named: tuple[str, str]
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Return offsets, sizes and masks of all chunks; the offset is _NEVER where there is none."""
-    n_chunks = int(np.prod(grid, dtype=object))
+    n_chunks = math.prod(grid)
     offsets = np.full(n_chunks, _NEVER, np.uint64)
     sizes = np.zeros(n_chunks, np.uint64)
     masks = np.zeros(n_chunks, np.uint32)
-    strides = [int(np.prod(grid[axis + 1 :])) for axis in range(dataset.ndim)]
+    strides = [math.prod(grid[axis + 1 :]) for axis in range(dataset.ndim)]
 
     def note(info: h5py.h5d.StoreInfo) -> None:
         k = 0
@@ -176,11 +219,13 @@ def _list_chunks(
 
     try:
         dataset.id.chunk_iter(note_whole if n_chunks == grid[0] else note)
-    except AttributeError:
-        raise Unsupported("this build of h5py cannot list chunks") from None
     except (OSError, RuntimeError, IndexError, ValueError, OverflowError) as error:
-        raise DataError(f"the chunk index is damaged: {error}", *named) from error
+        raise DamagedIndexError(f"the chunk index is damaged: {error}", *named) from error
     return offsets, sizes, masks
+
+
+def _grid(shape: tuple[int, ...], chunk: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(-(-s // c) for s, c in zip(shape, chunk, strict=True))
 
 
 def _partial(shape: tuple[int, ...], chunk: tuple[int, ...], grid: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -199,19 +244,24 @@ def _partial_chunks_are_raw(properties: h5py.h5p.PropDCID) -> bool:
     """
     options = ctypes.c_uint(0)
     try:
-        get_chunk_opts = ctypes.CDLL(h5py.h5p.__file__).H5Pget_chunk_opts
+        get_chunk_opts = _get_chunk_opts()
     except (OSError, AttributeError):
         raise Unsupported("this build of h5py hides H5Pget_chunk_opts") from None
-    get_chunk_opts.argtypes = (ctypes.c_int64, ctypes.POINTER(ctypes.c_uint))
-    get_chunk_opts.restype = ctypes.c_int
     if get_chunk_opts(properties.id, ctypes.byref(options)) < 0:
         raise Unsupported("H5Pget_chunk_opts failed")
     return bool(options.value & _DONT_FILTER_PARTIAL_CHUNKS)
 
 
-def _beyond_end(named: tuple[str, str], row: int, offset: int, n_bytes: int, file_size: int) -> DataError:
-    problem = f"bytes {offset} to {offset + n_bytes} lie beyond the end of the file ({file_size} bytes); it may be truncated"
-    return DataError(problem, *named, row)
+@functools.cache
+def _get_chunk_opts() -> Callable[..., int]:
+    function = ctypes.CDLL(h5py.h5p.__file__).H5Pget_chunk_opts
+    function.argtypes = (ctypes.c_int64, ctypes.POINTER(ctypes.c_uint))
+    function.restype = ctypes.c_int
+    return function
+
+
+def _beyond_end(offset: int, n_bytes: int, file_size: int) -> str:
+    return f"bytes {offset} to {offset + n_bytes} lie beyond the end of the file ({file_size} bytes); it may be truncated"
 
 
 def _check_virtual(dataset: h5py.Dataset, named: tuple[str, str]) -> None:

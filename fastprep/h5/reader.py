@@ -1,30 +1,27 @@
-"""Pictures of one dataset, by number, from any thread: checks, opens and raises; `_read.pyx` moves the bytes."""
+"""Pictures of one dataset, by number, from any thread: `_read.pyx` and `rows` move the bytes, `handles` has the open files."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import mmap
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep import rng
-from fastprep.h5 import _read
-from fastprep.h5.cache import BlockCache
-from fastprep.h5.errors import ChangedError, DataError
-from fastprep.h5.filters import SLACK_BYTES, DecodeError, missing_filters
+from fastprep.h5 import _read, prove
+from fastprep.h5.cache import BlockCache, Scratch
+from fastprep.h5.errors import CHANGED, ChangedError, DataError
+from fastprep.h5.filters import missing_filters
+from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images
-from fastprep.h5.open import get_dataset, identity_of, load_filters, open_file, opening_problem
+from fastprep.h5.open import get_dataset, identity_of, load_filters, open_file
+from fastprep.h5.rows import Rows, problem_of, reading_error
 
 _log = logging.getLogger(__name__)
-_CHANGED = "changed or replaced since it was opened first"
 
 
 def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str = "pread") -> Reader:
@@ -52,14 +49,18 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
         If it is not HDF5, or the dataset is missing, damaged, or no pictures.
     """
     with open_file(path) as file:
-        index = index_images(file, dataset)
-        if not index.reason and (wrong := _first_difference(index, file[dataset])) is not None:
-            reason = f"picture {wrong} differs from HDF5's when it is read directly"
-            index = replace(index, reason=reason, layout=f"read by HDF5: {reason}")
+        index = prove.complete(index_images(get_dataset(file, dataset), (file.filename, dataset)), file)
     if index.reason:
         load_filters()
-        _log.warning("%s: HDF5 has to read %r, which is slower and does not run in parallel: %s", path, dataset, index.reason)
+        warn_of_hdf5(index)
     return Reader(index, io)
+
+
+def warn_of_hdf5(index: ImageIndex, more: int = 0) -> None:
+    """Say in the log that HDF5 has to read a dataset, and why; `more` is in how many other files it is the same."""
+    files = f"{index.file} and {more} more" if more else index.file
+    said = "%s: HDF5 has to read %r, which is slower and does not run in parallel: %s"
+    _log.warning(said, files, index.dataset, index.reason)
 
 
 class Reader:
@@ -68,21 +69,27 @@ class Reader:
     Parameters
     ----------
     index : ImageIndex
+        If it is not complete, it is completed when pictures are first asked for.
     io : {"pread", "mmap"}
         How the bytes come in. "mmap" saves a copy, but if the file is truncated while it is mapped, the system ends the process
         (SIGBUS) where "pread" raises a DataError; for local files that nobody changes.
+    handles : Handles, optional
+        Where open files are kept; readers may share it, as they may `scratch`.
+    scratch : Scratch, optional
     """
 
-    def __init__(self, index: ImageIndex, io: str = "pread") -> None:
-        self.index, self.io = index, io
-        self._lock = threading.Lock()
-        self._file: _OpenFile | None = None
-        self._h5: tuple[h5py.File, h5py.Dataset] | None = None
-        self._process = os.getpid()
-        self._cache = BlockCache(0)
-        self._scratch = threading.local()
+    def __init__(
+        self, index: ImageIndex, io: str = "pread", handles: Handles | None = None, scratch: Scratch | None = None
+    ) -> None:
         if io not in ("pread", "mmap"):
             raise ValueError(f'io must be "pread" or "mmap", got {io!r}')
+        self.index, self.io = index, io
+        self._handles = Handles() if handles is None else handles
+        self._scratch = Scratch() if scratch is None else scratch
+        self._cache = BlockCache(0)
+        self._key = object()  # of what is its own in `handles` and the cache
+        self._indexing = threading.Lock()
+        self._process = os.getpid()
 
     def read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
         """Hand pictures to a sink, in any order.
@@ -110,13 +117,41 @@ class Reader:
             return
         if samples.min() < 0 or samples.max() >= self.index.shape[0]:
             raise IndexError(f"samples must lie in 0..{self.index.shape[0] - 1}, got {samples.min()}..{samples.max()}")
-        if self.index.is_plain:
-            plain = self.index.direct[samples // self.index.images_per_chunk]
-            self._read_plain(samples[plain], slots[plain], sink)
-            samples, slots = samples[~plain], slots[~plain]
-        self._read_blocks(samples, slots, sink)
-        if self._has_changed():
-            raise ChangedError(_CHANGED, self.index.file, self.index.dataset)
+        self.complete()
+        if self.index.images_decoded_at_once > 1:
+            self._read_kept_blocks(samples, slots, sink)
+            return
+        direct = self._is_direct(samples)
+        if direct.any():
+            self._read_directly(samples[direct], slots[direct], sink)
+        if not direct.all():
+            self._read_by_hdf5(samples[~direct], slots[~direct], sink)
+
+    def complete(self) -> None:
+        """Find the chunks and prove on three pictures that they are the right ones, unless that is done.
+
+        Raises
+        ------
+        DamagedIndexError
+            If the list of chunks can't be true.
+        OSError, DataError
+            If the file can't be opened any more, or is not as it was.
+        """
+        if self.index.is_complete:
+            return
+        if self._process != os.getpid():  # a fork may have taken the lock away, with another thread that held it
+            self._indexing = threading.Lock()
+            self._process = os.getpid()  # last: another thread must not take the old lock for a good one
+        with self._indexing:
+            if self.index.is_complete:
+                return
+            with self._handles.room(prove.DESCRIPTORS), open_file(self.index.path) as file:
+                self._check_identity(os.stat(self.index.holder))
+                index = prove.complete(self.index, file)
+            if index.reason:
+                load_filters()
+                warn_of_hdf5(index)
+            self.index = index
 
     def keep_in(self, cache: BlockCache) -> None:
         """Keep decoded blocks, of `index.images_decoded_at_once` pictures, in a cache, which readers may share."""
@@ -125,6 +160,10 @@ class Reader:
     def fetch(self, samples: NDArray[np.int64]) -> None:
         """Decode the blocks that hold `samples` into the cache. Errors are left to whoever reads them."""
         if self.index.images_decoded_at_once == 1:
+            return
+        with contextlib.suppress(DataError):
+            self.complete()
+        if not self.index.is_complete:
             return
         for number in np.unique(samples // self.index.images_decoded_at_once):
             with contextlib.suppress(DataError):
@@ -148,183 +187,99 @@ class Reader:
         return out
 
     def close(self) -> None:
-        """Close the files; a later read opens them again."""
-        self._after_fork()
-        with self._lock:
-            self._file = None
-            if self._h5 is not None:
-                self._h5[0].close()
-                self._h5 = None
+        """Close the files as soon as nobody reads them; a later read opens them again."""
+        for kind in (OpenFile, OpenDataset):
+            self._handles.close((self._key, kind))
         self._cache.clear()
 
-    def __del__(self) -> None:
-        self.close()
-
     def __reduce__(self) -> tuple[Any, ...]:
-        return Reader, (self.index, self.io)
+        return Reader, (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}
 
-    def _read_plain(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+    def _is_direct(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
         index = self.index
-        if len(samples) == 0:
-            return
+        return np.zeros(len(samples), bool) if index.reason else index.direct[samples // index.images_per_chunk]
+
+    def _read_directly(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+        """Read pictures one by one out of one open file."""
+        with self._open() as rows:
+            if self.index.is_plain:
+                self._read_plain(rows, samples, slots, sink)
+            else:
+                for number, members in _by_block(samples, 1):
+                    self._hand_over(rows.block(number, keeps=False), number, samples[members], slots[members], sink)
+            rows.check_unchanged()
+
+    def _read_plain(self, rows: Rows, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+        index, file = self.index, rows.file
         chunk, within = np.divmod(samples, index.images_per_chunk)
         offsets = index.offsets[chunk] + within * index.image_bytes
-        file = self._open()
         if file.mapping is not None:
             status, position = _read.hand_over(file.mapping, offsets, slots, sink)
         else:
-            scratch = np.empty(index.image_bytes, np.uint8)
+            scratch = self._scratch.memory("picture", index.image_bytes)
             status, position = _read.read_images(file.number, offsets, slots, scratch, sink)
         if status:
-            raise self._error(_problem(status), int(samples[position]))
+            raise rows.error(status, int(samples[position]))
 
-    def _read_blocks(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
-        per_block, image_bytes = self.index.images_decoded_at_once, self.index.image_bytes
-        for number, members in _by_block(samples, per_block):
-            block = self._block(number) if per_block == 1 else self._kept_block(number)
-            offsets = (samples[members] - number * per_block) * image_bytes
-            status, position = _read.hand_over(block.reshape(-1).view(np.uint8), offsets, slots[members], sink)
-            if status:
-                raise self._error(_problem(status), int(samples[members[position]]))
+    def _read_by_hdf5(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+        for number, members in _by_block(samples, 1):
+            self._hand_over(self._block_by_hdf5(number, number + 1), number, samples[members], slots[members], sink)
+
+    def _read_kept_blocks(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+        for number, members in _by_block(samples, self.index.images_decoded_at_once):
+            self._hand_over(self._kept_block(number), number, samples[members], slots[members], sink)
+
+    def _hand_over(
+        self, block: NDArray, number: int, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink
+    ) -> None:
+        offsets = (samples - number * self.index.images_decoded_at_once) * self.index.image_bytes
+        status, position = _read.hand_over(block.reshape(-1).view(np.uint8), offsets, slots, sink)
+        if status:
+            raise reading_error(self.index, problem_of(status), int(samples[position]))
 
     def _kept_block(self, number: int) -> NDArray:
-        return self._cache.get((id(self), number), lambda: self._block(number))
+        # no file is in use here: while one is, nobody may wait for what another thread decodes (see `Handles`)
+        return self._cache.get((self._key, number), lambda: self._block(number))
 
     def _block(self, number: int) -> NDArray:
-        """Return a block of pictures, shape (images_decoded_at_once, H, W, C) of `index.dtype`, the last one maybe shorter."""
-        index, first = self.index, number * self.index.images_decoded_at_once
-        if index.reason or not index.direct[first // index.images_per_chunk]:
-            return self._block_by_hdf5(first, first + index.images_decoded_at_once)
-        if index.pipeline.filters or index.is_split:
-            return self._row(number)
-        row, within = divmod(first, index.images_per_chunk)
-        offset = int(index.offsets[row]) + within * index.stored_image_bytes
-        raw = self._read_bytes(offset, index.stored_image_bytes, first)
-        return raw.view(index.stored_dtype).astype(index.dtype)
+        """Return a block of several pictures, in memory of its own, unless no block is kept."""
+        per_block = self.index.images_decoded_at_once
+        first = number * per_block
+        if not self._is_direct(np.array([first]))[0]:
+            return self._block_by_hdf5(first, first + per_block)
+        with self._open() as rows:
+            block = rows.block(number, keeps=self._cache.n_blocks > 0 or rows.file.mapping is not None)
+            rows.check_unchanged()
+        return block
 
     def _block_by_hdf5(self, first: int, stop: int) -> NDArray:
-        dataset = self._open_hdf5()
         shape = (min(stop, self.index.shape[0]) - first, *self.index.shape[1:])
-        try:
-            return np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False).reshape(shape))
-        except (OSError, RuntimeError, ValueError) as error:  # ValueError: the dataset has another shape by now
-            raise self._error(f"HDF5 can't read it: {error}{missing_filters(dataset)}", first) from error
+        with self._handles.use((self._key, OpenDataset), 1, self._open_hdf5) as opened:
+            dataset = opened.dataset
+            try:
+                return np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False).reshape(shape))
+            except (OSError, RuntimeError, ValueError) as error:  # ValueError: the dataset has another shape by now
+                problem = f"HDF5 can't read it: {error}{missing_filters(dataset)}"
+                raise reading_error(self.index, problem, first) from error
 
-    def _row(self, row: int) -> NDArray:
-        """Return the pictures of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; the last is smaller."""
-        index = self.index
-        tiles = [-(-s // c) for s, c in zip(index.shape[1:], index.chunk_shape[1:], strict=True)]
-        n_tiles = int(np.prod(tiles))
-        n_out = index.chunk_bytes + SLACK_BYTES
-        # what is kept needs memory of its own; fresh memory for every picture costs more than decoding lz4
-        keeps = self._cache.n_blocks > 0 and index.images_per_chunk > 1 and not index.is_split
-        out = np.empty(n_out, np.uint8) if keeps else self._memory("out", n_out)
-        spare = self._memory("spare", n_out)
-        if n_tiles == 1 and not index.is_split:
-            chunk = self._chunk(row, row, out, spare)
-            if keeps and not np.may_share_memory(chunk, out):
-                chunk = chunk.copy()  # it lies where the next one will be read or decoded to
-            return chunk if index.stored_dtype == index.dtype else chunk.astype(index.dtype)
-        n_pictures = min(index.images_per_chunk, index.shape[0] - row * index.images_per_chunk)
-        pictures = np.empty((n_pictures, *index.shape[1:]), index.dtype)
-        for tile, place in enumerate(np.ndindex(*tiles)):
-            starts = [p * c for p, c in zip(place, index.chunk_shape[1:], strict=True)]
-            inside = [min(c, s - a) for c, s, a in zip(index.chunk_shape[1:], index.shape[1:], starts, strict=True)]
-            target = (slice(None), *(slice(a, a + n) for a, n in zip(starts, inside, strict=True)))
-            source = (slice(n_pictures), *(slice(n) for n in inside))
-            pictures[target] = self._chunk(row * n_tiles + tile, row, out, spare)[source]
-        return pictures
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Rows]:
+        """Give the open file, which stays open meanwhile."""
+        with self._handles.use((self._key, OpenFile), 2 if self.io == "mmap" else 1, self._open_file) as file:
+            yield Rows(self.index, file, self._scratch)
 
-    def _chunk(self, number: int, row: int, out: NDArray[np.uint8], spare: NDArray[np.uint8]) -> NDArray:
-        """Read and decode one chunk, shape `chunk_shape`, of the stored type; it may lie in `out` or `spare`."""
-        index, sample = self.index, row * self.index.images_per_chunk
-        raw = self._read_bytes(int(index.offsets[number]), int(index.sizes[number]), sample)
-        try:
-            pixels = index.pipeline.decode(raw, int(index.masks[number]), index.chunk_bytes, out, spare)
-        except DecodeError as error:
-            raise self._error(str(error), sample) from error
-        return pixels.view(index.stored_dtype).reshape(index.chunk_shape)
+    def _open_file(self) -> OpenFile:
+        file = OpenFile(self.index.holder, self.io == "mmap")
+        self._check_identity(os.fstat(file.number))
+        return file
 
-    def _read_bytes(self, offset: int, n_bytes: int, sample: int) -> NDArray[np.uint8]:
-        file = self._open()
-        if file.mapping is not None:
-            return file.mapping[offset : offset + n_bytes]
-        buffer = self._memory("raw", n_bytes)
-        status = _read.read_bytes(file.number, offset, buffer) if n_bytes else _read.TRUNCATED
-        if status:
-            raise self._error(_problem(status), sample)
-        return buffer
-
-    def _memory(self, purpose: str, n_bytes: int) -> NDArray[np.uint8]:
-        """Return memory of this thread, good until it asks again for the same purpose."""
-        memory = getattr(self._scratch, purpose, None)
-        if memory is None or len(memory) < n_bytes:
-            memory = np.empty(n_bytes, np.uint8)
-            setattr(self._scratch, purpose, memory)
-        return memory[:n_bytes]
-
-    def _after_fork(self) -> None:
-        # HDF5's handles do not survive a fork, nor does a lock that another thread held
-        if self._process != os.getpid():
-            self._lock = threading.Lock()
-            self._file = self._h5 = None
-            self._process = os.getpid()  # last: another thread must not take the old lock for a good one
-
-    def _open(self) -> _OpenFile:
-        self._after_fork()
-        with self._lock:
-            if self._file is None:
-                file = _OpenFile(self.index.holder)
-                self._check_identity(os.fstat(file.number))
-                if self.io == "mmap":
-                    file.map()
-                self._file = file
-            return self._file
-
-    def _open_hdf5(self) -> h5py.Dataset:
-        self._after_fork()
-        with self._lock:
-            if self._h5 is None:
-                self._check_identity(os.stat(self.index.holder))
-                load_filters()
-                try:
-                    file = h5py.File(self.index.path, "r")
-                except OSError as error:
-                    raise DataError(opening_problem(self.index.path, error), self.index.file) from error
-                self._h5 = (file, get_dataset(file, self.index.dataset))
-            return self._h5[1]
+    def _open_hdf5(self) -> OpenDataset:
+        self._check_identity(os.stat(self.index.holder))
+        return OpenDataset(self.index.path, (self.index.file, self.index.dataset))
 
     def _check_identity(self, status: os.stat_result) -> None:
         if identity_of(status) != self.index.identity:
-            raise ChangedError(_CHANGED, self.index.file, self.index.dataset)
-
-    def _has_changed(self) -> bool:
-        """Tell whether somebody has written to the file since it was indexed: what was read may be of before and after."""
-        file = self._file
-        return file is not None and identity_of(os.fstat(file.number)) != self.index.identity
-
-    def _error(self, problem: str, sample: int) -> DataError:
-        kind = DataError
-        if self._has_changed():
-            kind, problem = ChangedError, f"{problem}; the file was {_CHANGED}"
-        return kind(problem, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
-
-
-class _OpenFile:
-    """An open file, closed when the last read that uses it lets go: its number must not be given to another file meanwhile."""
-
-    def __init__(self, path: str) -> None:
-        self.number = -1
-        self.mapping: NDArray[np.uint8] | None = None
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def map(self) -> None:
-        """Map the whole file; the mapping goes with the last array over it."""
-        self.mapping = np.frombuffer(mmap.mmap(self.number, 0, prot=mmap.PROT_READ), np.uint8)
-
-    def __del__(self) -> None:
-        if self.number >= 0:
-            os.close(self.number)
+            raise ChangedError(CHANGED, self.index.file, self.index.dataset)
 
 
 def _by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -339,26 +294,3 @@ def _by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int,
     turn = int(samples[0]) % len(groups)
     for members in groups[turn:] + groups[:turn]:
         yield int(blocks[members[0]]), members
-
-
-def _problem(status: int) -> str:
-    if status == _read.TRUNCATED:
-        return "the file ends before the data do; it may have been truncated"
-    return "the crop kernel refused the picture" if status == _read.SINK_FAILED else os.strerror(status)
-
-
-def _first_difference(index: ImageIndex, dataset: h5py.Dataset) -> int | None:
-    """Compare a picture of the first, the last and one other chunk with HDF5's; return one that differs."""
-    reader, n = Reader(index), index.shape[0]
-    try:
-        for sample in {0, n - 1, int(rng.draw(rng.key(n), np.zeros(1, np.int64), n)[0])}:
-            try:
-                ours = reader.array(np.array([sample]))[0]  # first: HDF5's filters may crash on what ours refuse
-                theirs = dataset[sample].reshape(index.shape[1:]).astype(index.dtype)
-            except (DataError, OSError, RuntimeError):
-                continue  # damaged pictures are reported when they are asked for
-            if ours.tobytes() != theirs.tobytes():
-                return sample
-    finally:
-        reader.close()
-    return None

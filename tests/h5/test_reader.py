@@ -383,14 +383,14 @@ def test_index_that_leads_beyond_the_file(tmp_path, rng):
 
 def test_a_wrong_index_is_noticed_at_open(make_file, monkeypatch, caplog):
     path, images, _ = make_file(chunks=(1, *PICTURE))
-    import fastprep.h5.place as place_module
+    import fastprep.h5.index as index_module
 
     def shifted(*arguments):
-        place = original(*arguments)
-        return place | {"offsets": np.roll(place["offsets"], 1)}
+        chunks = original(*arguments)
+        return chunks | {"offsets": np.roll(chunks["offsets"], 1)}
 
-    original = place_module._place_chunked
-    monkeypatch.setattr(place_module, "_place_chunked", shifted)
+    original = index_module.list_chunks
+    monkeypatch.setattr(index_module, "list_chunks", shifted)
     reader = open_images(path)
     assert "differs from HDF5's" in reader.index.layout
     assert "differs from HDF5's" in caplog.text
@@ -416,9 +416,8 @@ def test_io_is_one_of_two(make_file):
 def test_a_mapping_outlives_close_while_it_is_used(make_file):
     path, images, _ = make_file(dtype="float32", chunks=(1, *PICTURE), shuffle=False)
     reader = open_images(path, io="mmap")
-    file = reader._open()
-    part = file.mapping[-10:]
-    reader.close()
-    del file
+    with reader._open() as rows:
+        part = rows.file.mapping[-10:]
+        reader.close()
     assert bytes(part) == path.read_bytes()[-10:]
     np.testing.assert_array_equal(reader.array(np.arange(23)), images)

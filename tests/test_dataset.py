@@ -1,0 +1,459 @@
+"""Many files as one dataset: opened once, indexed when first read, few of them open, and the same order whatever was read."""
+
+import multiprocessing
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fastprep import CenterCrop, DataError, order
+from fastprep.dataset import Dataset
+from fastprep.h5 import ChangedError, CopySink, handles, prove
+from fastprep.loader import Loader
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
+PICTURE = (6, 5, 3)
+CROP = CenterCrop(PICTURE[:2])  # whole pictures
+ONE = {"chunks": (1, *PICTURE)}
+SEVERAL = {"chunks": (3, *PICTURE)}
+BY_HDF5 = {**SEVERAL, "userblock_size": 512}
+LAYOUTS = [
+    {},
+    {**ONE, "compression": "gzip"},
+    ONE,
+    {**SEVERAL, "compression": "gzip"},
+    BY_HDF5,
+    SEVERAL,
+    {"chunks": (2, 3, 5, 3), "compression": "lzf"},  # pictures are split
+]
+
+
+def write(path, images, labels, userblock_size=0, **layout):
+    with h5py.File(path, "w", userblock_size=userblock_size) as file:
+        file.create_dataset("images", data=images, **layout)
+        file["labels"] = labels
+
+
+def write_many(folder, sizes, layouts):
+    """Write files of different sizes and layouts; return their paths and all pictures. A picture's label is its number."""
+    rng, paths, first = np.random.default_rng(0), [], 0
+    images = rng.integers(0, 256, (sum(sizes), *PICTURE), dtype=np.uint8)
+    for number, n in enumerate(sizes):
+        layout = dict(layouts[number % len(layouts)])
+        if "chunks" in layout:
+            layout["chunks"] = (min(n, layout["chunks"][0]), *layout["chunks"][1:])
+        paths.append(folder / f"{number:04d}.h5")
+        write(paths[-1], images[first : first + n], np.arange(first, first + n), **layout)
+        first += n
+    return paths, images
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """350 files of every layout, with 1 to 5 pictures each."""
+    sizes = np.random.default_rng(1).integers(1, 6, 350)
+    return write_many(tmp_path_factory.mktemp("many"), sizes.tolist(), LAYOUTS)
+
+
+@pytest.fixture
+def few(tmp_path):
+    """Nine gzip files of four pictures, one a chunk."""
+    return write_many(tmp_path, [4] * 9, [{**ONE, "compression": "gzip"}])
+
+
+@pytest.fixture
+def indexed(monkeypatch):
+    """The files that were indexed, in order."""
+    found, original = [], prove.complete
+
+    def complete(index, file):
+        found.append(os.path.basename(index.file))
+        return original(index, file)
+
+    monkeypatch.setattr(prove, "complete", complete)
+    return found
+
+
+def read(dataset, samples):
+    out = np.empty((len(samples), *PICTURE), np.uint8)
+    got = dataset.read(np.asarray(samples), CopySink(out.reshape(-1), out[0].nbytes))
+    return out, got
+
+
+def n_open_in(folder):
+    """Count the descriptors of this process that lead to files of a folder."""
+    n = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            n += os.path.dirname(os.readlink(f"/proc/self/fd/{name}")) == str(folder)
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return n
+
+
+class Watch:
+    """Counts descriptors each time that one was opened, and all the time in a thread."""
+
+    def __init__(self, monkeypatch, folder):
+        self.most, self.folder, self._stop = 0, folder, threading.Event()
+        for owner, name in ((handles.OpenFile, "__init__"), (handles.OpenDataset, "__init__"), (prove, "_first_difference")):
+            monkeypatch.setattr(owner, name, self._and_look(getattr(owner, name)))
+
+    def _and_look(self, function):
+        def wrapped(*arguments):
+            result = function(*arguments)
+            self.look()
+            return result
+
+        return wrapped
+
+    def look(self):
+        self.most = max(self.most, n_open_in(self.folder))
+
+    def _poll(self):
+        while not self._stop.wait(0.0005):
+            self.look()
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._poll)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._stop.set()
+        self._thread.join()
+
+
+@pytest.mark.parametrize(("io", "limit"), [("pread", 2), ("pread", 5), ("mmap", 4)])
+def test_hundreds_of_files_with_a_handful_open(many, monkeypatch, io, limit):
+    paths, images = many
+    monkeypatch.setattr(handles, "default_limit", lambda: limit)
+    with (
+        Watch(monkeypatch, paths[0].parent) as watch,
+        Loader(paths, 32, CROP, mean=None, shuffle=True, workers=4, io=io) as loader,
+    ):
+        for _ in range(2):
+            seen = []
+            for x, y in loader:
+                np.testing.assert_array_equal(x, images[y].astype(np.float32))
+                seen += y.tolist()
+            assert sorted(seen) == list(range(len(images)))
+        assert 0 < loader.dataset.handles.n_open <= limit
+        loader.close()
+        assert n_open_in(paths[0].parent) == 0
+    assert 1 < watch.most <= limit
+
+
+LOWERED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+import numpy as np
+from fastprep import CenterCrop
+from fastprep.loader import Loader
+with Loader(sys.argv[1], 16, CenterCrop((6, 5)), mean=None, shuffle=True, workers=3) as loader:
+    assert loader.dataset.handles.limit == 5, loader.dataset.handles.limit
+    print(sum(int(x.astype(np.int64).sum()) for x, _ in loader))
+"""
+
+
+def test_a_process_that_may_open_few_files(many):
+    paths, images = many
+    arguments = [sys.executable, "-c", LOWERED, str(paths[0].parent / "*.h5")]
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) == images.sum(dtype=np.int64)
+
+
+def test_a_file_is_indexed_when_it_is_first_read(few, indexed):
+    paths, images = few
+    dataset = Dataset(paths)
+    dataset.describe(), dataset.block_starts, dataset.block_bytes, dataset.keep(3)
+    assert indexed == []
+    out, _ = read(dataset, [13, 30, 14])
+    np.testing.assert_array_equal(out, images[[13, 30, 14]])
+    assert indexed == ["0003.h5", "0007.h5"]
+    read(dataset, [12, 31])
+    assert indexed == ["0003.h5", "0007.h5"]
+    assert [about["indexed"] for about in dataset.describe()] == [k in (3, 7) for k in range(9)]
+
+
+def test_each_is_indexed_once_by_however_many_threads(few, indexed):
+    paths, images = few
+    dataset, start = Dataset(paths), threading.Barrier(8)
+
+    def work(_):
+        start.wait()
+        return read(dataset, range(36))[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        for out in pool.map(work, range(8)):
+            np.testing.assert_array_equal(out, images)
+    assert sorted(indexed) == [path.name for path in paths]
+
+
+def test_one_file_is_indexed_at_once_and_opened_once(few, indexed, monkeypatch):
+    opened, original = [], h5py.File.__init__
+
+    def init(self, name, *arguments, **options):
+        if isinstance(name, str):
+            opened.append(name)
+        original(self, name, *arguments, **options)
+
+    monkeypatch.setattr(h5py.File, "__init__", init)
+    paths, images = few
+    dataset = Dataset(paths[0])
+    assert indexed == ["0000.h5"]
+    np.testing.assert_array_equal(read(dataset, range(4))[0], images[:4])
+    assert opened == [str(paths[0])]
+    opened.clear()
+    Dataset(paths)
+    assert opened == [str(path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (lambda path: path.unlink(), FileNotFoundError, r"No such file.*0005\.h5"),
+        (lambda path: path.write_text("text"), DataError, r"0005\.h5': not an HDF5 file"),
+        (lambda path: os.truncate(path, 3000), DataError, r"0005\.h5'.*truncated"),
+        (
+            lambda path: write(path, np.zeros((4, 6, 7, 3), np.uint8), np.zeros(4)),
+            DataError,
+            r"0005\.h5', dataset 'images': pictures are uint8 \(6, 7, 3\), in '.*0000\.h5' they are uint8 \(6, 5, 3\)",
+        ),
+        (
+            lambda path: write(path, np.zeros((4, *PICTURE), np.float32), np.zeros(4)),
+            DataError,
+            r"0005\.h5', dataset 'images': pictures are float32",
+        ),
+        (lambda path: write(path, np.zeros((4, *PICTURE), np.uint8), np.zeros(3)), DataError, r"0005\.h5', dataset 'labels'"),
+    ],
+    ids=["missing", "text", "truncated", "shape", "type", "labels"],
+)
+def test_a_file_that_does_not_fit_is_an_error_at_once(few, spoil, error, message):
+    paths, _ = few
+    spoil(paths[5])
+    with pytest.raises(error, match=message) as caught:
+        Dataset(paths)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastprep")]
+    del caught  # which would have kept them
+    with pytest.raises(error, match=message):
+        Dataset(paths, on_corrupt="skip")
+
+
+def damage_index(path):
+    """Let the first chunk of a gzip file be larger than the file; its headers stay as they are."""
+    with h5py.File(path, "r") as file:
+        about = file["images"].id.get_chunk_info(0)
+    key = about.size.to_bytes(4, "little") + bytes(12)  # of the B-tree: stored size, filter mask, offset of sample 0
+    content = path.read_bytes()
+    assert content.count(key) == 1
+    path.write_bytes(content.replace(key, (0x7FFFFF00).to_bytes(4, "little") + bytes(12)))
+
+
+def test_a_damaged_index_is_an_error_where_its_pictures_are_asked_for(few):
+    paths, images = few
+    damage_index(paths[5])
+    with Loader(paths, 4, CROP, mean=None, workers=2) as loader:
+        for step in (4, 6, 8):
+            np.testing.assert_array_equal(loader.batch(0, step)[0], images[4 * step : 4 * step + 4])
+        for _ in range(2):
+            with pytest.raises(DataError, match=r"0005\.h5', dataset 'images', chunk 0, sample 0: .*beyond the end of the file"):
+                loader.batch(0, 5)
+        with pytest.raises(DataError, match=r"0005\.h5'"):
+            list(loader)
+    with pytest.raises(DataError, match=r"0005\.h5'"):
+        Dataset(paths[5], on_corrupt="skip")  # nothing is left of it
+
+
+@pytest.mark.parametrize("layout", [ONE, SEVERAL], ids=["one picture a chunk", "three pictures a chunk"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_skipped_is_the_whole_file_and_the_next_one_comes_instead(tmp_path, layout, workers):
+    paths, images = write_many(tmp_path, [4, 6, 3, 5], [{**layout, "compression": "gzip"}])
+    damage_index(paths[1])
+    damage_index(paths[3])
+    expected = np.arange(18)
+    expected[4:10] = [10, 11, 12, 0, 1, 2]  # six further, and those that fall on the last file five further than that
+    expected[13:] = [0, 1, 2, 3, 10]  # five further, round the end; the last falls on the second file, and is six further
+    with Loader(paths, 3, CROP, mean=None, shuffle=True, workers=workers, on_corrupt="skip") as loader:
+        for number in range(2):
+            for step, (x, y) in enumerate(loader):
+                samples = expected[loader.samples(number, step)]
+                np.testing.assert_array_equal(y, samples)
+                np.testing.assert_array_equal(x, images[samples].astype(np.float32))
+        corrupt = loader.stats()["corrupt"]
+    assert corrupt["samples"] == 11
+    assert len(corrupt["problems"]) == 2
+    assert all("beyond the end of the file" in problem for problem in corrupt["problems"])
+
+
+def test_all_files_damaged_is_an_error_though_they_are_skipped(few):
+    paths, _ = few
+    for path in paths:
+        damage_index(path)
+    with Loader(paths, 4, CROP, mean=None, on_corrupt="skip") as loader, pytest.raises(DataError, match="beyond the end"):
+        loader.batch(0, 0)
+
+
+@pytest.mark.parametrize("on_corrupt", ["raise", "skip"])
+@pytest.mark.parametrize("layout", [{}, {**ONE, "compression": "gzip"}, BY_HDF5], ids=str)
+def test_a_file_that_is_replaced_while_it_is_closed(tmp_path, monkeypatch, layout, on_corrupt):
+    monkeypatch.setattr(handles, "default_limit", lambda: 2)
+    paths, images = write_many(tmp_path, [4] * 6, [layout])
+    dataset = Dataset(paths, on_corrupt=on_corrupt)
+    for number in range(6):
+        np.testing.assert_array_equal(read(dataset, [4 * number])[0][0], images[4 * number])
+    shutil.copy(paths[0], tmp_path / "other")
+    for number in (0, 3):
+        os.replace(shutil.copy(tmp_path / "other", tmp_path / "twin"), paths[number])
+    np.testing.assert_array_equal(read(dataset, [5])[0], images[[5]])
+    for sample in (0, 13):
+        with pytest.raises(ChangedError, match=r"000[03]\.h5', dataset 'images': changed or replaced since it was opened first"):
+            read(dataset, [sample])
+    paths[1].unlink()
+    read(dataset, [8, 16, 20])
+    with pytest.raises(FileNotFoundError, match=r"0001\.h5"):
+        read(dataset, [4])
+
+
+def test_a_file_that_is_replaced_before_it_is_first_read(few):
+    paths, _ = few
+    dataset = Dataset(paths, on_corrupt="skip")
+    damage_index(paths[2])  # which is nothing to skip the one that is gone for
+    os.replace(paths[2], paths[4])
+    with pytest.raises(ChangedError, match=r"0004\.h5"):
+        read(dataset, [16])
+    with pytest.raises(FileNotFoundError, match=r"0002\.h5"):
+        read(dataset, [8])
+
+
+def test_an_index_that_turns_out_wrong_changes_the_way_and_not_the_order(tmp_path, monkeypatch, caplog):
+    """Three pictures a chunk without filters: read directly each is read alone, by HDF5 a chunk at a time."""
+    from fastprep.h5 import index
+
+    paths, images = write_many(tmp_path, [6] * 4, [SEVERAL, {**SEVERAL, "compression": "gzip"}])
+    with Loader(paths, 4, CROP, mean=None, shuffle=True, shuffle_window=6) as loader:
+        wanted = [y for _, y in loader]
+    original = index.list_chunks
+    monkeypatch.setattr(index, "list_chunks", lambda *of: (facts := original(*of)) | {"offsets": np.roll(facts["offsets"], 1)})
+    with Loader(paths, 4, CROP, mean=None, shuffle=True, shuffle_window=6) as loader:
+        before = loader.dataset.block_starts
+        batches = list(loader)
+        np.testing.assert_array_equal(loader.dataset.block_starts, before)
+        assert all("differs from HDF5's" in about["read"] for about in loader.stats()["files"][::2])
+    assert "differs from HDF5's" in caplog.text
+    for (x, y), labels in zip(batches, wanted, strict=True):
+        np.testing.assert_array_equal(y, labels)
+        np.testing.assert_array_equal(x, images[y].astype(np.float32))
+
+
+def test_hdf5_is_named_once_for_each_reason(tmp_path, caplog):
+    paths, _ = write_many(tmp_path, [2] * 6, [BY_HDF5, {}])
+    Dataset(paths)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert said[0].startswith(f"{paths[0]} and 2 more: HDF5 has to read 'images'")
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.integers(1, 11), min_size=2, max_size=9),
+    first_layout=st.integers(0, len(LAYOUTS) - 1),
+    batch_size=st.integers(1, 7),
+    window=st.sampled_from([0, 1, 6, 2048]),
+    read_before=st.lists(st.integers(0, 10**6), max_size=3),
+)
+def test_the_order_follows_from_the_headers(tmp_path_factory, sizes, first_layout, batch_size, window, read_before):
+    layouts = LAYOUTS[first_layout:] + LAYOUTS[:first_layout]
+    paths, images = write_many(tmp_path_factory.mktemp("order"), sizes, layouts)
+    per_block = []
+    for number, n in enumerate(sizes):
+        layout = layouts[number % len(layouts)]
+        alone = layout in ({}, ONE, SEVERAL)
+        per_block.append(1 if alone else min(n, layout["chunks"][0]))
+    firsts = np.cumsum([0, *sizes])
+    starts = [k for a, b, size in zip(firsts, firsts[1:], per_block, strict=False) for k in range(a, b, size)]
+    starts = np.array([*starts, firsts[-1]]) if max(per_block) > 1 else None
+    windows = None
+    if starts is not None and window:
+        windows = order.Windows(starts, max(1, -(-window // int(np.diff(starts).max()))))
+    with Loader(paths, batch_size, CROP, mean=None, shuffle=True, shuffle_window=window, seed=3, workers=2) as loader:
+        for number in read_before:
+            loader.batch(1, number % len(loader))
+        for step, (x, y) in enumerate(loader):
+            wanted = order.step_samples(
+                len(images), batch_size, step, shuffle=True, seed=3, epoch=0, shard=(0, 1), windows=windows, seen=0
+            )
+            np.testing.assert_array_equal(y, wanted)
+            np.testing.assert_array_equal(x, images[wanted].astype(np.float32))
+
+
+def test_windows_over_many_files_keep_what_they_decode(tmp_path, monkeypatch):
+    monkeypatch.setattr(handles, "default_limit", lambda: 3)
+    paths, images = write_many(tmp_path, [6] * 40, [{**SEVERAL, "compression": "gzip"}])
+    with Loader(paths, 8, CROP, mean=None, shuffle=True, shuffle_window=24, workers=3) as loader:
+        for number in range(1, 3):
+            for x, y in loader:
+                np.testing.assert_array_equal(x, images[y].astype(np.float32))
+            assert loader.stats()["blocks_decoded"] <= number * 40 * 2
+
+
+def _child(loader, images, queue):
+    queue.put(all(np.array_equal(x, images[y].astype(np.float32)) for x, y in loader))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_another_process_reads_the_same(few, method):
+    paths, images = few
+    context = multiprocessing.get_context(method)
+    with Loader(paths, 5, CROP, mean=None, shuffle=True, workers=2) as loader:
+        loader.batch(0, 3)  # some are indexed and open, others are not
+        queue = context.Queue()
+        child = context.Process(target=_child, args=(loader, images, queue))
+        child.start()
+        assert queue.get(timeout=120)
+        child.join(60)
+        _child(loader, images, queue)
+        assert queue.get(timeout=60)
+
+
+def test_pickled_files_share_one_limit_and_one_cache(tmp_path):
+    paths, images = write_many(tmp_path, [6] * 5, [{**SEVERAL, "compression": "gzip"}])
+    dataset = Dataset(paths)
+    dataset.keep(20)
+    read(dataset, range(9))
+    again = pickle.loads(pickle.dumps(dataset))
+    assert again.handles.n_open == 0
+    for _ in range(2):
+        np.testing.assert_array_equal(read(again, range(30))[0], images)
+    assert again.handles.n_open == 5
+    assert again.n_blocks_decoded - dataset.n_blocks_decoded <= 10
+
+
+def test_scratch_is_that_of_threads_and_not_of_files(tmp_path, rng):
+    images = rng.integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    paths = [tmp_path / f"{k}.h5" for k in range(40)]
+    for path, image in zip(paths, images, strict=True):
+        write(path, image[None], [0], chunks=(1, 64, 64, 3), compression="gzip")
+    dataset, out = Dataset(paths), np.empty_like(images)
+    sink = CopySink(out.reshape(-1), out[0].nbytes)
+    Dataset(paths).read(np.arange(2), sink)  # brings in what is imported late
+    tracemalloc.start()
+    try:
+        dataset.read(np.arange(40), sink)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(out, images)
+    assert kept < 40 * out[0].nbytes
