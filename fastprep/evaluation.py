@@ -46,7 +46,7 @@ def predict_crops(
     ValueError
         If the loader would not give every sample, or not in file order; or the model's output is not finite.
     """
-    from fastprep.feed import to_tensor
+    from fastprep.tensors import to_tensor
 
     of = loader.sampling
     if of.shuffle or of.shard != (0, 1) or of.drop_remainder:

@@ -131,7 +131,7 @@ def _begin(inputs: Inputs) -> tuple[Course, dict[str, NDArray]]:
 def _continue(config: Config, model: keras.Model, train: feed.Loader, saved: dict[str, Any], folder: Path) -> Course:
     """Put a saved run into model and loader."""
     from fastprep.callbacks import Course, publish
-    from fastprep.feed import to_tensor
+    from fastprep.tensors import to_tensor
 
     course = Course.from_dict(saved["course"])
     if course.step:
