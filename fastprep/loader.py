@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprep.arguments import check_crop, check_integer, check_shard
 from fastprep.backends import Backend, choose
 from fastprep.crops import CenterCrop, Crop
 from fastprep.dataset import Dataset, Paths
@@ -20,7 +21,8 @@ from fastprep.kernels.spec import DTypeName, Layout, dtype_name
 from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
 from fastprep.pipeline import Batch, Pass, Pool
-from fastprep.sampling import WHOLE_EPOCH, Sampling, Since
+from fastprep.place import Place
+from fastprep.sampling import Sampling
 
 
 class Loader:
@@ -125,18 +127,17 @@ class Loader:
         io: Literal["pread", "mmap"] = "pread",
         on_corrupt: Literal["raise", "skip"] = "raise",
     ) -> None:
-        _check_integer("batch_size", batch_size, 1)
-        _check_integer("prefetch", prefetch, 0)
-        _check_integer("shuffle_window", shuffle_window, 0)
-        _check_integer("seed", seed)
+        check_integer("batch_size", batch_size, 1)
+        check_integer("prefetch", prefetch, 0)
+        check_integer("shuffle_window", shuffle_window, 0)
+        check_integer("seed", seed)
         device_number(device, "auto")
-        _check_shard(shard)
+        check_shard(shard)
         dtype = dtype_name(dtype)
-        if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
-            raise ValueError(f"crop must be like RandomCrop(227), CenterCrop(227), TenCrop(227), or None, got {crop!r}")
+        check_crop(crop)
         if workers is None:
             workers = min(8, len(os.sched_getaffinity(0)))
-        _check_integer("workers", workers, 1)
+        check_integer("workers", workers, 1)
         self.dataset = Dataset(files, images, labels, io, on_corrupt)
         self.crop: Crop = CenterCrop(self.dataset.image_shape[:2]) if crop is None else crop
         mean_values = resolve_mean(mean, self.dataset.metadata, self.dataset.paths, images)
@@ -147,7 +148,7 @@ class Loader:
         except ValueError as error:
             raise ValueError(f"{error} (file {self.dataset.paths[0]!r}, dataset {images!r}){_hint(self.dataset)}") from None
         if num_classes is not None:
-            _check_integer("num_classes", num_classes, 2)
+            check_integer("num_classes", num_classes, 2)
         self.labels = self.dataset.labels if num_classes is None else one_hot(self.dataset, num_classes)
         self._weights = None if class_weight is None else sample_weights(self.dataset, class_weight)
         self.sampling = Sampling(
@@ -167,9 +168,7 @@ class Loader:
                 f"drop_remainder {drop_remainder}"
             )
         self.dataset.keep(self.sampling.n_blocks_to_keep(int(workers) + int(prefetch)))
-        self._start = (0, 0)  # epoch and step of the next pass
-        self._position = (0, 0)  # epoch and step after the last batch that was handed out
-        self._resumed = (-1, WHOLE_EPOCH)  # an epoch that began with other shards or batches, and since when it has these
+        self._place = Place(self.sampling, self.crop)
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
         n_rows = self.batch_size * self.crop.n_crops
@@ -250,13 +249,13 @@ class Loader:
         IndexError
             If there is no such step.
         """
-        _check_integer("epoch", epoch, 0)
-        return self.sampling.samples(epoch, step, self._since(epoch))
+        check_integer("epoch", epoch, 0)
+        return self.sampling.samples(epoch, step, self._place.since(epoch))
 
     def prepare(self, epoch: int, step: int) -> Batch:
         """Read, crop and label one batch of a pass in this thread; see `batch`."""
         batch = self._make(epoch, step)
-        if len(due := self.sampling.due(epoch, step, self._since(epoch))):
+        if len(due := self.sampling.due(epoch, step, self._place.since(epoch))):
             self.dataset.fetch(due)
         return batch
 
@@ -277,13 +276,12 @@ class Loader:
     @property
     def next_epoch(self) -> int:
         """Number of the epoch that the next pass reads; passes count up from 0."""
-        return self._start[0]
+        return self._place.next_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass be that of `epoch`, from its start."""
-        _check_integer("epoch", epoch, 0)
-        self._start = self._position = (int(epoch), 0)
-        self._resumed = (-1, WHOLE_EPOCH)
+        check_integer("epoch", epoch, 0)
+        self._place.go_to(int(epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the reading stands: after the last batch that was handed out.
@@ -293,9 +291,7 @@ class Loader:
         dict
             Plain numbers and strings; JSON can hold it.
         """
-        epoch, step = self._position
-        seen = self.sampling.seen(step, self._since(epoch))
-        return {"version": 2, "epoch": epoch, "seen": seen, "of": self._fingerprint()}
+        return self._place.save()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next pass go on at the exact next batch of a saved state.
@@ -313,23 +309,7 @@ class Loader:
         ValueError
             If the state is of a loader whose samples are others, or come in another order, naming what differs.
         """
-        if state.get("version") != 2:
-            raise ValueError(f"state must be from state_dict() of version 2, got version {state.get('version')!r}")
-        mine, theirs = self._fingerprint(), dict(state["of"])
-        if different := [f"{k} {theirs.get(k)!r} (here {mine[k]!r})" for k in mine if theirs.get(k) != mine[k]]:
-            raise ValueError("state is of a loader with other batches: " + ", ".join(different))
-        epoch, seen = int(state["epoch"]), int(state["seen"])
-        if epoch < 0 or not 0 <= seen < self.n_samples:
-            raise ValueError(f"state must have epoch >= 0 and seen in 0..{self.n_samples - 1}, got {epoch} and {seen}")
-        since = self.sampling.resume(seen)
-        if since.step >= len(self):  # what is left does not fill a batch of every shard
-            epoch, since = epoch + 1, WHOLE_EPOCH
-        self._start = self._position = (epoch, since.step)
-        # steps that count as in any other epoch can all be asked for, those before this one, too
-        self._resumed = (epoch, since) if since.seen != self.sampling.seen(since.step) else (-1, WHOLE_EPOCH)
-
-    def _since(self, epoch: int) -> Since:
-        return self._resumed[1] if epoch == self._resumed[0] else WHOLE_EPOCH
+        self._place.load(state)
 
     def stats(self) -> dict[str, Any]:
         """Report what was read so far, and how.
@@ -372,19 +352,14 @@ class Loader:
 
     def begin_pass(self) -> tuple[int, int]:
         """Return the epoch and the first step of a pass that begins now; for `Pass`."""
-        epoch, step = self._start
-        self._start = (epoch + 1, 0)
-        return epoch, step
+        return self._place.begin_pass()
 
     def handed_out(self, epoch: int, step: int, batch: Batch, waited_s: float) -> None:
         """Take note of a batch that goes to the user; for `Pass`."""
-        self._position = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
+        self._place.handed_out(epoch, step)
         self._counts["batches"] += 1
         self._counts["samples"] += len(batch.x) // self.crop.n_crops
         self._wait_s += waited_s
-
-    def _fingerprint(self) -> dict[str, Any]:
-        return {**self.sampling.fingerprint(), "crop": repr(self.crop)}
 
 
 def _hint(dataset: Dataset) -> str:
@@ -392,15 +367,3 @@ def _hint(dataset: Dataset) -> str:
     if first <= 4 < last:
         return f"; pictures must be (N, H, W, C), these are {dataset.image_shape}: is it (C, H, W)?"
     return ""
-
-
-def _check_integer(name: str, value: object, least: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or (least is not None and value < least):
-        rule = "" if least is None else f" of at least {least}"
-        raise ValueError(f"{name} must be an integer{rule}, got {value!r}")
-
-
-def _check_shard(shard: object) -> None:
-    pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(k, int | np.integer) for k in shard)
-    if not pair or not 0 <= shard[0] < shard[1]:  # type: ignore[index]
-        raise ValueError(f"shard must be integers (rank, world) with 0 <= rank < world, got {shard!r}")
