@@ -144,7 +144,7 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
     ):
         print(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {of}")
     if to_tensor is not None and "sees no GPU" not in tensorflow:
-        batch, seconds = loader.prepare(0, 0), []
+        (batch,), seconds = loader.prepare(0, 0).parts, []
         for _ in range(rounds + 1):
             began = time.perf_counter()
             to_tensor(batch, loader.spec.dtype)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fastprep import loader as plain
 from fastprep.backends import Backend, choose
-from fastprep.tensors import leave_memory, to_tensor
+from fastprep.replicas import Parts, backends_of, mirrored_strategy, teach
+from fastprep.tensors import Whole, leave_memory
 
 try:
     # Keras hands an instance of this class on untouched; it is the one private name used here
@@ -25,10 +26,49 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+class _KerasPass(plain.Pass):
+    """A pass for Keras, which may turn out to have been nothing but a look.
+
+    To build a model, Keras takes a batch away: with JAX and torch if the model is not built, under a strategy always. Then it
+    begins anew.
+
+    Parameters
+    ----------
+    loader : plain.Loader
+    look_ahead : int
+        Batches that are taken when Keras asks for one.
+    """
+
+    def __init__(self, loader: plain.Loader, look_ahead: int) -> None:
+        super().__init__(loader)
+        self._place, self._look_ahead = loader.place, look_ahead
+        self._before = self._after = loader.place.mark
+        self._n_taken = self._n_ends = 0
+
+    def __next__(self) -> plain.Batch | plain.SharedBatch:
+        if not self.started:
+            self._before = self._place.mark
+        batch = super().__next__()
+        self._after = self._place.mark
+        self._n_taken, self._n_ends = self._n_taken + 1, 0
+        return batch
+
+    def end_epoch(self) -> None:
+        """Take note that Keras says an epoch has ended: after a look once, else not before the next `fit` or with every epoch."""
+        self._n_ends += 1
+
+    def abandon(self) -> None:
+        """Close it, for Keras asks for another one; if it was a look, that has not happened."""
+        self.close()
+        if 0 < self._n_taken <= self._look_ahead and self._n_ends == 1 and self._place.mark == self._after:
+            self._place.go_back_to(self._before)
+
+
 class _KerasLoader(plain.Loader):
     """What both ways into Keras have in common: passes that Keras starts, drops and forgets."""
 
-    _pass: plain.Pass | None = None
+    _pass: _KerasPass | None = None
+    _look_ahead = 1
 
     @property
     def num_batches(self) -> int:
@@ -43,8 +83,8 @@ class _KerasLoader(plain.Loader):
         """
         if self._pass is None or self._pass.started:
             if self._pass is not None:
-                self._pass.close()
-            self._pass = self.start_pass()
+                self._pass.abandon()
+            self._pass = _KerasPass(self, self._look_ahead)
         return self._pass
 
     def on_host(self) -> None:
@@ -55,17 +95,17 @@ class _KerasLoader(plain.Loader):
         NotImplementedError
             If not: Keras' other backends, and its other ways to take data, have no use for a CUDA device's memory.
         """
-        if self.backend.device != "cpu":
+        if any(backend.device != "cpu" for backend in self.backends):
             raise NotImplementedError(
-                f"fastprep hands batches on {self.backend.device} to Keras' TensorFlow backend only (this is "
+                f"fastprep hands batches on {self.stats()['device']} to Keras' TensorFlow backend only (this is "
                 f'{keras.backend.backend()}): use device="cpu"'
             )
 
-    def _choose_backend(self, device: str, n_rows: int) -> Backend:
-        backend = choose(device, self.spec, self.batch_size, n_rows, _objection)
-        if backend.device != "cpu" and keras.backend.backend() == "tensorflow":
+    def _choose_backends(self, device: str) -> list[Backend]:
+        backends = [choose(device, self.spec, self.batch_size, self.batch_size * self.crop.n_crops, _objection)]
+        if backends[0].device != "cpu" and keras.backend.backend() == "tensorflow":
             leave_memory()
-        return backend
+        return backends
 
     def close(self) -> None:
         """See `fastprep.loader.Loader.close`."""
@@ -81,6 +121,7 @@ if DataAdapter is not None:
 
     class Loader(_KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the plain loader's
         __doc__ = plain.Loader.__doc__
+        _strategy: tf.distribute.MirroredStrategy | None = None
 
         @property
         def has_partial_batch(self) -> bool:
@@ -94,8 +135,16 @@ if DataAdapter is not None:
             return last if last < self.batch_size else None
 
         def get_tf_dataset(self) -> Any:
-            """Return what Keras' TensorFlow trainer iterates: eager tensors that lie in the batch buffers."""
-            return _TensorSource(self)
+            """Return what Keras' TensorFlow trainer distributes and iterates: eager tensors that lie in the batch buffers."""
+            if self._pass is not None and self._pass.started:  # of an earlier `fit`, whatever has become of it
+                self._pass.close()
+                self._pass = None
+            return Whole(self) if self._strategy is None else Parts(self, self._strategy)
+
+        def on_epoch_end(self) -> None:
+            """Take note of what Keras says at the end of an epoch, and at other times."""
+            if self._pass is not None:
+                self._pass.end_epoch()
 
         def get_numpy_iterator(self) -> Iterator[Any]:
             """Return an iterator of numpy batches, for Keras' other backends."""
@@ -105,6 +154,21 @@ if DataAdapter is not None:
         def get_jax_iterator(self) -> Iterator[Any]:
             """Return an iterator of numpy batches, which Keras puts on JAX' device."""
             return self.get_numpy_iterator()
+
+        def _choose_backends(self, device: str) -> list[Backend]:
+            if keras.backend.backend() != "tensorflow" or (strategy := mirrored_strategy()) is None:
+                return super()._choose_backends(device)
+            backends = backends_of(strategy, device, self.spec, self.batch_size, self.crop.n_crops)
+            if any(backend.device != "cpu" for backend in backends):
+                leave_memory()
+            teach(strategy)
+            self._strategy = strategy
+            return backends
+
+        def __getstate__(self) -> dict[str, Any]:
+            if self._strategy is not None:
+                raise TypeError("a loader for a tf.distribute strategy can't be pickled or copied, as the strategy can't")
+            return super().__getstate__()
 
 else:
 
@@ -150,8 +214,10 @@ class EpochSync(keras.callbacks.Callback):
         self._told = False
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Forget an earlier `fit`."""
+        """Forget an earlier `fit`, and what Keras only looked at to build the model."""
         self._told = False
+        if isinstance(self.loader, _KerasLoader):
+            self.loader.keras_pass()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Set the loader's next epoch, unless it already stands inside that epoch."""
@@ -206,52 +272,3 @@ def _objection(number: int) -> str | None:
     if number >= len(tf.config.list_physical_devices("GPU")):
         return "TensorFlow sees no GPU (is it tensorflow[and-cuda]?)"
     return None
-
-
-class _TensorSource:
-    """What Keras' TensorFlow trainer iterates. TensorFlow's default strategy takes any iterable for a dataset, as it is.
-
-    Every other strategy looks for the graph node of a `tf.data.Dataset`, inside its scope or not, and is refused here: it would
-    have to know which part of a batch belongs to which replica, and takes a batch away to build the model.
-    """
-
-    def __init__(self, loader: _KerasLoader) -> None:
-        self._loader = loader
-
-    def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
-        return _Tensors(self._loader)
-
-    def __getattr__(self, name: str) -> Any:
-        raise NotImplementedError(
-            "fastprep.Loader feeds one device, without a tf.distribute strategy: build and train the model outside of any "
-            f"strategy ({name} was asked for)"
-        )
-
-
-class _Tensors:
-    """Iterator of tuples of tensors over one pass; takes the pass at the first `next`."""
-
-    def __init__(self, loader: _KerasLoader) -> None:
-        self._loader = loader
-        self._pass: plain.Pass | None = None
-        self._count = 0
-
-    def __iter__(self) -> _Tensors:
-        return self
-
-    def __next__(self) -> tuple[tf.Tensor, ...]:
-        import tensorflow as tf
-
-        if self._pass is None:
-            self._pass = self._loader.keras_pass()
-        batch = next(self._pass, None)
-        if batch is None:
-            if self._count < len(self._loader):
-                # Keras expects a whole epoch, and takes this, but not StopIteration, for the end of one that was resumed
-                raise tf.errors.OutOfRangeError(None, None, "the rest of a resumed epoch has been read")
-            raise StopIteration
-        self._count += 1
-        tensors = [to_tensor(batch, self._loader.spec.dtype)]
-        with tf.device("CPU:0"):
-            tensors += [tf.constant(values) for values in (batch.y, batch.weights) if values is not None]
-        return tuple(tensors)

@@ -20,7 +20,7 @@ from fastprep.kernels.device import device_number
 from fastprep.kernels.spec import DTypeName, Layout, dtype_name
 from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
-from fastprep.pipeline import Batch, Pass, Pool
+from fastprep.pipeline import Batch, Pass, Pool, SharedBatch
 from fastprep.place import Place
 from fastprep.sampling import Sampling
 
@@ -72,7 +72,9 @@ class Loader:
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}
         Where batches are made; same bits everywhere. On a CUDA device x is a cupy array, and labels stay on the CPU. "auto" takes
         the first CUDA device if cupy, a driver and the device answer and, with Keras, TensorFlow sees it, too; else the CPU. The
-        log says which, and why, at level info.
+        log says which, and why, at level info. With Keras and in the scope of a `tf.distribute.MirroredStrategy`, each replica's
+        part of a batch is made on the replica's own device ("auto", "cuda") or on the CPU, `batch_size` is for all replicas
+        together and must be a multiple of their number, and iteration gives a tuple with a batch for each replica.
     workers : int or None
         Threads that prepare batches; None: one for each processor this process may use, eight at most.
     prefetch : int
@@ -168,12 +170,12 @@ class Loader:
                 f"drop_remainder {drop_remainder}"
             )
         self.dataset.keep(self.sampling.n_blocks_to_keep(int(workers) + int(prefetch)))
-        self._place = Place(self.sampling, self.crop)
+        self.place = Place(self.sampling, self.crop)
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
-        n_rows = self.batch_size * self.crop.n_crops
-        self.backend = self._choose_backend(device, n_rows)
-        self.pool = Pool(int(workers), int(prefetch), n_rows * self.spec.crop_bytes, self.backend.memory)
+        self.backends = self._choose_backends(device)  # one for each part of a batch
+        part_bytes = -(-self.batch_size // len(self.backends)) * self.crop.n_crops * self.spec.crop_bytes
+        self.pool = Pool(int(workers), int(prefetch), part_bytes, [backend.memory for backend in self.backends])
 
     @property
     def n_samples(self) -> int:
@@ -250,38 +252,49 @@ class Loader:
             If there is no such step.
         """
         check_integer("epoch", epoch, 0)
-        return self.sampling.samples(epoch, step, self._place.since(epoch))
+        return self.sampling.samples(epoch, step, self.place.since(epoch))
 
-    def prepare(self, epoch: int, step: int) -> Batch:
+    def prepare(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Read, crop and label one batch of a pass in this thread; see `batch`."""
         batch = self._make(epoch, step)
-        if len(due := self.sampling.due(epoch, step, self._place.since(epoch))):
+        if len(due := self.sampling.due(epoch, step, self.place.since(epoch))):
             self.dataset.fetch(due)
         return batch
 
-    def _make(self, epoch: int, step: int) -> Batch:
-        samples = self.samples(epoch, step)
-        height, width, _ = self.spec.image_shape
-        table = self.crop.table(height, width, samples, self.sampling.seed, epoch)
-        read = functools.partial(self.dataset.read, samples)
-        x, lease, read_samples = self.backend.make(read, len(samples), table, self.pool.lease)
+    def _make(self, epoch: int, step: int) -> Batch | SharedBatch:
+        samples, n_parts = self.samples(epoch, step), len(self.backends)
+        if n_parts == 1:
+            return self._make_part(0, epoch, samples)
+        size = -(-len(samples) // n_parts)  # as `tf.distribute` cuts the batches of a `tf.data.Dataset`
+        return SharedBatch(tuple(self._make_part(k, epoch, samples[k * size : (k + 1) * size]) for k in range(n_parts)))
+
+    def _make_part(self, part: int, epoch: int, samples: NDArray[np.int64]) -> Batch:
+        backend, new_lease = self.backends[part], functools.partial(self.pool.lease, part)
+        if len(samples):
+            height, width, _ = self.spec.image_shape
+            table = self.crop.table(height, width, samples, self.sampling.seed, epoch)
+            read = functools.partial(self.dataset.read, samples)
+            x, lease, read_samples = backend.make(read, len(samples), table, new_lease)
+        else:
+            lease, read_samples = new_lease(), samples
+            x = backend.view(lease, 0)
         rows = read_samples.repeat(self.crop.n_crops)
         y = None if self.labels is None else self.labels[rows]
         weights = None if self._weights is None else self._weights[rows]
         return Batch(x, y, weights, lease)
 
-    def _choose_backend(self, device: str, n_rows: int) -> Backend:
-        return choose(device, self.spec, self.batch_size, n_rows)
+    def _choose_backends(self, device: str) -> list[Backend]:
+        return [choose(device, self.spec, self.batch_size, self.batch_size * self.crop.n_crops)]
 
     @property
     def next_epoch(self) -> int:
         """Number of the epoch that the next pass reads; passes count up from 0."""
-        return self._place.next_epoch
+        return self.place.next_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass be that of `epoch`, from its start."""
         check_integer("epoch", epoch, 0)
-        self._place.go_to(int(epoch))
+        self.place.go_to(int(epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the reading stands: after the last batch that was handed out.
@@ -291,7 +304,7 @@ class Loader:
         dict
             Plain numbers and strings; JSON can hold it.
         """
-        return self._place.save()
+        return self.place.save()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next pass go on at the exact next batch of a saved state.
@@ -309,7 +322,7 @@ class Loader:
         ValueError
             If the state is of a loader whose samples are others, or come in another order, naming what differs.
         """
-        self._place.load(state)
+        self.place.load(state)
 
     def stats(self) -> dict[str, Any]:
         """Report what was read so far, and how.
@@ -323,7 +336,7 @@ class Loader:
             `on_corrupt="skip"`. files: a list with, for each file, how it is read.
         """
         return {
-            "device": self.backend.device,
+            "device": ", ".join(dict.fromkeys(backend.device for backend in self.backends)),
             "batches": self._counts["batches"],
             "samples": self._counts["samples"],
             "wait_s": self._wait_s,
@@ -341,7 +354,8 @@ class Loader:
         A pass that is under way ends with a RuntimeError. The loader may be used again, and opens all anew.
         """
         self.pool.close()
-        self.backend.close()
+        for backend in self.backends:
+            backend.close()
         self.dataset.close()
 
     def __enter__(self) -> Self:
@@ -352,13 +366,13 @@ class Loader:
 
     def begin_pass(self) -> tuple[int, int]:
         """Return the epoch and the first step of a pass that begins now; for `Pass`."""
-        return self._place.begin_pass()
+        return self.place.begin_pass()
 
-    def handed_out(self, epoch: int, step: int, batch: Batch, waited_s: float) -> None:
+    def handed_out(self, epoch: int, step: int, batch: Batch | SharedBatch, waited_s: float) -> None:
         """Take note of a batch that goes to the user; for `Pass`."""
-        self._place.handed_out(epoch, step)
+        self.place.handed_out(epoch, step)
         self._counts["batches"] += 1
-        self._counts["samples"] += len(batch.x) // self.crop.n_crops
+        self._counts["samples"] += batch.n_rows // self.crop.n_crops
         self._wait_s += waited_s
 
 

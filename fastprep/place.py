@@ -29,6 +29,15 @@ class Place:
         """Epoch of the next pass."""
         return self._start[0]
 
+    @property
+    def mark(self) -> tuple[Any, ...]:
+        """All of it, to `go_back_to`."""
+        return self._start, self._position, self._resumed
+
+    def go_back_to(self, mark: tuple[Any, ...]) -> None:
+        """Undo what came after `mark` was taken."""
+        self._start, self._position, self._resumed = mark
+
     def begin_pass(self) -> tuple[int, int]:
         """Return the epoch and the first step of a pass that begins now; the next one is that of the next epoch."""
         epoch, step = self._start

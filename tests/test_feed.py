@@ -295,30 +295,6 @@ def test_a_misaligned_buffer_is_refused_before_tensorflow_sees_it(path):
             tensors.to_tensor(batch, "float32")
 
 
-@pytest.mark.parametrize("inside", [False, True])
-@pytest.mark.parametrize(
-    "strategy", ["MirroredStrategy(['CPU:0', 'CPU:1'])", "MirroredStrategy(['CPU:0'])", "OneDeviceStrategy('CPU:0')"]
-)
-def test_strategies_are_refused(path, strategy, inside):
-    script = f"""
-        import contextlib
-        import tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        import keras, fastprep
-        strategy = tf.distribute.{strategy}
-        with strategy.scope():
-            model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
-            model.compile("sgd", "mse")
-        with strategy.scope() if {inside} else contextlib.nullcontext():
-            try:
-                model.fit(fastprep.Loader({str(path)!r}, 4, fastprep.CenterCrop(8)), verbose=0)
-            except NotImplementedError as error:
-                print(error)
-    """
-    assert "fastprep.Loader feeds one device, without a tf.distribute strategy" in run(script)
-
-
 def test_a_keras_without_the_adapter_class_still_trains(numbered):
     """The way through `keras.utils.PyDataset`, should Keras ever move its private class."""
     script = f"""

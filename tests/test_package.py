@@ -46,6 +46,7 @@ LAYERS = [
     "fastprep.diagnosis",
     "fastprep.accelerator",
     "fastprep.tensors",
+    "fastprep.replicas",
     "fastprep.feed",
     "fastprep.model",
     "fastprep.interrupt",
@@ -85,7 +86,7 @@ DOORS = {
     "PIL": {"fastprep.pictures", "fastprep.demo"},
     "keras": {f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "callbacks", "training", "evaluate", "demo")},
 }
-DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.tensors"}
+DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.tensors", "fastprep.replicas"}
 
 
 def modules():
