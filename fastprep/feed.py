@@ -12,6 +12,7 @@ import keras
 from numpy.typing import NDArray
 
 from fastprep import loader as plain
+from fastprep.arrays import jax_takes_ahead, to_jax, to_torch
 from fastprep.backends import Backend, choose
 from fastprep.replicas import Parts, backends_of, mirrored_strategy, teach
 from fastprep.tensors import Whole, leave_memory
@@ -147,13 +148,25 @@ if DataAdapter is not None:
                 self._pass.end_epoch()
 
         def get_numpy_iterator(self) -> Iterator[Any]:
-            """Return an iterator of numpy batches, for Keras' other backends."""
+            """Return an iterator of numpy batches."""
             self.on_host()
             return (batch.item for batch in self.keras_pass())
 
         def get_jax_iterator(self) -> Iterator[Any]:
-            """Return an iterator of numpy batches, which Keras puts on JAX' device."""
-            return self.get_numpy_iterator()
+            """Return an iterator of arrays of JAX; under a `keras.distribution` of numpy batches, which Keras distributes."""
+            if keras.distribution.distribution() is not None:
+                return self.get_numpy_iterator()
+            self.on_host()
+            self._look_ahead = jax_takes_ahead()
+            return (to_jax(batch, self.spec.dtype) for batch in self._whole_batches())
+
+        def get_torch_dataloader(self) -> Iterator[Any]:
+            """Return an iterator of tensors of torch on the CPU, which Keras moves where the model is."""
+            self.on_host()
+            return (to_torch(batch, self.spec.dtype) for batch in self._whole_batches())
+
+        def _whole_batches(self) -> Iterator[plain.Batch]:
+            return (batch.parts[0] for batch in self.keras_pass())
 
         def _choose_backends(self, device: str) -> list[Backend]:
             if keras.backend.backend() != "tensorflow" or (strategy := mirrored_strategy()) is None:

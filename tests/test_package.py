@@ -45,6 +45,7 @@ LAYERS = [
     "fastprep.loader",
     "fastprep.diagnosis",
     "fastprep.accelerator",
+    "fastprep.arrays",
     "fastprep.tensors",
     "fastprep.replicas",
     "fastprep.feed",
@@ -87,6 +88,7 @@ DOORS = {
     "keras": {f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "callbacks", "training", "evaluate", "demo")},
 }
 DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.tensors", "fastprep.replicas"}
+DOORS["jax"] = DOORS["torch"] = {"fastprep.arrays"}
 
 
 def modules():
