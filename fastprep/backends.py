@@ -59,6 +59,10 @@ class Backend(Protocol):
         """
         ...
 
+    def view(self, lease: Lease, n_rows: int) -> Any:
+        """Look at the start of a buffer as x of a batch of so many rows."""
+        ...
+
     def close(self) -> None:
         """Free what no batch needs."""
         ...
@@ -83,8 +87,12 @@ class CpuBackend:
     ) -> tuple[NDArray, Lease, T]:
         """See `Backend`."""
         lease = new_lease()
-        x = as_array(lease, self.spec.out_shape(len(table)), self.spec.out_dtype)
+        x = self.view(lease, len(table))
         return x, lease, read(self.spec.cpu_sink(table, n_pictures, x))
+
+    def view(self, lease: Lease, n_rows: int) -> NDArray:
+        """See `Backend`."""
+        return as_array(lease, self.spec.out_shape(n_rows), self.spec.out_dtype)
 
     def close(self) -> None:
         """See `Backend`."""
@@ -124,7 +132,7 @@ class CudaBackend:
             rows = staging.table[: len(table)]
             rows[:] = spec.checked_table(table, n_pictures)
             lease = new_lease()
-            x = gpu.array(lease, spec.out_shape(len(table)), spec.out_dtype)
+            x = self.view(lease, len(table))
             try:
                 images, rows_on_device = staging.upload(n_pictures, rows)
                 launch = self._kernel.launch(images, rows, rows_on_device, x)
@@ -135,6 +143,10 @@ class CudaBackend:
                 # the next batch is put into; and, if something above failed, the buffer that goes back to its pool.
                 staging.stream.synchronize()
         return x, lease, result
+
+    def view(self, lease: Lease, n_rows: int) -> Any:
+        """See `Backend`."""
+        return self.gpu.array(lease, self.spec.out_shape(n_rows), self.spec.out_dtype)
 
     def close(self) -> None:
         """See `Backend`."""

@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 import fastprep
-from fastprep import accelerator, diagnosis
+from fastprep import accelerator, diagnosis, tensors
 from fastprep.h5 import DataError, write_images
 from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.kernels.device import DeviceUnavailableError, Gpu
@@ -123,12 +123,10 @@ def _gpu() -> tuple[Gpu | None, str]:
 
 def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
     try:
-        from fastprep import feed
+        tensorflow, to_tensor = tensors.describe_gpus(), tensors.to_tensor
+        tensors.leave_memory()
     except ModuleNotFoundError as error:
         tensorflow, to_tensor = f"can't be used: {error}", None
-    else:
-        tensorflow, to_tensor = feed.describe_gpus(), feed.to_tensor
-        feed.leave_memory()
     n_crops, differing = accelerator.differences(gpu)
     bits = f"{n_crops} random crops, every bit as on the CPU"
     print()
@@ -146,7 +144,7 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
     ):
         print(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {of}")
     if to_tensor is not None and "sees no GPU" not in tensorflow:
-        batch, seconds = loader.prepare(0, 0), []
+        (batch,), seconds = loader.prepare(0, 0).parts, []
         for _ in range(rounds + 1):
             began = time.perf_counter()
             to_tensor(batch, loader.spec.dtype)

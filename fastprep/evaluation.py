@@ -46,7 +46,7 @@ def predict_crops(
     ValueError
         If the loader would not give every sample, or not in file order; or the model's output is not finite.
     """
-    from fastprep.feed import to_tensor
+    from fastprep.tensors import to_tensor
 
     of = loader.sampling
     if of.shuffle or of.shard != (0, 1) or of.drop_remainder:
@@ -54,7 +54,8 @@ def predict_crops(
     rows: list[NDArray[np.float64]] = []
     loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier pass was left
     for batch in loader.start_pass():
-        out = np.asarray(model.predict_on_batch(to_tensor(batch, loader.spec.dtype)), np.float64)
+        (whole,) = batch.parts
+        out = np.asarray(model.predict_on_batch(to_tensor(whole, loader.spec.dtype)), np.float64)
         if not np.isfinite(out).all():  # no comparison with NaN holds, so each would count as right
             raise ValueError(f"the model's output for pictures {sum(map(len, rows))} and on is not finite")
         if logits:

@@ -1,12 +1,10 @@
-"""Keras' side: a loader that `fit`, `evaluate` and `predict` take as it is, and the hand-over to TensorFlow by DLPack.
+"""Keras' side: a loader that `fit`, `evaluate` and `predict` take as it is.
 
 The only module, besides the commands, that imports keras; tensorflow is imported at the first batch for it.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +12,10 @@ import keras
 from numpy.typing import NDArray
 
 from fastprep import loader as plain
+from fastprep.arrays import jax_takes_ahead, to_jax, to_torch
 from fastprep.backends import Backend, choose
-from fastprep.buffers import ALIGNMENT, dlpack_capsule
+from fastprep.replicas import Parts, backends_of, mirrored_strategy, teach
+from fastprep.tensors import Whole, leave_memory
 
 try:
     # Keras hands an instance of this class on untouched; it is the one private name used here
@@ -26,13 +26,50 @@ except ImportError:  # a later Keras may have moved it
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_log = logging.getLogger(__name__)
+
+class _KerasPass(plain.Pass):
+    """A pass for Keras, which may turn out to have been nothing but a look.
+
+    To build a model, Keras takes a batch away: with JAX and torch if the model is not built, under a strategy always. Then it
+    begins anew.
+
+    Parameters
+    ----------
+    loader : plain.Loader
+    look_ahead : int
+        Batches that are taken when Keras asks for one.
+    """
+
+    def __init__(self, loader: plain.Loader, look_ahead: int) -> None:
+        super().__init__(loader)
+        self._place, self._look_ahead = loader.place, look_ahead
+        self._before = self._after = loader.place.mark
+        self._n_taken = self._n_ends = 0
+
+    def __next__(self) -> plain.Batch | plain.SharedBatch:
+        if not self.started:
+            self._before = self._place.mark
+        batch = super().__next__()
+        self._after = self._place.mark
+        self._n_taken, self._n_ends = self._n_taken + 1, 0
+        return batch
+
+    def end_epoch(self) -> None:
+        """Take note that Keras says an epoch has ended: after a look once, else not before the next `fit` or with every epoch."""
+        self._n_ends += 1
+
+    def abandon(self) -> None:
+        """Close it, for Keras asks for another one; if it was a look, that has not happened."""
+        self.close()
+        if 0 < self._n_taken <= self._look_ahead and self._n_ends == 1 and self._place.mark == self._after:
+            self._place.go_back_to(self._before)
 
 
 class _KerasLoader(plain.Loader):
     """What both ways into Keras have in common: passes that Keras starts, drops and forgets."""
 
-    _pass: plain.Pass | None = None
+    _pass: _KerasPass | None = None
+    _look_ahead = 1
 
     @property
     def num_batches(self) -> int:
@@ -47,8 +84,8 @@ class _KerasLoader(plain.Loader):
         """
         if self._pass is None or self._pass.started:
             if self._pass is not None:
-                self._pass.close()
-            self._pass = self.start_pass()
+                self._pass.abandon()
+            self._pass = _KerasPass(self, self._look_ahead)
         return self._pass
 
     def on_host(self) -> None:
@@ -59,17 +96,17 @@ class _KerasLoader(plain.Loader):
         NotImplementedError
             If not: Keras' other backends, and its other ways to take data, have no use for a CUDA device's memory.
         """
-        if self.backend.device != "cpu":
+        if any(backend.device != "cpu" for backend in self.backends):
             raise NotImplementedError(
-                f"fastprep hands batches on {self.backend.device} to Keras' TensorFlow backend only (this is "
+                f"fastprep hands batches on {self.stats()['device']} to Keras' TensorFlow backend only (this is "
                 f'{keras.backend.backend()}): use device="cpu"'
             )
 
-    def _choose_backend(self, device: str, n_rows: int) -> Backend:
-        backend = choose(device, self.spec, self.batch_size, n_rows, _objection)
-        if backend.device != "cpu" and keras.backend.backend() == "tensorflow":
+    def _choose_backends(self, device: str) -> list[Backend]:
+        backends = [choose(device, self.spec, self.batch_size, self.batch_size * self.crop.n_crops, _objection)]
+        if backends[0].device != "cpu" and keras.backend.backend() == "tensorflow":
             leave_memory()
-        return backend
+        return backends
 
     def close(self) -> None:
         """See `fastprep.loader.Loader.close`."""
@@ -85,6 +122,7 @@ if DataAdapter is not None:
 
     class Loader(_KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the plain loader's
         __doc__ = plain.Loader.__doc__
+        _strategy: tf.distribute.MirroredStrategy | None = None
 
         @property
         def has_partial_batch(self) -> bool:
@@ -98,17 +136,52 @@ if DataAdapter is not None:
             return last if last < self.batch_size else None
 
         def get_tf_dataset(self) -> Any:
-            """Return what Keras' TensorFlow trainer iterates: eager tensors that lie in the batch buffers."""
-            return _TensorSource(self)
+            """Return what Keras' TensorFlow trainer distributes and iterates: eager tensors that lie in the batch buffers."""
+            if self._pass is not None and self._pass.started:  # of an earlier `fit`, whatever has become of it
+                self._pass.close()
+                self._pass = None
+            return Whole(self) if self._strategy is None else Parts(self, self._strategy)
+
+        def on_epoch_end(self) -> None:
+            """Take note of what Keras says at the end of an epoch, and at other times."""
+            if self._pass is not None:
+                self._pass.end_epoch()
 
         def get_numpy_iterator(self) -> Iterator[Any]:
-            """Return an iterator of numpy batches, for Keras' other backends."""
+            """Return an iterator of numpy batches."""
             self.on_host()
             return (batch.item for batch in self.keras_pass())
 
         def get_jax_iterator(self) -> Iterator[Any]:
-            """Return an iterator of numpy batches, which Keras puts on JAX' device."""
-            return self.get_numpy_iterator()
+            """Return an iterator of arrays of JAX; under a `keras.distribution` of numpy batches, which Keras distributes."""
+            if keras.distribution.distribution() is not None:
+                return self.get_numpy_iterator()
+            self.on_host()
+            self._look_ahead = jax_takes_ahead()
+            return (to_jax(batch, self.spec.dtype) for batch in self._whole_batches())
+
+        def get_torch_dataloader(self) -> Iterator[Any]:
+            """Return an iterator of tensors of torch on the CPU, which Keras moves where the model is."""
+            self.on_host()
+            return (to_torch(batch, self.spec.dtype) for batch in self._whole_batches())
+
+        def _whole_batches(self) -> Iterator[plain.Batch]:
+            return (batch.parts[0] for batch in self.keras_pass())
+
+        def _choose_backends(self, device: str) -> list[Backend]:
+            if keras.backend.backend() != "tensorflow" or (strategy := mirrored_strategy()) is None:
+                return super()._choose_backends(device)
+            backends = backends_of(strategy, device, self.spec, self.batch_size, self.crop.n_crops)
+            if any(backend.device != "cpu" for backend in backends):
+                leave_memory()
+            teach(strategy)
+            self._strategy = strategy
+            return backends
+
+        def __getstate__(self) -> dict[str, Any]:
+            if self._strategy is not None:
+                raise TypeError("a loader for a tf.distribute strategy can't be pickled or copied, as the strategy can't")
+            return super().__getstate__()
 
 else:
 
@@ -154,8 +227,10 @@ class EpochSync(keras.callbacks.Callback):
         self._told = False
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Forget an earlier `fit`."""
+        """Forget an earlier `fit`, and what Keras only looked at to build the model."""
         self._told = False
+        if isinstance(self.loader, _KerasLoader):
+            self.loader.keras_pass()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Set the loader's next epoch, unless it already stands inside that epoch."""
@@ -199,88 +274,6 @@ def predict(model: keras.Model, loader: plain.Loader, *, verbose: Any = 0) -> ND
     return rows.reshape(loader.n_samples, loader.crop.n_crops, *rows.shape[1:]).mean(axis=1, dtype=rows.dtype)
 
 
-def to_tensor(batch: plain.Batch, dtype: str) -> tf.Tensor:
-    """Give x of a batch to TensorFlow where it lies.
-
-    Parameters
-    ----------
-    batch : Batch
-    dtype : {"float32", "float16", "bfloat16"}
-        Of its x.
-
-    Returns
-    -------
-    tf.Tensor
-        At the address that the kernel wrote to, on the CPU or the GPU. The buffer is in use until TensorFlow lets go of it.
-
-    Raises
-    ------
-    RuntimeError
-        If the buffer is not aligned as TensorFlow needs, or on a GPU that TensorFlow does not use.
-    """
-    import tensorflow as tf
-
-    # TensorFlow checks neither: its first operation on a misaligned tensor aborts the process, and a capsule for a device that it
-    # does not have is freed twice
-    if batch.lease.address % ALIGNMENT:
-        raise RuntimeError(f"batch buffer at {batch.lease.address:#x} is not aligned to {ALIGNMENT} bytes")
-    index = tensorflow_index(batch.x.device.id) if batch.lease.is_on_device else 0
-    return tf.experimental.dlpack.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype, index))
-
-
-def tensorflow_index(number: int) -> int:
-    """Return the number that TensorFlow gives to a CUDA device: its logical devices are counted anew, among those it may see.
-
-    Raises
-    ------
-    RuntimeError
-        If TensorFlow does not use that device, or splits its devices.
-    """
-    import tensorflow as tf
-
-    visible = [device.name.rpartition(":")[2] for device in tf.config.get_visible_devices("GPU")]
-    if str(number) in visible and len(tf.config.list_logical_devices("GPU")) == len(visible):
-        return visible.index(str(number))
-    raise RuntimeError(
-        f"batches are made on cuda:{number}, which TensorFlow does not use, or not as one device: it sees {len(visible)} GPUs. "
-        'Use device="cpu", or a TensorFlow for GPUs (tensorflow[and-cuda]); CUDA_VISIBLE_DEVICES chooses among several'
-    )
-
-
-def leave_memory() -> None:
-    """Have TensorFlow take a GPU's memory as it needs it, and not all at its first use; warn if it is too late for that."""
-    import tensorflow as tf
-
-    if os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "").lower() in ("true", "1"):
-        return
-    for gpu in tf.config.list_physical_devices("GPU"):
-        if tf.config.experimental.get_memory_growth(gpu):
-            continue
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except ValueError:  # its memory was divided by hand, and so limited
-            return
-        except RuntimeError:
-            _log.warning(
-                "TensorFlow was in use before this loader was made and may hold all of the GPU's memory, but batches need some: "
-                "make the loader first, or set TF_FORCE_GPU_ALLOW_GROWTH=true"
-            )
-            return
-
-
-def describe_gpus() -> str:
-    """Say which GPUs TensorFlow sees, and how it takes their memory, without having it take any."""
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return f"{tf.__version__}, sees no GPU (is it tensorflow[and-cuda]?)"
-    grows = os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "").lower() in ("true", "1")
-    grows = grows or all(tf.config.experimental.get_memory_growth(gpu) for gpu in gpus)
-    how = "takes memory as it needs it" if grows else "takes all memory at its first use, unless a CUDA loader is made before"
-    return f"{tf.__version__}, sees {len(gpus)} GPU{'s' * (len(gpus) > 1)}, {how}"
-
-
 def _objection(number: int) -> str | None:
     """Say why Keras would have no use for batches on a CUDA device; None if it has."""
     if DataAdapter is None:
@@ -292,52 +285,3 @@ def _objection(number: int) -> str | None:
     if number >= len(tf.config.list_physical_devices("GPU")):
         return "TensorFlow sees no GPU (is it tensorflow[and-cuda]?)"
     return None
-
-
-class _TensorSource:
-    """What Keras' TensorFlow trainer iterates. TensorFlow's default strategy takes any iterable for a dataset, as it is.
-
-    Every other strategy looks for the graph node of a `tf.data.Dataset`, inside its scope or not, and is refused here: it would
-    have to know which part of a batch belongs to which replica, and takes a batch away to build the model.
-    """
-
-    def __init__(self, loader: _KerasLoader) -> None:
-        self._loader = loader
-
-    def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
-        return _Tensors(self._loader)
-
-    def __getattr__(self, name: str) -> Any:
-        raise NotImplementedError(
-            "fastprep.Loader feeds one device, without a tf.distribute strategy: build and train the model outside of any "
-            f"strategy ({name} was asked for)"
-        )
-
-
-class _Tensors:
-    """Iterator of tuples of tensors over one pass; takes the pass at the first `next`."""
-
-    def __init__(self, loader: _KerasLoader) -> None:
-        self._loader = loader
-        self._pass: plain.Pass | None = None
-        self._count = 0
-
-    def __iter__(self) -> _Tensors:
-        return self
-
-    def __next__(self) -> tuple[tf.Tensor, ...]:
-        import tensorflow as tf
-
-        if self._pass is None:
-            self._pass = self._loader.keras_pass()
-        batch = next(self._pass, None)
-        if batch is None:
-            if self._count < len(self._loader):
-                # Keras expects a whole epoch, and takes this, but not StopIteration, for the end of one that was resumed
-                raise tf.errors.OutOfRangeError(None, None, "the rest of a resumed epoch has been read")
-            raise StopIteration
-        self._count += 1
-        tensors = [to_tensor(batch, self._loader.spec.dtype)]
-        with tf.device("CPU:0"):
-            tensors += [tf.constant(values) for values in (batch.y, batch.weights) if values is not None]
-        return tuple(tensors)

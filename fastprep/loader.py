@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprep.arguments import check_crop, check_integer, check_shard
 from fastprep.backends import Backend, choose
 from fastprep.crops import CenterCrop, Crop
 from fastprep.dataset import Dataset, Paths
@@ -19,8 +20,9 @@ from fastprep.kernels.device import device_number
 from fastprep.kernels.spec import DTypeName, Layout, dtype_name
 from fastprep.labels import one_hot, sample_weights
 from fastprep.means import resolve_mean
-from fastprep.pipeline import Batch, Pass, Pool
-from fastprep.sampling import WHOLE_EPOCH, Sampling, Since
+from fastprep.pipeline import Batch, Pass, Pool, SharedBatch
+from fastprep.place import Place
+from fastprep.sampling import Sampling
 
 
 class Loader:
@@ -70,7 +72,9 @@ class Loader:
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}
         Where batches are made; same bits everywhere. On a CUDA device x is a cupy array, and labels stay on the CPU. "auto" takes
         the first CUDA device if cupy, a driver and the device answer and, with Keras, TensorFlow sees it, too; else the CPU. The
-        log says which, and why, at level info.
+        log says which, and why, at level info. With Keras and in the scope of a `tf.distribute.MirroredStrategy`, each replica's
+        part of a batch is made on the replica's own device ("auto", "cuda") or on the CPU, `batch_size` is for all replicas
+        together and must be a multiple of their number, and iteration gives a tuple with a batch for each replica.
     workers : int or None
         Threads that prepare batches; None: one for each processor this process may use, eight at most.
     prefetch : int
@@ -125,18 +129,17 @@ class Loader:
         io: Literal["pread", "mmap"] = "pread",
         on_corrupt: Literal["raise", "skip"] = "raise",
     ) -> None:
-        _check_integer("batch_size", batch_size, 1)
-        _check_integer("prefetch", prefetch, 0)
-        _check_integer("shuffle_window", shuffle_window, 0)
-        _check_integer("seed", seed)
+        check_integer("batch_size", batch_size, 1)
+        check_integer("prefetch", prefetch, 0)
+        check_integer("shuffle_window", shuffle_window, 0)
+        check_integer("seed", seed)
         device_number(device, "auto")
-        _check_shard(shard)
+        check_shard(shard)
         dtype = dtype_name(dtype)
-        if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
-            raise ValueError(f"crop must be like RandomCrop(227), CenterCrop(227), TenCrop(227), or None, got {crop!r}")
+        check_crop(crop)
         if workers is None:
             workers = min(8, len(os.sched_getaffinity(0)))
-        _check_integer("workers", workers, 1)
+        check_integer("workers", workers, 1)
         self.dataset = Dataset(files, images, labels, io, on_corrupt)
         self.crop: Crop = CenterCrop(self.dataset.image_shape[:2]) if crop is None else crop
         mean_values = resolve_mean(mean, self.dataset.metadata, self.dataset.paths, images)
@@ -147,7 +150,7 @@ class Loader:
         except ValueError as error:
             raise ValueError(f"{error} (file {self.dataset.paths[0]!r}, dataset {images!r}){_hint(self.dataset)}") from None
         if num_classes is not None:
-            _check_integer("num_classes", num_classes, 2)
+            check_integer("num_classes", num_classes, 2)
         self.labels = self.dataset.labels if num_classes is None else one_hot(self.dataset, num_classes)
         self._weights = None if class_weight is None else sample_weights(self.dataset, class_weight)
         self.sampling = Sampling(
@@ -167,14 +170,12 @@ class Loader:
                 f"drop_remainder {drop_remainder}"
             )
         self.dataset.keep(self.sampling.n_blocks_to_keep(int(workers) + int(prefetch)))
-        self._start = (0, 0)  # epoch and step of the next pass
-        self._position = (0, 0)  # epoch and step after the last batch that was handed out
-        self._resumed = (-1, WHOLE_EPOCH)  # an epoch that began with other shards or batches, and since when it has these
+        self.place = Place(self.sampling, self.crop)
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
-        n_rows = self.batch_size * self.crop.n_crops
-        self.backend = self._choose_backend(device, n_rows)
-        self.pool = Pool(int(workers), int(prefetch), n_rows * self.spec.crop_bytes, self.backend.memory)
+        self.backends = self._choose_backends(device)  # one for each part of a batch
+        part_bytes = -(-self.batch_size // len(self.backends)) * self.crop.n_crops * self.spec.crop_bytes
+        self.pool = Pool(int(workers), int(prefetch), part_bytes, [backend.memory for backend in self.backends])
 
     @property
     def n_samples(self) -> int:
@@ -255,40 +256,50 @@ class Loader:
         IndexError
             If there is no such step.
         """
-        _check_integer("epoch", epoch, 0)
-        return self.sampling.samples(epoch, step, self._since(epoch))
+        check_integer("epoch", epoch, 0)
+        return self.sampling.samples(epoch, step, self.place.since(epoch))
 
-    def prepare(self, epoch: int, step: int) -> Batch:
+    def prepare(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Read, crop and label one batch of a pass in this thread; see `batch`."""
         batch = self._make(epoch, step)
-        if len(due := self.sampling.due(epoch, step, self._since(epoch))):
+        if len(due := self.sampling.due(epoch, step, self.place.since(epoch))):
             self.dataset.fetch(due)
         return batch
 
-    def _make(self, epoch: int, step: int) -> Batch:
-        samples = self.samples(epoch, step)
-        height, width, _ = self.spec.image_shape
-        table = self.crop.table(height, width, samples, self.sampling.seed, epoch)
-        read = functools.partial(self.dataset.read, samples)
-        x, lease, read_samples = self.backend.make(read, len(samples), table, self.pool.lease)
+    def _make(self, epoch: int, step: int) -> Batch | SharedBatch:
+        samples, n_parts = self.samples(epoch, step), len(self.backends)
+        if n_parts == 1:
+            return self._make_part(0, epoch, samples)
+        size = -(-len(samples) // n_parts)  # as `tf.distribute` cuts the batches of a `tf.data.Dataset`
+        return SharedBatch(tuple(self._make_part(k, epoch, samples[k * size : (k + 1) * size]) for k in range(n_parts)))
+
+    def _make_part(self, part: int, epoch: int, samples: NDArray[np.int64]) -> Batch:
+        backend, new_lease = self.backends[part], functools.partial(self.pool.lease, part)
+        if len(samples):
+            height, width, _ = self.spec.image_shape
+            table = self.crop.table(height, width, samples, self.sampling.seed, epoch)
+            read = functools.partial(self.dataset.read, samples)
+            x, lease, read_samples = backend.make(read, len(samples), table, new_lease)
+        else:
+            lease, read_samples = new_lease(), samples
+            x = backend.view(lease, 0)
         rows = read_samples.repeat(self.crop.n_crops)
         y = None if self.labels is None else self.labels[rows]
         weights = None if self._weights is None else self._weights[rows]
         return Batch(x, y, weights, lease)
 
-    def _choose_backend(self, device: str, n_rows: int) -> Backend:
-        return choose(device, self.spec, self.batch_size, n_rows)
+    def _choose_backends(self, device: str) -> list[Backend]:
+        return [choose(device, self.spec, self.batch_size, self.batch_size * self.crop.n_crops)]
 
     @property
     def next_epoch(self) -> int:
         """Number of the epoch that the next pass reads; passes count up from 0."""
-        return self._start[0]
+        return self.place.next_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass be that of `epoch`, from its start."""
-        _check_integer("epoch", epoch, 0)
-        self._start = self._position = (int(epoch), 0)
-        self._resumed = (-1, WHOLE_EPOCH)
+        check_integer("epoch", epoch, 0)
+        self.place.go_to(int(epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the reading stands: after the last batch that was handed out.
@@ -298,9 +309,7 @@ class Loader:
         dict
             Plain numbers and strings; JSON can hold it.
         """
-        epoch, step = self._position
-        seen = self.sampling.seen(step, self._since(epoch))
-        return {"version": 2, "epoch": epoch, "seen": seen, "of": self._fingerprint()}
+        return self.place.save()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next pass go on at the exact next batch of a saved state.
@@ -318,23 +327,7 @@ class Loader:
         ValueError
             If the state is of a loader whose samples are others, or come in another order, naming what differs.
         """
-        if state.get("version") != 2:
-            raise ValueError(f"state must be from state_dict() of version 2, got version {state.get('version')!r}")
-        mine, theirs = self._fingerprint(), dict(state["of"])
-        if different := [f"{k} {theirs.get(k)!r} (here {mine[k]!r})" for k in mine if theirs.get(k) != mine[k]]:
-            raise ValueError("state is of a loader with other batches: " + ", ".join(different))
-        epoch, seen = int(state["epoch"]), int(state["seen"])
-        if epoch < 0 or not 0 <= seen < self.n_samples:
-            raise ValueError(f"state must have epoch >= 0 and seen in 0..{self.n_samples - 1}, got {epoch} and {seen}")
-        since = self.sampling.resume(seen)
-        if since.step >= len(self):  # what is left does not fill a batch of every shard
-            epoch, since = epoch + 1, WHOLE_EPOCH
-        self._start = self._position = (epoch, since.step)
-        # steps that count as in any other epoch can all be asked for, those before this one, too
-        self._resumed = (epoch, since) if since.seen != self.sampling.seen(since.step) else (-1, WHOLE_EPOCH)
-
-    def _since(self, epoch: int) -> Since:
-        return self._resumed[1] if epoch == self._resumed[0] else WHOLE_EPOCH
+        self.place.load(state)
 
     def stats(self) -> dict[str, Any]:
         """Report what was read so far, and how.
@@ -348,7 +341,7 @@ class Loader:
             `on_corrupt="skip"`. files: a list with, for each file, how it is read.
         """
         return {
-            "device": self.backend.device,
+            "device": ", ".join(dict.fromkeys(backend.device for backend in self.backends)),
             "batches": self._counts["batches"],
             "samples": self._counts["samples"],
             "wait_s": self._wait_s,
@@ -366,7 +359,8 @@ class Loader:
         A pass that is under way ends with a RuntimeError. The loader may be used again, and opens all anew.
         """
         self.pool.close()
-        self.backend.close()
+        for backend in self.backends:
+            backend.close()
         self.dataset.close()
 
     def __enter__(self) -> Self:
@@ -377,19 +371,14 @@ class Loader:
 
     def begin_pass(self) -> tuple[int, int]:
         """Return the epoch and the first step of a pass that begins now; for `Pass`."""
-        epoch, step = self._start
-        self._start = (epoch + 1, 0)
-        return epoch, step
+        return self.place.begin_pass()
 
-    def handed_out(self, epoch: int, step: int, batch: Batch, waited_s: float) -> None:
+    def handed_out(self, epoch: int, step: int, batch: Batch | SharedBatch, waited_s: float) -> None:
         """Take note of a batch that goes to the user; for `Pass`."""
-        self._position = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
+        self.place.handed_out(epoch, step)
         self._counts["batches"] += 1
-        self._counts["samples"] += len(batch.x) // self.crop.n_crops
+        self._counts["samples"] += batch.n_rows // self.crop.n_crops
         self._wait_s += waited_s
-
-    def _fingerprint(self) -> dict[str, Any]:
-        return {**self.sampling.fingerprint(), "crop": repr(self.crop)}
 
 
 def _hint(dataset: Dataset) -> str:
@@ -397,15 +386,3 @@ def _hint(dataset: Dataset) -> str:
     if first <= 4 < last:
         return f"; pictures must be (N, H, W, C), these are {dataset.image_shape}: is it (C, H, W)?"
     return ""
-
-
-def _check_integer(name: str, value: object, least: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or (least is not None and value < least):
-        rule = "" if least is None else f" of at least {least}"
-        raise ValueError(f"{name} must be an integer{rule}, got {value!r}")
-
-
-def _check_shard(shard: object) -> None:
-    pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(k, int | np.integer) for k in shard)
-    if not pair or not 0 <= shard[0] < shard[1]:  # type: ignore[index]
-        raise ValueError(f"shard must be integers (rank, world) with 0 <= rank < world, got {shard!r}")

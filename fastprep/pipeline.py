@@ -7,6 +7,7 @@ import concurrent.futures.thread
 import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -43,6 +44,38 @@ class Batch(NamedTuple):
             return self.x
         return (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
 
+    @property
+    def parts(self) -> tuple[Batch, ...]:
+        """The batch itself, as that of the only device."""
+        return (self,)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of x."""
+        return len(self.x)
+
+
+class SharedBatch(NamedTuple):
+    """One batch in parts, each on a device of its own.
+
+    Attributes
+    ----------
+    parts : tuple of Batch
+        Their rows one after the other are those of the batch. The last ones may have no rows.
+    """
+
+    parts: tuple[Batch, ...]
+
+    @property
+    def item(self) -> tuple[Any, ...]:
+        """What iteration gives: for each part what a batch like it would give."""
+        return tuple(part.item for part in self.parts)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all parts."""
+        return sum(part.n_rows for part in self.parts)
+
 
 class Pool:
     """Threads and buffers: made when first needed, and made anew after a fork or a close.
@@ -55,13 +88,13 @@ class Pool:
     prefetch : int
         Finished batches kept ready beyond those that the threads have in hand.
     buffer_bytes : int
-        Size of a batch buffer.
-    memory : Memory
-        What the buffers are made of.
+        Size of a buffer, for a part of a batch.
+    memories : sequence of Memory
+        What the buffers of each part are made of; one for a batch that is not in parts.
     """
 
-    def __init__(self, n_threads: int, prefetch: int, buffer_bytes: int, memory: Memory = HOST) -> None:
-        self.n_threads, self.prefetch, self.buffer_bytes, self.memory = n_threads, prefetch, buffer_bytes, memory
+    def __init__(self, n_threads: int, prefetch: int, buffer_bytes: int, memories: Sequence[Memory] = (HOST,)) -> None:
+        self.n_threads, self.prefetch, self.buffer_bytes, self.memories = n_threads, prefetch, buffer_bytes, tuple(memories)
         self._executor: ThreadPoolExecutor | None = None
         self._idents: set[int] = set()  # of the executor's threads
         self._generation = 0
@@ -75,7 +108,7 @@ class Pool:
     @property
     def n_buffers(self) -> int:
         """Buffers allocated so far."""
-        return self._buffers.n_allocated
+        return sum(buffers.n_allocated for buffers in self._buffers)
 
     @property
     def generation(self) -> int:
@@ -83,10 +116,10 @@ class Pool:
         self._after_fork()
         return self._generation
 
-    def lease(self) -> Lease:
-        """Return a free batch buffer."""
+    def lease(self, part: int = 0) -> Lease:
+        """Return a free buffer for a part of a batch."""
         self._after_fork()
-        return self._buffers.lease()
+        return self._buffers[part].lease()
 
     def submit(self, generation: int, function: Any, *arguments: Any) -> Future:
         """Let a thread call a function.
@@ -115,7 +148,8 @@ class Pool:
         if executor is not None:
             # garbage is collected on any thread, and somebody's finalizer may close the loader on one of these
             executor.shutdown(wait=threading.get_ident() not in idents, cancel_futures=True)
-        self._buffers.close()
+        for buffers in self._buffers:
+            buffers.close()
 
     def _begin(self) -> None:
         # neither threads nor, perhaps, the locks they held survive in a forked child
@@ -126,7 +160,7 @@ class Pool:
         self._generation += 1
         # one with the user, one just handed back, the rest being filled or ready: three or more, so that a thread that waits
         # for a GPU to have read one does not keep the GPU waiting
-        self._buffers = BufferPool(self.buffer_bytes, self.ahead + 2, memory=self.memory)
+        self._buffers = [BufferPool(self.buffer_bytes, self.ahead + 2, memory=memory) for memory in self.memories]
         self._process = os.getpid()
 
     def _after_fork(self) -> None:
@@ -134,7 +168,7 @@ class Pool:
             self._begin()
 
     def __reduce__(self) -> tuple:
-        return Pool, (self.n_threads, self.prefetch, self.buffer_bytes, self.memory)
+        return Pool, (self.n_threads, self.prefetch, self.buffer_bytes, self.memories)
 
 
 def _enlist(idents: set[int]) -> None:
@@ -160,11 +194,11 @@ class Source(Protocol):
         """Return the epoch and the first step of a pass that begins now."""
         ...
 
-    def prepare(self, epoch: int, step: int) -> Batch:
+    def prepare(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Prepare one batch; called by the pool's threads."""
         ...
 
-    def handed_out(self, epoch: int, step: int, batch: Batch, waited_s: float) -> None:
+    def handed_out(self, epoch: int, step: int, batch: Batch | SharedBatch, waited_s: float) -> None:
         """Take note of a batch that goes to the user."""
         ...
 
@@ -182,13 +216,13 @@ class Pass:
     def __init__(self, source: Source) -> None:
         self.started = False
         self._source = source
-        self._ahead: collections.deque[Future[Batch]] = collections.deque()
+        self._ahead: collections.deque[Future[Batch | SharedBatch]] = collections.deque()
         self._epoch = self._step = self._submitted = self._generation = 0
 
     def __iter__(self) -> Pass:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Batch | SharedBatch:
         if not self.started:
             self.started = True
             self._epoch, self._step = self._source.begin_pass()
@@ -219,7 +253,7 @@ class Pass:
         while self._ahead:
             self._ahead.pop().cancel()
 
-    def _next_batch(self) -> Batch:
+    def _next_batch(self) -> Batch | SharedBatch:
         self._submit()
         if self._source.pool.generation != self._generation:
             raise RuntimeError(_LOST)

@@ -131,11 +131,11 @@ def _begin(inputs: Inputs) -> tuple[Course, dict[str, NDArray]]:
 def _continue(config: Config, model: keras.Model, train: feed.Loader, saved: dict[str, Any], folder: Path) -> Course:
     """Put a saved run into model and loader."""
     from fastprep.callbacks import Course, publish
-    from fastprep.feed import to_tensor
+    from fastprep.tensors import to_tensor
 
     course = Course.from_dict(saved["course"])
     if course.step:
-        batch = train.prepare(0, 0)  # Keras makes the variables of its metrics at a first batch
+        (batch,) = train.prepare(0, 0).parts  # Keras makes the variables of its metrics at a first batch
         model.test_on_batch(to_tensor(batch, train.spec.dtype), batch.y, batch.weights)
     checkpoint.restore(folder / "last.keras", model)
     with input_errors(ValueError):

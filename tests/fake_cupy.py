@@ -81,7 +81,7 @@ class Machine:
         self.thread = threading.local()
         self.calls = collections.Counter()
         self.before_call = lambda name: None  # for tests: where other threads could do something
-        self.reader = self.queue(0, is_reader=True)
+        self.readers = [self.queue(number, is_reader=True) for number in range(n_devices)]
         self.null = [self.queue(number) for number in range(n_devices)]
         self.cupy = module(self)
 
@@ -133,9 +133,9 @@ class Machine:
     def read_later(self, x):
         """Queue a read of an array, as TensorFlow does on a stream of its own; return where its contents will be."""
         seen = []
-        address, shape, dtype = x.data.ptr, x.shape, x.dtype  # no reference to x: the host's go when the read is queued
-        with self.lock:
-            self.reader.pending.append(lambda: seen.append(self.content(address, shape, dtype, 0).copy()))
+        address, shape, dtype, device = x.data.ptr, x.shape, x.dtype, x.device.id
+        with self.lock:  # no reference to x: the host's go when the read is queued
+            self.readers[device].pending.append(lambda: seen.append(self.content(address, shape, dtype, device).copy()))
         return seen
 
     # --- memory

@@ -202,7 +202,7 @@ def test_pickled_it_begins_anew(path, stand_in):
         x, _ = loader.batch(1, 2)
         with pickle.loads(pickle.dumps(loader)) as twin:
             assert twin.stats()["device"] == "cuda:0"
-            assert twin.backend.gpu is not loader.backend.gpu
+            assert twin.backends[0].gpu is not loader.backends[0].gpu
             np.testing.assert_array_equal(twin.batch(1, 2)[0].get(), x.get())
 
 

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastprep import CenterCrop, RandomCrop, TenCrop, backends, kernels
-from fastprep.backends import CudaBackend
+from fastprep.backends import CudaBackend, CudaMemory
 from fastprep.kernels import device
-from fastprep.kernels.device import DeviceMemory
+from fastprep.kernels.device import DeviceMemory, Gpu
 from fastprep.loader import Loader
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -84,6 +84,83 @@ def test_every_batch_is_right_on_every_schedule(path, schedule, keep, **options)
         assert machine.error is None
         assert is_right(read, wanted)
         assert {region.device for region in machine.regions.values()} <= {None}  # the device's memory is given back
+
+
+# --- batches in parts, each on a device of its own
+
+
+class OnTwo(Loader):
+    """As Keras' loader is for a strategy over two GPUs."""
+
+    def _choose_backends(self, device):
+        size = -(-self.batch_size // 2)
+        return [CudaBackend(self.spec, Gpu(number), size, size * self.crop.n_crops) for number in range(2)]
+
+
+def train_on_two(machine, path, epochs=2, **options):
+    with Loader(path, device="cpu", **options) as loader:
+        wanted = []
+        for _ in range(epochs):
+            for x, _y in loader:
+                size = -(-len(x) // loader.crop.n_crops // 2) * loader.crop.n_crops
+                wanted += [part.copy() for part in (x[:size], x[size:])]
+    read = []
+    try:
+        with OnTwo(path, **options) as loader:
+            for _ in range(epochs):
+                for parts in loader:
+                    for number, (x, _y) in enumerate(parts):
+                        assert x.device.id == number
+                        read.append(machine.read_later(x))
+                    del parts, x
+        for number in range(2):
+            machine.finish_device(number)
+    except CUDARuntimeError:
+        return [], wanted
+    return read, wanted
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    schedule=st.builds(
+        Schedule, eagerness=st.sampled_from([0, 0.1, 0.5, 0.9]), readers_first=st.booleans(), seed=st.integers(0, 1 << 30)
+    ),
+    workers=st.integers(1, 4),
+    prefetch=st.integers(0, 3),
+    batch_size=st.sampled_from([2, 4, 6, 22]),  # the last part of the last batch has no pictures in the first and the last
+    crop=st.sampled_from([RandomCrop((5, 6), mirror=True, flip=True), TenCrop(3)]),
+    dtype=st.sampled_from(["float32", "bfloat16"]),
+)
+def test_every_part_is_right_on_every_schedule(path, schedule, **options):
+    with fake_cupy.installed(schedule, n_devices=2) as machine:
+        read, wanted = train_on_two(machine, path, shuffle=True, seed=3, **options)
+        assert machine.error is None
+        assert is_right(read, wanted)
+        assert {region.device for region in machine.regions.values()} <= {None}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("kind", [CudaMemory, DeviceMemory, CudaBackend])
+def test_each_device_is_waited_for_by_itself(path, monkeypatch, kind, number):
+    """Let each wait of a kind be for the other device when it should be for `number`."""
+    options = {"batch_size": 4, "crop": RandomCrop(5), "shuffle": True, "workers": 1, "prefetch": 0}
+
+    def elsewhere(original, of):
+        def wait(self):
+            frame = sys._getframe(1)
+            if isinstance(frame.f_locals.get("self"), kind) and of(self) == number:
+                return
+            original(self)
+
+        return wait
+
+    with fake_cupy.installed(n_devices=2) as machine:
+        assert is_right(*train_on_two(machine, path, **options))
+    with fake_cupy.installed(n_devices=2) as machine:
+        monkeypatch.setattr(Gpu, "synchronize", elsewhere(Gpu.synchronize, lambda gpu: gpu.number))
+        stream = machine.cupy.cuda.Stream
+        monkeypatch.setattr(stream, "synchronize", elsewhere(stream.synchronize, lambda stream: stream.queue.device))
+        assert not is_right(*train_on_two(machine, path, **options))
 
 
 # --- nothing of it can be left out

@@ -14,7 +14,7 @@ from fastprep.loader import Loader as PlainLoader
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
-from fastprep import feed  # noqa: E402
+from fastprep import feed, tensors  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -270,16 +270,16 @@ def test_tensors_outlive_loader_and_batch(path):
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
         batches = [loader.prepare(0, step) for step in range(6)]
         wanted = [batch.x.copy() for batch in batches]
-        tensors = [feed.to_tensor(batch, "float32") for batch in batches]
+        outlived = [tensors.to_tensor(batch, "float32") for batch in batches]
         del batches
-    for tensor, x in zip(tensors, wanted, strict=True):
+    for tensor, x in zip(outlived, wanted, strict=True):
         np.testing.assert_array_equal(tensor.numpy(), x)
 
 
 def test_bfloat16_tensors(path):
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8), dtype="bfloat16") as loader:
         batch = loader.prepare(0, 0)
-        tensor = feed.to_tensor(batch, "bfloat16")
+        tensor = tensors.to_tensor(batch, "bfloat16")
         assert tensor.dtype == tf.bfloat16
         np.testing.assert_array_equal(tensor.numpy().view(np.uint16), batch.x.view(np.uint16))
         small_model().fit(loader, verbose=0)
@@ -292,31 +292,7 @@ def test_a_misaligned_buffer_is_refused_before_tensorflow_sees_it(path):
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
         batch = loader.prepare(0, 0)._replace(lease=Misaligned())
         with pytest.raises(RuntimeError, match="not aligned to 64 bytes"):
-            feed.to_tensor(batch, "float32")
-
-
-@pytest.mark.parametrize("inside", [False, True])
-@pytest.mark.parametrize(
-    "strategy", ["MirroredStrategy(['CPU:0', 'CPU:1'])", "MirroredStrategy(['CPU:0'])", "OneDeviceStrategy('CPU:0')"]
-)
-def test_strategies_are_refused(path, strategy, inside):
-    script = f"""
-        import contextlib
-        import tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        import keras, fastprep
-        strategy = tf.distribute.{strategy}
-        with strategy.scope():
-            model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
-            model.compile("sgd", "mse")
-        with strategy.scope() if {inside} else contextlib.nullcontext():
-            try:
-                model.fit(fastprep.Loader({str(path)!r}, 4, fastprep.CenterCrop(8)), verbose=0)
-            except NotImplementedError as error:
-                print(error)
-    """
-    assert "fastprep.Loader feeds one device, without a tf.distribute strategy" in run(script)
+            tensors.to_tensor(batch, "float32")
 
 
 def test_a_keras_without_the_adapter_class_still_trains(numbered):

@@ -14,7 +14,7 @@ from fastprep.buffers import ALIGNMENT
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
-from fastprep import feed  # noqa: E402
+from fastprep import tensors  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -103,7 +103,7 @@ def test_a_capsule_carries_the_number_that_tensorflow_counts(path, monkeypatch):
         seen = []
         monkeypatch.setattr(tf.experimental.dlpack, "from_dlpack", lambda capsule: seen.append(look_into(capsule).device_id))
         batch = loader.prepare(0, 0)
-        feed.to_tensor(batch, "float32")
+        tensors.to_tensor(batch, "float32")
         assert seen == [1]
         del batch
 
@@ -154,7 +154,7 @@ def test_tensorflow_is_made_to_leave_memory(path, monkeypatch, stand_in):
 def test_too_late_is_a_warning(monkeypatch, caplog):
     gpus = Gpus(monkeypatch)
     gpus.failure = RuntimeError("Physical devices cannot be modified after being initialized")
-    feed.leave_memory()
+    tensors.leave_memory()
     assert "TensorFlow was in use before this loader was made" in caplog.text
     assert "TF_FORCE_GPU_ALLOW_GROWTH=true" in caplog.text
 
@@ -162,11 +162,11 @@ def test_too_late_is_a_warning(monkeypatch, caplog):
 def test_what_somebody_has_decided_stays(monkeypatch, caplog):
     gpus = Gpus(monkeypatch)
     gpus.failure = ValueError("Cannot set memory growth on device when virtual devices configured")
-    feed.leave_memory()
+    tensors.leave_memory()
     gpus.failure = RuntimeError("too late")
     gpus.growth[0] = True
-    feed.leave_memory()
+    tensors.leave_memory()
     gpus.growth[0] = None
     monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    feed.leave_memory()
+    tensors.leave_memory()
     assert caplog.text == ""

@@ -31,6 +31,7 @@ LAYERS = [
     "fastprep.order",
     "fastprep.h5",
     "fastprep.kernels",
+    "fastprep.arguments",
     "fastprep._buffers",
     "fastprep.buffers",
     "fastprep.backends",
@@ -40,9 +41,13 @@ LAYERS = [
     "fastprep.labels",
     "fastprep.pipeline",
     "fastprep.sampling",
+    "fastprep.place",
     "fastprep.loader",
     "fastprep.diagnosis",
     "fastprep.accelerator",
+    "fastprep.arrays",
+    "fastprep.tensors",
+    "fastprep.replicas",
     "fastprep.feed",
     "fastprep.model",
     "fastprep.interrupt",
@@ -82,7 +87,8 @@ DOORS = {
     "PIL": {"fastprep.pictures", "fastprep.demo"},
     "keras": {f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "callbacks", "training", "evaluate", "demo")},
 }
-DOORS["tensorflow"] = DOORS["keras"]
+DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.tensors", "fastprep.replicas"}
+DOORS["jax"] = DOORS["torch"] = {"fastprep.arrays"}
 
 
 def modules():

@@ -63,13 +63,13 @@ def test_batches_are_those_of_the_cpu(make_file, workers):
 
 def test_what_tensorflow_reads_later_is_still_there(tf, make_file):
     """Work is queued on each batch and the batch let go at once; buffers are used again while the work may still go on."""
-    from fastprep import feed
+    from fastprep import feed, tensors
 
     path, _, _ = make_file(n=64, height=256, width=256)
     options = {"crop": RandomCrop(227, mirror=True), "shuffle": True, "workers": 4, "prefetch": 2}
     with Loader(path, 16, **options, device="cpu") as loader:
         wanted = [x.sum(axis=(1, 2, 3), dtype=np.float64) for _ in range(20) for x, _ in loader]
-    feed.leave_memory()
+    tensors.leave_memory()
     with feed.Loader(path, 16, **options, device="cuda") as loader:
         sums, ballast = [], tf.random.normal((4096, 4096))
         for _ in range(20):
