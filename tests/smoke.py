@@ -6,11 +6,8 @@ Needs what reading needs (h5py, imagecodecs, ml-dtypes, numpy); with TensorFlow 
 """
 
 import importlib.util
-import sys
 import tempfile
 from pathlib import Path
-
-sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 import h5py
 import numpy as np
@@ -26,7 +23,11 @@ MEAN = np.array([90, 100, 110], "float32")
 def check_pictures(folder: Path) -> None:
     """Read pictures of each kind of layout, and crop them by every kind of crop."""
     images = np.random.default_rng(0).integers(0, 256, (11, 12, 14, 3), dtype=np.uint8)
-    for layout in ({}, {"chunks": (2, 12, 14, 3), "compression": "gzip", "shuffle": True}, {"chunks": (1, 12, 14, 3), "compression": "lzf"}):
+    for layout in (
+        {},
+        {"chunks": (2, 12, 14, 3), "compression": "gzip", "shuffle": True},
+        {"chunks": (1, 12, 14, 3), "compression": "lzf"},
+    ):
         path = folder / f"{layout.get('compression')}.h5"
         with h5py.File(path, "w") as file:
             file.create_dataset("images", data=images, **layout).attrs["mean"] = MEAN

@@ -80,9 +80,13 @@ def read_file(data: bytes) -> None:
             try:
                 read()
             except (DataError, OSError) as error:
-                assert str(path) in str(error), f"the error does not name the file: {error}"
+                _check_names(path, error)
     finally:
         path.unlink()  # never written anew: HDF5 takes a file of the same inode for one that it failed to close
+
+
+def _check_names(path: Path, error: Exception) -> None:
+    assert str(path) in str(error), f"the error does not name the file: {error}"
 
 
 def _read_all(path: Path) -> None:
@@ -92,7 +96,7 @@ def _read_all(path: Path) -> None:
             try:
                 assert reader.array(np.array([sample])).shape == (1, *reader.index.shape[1:])
             except DataError as error:
-                assert str(path) in str(error), f"the error does not name the file: {error}"
+                _check_names(path, error)
     finally:
         reader.close()
 
