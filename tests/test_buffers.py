@@ -13,6 +13,7 @@ from fastprep.buffers import (
     ALIGNMENT,
     Block,
     BufferPool,
+    HostMemory,
     Lease,
     as_array,
     capsule_address,
@@ -220,6 +221,9 @@ def test_foreign_memory_goes_with_whoever_lets_go_last():
     assert owner() is None
 
 
+_USED = b"used_dltensor"  # a capsule keeps no copy of its name
+
+
 class ManagedTensor(ctypes.Structure):
     """DLManagedTensor: DLTensor takes 48 bytes."""
 
@@ -230,28 +234,63 @@ class ManagedTensor(ctypes.Structure):
     )
 
 
+def consumed(capsule):
+    """Take a capsule over as a consumer does; return the addresses of its deleter and of what that wants."""
+    python = ctypes.PyDLL(None)
+    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    python.PyCapsule_GetPointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
+    python.PyCapsule_SetName.argtypes = (ctypes.py_object, ctypes.c_char_p)
+    address = python.PyCapsule_GetPointer(capsule, b"dltensor")
+    assert python.PyCapsule_SetName(capsule, _USED) == 0
+    return ctypes.cast(ManagedTensor.from_address(address).deleter, ctypes.c_void_p), ctypes.c_void_p(address)
+
+
 def test_a_deleter_on_a_thread_without_the_gil_frees_foreign_memory_soon():
     """As TensorFlow calls it, after everybody else has let go; Python frees the owner when it gets round to it."""
     memory = Foreign()
     pool = BufferPool(64, depth=1, memory=memory)
     lease = pool.lease()
     capsule = dlpack_capsule(lease, (8,), "float32")
-    python = ctypes.PyDLL(None)
-    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
-    python.PyCapsule_GetPointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
-    python.PyCapsule_SetName.argtypes = (ctypes.py_object, ctypes.c_char_p)
-    address = python.PyCapsule_GetPointer(capsule, b"dltensor")
-    used = b"used_dltensor"
-    assert python.PyCapsule_SetName(capsule, used) == 0
+    deleter, address = consumed(capsule)
     pool.close()
     del lease, capsule
     (owner,) = memory.owners
     assert owner() is not None
     libc, number = ctypes.CDLL(None), ctypes.c_ulong()
-    deleter = ctypes.cast(ManagedTensor.from_address(address).deleter, ctypes.c_void_p)
-    assert libc.pthread_create(ctypes.byref(number), None, deleter, ctypes.c_void_p(address)) == 0
+    assert libc.pthread_create(ctypes.byref(number), None, deleter, address) == 0
     libc.pthread_join(number, None)  # ctypes lets go of the GIL meanwhile
     deadline = time.monotonic() + 30
     while owner() is not None and time.monotonic() < deadline:
         time.sleep(0.001)
     assert owner() is None
+
+
+@pytest.mark.parametrize("kind", [HostMemory, Foreign])
+def test_many_threads_without_the_gil_give_the_same_buffers_back(kind):
+    """All at once, while others lease: no reference is lost or counted twice."""
+    memory = kind()
+    pool = BufferPool(64, depth=3, memory=memory)
+    leases = [pool.lease() for _ in range(3)]
+    libc, numbers = ctypes.CDLL(None), [ctypes.c_ulong() for _ in range(60)]
+    loans = [consumed(dlpack_capsule(leases[k % 3], (8,), "float32")) for k in range(len(numbers))]
+    del leases
+    spare = BufferPool(64, depth=1, patience_s=0)
+    for number, (deleter, address) in zip(numbers, loans, strict=True):
+        assert libc.pthread_create(ctypes.byref(number), None, deleter, address) == 0
+        spare.lease()
+    for number in numbers:
+        libc.pthread_join(number, None)
+    assert all(block.is_free for block in pool._blocks)
+    again = [pool.lease() for _ in range(3)]
+    assert pool.n_allocated == 3
+    pool.close()
+    last = [consumed(dlpack_capsule(lease, (8,), "float32")) for lease in again]
+    del again
+    for number, (deleter, address) in zip(numbers, last, strict=False):
+        assert libc.pthread_create(ctypes.byref(number), None, deleter, address) == 0
+    for number in numbers[:3]:
+        libc.pthread_join(number, None)
+    left, deadline = getattr(memory, "owners", []), time.monotonic() + 30
+    while any(owner() for owner in left) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert not any(owner() for owner in left)

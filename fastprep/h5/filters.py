@@ -222,7 +222,7 @@ def _unbitshuffle(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
     group = 8 * element_bytes
     if n_bytes > len(out) or block_bytes == 0 or block_bytes % group:
         raise ValueError(f"{n_bytes} bytes in blocks of {block_bytes} make no chunk")
-    block = np.empty(block_bytes, np.uint8)
+    block = np.empty(min(block_bytes, n_bytes), np.uint8)  # damaged data may claim blocks of 4 GiB
     start, place = 0, 12
     while (length := min(block_bytes, (n_bytes - start) // group * group)) > 0:
         stored = int.from_bytes(data[place : place + 4].tobytes(), "big")

@@ -146,7 +146,11 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
         See `fastprep.h5.open_images`.
     """
     with open_file(path) as file:
-        if "file_names" not in file:
+        try:
+            is_there = "file_names" in file
+        except HDF5_ERRORS as error:
+            raise DataError(f"the file is damaged: {error}", file.filename) from error
+        if not is_there:
             return []
         dataset = get_dataset(file, "file_names")
         if dataset.shape != (n_samples,) or h5py.check_string_dtype(dataset.dtype) is None:

@@ -1,0 +1,24 @@
+"""Chunks that claim what is not so."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fastprep.h5.filters import SLACK_BYTES, DecodeError, Filter, Pipeline
+
+CHUNK_BYTES = 864
+
+
+@pytest.mark.parametrize("compression", [2, 3])
+def test_the_block_length_of_bitshuffle_costs_no_memory(compression):
+    pipeline = Pipeline((Filter(32008, (0, 4, 1, 0, compression)),))
+    stored = np.frombuffer(CHUNK_BYTES.to_bytes(8, "big") + (2**31).to_bytes(4, "big") + bytes(40), np.uint8)
+    out, spare = (np.empty(CHUNK_BYTES + SLACK_BYTES, np.uint8) for _ in range(2))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError, match="bitshuffle data is damaged"):
+            pipeline.decode(stored, 0, CHUNK_BYTES, out, spare)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

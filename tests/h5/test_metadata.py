@@ -1,0 +1,27 @@
+"""What a damaged file says about its pictures: as it was, or an error that names the file."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from fastprep.h5 import DataError, read_metadata, write_images
+from fastprep.h5.metadata import read_file_names, read_std
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda path: read_file_names(path, 2), lambda path: read_std(path, "images"), lambda path: read_metadata(path, "images")],
+)
+def test_any_byte_may_be_wrong(tmp_path, read):
+    whole = tmp_path / "whole.h5"
+    write_images(
+        whole, np.zeros((2, 2, 2, 3), np.uint8), [0, 1], std=(1, 2, 3), channel_order="RGB", file_names=["a.png", "b.png"]
+    )
+    content = whole.read_bytes()
+    for place in range(0, len(content), 5):
+        path = tmp_path / f"{place}.h5"
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        with contextlib.suppress(DataError):  # which names the file by itself
+            read(path)
+        path.unlink()
