@@ -14,15 +14,17 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
-from fastprep import checkpoint
+from fastprep import checkpoint, replicas
 from fastprep.atomic import whole_file
 from fastprep.charts import draw_curves
 from fastprep.config import Config
 from fastprep.loader import Loader
 from fastprep.meter import Line, Meter, Stopwatch
+from fastprep.ranks import ALONE, Ranks
 from fastprep.recipe import learning_rate
 
 _SAVE_EVERY_S = 600.0
+_ASK_EVERY = 16  # steps: how often several ranks find out whether it is time to save
 
 
 @dataclass
@@ -80,14 +82,23 @@ class Keeper(keras.callbacks.Callback):
         What an evaluation has to know, for JSON.
     arrays : dict of str to ndarray
         Further such, and, in the middle of an epoch, the metrics so far.
+    ranks : Ranks
+        All of them drive; the first one keeps.
     """
 
     def __init__(
-        self, config: Config, train: Loader, course: Course, folder: Path, about: dict[str, Any], arrays: dict[str, NDArray]
+        self,
+        config: Config,
+        train: Loader,
+        course: Course,
+        folder: Path,
+        about: dict[str, Any],
+        arrays: dict[str, NDArray],
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
         self._config, self._train, self._course, self._folder, self._about = config, train, course, folder, about
-        self._arrays = arrays
+        self._arrays, self._ranks = arrays, ranks
         self._line, self._watch = Line(), Stopwatch(train)
         self._rate = -1.0
 
@@ -101,7 +112,7 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Begin an epoch, or go on in its middle."""
         self._first = self._course.step
-        if self._first:
+        if self._first and self._ranks.first:  # they hold what all ranks had added up
             checkpoint.restore_metrics(self.model, self._arrays)  # Keras has just reset them
         self._watch.start()
 
@@ -111,9 +122,7 @@ class Keeper(keras.callbacks.Callback):
         if self._first + batch == len(self._train):  # the end of a resumed epoch: Keras finds out when it asks for the batch
             return
         course.step = self._first + batch
-        every = self._config.save_every
-        passed, waited = course.step - self._saved, time.monotonic() - self._saved_at
-        if passed and (passed >= every if every is not None else waited >= _SAVE_EVERY_S):
+        if self._time_to_save(course.step - self._saved):
             course.meter.add(self._watch.read())
             self._save()
             self._saved, self._saved_at = course.step, time.monotonic()
@@ -141,16 +150,30 @@ class Keeper(keras.callbacks.Callback):
         course.epoch, course.step = epoch + 1, 0
         course.meter.add(self._measured)
         self._save()
-        publish(course, self._folder)
+        if self._ranks.first:
+            publish(course, self._folder)
         self._saved, self._saved_at = 0, time.monotonic()
         numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
         self._line.keep(f"{where}  {numbers}  {self._measured}{', best so far' if better else ''}")
         self.model.stop_training = course.finished(self._config)
 
+    def _time_to_save(self, passed: int) -> bool:
+        """Tell whether to save after so many steps since the last save; all ranks have to agree."""
+        if not passed or self._config.save_every is not None:
+            return passed >= (self._config.save_every or 1)
+        waited = time.monotonic() - self._saved_at >= _SAVE_EVERY_S
+        if self._ranks.world == 1:
+            return waited
+        return passed % _ASK_EVERY == 0 and self._ranks.any(waited)
+
     def _save(self) -> None:
         """Write last.keras, which is the model and all that it takes to go on."""
         course = self._course
-        seen = self._train.sampling.seen(course.step)
+        if self._ranks.world > 1:
+            replicas.settle(self.model, self._ranks, metrics=course.step > 0)
+        if not self._ranks.first:
+            return
+        seen = self._train.seen(course.epoch, course.step)
         place = {**self._train.state_dict(), "epoch": course.epoch, "seen": seen}
         state = {"course": dataclasses.asdict(course), "loader": place, "about": self._about}
         arrays = {name: values for name, values in self._arrays.items() if name == "mean"}

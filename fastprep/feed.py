@@ -239,7 +239,10 @@ def tensorflow_index(number: int) -> int:
     import tensorflow as tf
 
     visible = [device.name.rpartition(":")[2] for device in tf.config.get_visible_devices("GPU")]
-    if str(number) in visible and len(tf.config.list_logical_devices("GPU")) == len(visible):
+    # in a run of several processes TensorFlow lists the devices of all of them
+    here = tf.constant(0).device.rpartition("/device:")[0]
+    logical = [device for device in tf.config.list_logical_devices("GPU") if device.name.startswith((here, "/device:"))]
+    if str(number) in visible and len(logical) == len(visible):
         return visible.index(str(number))
     raise RuntimeError(
         f"batches are made on cuda:{number}, which TensorFlow does not use, or not as one device: it sees {len(visible)} GPUs. "

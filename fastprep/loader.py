@@ -279,10 +279,28 @@ class Loader:
         """Number of the epoch that the next pass reads; passes count up from 0."""
         return self._start[0]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Let the next pass be that of `epoch`, from its start."""
+    @property
+    def next_step(self) -> int:
+        """Number of the step that the next pass begins with; not 0 after `load_state_dict`."""
+        return self._start[1]
+
+    def seen(self, epoch: int, step: int) -> int:
+        """Return how many samples of an epoch come before a step, over all shards."""
+        return self.sampling.seen(step, self._since(epoch))
+
+    def set_epoch(self, epoch: int, step: int = 0) -> None:
+        """Let the next pass be that of `epoch`, from its start or from a step on; at the step `len(loader)` nothing is left of it.
+
+        Raises
+        ------
+        ValueError
+            If there is no such step.
+        """
         _check_integer("epoch", epoch, 0)
-        self._start = self._position = (int(epoch), 0)
+        _check_integer("step", step, 0)
+        if step > len(self):
+            raise ValueError(f"step must lie in 0..{len(self)}, got {step}")
+        self._start = self._position = (int(epoch), int(step))
         self._resumed = (-1, WHOLE_EPOCH)
 
     def state_dict(self) -> dict[str, Any]:
@@ -294,7 +312,7 @@ class Loader:
             Plain numbers and strings; JSON can hold it.
         """
         epoch, step = self._position
-        seen = self.sampling.seen(step, self._since(epoch))
+        seen = self.seen(epoch, step)
         return {"version": 2, "epoch": epoch, "seen": seen, "of": self._fingerprint()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

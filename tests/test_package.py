@@ -62,8 +62,11 @@ LAYERS = [
     "fastprep.look",
     "fastprep.show",
     "fastprep.startup",
+    "fastprep.cluster",
+    "fastprep.ranks",
     "fastprep.config",
     "fastprep.inputs",
+    "fastprep.agreement",
     "fastprep.charts",
     "fastprep.recipe",
     "fastprep.checkpoint",
@@ -71,6 +74,7 @@ LAYERS = [
     "fastprep.evaluation",
     "fastprep.report",
     "fastprep.evaluate",
+    "fastprep.replicas",
     "fastprep.callbacks",
     "fastprep.training",
     "fastprep.demo",
@@ -80,9 +84,12 @@ DOORS = {
     "h5py": {"fastprep.h5"},
     "cupy": {"fastprep.kernels.device"},
     "PIL": {"fastprep.pictures", "fastprep.demo"},
-    "keras": {f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "callbacks", "training", "evaluate", "demo")},
+    "keras": {
+        f"fastprep.{name}"
+        for name in ("feed", "model", "startup", "recipe", "replicas", "callbacks", "training", "evaluate", "demo")
+    },
 }
-DOORS["tensorflow"] = DOORS["keras"]
+DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.ranks"}
 
 
 def modules():
