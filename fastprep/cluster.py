@@ -77,8 +77,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Cluster:
 def _workers(cluster: dict[str, Any]) -> tuple[str, ...]:
     if others := sorted(set(cluster) - {"worker"}):
         raise InputError(
-            f"{_VARIABLE}: the cluster must have workers only, found {', '.join(others)}: every rank trains alike, and rank 0, the "
-            "first worker, saves"
+            f"{_VARIABLE}: the cluster must have workers only, found {', '.join(others)}: every rank trains "
+            "alike, and rank 0, the first worker, saves"
         )
     workers = cluster["worker"]
     if not isinstance(workers, list) or not workers or not all(isinstance(worker, str) for worker in workers):
@@ -98,8 +98,8 @@ def _index(config: dict[str, Any]) -> int:
         raise InputError(f"{_VARIABLE}: task must have a type and an index, found {task!r}")
     if task["type"] != "worker":
         raise InputError(
-            f"{_VARIABLE}: this process is a task of type {task['type']!r}; fastprep trains with tasks of type 'worker' only, which "
-            "validate and save, too"
+            f"{_VARIABLE}: this process is a task of type {task['type']!r}; fastprep trains with tasks of type "
+            "'worker' only, which validate and save, too"
         )
     index = task["index"]
     if isinstance(index, bool) or not (isinstance(index, int) or (isinstance(index, str) and index.isdigit())):

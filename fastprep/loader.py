@@ -289,7 +289,7 @@ class Loader:
         return self.sampling.seen(step, self._since(epoch))
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
-        """Let the next pass be that of `epoch`, from its start or from a step on; at the step `len(loader)` nothing is left of it.
+        """Let the next pass be that of `epoch`, from its start or from a step on; at `len(loader)` nothing of it is left.
 
         Raises
         ------

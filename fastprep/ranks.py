@@ -9,9 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import socket
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +17,6 @@ from numpy.typing import NDArray
 
 from fastprep.cluster import Cluster
 from fastprep.errors import InputError
-from fastprep.startup import start_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -228,83 +224,13 @@ class Joined(Ranks):
 
     def _explain(self, text: str) -> str:
         if "timed out" in text:
-            return f"another rank did not come within {self._timeout_s:g} s (--rank-timeout): it hangs, or has far more to do than this one"
+            return f"another rank did not come within {self._timeout_s:g} s (--rank-timeout): it hangs, or has far more to do"
         named = [int(rank) for rank in re.findall(r"/task:(\d+)", text)]
         lost = [rank for rank in named if rank != self.rank and rank < self.world]
         if lost:
             who = self._cluster.name(lost[0])
             return f"{who} ended, or can't be reached any more; what it printed says why"
         return f"the connection to another rank broke: {' '.join(text.split())[:400]}"
-
-
-def join(cluster: Cluster, timeout_s: float) -> Ranks:
-    """Connect this process with the others; the first use of TensorFlow.
-
-    Parameters
-    ----------
-    cluster : Cluster
-    timeout_s : float
-        How long to wait for all of them.
-
-    Returns
-    -------
-    Ranks
-        `ALONE` if there are no others.
-
-    Raises
-    ------
-    RankError
-        If they are not all there in time, or TensorFlow can't connect them.
-    InputError
-        If this process sees several GPUs: a rank uses one.
-    """
-    if cluster.world == 1:
-        return ALONE
-    start_tensorflow(first_operation=False)  # it would be too late for a cluster after that
-    import tensorflow as tf
-
-    if (n_gpus := len(tf.config.list_physical_devices("GPU"))) > 1:
-        raise InputError(
-            f"rank {cluster.rank} sees {n_gpus} GPUs and would use one: start a process for each, with CUDA_VISIBLE_DEVICES=0, 1, ..."
-        )
-    result: list[Any] = []
-
-    def connect() -> None:
-        try:
-            kind = tf.distribute.experimental.CommunicationImplementation
-            options = tf.distribute.experimental.CommunicationOptions(implementation=kind.NCCL if n_gpus else kind.RING)
-            result.append(tf.distribute.MultiWorkerMirroredStrategy(communication_options=options))
-        except Exception as error:  # of many kinds
-            result.append(error)
-
-    # TensorFlow waits for an hour, and not even Ctrl-C reaches it
-    thread = threading.Thread(target=connect, name="fastprep-join", daemon=True)
-    thread.start()
-    deadline = time.monotonic() + timeout_s
-    while thread.is_alive() and time.monotonic() < deadline:
-        thread.join(0.1)
-    if not result:
-        raise RankError(_who_is_missing(cluster, timeout_s))
-    if isinstance(result[0], Exception):
-        place = cluster.workers[cluster.rank]
-        why = " ".join(str(result[0]).split())[:300]
-        raise RankError(
-            f"can't join the others as {place} (is its port free, and TF_CONFIG's cluster the same on all ranks?): {why}"
-        )
-    return Joined(cluster, timeout_s, result[0])
-
-
-def _who_is_missing(cluster: Cluster, timeout_s: float) -> str:
-    missing = []
-    for rank, place in enumerate(cluster.workers):
-        host, _, port = place.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
-        except OSError:
-            missing.append(cluster.name(rank))
-    if missing:
-        return f"after {timeout_s:g} s (--rank-timeout) nobody listens as {', '.join(missing)}"
-    return f"not all ranks joined within {timeout_s:g} s (--rank-timeout): is TF_CONFIG's cluster the same on all of them?"
 
 
 def _to_words(content: bytes) -> NDArray[np.int32]:

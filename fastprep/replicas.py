@@ -38,7 +38,7 @@ def share_gradients(model: keras.Model, ranks: Ranks) -> None:
 
 
 def start_alike(model: keras.Model, ranks: Ranks, *place: int) -> None:
-    """Give all ranks the weights, the optimizer's variables and the random states of rank 0, and then each random numbers of its own.
+    """Give all ranks the weights, optimizer and random states of rank 0, and then each random numbers of its own.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def settle(model: keras.Model, ranks: Ranks, *, metrics: bool) -> None:
     model : keras.Model
     ranks : Ranks
     metrics : bool
-        Whether metrics are under way: rank 0 then holds what all ranks have added up, and the others begin anew, which is the same
-        sum.
+        Whether metrics are under way: rank 0 then holds what all ranks have added up, and the others begin anew, which is
+        the same sum.
 
     Raises
     ------
@@ -91,8 +91,8 @@ def settle(model: keras.Model, ranks: Ranks, *, metrics: bool) -> None:
     found = ranks.gather(crc)
     if different := [rank for rank, other in enumerate(found) if other != found[0]]:
         raise RankError(
-            f"the weights of rank {', '.join(map(str, different))} are no longer those of rank 0: does the network train by a step of "
-            "its own that does not use model.optimizer, or is a device faulty?"
+            f"the weights of rank {', '.join(map(str, different))} are no longer those of rank 0: does the network train by a "
+            "step of its own that does not use model.optimizer, or is a device faulty?"
         )
 
 

@@ -16,7 +16,8 @@ from fastprep.cluster import from_environment
 from fastprep.config import MAY_CHANGE, Config, arguments, check, load, option
 from fastprep.errors import InputError
 from fastprep.interrupt import as_by_ctrl_c, status_of
-from fastprep.ranks import ALONE, RankError, Ranks, join
+from fastprep.joining import join
+from fastprep.ranks import ALONE, RankError, Ranks
 from fastprep.training import run
 
 

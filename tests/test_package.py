@@ -64,6 +64,7 @@ LAYERS = [
     "fastprep.startup",
     "fastprep.cluster",
     "fastprep.ranks",
+    "fastprep.joining",
     "fastprep.config",
     "fastprep.inputs",
     "fastprep.agreement",
@@ -89,7 +90,7 @@ DOORS = {
         for name in ("feed", "model", "startup", "recipe", "replicas", "callbacks", "training", "evaluate", "demo")
     },
 }
-DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.ranks"}
+DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.ranks", "fastprep.joining"}
 
 
 def modules():
