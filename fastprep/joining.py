@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import json
+import os
+import signal
 import socket
+import threading
 import time
 from typing import Any
 
@@ -61,6 +64,8 @@ def join(cluster: Cluster, timeout_s: float) -> Ranks:
         raise RankError(f"TensorFlow can't connect the ranks: {' '.join(str(error).split())[:400]}") from error
     finally:
         faulthandler.cancel_dump_traceback_later()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has put a handler of its own there
     return Joined(cluster, timeout_s, strategy)
 
 
@@ -96,7 +101,7 @@ def _listen(cluster: Cluster) -> socket.socket:
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128)
         return socket.create_server(("", port), backlog=128)
     except OSError as error:
-        raise RankError(f"can't listen at port {port} of this host, as TF_CONFIG says: {error.strerror}") from None
+        raise RankError(f"can't listen at port {port} of this host, as TF_CONFIG says: {os.strerror(error.errno or 0)}") from None
 
 
 def _receive_all(cluster: Cluster, server: socket.socket, deadline: float, timeout_s: float) -> str | None:
