@@ -120,6 +120,8 @@ class Keeper(keras.callbacks.Callback):
         """Set the learning rate; save and show if it is time to."""
         course = self._course
         if self._first + batch == len(self._train):  # the end of a resumed epoch: Keras finds out when it asks for the batch
+            if batch == 0:  # there is nothing left of it for these ranks
+                self._rate = self._rate_at(len(self._train) - 1)
             return
         course.step = self._first + batch
         if self._time_to_save(course.step - self._saved):
@@ -127,7 +129,7 @@ class Keeper(keras.callbacks.Callback):
             self._save()
             self._saved, self._saved_at = course.step, time.monotonic()
             self._watch.start()
-        rate = learning_rate(self._config, course.epoch + course.step / len(self._train), course.history.get("val_loss", []))
+        rate = self._rate_at(course.step)
         if rate != self._rate:
             self.model.optimizer.learning_rate = self._rate = rate
         if self._line.due:
@@ -156,6 +158,10 @@ class Keeper(keras.callbacks.Callback):
         numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
         self._line.keep(f"{where}  {numbers}  {self._measured}{', best so far' if better else ''}")
         self.model.stop_training = course.finished(self._config)
+
+    def _rate_at(self, step: int) -> float:
+        course = self._course
+        return learning_rate(self._config, course.epoch + step / len(self._train), course.history.get("val_loss", []))
 
     def _time_to_save(self, passed: int) -> bool:
         """Tell whether to save after so many steps since the last save; all ranks have to agree."""

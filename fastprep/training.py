@@ -295,7 +295,8 @@ def _place(course: Course, train: Loader) -> list[str]:
     if course.epoch == course.step == 0:
         return []
     best = f"best so far epoch {course.best_epoch}" if course.best_epoch else "no epoch is over yet"
-    return [f"resuming at epoch {course.epoch + 1}, step {course.step + 1} of {len(train)}; {best}"]
+    step = f"step {course.step + 1} of {len(train)}" if course.step < len(train) else "validation"
+    return [f"resuming at epoch {course.epoch + 1}, {step}; {best}"]
 
 
 def _describe(

@@ -110,6 +110,11 @@ def test_a_capsule_carries_the_number_that_tensorflow_counts(path, monkeypatch):
         del batch
 
 
+def test_devices_of_other_processes_do_not_count(monkeypatch):
+    Gpus(monkeypatch, elsewhere=["/job:worker/replica:0/task:1/device:GPU:0"])
+    assert feed.tensorflow_index(0) == 0
+
+
 @pytest.mark.parametrize(
     "gpus", [{"physical": 0}, {"physical": 2, "visible": [0]}, {"physical": 2, "logical": 1}, {"physical": 2, "logical": 4}]
 )

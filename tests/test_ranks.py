@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastprep import train
+from fastprep import checkpoint, train
 
 keras = pytest.importorskip("keras")
 from fastprep import callbacks  # noqa: E402
@@ -210,6 +210,38 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
     monkeypatch.setattr(callbacks.Keeper, "on_train_batch_begin", begin)
     assert train.main(["--resume", str(alone)]) == 0
     assert sorted(before + samples) == list(range(43))  # one rank reads all that is left
+
+
+class Killed(BaseException):
+    """Stands for a kill in a test that stays in one process."""
+
+
+def test_what_is_left_of_an_epoch_may_be_too_little_for_more_ranks(arguments, start, tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    out = tmp_path / "run"
+    original = callbacks.Keeper.on_train_batch_begin
+
+    def begin(keeper, batch, logs=None):
+        original(keeper, batch, logs)
+        if batch == 20:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Keeper, "on_train_batch_begin", begin)
+        with pytest.raises(Killed):
+            train.main(
+                [*arguments("full", 43, 2), "--save-every", "20", "--epochs", "2", "--schedule", "cosine", "--out", str(out)]
+            )
+    so_far = checkpoint.read(out / "last.keras")[1]
+    ranks = start(2, ["--resume", str(out)])
+    assert [rank.status for rank in ranks] == [0, 0], ranks[0].errors + ranks[1].errors
+    assert "resuming at epoch 1, validation; no epoch is over yet" in ranks[0].output
+    assert {step[0] for rank in ranks for step in rank.record["samples"]} == {1}
+    rows = read_history(out)
+    assert len(rows) == 2
+    assert all(row["learning_rate"] > 0 for row in rows)
+    totals = [so_far[f"metric/{k}"] for k in range(4)]  # of the loss, and of the accuracy: total and count
+    assert (rows[0]["loss"], rows[0]["accuracy"]) == pytest.approx((totals[0] / totals[1], totals[2] / totals[3]), rel=1e-6)
 
 
 def test_ranks_compute_what_one_does_with_their_batches_together(arguments, start, tmp_path, monkeypatch):
