@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
-from fastprep import checkpoint, replicas
+from fastprep import checkpoint, sync
 from fastprep.atomic import whole_file
 from fastprep.charts import draw_curves
 from fastprep.config import Config
@@ -176,7 +176,7 @@ class Keeper(keras.callbacks.Callback):
         """Write last.keras, which is the model and all that it takes to go on."""
         course = self._course
         if self._ranks.world > 1:
-            replicas.settle(self.model, self._ranks, metrics=course.step > 0)
+            sync.settle(self.model, self._ranks, metrics=course.step > 0)
         if not self._ranks.first:
             return
         seen = self._train.seen(course.epoch, course.step)

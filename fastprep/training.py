@@ -139,7 +139,7 @@ def _build(config: Config, inputs: Inputs, ranks: Ranks, new: bool) -> tuple[ker
     if ranks.world == 1:
         recipe.compile_model(model, config, logits)
     else:
-        from fastprep.replicas import share_gradients
+        from fastprep.sync import share_gradients
 
         recipe.compile_model(model, config, logits, jit_compile=False)  # XLA knows no collectives of other processes
         share_gradients(model, ranks)
@@ -148,7 +148,7 @@ def _build(config: Config, inputs: Inputs, ranks: Ranks, new: bool) -> tuple[ker
 
 def _start_alike(model: keras.Model, config: Config, course: Course, ranks: Ranks) -> None:
     if ranks.world > 1:
-        from fastprep.replicas import start_alike
+        from fastprep.sync import start_alike
 
         start_alike(model, ranks, config.seed, course.epoch, course.step)
 
@@ -205,7 +205,7 @@ def _fit(
 
     callbacks = [EpochSync(train), Keeper(config, train, course, folder, about, arrays, ranks)]
     if ranks.world > 1:
-        from fastprep.replicas import Totals
+        from fastprep.sync import Totals
 
         callbacks.insert(0, Totals(ranks))
     if config.tensorboard and ranks.first:

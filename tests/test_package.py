@@ -75,7 +75,7 @@ LAYERS = [
     "fastprep.evaluation",
     "fastprep.report",
     "fastprep.evaluate",
-    "fastprep.replicas",
+    "fastprep.sync",
     "fastprep.callbacks",
     "fastprep.training",
     "fastprep.demo",
@@ -87,7 +87,7 @@ DOORS = {
     "PIL": {"fastprep.pictures", "fastprep.demo"},
     "keras": {
         f"fastprep.{name}"
-        for name in ("feed", "model", "startup", "recipe", "replicas", "callbacks", "training", "evaluate", "demo")
+        for name in ("feed", "model", "startup", "recipe", "sync", "callbacks", "training", "evaluate", "demo")
     },
 }
 DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.ranks", "fastprep.joining"}

@@ -58,7 +58,7 @@ def begin(keeper, batch, logs=None):
     original_begin(keeper, batch, logs)
     course = keeper._course
     if batch == 0 and not record["states"]:
-        from fastprep.replicas import _random_states
+        from fastprep.sync import _random_states
         record["states"] = [np.asarray(state).tolist() for state in _random_states(keeper.model)]
     if keeper._first + batch < len(keeper._train):
         samples = keeper._train.samples(course.epoch, course.step).tolist()
