@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from numpy.typing import NDArray
 
-from fastprep import checkpoint
+from fastprep import checkpoint, sync
 from fastprep.atomic import whole_file
 from fastprep.charts import draw_curves
 from fastprep.config import Config
 from fastprep.interrupt import Notice
 from fastprep.loader import Loader
 from fastprep.meter import Line, Meter, Stopwatch
+from fastprep.ranks import ALONE, Ranks
 from fastprep.recipe import learning_rate
 
 _SAVE_EVERY_S = 600.0
+_ASK_WITHIN = 64  # steps, at most: how often several ranks find out whether it is time to save
 
 
 @dataclass
@@ -83,6 +86,8 @@ class Keeper(keras.callbacks.Callback):
         Further such, and, in the middle of an epoch, the metrics so far.
     notice : Notice
         Of a signal that lets the run be saved before it ends.
+    ranks : Ranks
+        All of them drive; the first one keeps.
     """
 
     def __init__(
@@ -94,11 +99,12 @@ class Keeper(keras.callbacks.Callback):
         about: dict[str, Any],
         arrays: dict[str, NDArray],
         notice: Notice,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
         self._notice = notice
         self._config, self._train, self._course, self._folder, self._about = config, train, course, folder, about
-        self._arrays = arrays
+        self._arrays, self._ranks = arrays, ranks
         self._line, self._watch = Line(), Stopwatch(train)
         self._rate = -1.0
 
@@ -112,26 +118,28 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Begin an epoch, or go on in its middle."""
         self._first = self._course.step
-        if self._first:
+        if self._first and self._ranks.first:  # they hold what all ranks had added up
             checkpoint.restore_metrics(self.model, self._arrays)  # Keras has just reset them
+        self._ask_at, self._asked_step, self._asked_at = self._first + 1, self._first, time.monotonic()
         self._watch.start()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the learning rate; save and show if it is time to."""
         course = self._course
         if self._first + batch == len(self._train):  # the end of a resumed epoch: Keras finds out when it asks for the batch
+            if batch == 0:  # there is nothing left of it for these ranks
+                self._rate = self._rate_at(len(self._train) - 1)
             return
         course.step = self._first + batch
-        every = self._config.save_every
-        passed, waited = course.step - self._saved, time.monotonic() - self._saved_at
-        asked = self._notice.number is not None
-        if passed and (asked or (passed >= every if every is not None else waited >= _SAVE_EVERY_S)):
+        save, leave = self._agree(course.step - self._saved)
+        if save:
             course.meter.add(self._watch.read())
             self._save()
             self._saved, self._saved_at = course.step, time.monotonic()
             self._watch.start()
-        self._leave_if_asked()
-        rate = learning_rate(self._config, course.epoch + course.step / len(self._train), course.history.get("val_loss", []))
+        if leave:
+            self._leave()
+        rate = self._rate_at(course.step)
         if rate != self._rate:
             self.model.optimizer.learning_rate = self._rate = rate
         if self._line.due:
@@ -154,23 +162,64 @@ class Keeper(keras.callbacks.Callback):
         course.epoch, course.step = epoch + 1, 0
         course.meter.add(self._measured)
         self._save()
-        publish(course, self._folder)
+        if self._ranks.first:
+            publish(course, self._folder)
         self._saved, self._saved_at = 0, time.monotonic()
         numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
         self._line.keep(f"{where}  {numbers}  {self._measured}{', best so far' if better else ''}")
-        self._leave_if_asked()
+        number = self._notice.number or 0
+        if self._ranks.world > 1:
+            number = self._noted(int(self._ranks.reduce(np.array([number], np.int32), "Max")[0]))
+        if number:
+            self._leave()
         self.model.stop_training = course.finished(self._config)
 
-    def _leave_if_asked(self) -> None:
-        """End here, where all is saved, if a signal asks for it."""
+    def _rate_at(self, step: int) -> float:
         course = self._course
+        return learning_rate(self._config, course.epoch + step / len(self._train), course.history.get("val_loss", []))
+
+    def _agree(self, passed: int) -> tuple[bool, bool]:
+        """Tell whether to save so many steps after the last save, and whether to end then; on all ranks the same."""
+        every, late = self._config.save_every, time.monotonic() - self._saved_at >= _SAVE_EVERY_S
+        number = self._notice.number or 0
+        if self._ranks.world > 1:
+            late, number = self._ask(late, number)
+        due = late if every is None else passed >= every
+        return passed > 0 and (due or number > 0), number > 0
+
+    def _ask(self, late: bool, number: int) -> tuple[bool, int]:
+        """Find out, about once a second, whether it is late by any rank's clock, and which signal any of them has got."""
+        step, now = self._course.step, time.monotonic()
+        if step < self._ask_at:
+            return False, 0
+        step_ms = int(1000 * min(60.0, (now - self._asked_at) / max(1, step - self._asked_step)))
+        found = self._ranks.reduce(np.array([late, number, step_ms], np.int32), "Max")
+        self._asked_step, self._asked_at = step, now
+        self._ask_at = step + min(_ASK_WITHIN, max(1, 1000 // max(1, int(found[2]))))  # the same on all ranks
+        return bool(found[0]), self._noted(int(found[1]))
+
+    def _noted(self, number: int) -> int:
+        """Take a signal to another rank for one to this one."""
+        if self._notice.number is None and number:
+            self._notice.number = number
+        return number
+
+    def _leave(self) -> None:
+        """End here, where all is saved."""
+        self._ranks.finish()  # while the first one writes, the others have to stay
+        course, ranks = self._course, self._ranks
+        who = "fastprep.train" if ranks.world == 1 else f"fastprep.train: rank {ranks.rank}"
         place = f"epoch {course.epoch + 1}, step {course.step + 1}"
-        self._notice.leave(f"fastprep.train: interrupted, and saved before {place}; go on with --resume {self._folder}")
+        self._notice.leave(f"{who}: interrupted, and saved before {place}; go on with --resume {self._folder}")
 
     def _save(self) -> None:
         """Write last.keras, which is the model and all that it takes to go on."""
         course = self._course
-        seen = self._train.sampling.seen(course.step)
+        if self._ranks.world > 1:
+            sync.settle(self.model, self._ranks, metrics=course.step > 0)
+        if not self._ranks.first:
+            return
+        seen = self._train.seen(course.epoch, course.step)
         place = {**self._train.state_dict(), "epoch": course.epoch, "seen": seen}
         state = {"course": dataclasses.asdict(course), "loader": place, "about": self._about}
         arrays = {name: values for name, values in self._arrays.items() if name == "mean"}

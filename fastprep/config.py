@@ -16,8 +16,11 @@ from tyro.conf import arg
 from fastprep.dataset import expand_paths
 from fastprep.errors import InputError, input_errors
 
+_PLACES = ("train", "val", "workers", "grace", "tensorboard", "rank_timeout")
 # What a resumed run may be told anew; anything else would make it another run.
-MAY_CHANGE = ("train", "val", "epochs", "early_stop", "workers", "save_every", "grace", "on_corrupt", "tensorboard")
+MAY_CHANGE = (*_PLACES, "epochs", "early_stop", "save_every", "on_corrupt")
+# What ranks of one run may be told differently: where things are on their host, and how long to wait there.
+MAY_DIFFER = (*_PLACES, "mean", "weights", "out", "resume", "config")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Config:
     """Run folder to make. Default: runs/DATE-TIME."""
     resume: Annotated[str | None, arg(help_behavior_hint="", metavar="RUN")] = None
     """Go on with an interrupted run, at the batch after its last save. Its configuration holds; epochs, early-stop, workers,
-    save-every, grace, on-corrupt, tensorboard and the places of the files may be given anew."""
+    save-every, grace, on-corrupt, tensorboard, rank-timeout and the places of the files may be given anew, and the number of
+    ranks be another."""
     config: Annotated[str | None, arg(help_behavior_hint="", metavar="FILE")] = None
     """The config.json of another run, to start from: what else is on the command line wins."""
 
@@ -57,7 +61,7 @@ class Config:
     epochs: int = 75
     """Passes over the training file."""
     batch_size: int = 128
-    """Pictures a step."""
+    """Pictures a step; of several ranks (see docs/distributed.md) those of each, and --lr stays what it is."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """sgd is with Nesterov's momentum."""
     lr: float = 1e-3
@@ -109,6 +113,8 @@ class Config:
     """How long SIGTERM and SIGHUP may take to save the run before they end it all the same. Schedulers kill after 30 s or so."""
     tensorboard: bool = False
     """Write RUN/tensorboard as well."""
+    rank_timeout: Annotated[float, arg(metavar="SECONDS")] = 300.0
+    """With several ranks (TF_CONFIG): how long to wait for the others, at the start and in a step, before this one ends."""
 
 
 def check(config: Config) -> None:
@@ -127,6 +133,8 @@ def check(config: Config) -> None:
         raise InputError(f"--classes must be at least 2, got {config.classes}")
     if not (np.isfinite(config.lr) and config.lr > 0):
         raise InputError(f"--lr must be above 0, got {config.lr}")
+    if not (np.isfinite(config.rank_timeout) and config.rank_timeout > 0):
+        raise InputError(f"--rank-timeout must be above 0, got {config.rank_timeout}")
     for name in ("momentum", "label_smoothing"):
         if not 0 <= getattr(config, name) < 1:
             raise InputError(f"{option(name)} must be at least 0 and below 1, got {getattr(config, name)}")

@@ -22,6 +22,7 @@ from fastprep.atomic import whole_file
 from fastprep.config import Config
 from fastprep.crops import Crop
 from fastprep.errors import InputError, input_errors
+from fastprep.ranks import ALONE, Ranks
 
 FOLDER = Path("fastprep-demo")
 CLASSES = ("functional", "defective")
@@ -51,20 +52,24 @@ def defaults(config: Config, full: bool) -> Config:
     return dataclasses.replace(common, crop=85, batch_size=64, lr=2e-3, epochs=24)
 
 
-def run(config: Config) -> None:
+def run(config: Config, ranks: Ranks = ALONE) -> None:
     """Build the files if they are not there, train, and print the table."""
     from fastprep.h5 import DataError
 
-    if (config.train or config.val) and config.resume is None:
-        raise InputError("--demo brings its own pictures: leave --train and --val out")
     began = time.perf_counter()
     size = picture_size(config.crop)
-    with input_errors(DataError, ValueError, OSError):
-        files = build(FOLDER / f"cells-{size}", size)
+    for rank in range(ranks.world):  # one after the other: they may share a disk, or not
+        with ranks.together(), input_errors(DataError, ValueError, OSError):
+            if (config.train or config.val) and config.resume is None:
+                raise InputError("--demo brings its own pictures: leave --train and --val out")
+            if rank == ranks.rank:
+                files = build(FOLDER / f"cells-{size}", size)
     print(f"Solar cells from package elpv-dataset ({SOURCE}), licence {LICENCE}: not for commercial use.")
     out = config.out or str(FOLDER / "runs" / time.strftime("%Y%m%d-%H%M%S"))
     config = dataclasses.replace(config, train=str(files["train"]), val=str(files["val"]), out=out)
-    result = training.run(config)
+    result = training.run(config, ranks)
+    if not ranks.first:
+        return
     scores = test(result.folder / "best.keras", files["test"], config, result.mean)
     with whole_file(result.folder / "test.json") as temporary:
         Path(temporary).write_text(json.dumps([dataclasses.asdict(score) for score in scores], indent=2) + "\n", encoding="utf-8")

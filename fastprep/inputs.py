@@ -99,8 +99,15 @@ def look(config: Config, mean: NDArray[np.float32] | str | None = "as configured
             )
 
 
-def open_loaders(config: Config, inputs: Inputs) -> tuple[feed.Loader, feed.Loader]:
+def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)) -> tuple[feed.Loader, feed.Loader]:
     """Return the loaders of the training and the validation file, for Keras.
+
+    Parameters
+    ----------
+    config : Config
+    inputs : Inputs
+    shard : (int, int)
+        (rank, world). Of several ranks, all train the same number of steps, and validate every picture once.
 
     Raises
     ------
@@ -111,7 +118,8 @@ def open_loaders(config: Config, inputs: Inputs) -> tuple[feed.Loader, feed.Load
 
     with input_errors(DataError, ValueError, OSError):
         one_hot = {"num_classes": inputs.classes} if config.label_smoothing else {}  # Keras smooths nothing else
-        return _open(config, fastprep.Loader, inputs.mean, train_only={"class_weight": inputs.weights}, **one_hot)
+        train_only = {"class_weight": inputs.weights, "drop_remainder": shard[1] > 1}
+        return _open(config, fastprep.Loader, inputs.mean, train_only=train_only, shard=shard, **one_hot)
 
 
 def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]) -> dict[int, float] | None:

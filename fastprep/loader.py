@@ -296,10 +296,28 @@ class Loader:
         """Number of the epoch that the next pass reads; passes count up from 0."""
         return self.place.next_epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Let the next pass be that of `epoch`, from its start."""
+    @property
+    def next_step(self) -> int:
+        """Number of the step that the next pass begins with; not 0 after `load_state_dict`."""
+        return self.place.next_step
+
+    def seen(self, epoch: int, step: int) -> int:
+        """Return how many samples of an epoch come before a step, over all shards."""
+        return self.place.seen(epoch, step)
+
+    def set_epoch(self, epoch: int, step: int = 0) -> None:
+        """Let the next pass be that of `epoch`, from its start or from a step on; at `len(loader)` nothing of it is left.
+
+        Raises
+        ------
+        ValueError
+            If there is no such step.
+        """
         check_integer("epoch", epoch, 0)
-        self.place.go_to(int(epoch))
+        check_integer("step", step, 0)
+        if step > len(self):
+            raise ValueError(f"step must lie in 0..{len(self)}, got {step}")
+        self.place.go_to(int(epoch), int(step))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the reading stands: after the last batch that was handed out.

@@ -30,6 +30,15 @@ class Place:
         return self._start[0]
 
     @property
+    def next_step(self) -> int:
+        """Step that the next pass begins with."""
+        return self._start[1]
+
+    def seen(self, epoch: int, step: int) -> int:
+        """Return how many samples of an epoch come before a step, over all shards."""
+        return self._sampling.seen(step, self.since(epoch))
+
+    @property
     def mark(self) -> tuple[Any, ...]:
         """All of it, to `go_back_to`."""
         return self._start, self._position, self._resumed
@@ -48,9 +57,9 @@ class Place:
         """Take note of a batch that goes to the user."""
         self._position = (epoch, step + 1) if step + 1 < len(self._sampling) else (epoch + 1, 0)
 
-    def go_to(self, epoch: int) -> None:
-        """Let the next pass be that of `epoch`, from its start."""
-        self._start = self._position = (epoch, 0)
+    def go_to(self, epoch: int, step: int = 0) -> None:
+        """Let the next pass be that of `epoch`, from a step on."""
+        self._start = self._position = (epoch, step)
         self._resumed = (-1, WHOLE_EPOCH)
 
     def since(self, epoch: int) -> Since:
@@ -60,8 +69,7 @@ class Place:
     def save(self) -> dict[str, Any]:
         """See `fastprep.loader.Loader.state_dict`."""
         epoch, step = self._position
-        seen = self._sampling.seen(step, self.since(epoch))
-        return {"version": 2, "epoch": epoch, "seen": seen, "of": self._fingerprint()}
+        return {"version": 2, "epoch": epoch, "seen": self.seen(epoch, step), "of": self._fingerprint()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """See `fastprep.loader.Loader.load_state_dict`."""

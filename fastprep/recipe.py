@@ -107,8 +107,18 @@ def _try_out(model: keras.Model, input_shape: tuple[int, int, int]) -> NDArray[n
     return np.asarray(model(pictures, training=False), np.float64)
 
 
-def compile_model(model: keras.Model, config: Config, logits: bool) -> None:
-    """Give a network its loss and its optimizer, whose variables are made at once: a saved run may be put in."""
+def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile: bool | str = "auto") -> None:
+    """Give a network its loss and its optimizer, whose variables are made at once: a saved run may be put in.
+
+    Parameters
+    ----------
+    model : keras.Model
+    config : Config
+    logits : bool
+        Whether the network ends without a softmax.
+    jit_compile : bool or "auto"
+        As for `keras.Model.compile`.
+    """
     import keras
 
     if config.label_smoothing:
@@ -121,7 +131,7 @@ def compile_model(model: keras.Model, config: Config, logits: bool) -> None:
     optimizer = kinds[config.optimizer](config.lr, weight_decay=decay, **more)
     if decay:
         optimizer.exclude_from_weight_decay(var_names=_NO_DECAY)
-    model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[])
+    model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[], jit_compile=jit_compile)
     model.optimizer.build(model.trainable_variables)
 
 

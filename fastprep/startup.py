@@ -20,8 +20,13 @@ _NOISE = (
 _NO_GPU = ("Could not find cuda drivers", "failed call to cuInit", "CUDA error: Failed call to cuInit")
 
 
-def start_tensorflow() -> None:
+def start_tensorflow(first_operation: bool = True) -> None:
     """Import Keras and TensorFlow; of what they write on standard error, pass on only what may matter.
+
+    Parameters
+    ----------
+    first_operation : bool
+        Whether to start its devices, too.
 
     Raises
     ------
@@ -46,7 +51,8 @@ def start_tensorflow() -> None:
             import keras
             import tensorflow
 
-            keras.ops.add(1, tensorflow.zeros(()))  # the first operation has something to say, too
+            if first_operation:
+                keras.ops.add(1, tensorflow.zeros(()))  # which has something to say, too
         except ImportError:
             noise = ()
             raise

@@ -86,7 +86,10 @@ def _used_gpus() -> list[int]:
     import tensorflow as tf
 
     visible = [int(device.name.rpartition(":")[2]) for device in tf.config.get_visible_devices("GPU")]
-    return visible if len(tf.config.list_logical_devices("GPU")) == len(visible) else []
+    # in a run of several processes TensorFlow lists the devices of all of them
+    here = tf.constant(0).device.rpartition("/device:")[0]
+    logical = [device for device in tf.config.list_logical_devices("GPU") if device.name.startswith((here, "/device:"))]
+    return visible if len(logical) == len(visible) else []
 
 
 def leave_memory() -> None:

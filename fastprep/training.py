@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep import checkpoint, recipe
+from fastprep.agreement import check_alike, fingerprint, from_first, shares
 from fastprep.atomic import whole_file
 from fastprep.config import Config, save
 from fastprep.errors import InputError, input_errors
@@ -28,6 +29,7 @@ from fastprep.inputs import Inputs, look, open_loaders
 from fastprep.interrupt import Notice, stop_soon
 from fastprep.loader import Loader
 from fastprep.meter import summary
+from fastprep.ranks import ALONE, Ranks
 from fastprep.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -58,13 +60,15 @@ class Result:
     mean: NDArray[np.float32] | None
 
 
-def run(config: Config) -> Result:
+def run(config: Config, ranks: Ranks = ALONE) -> Result:
     """Train as configured, from the beginning or from where an earlier run was cut off.
 
     Parameters
     ----------
     config : Config
         Checked (`fastprep.config.check`).
+    ranks : Ranks
+        Who trains together. The run folder is rank 0's; the others need neither see nor have it.
 
     Returns
     -------
@@ -74,39 +78,53 @@ def run(config: Config) -> Result:
     ------
     InputError
         If a file or an argument is not what it should be.
+    RankError
+        If another rank ends, hangs, or was started otherwise.
     """
     with contextlib.ExitStack() as stack:
         saved: dict[str, Any] | None = None
         arrays: dict[str, NDArray] = {}
         folder = None if config.resume is None else Path(config.resume)
-        if folder is not None:
-            stack.enter_context(_alone(folder))
-            if (folder / "last.keras").exists():  # else it was killed before its first step, and begins anew
-                saved, arrays = checkpoint.read(folder / "last.keras")
-        # what is wrong with a file is said before TensorFlow takes its seconds
-        inputs = look(config) if saved is None else look(config, arrays.get("mean"))
-        start_tensorflow()
-        train, val = open_loaders(config, inputs)
-        stack.callback(train.close)
-        stack.callback(val.close)
-        model, logits, said = _build(config, inputs, new=saved is None)
-        if folder is None:
-            folder = _make_folder(config)
-            stack.enter_context(_alone(folder))
-        if saved is None:
-            course, arrays = _begin(inputs)
-        else:
-            course = _continue(config, model, train, saved, folder)
-        print(_describe(config, train, val, inputs, model, folder, [*said, *_place(course, train)]), flush=True)
+        with ranks.together():
+            if folder is not None and ranks.first:
+                stack.enter_context(_alone(folder))
+                if (folder / "last.keras").exists():  # else it was killed before its first step, and begins anew
+                    saved, arrays = checkpoint.read(folder / "last.keras")
+        saved, arrays = from_first(ranks, saved, arrays)
+        with ranks.together():
+            # what is wrong with a file is said before TensorFlow takes its seconds
+            inputs = look(config) if saved is None else look(config, arrays.get("mean"))
+            start_tensorflow()
+            train, val = open_loaders(config, inputs, (ranks.rank, ranks.world))
+            stack.callback(train.close)
+            stack.callback(val.close)
+            model, logits, said = _build(config, inputs, ranks, new=saved is None)
+        check_alike(ranks, lambda: fingerprint(config, inputs, train, val, model))
+        with ranks.together():
+            if folder is None:
+                folder = _make_folder(config, ranks)
+                stack.enter_context(_alone(folder) if ranks.first else contextlib.nullcontext())
+            if saved is None:
+                course, arrays = _begin(inputs)
+            else:
+                course = _continue(config, model, train, saved, folder, ranks)
+        _start_alike(model, config, course, ranks)
+        print(
+            _describe(config, train, val, inputs, model, folder, [*said, *_place(course, train), *shares(ranks, train)]),
+            flush=True,
+        )
         about = {**_about(config, inputs), "logits": logits}
-        message = f"fastprep.train: interrupted; what the run folder holds is whole; go on with --resume {folder}"
-        with _resumable(folder), stop_soon(folder, message, save_s=config.grace) as notice, _last_words(message):
+        who = "fastprep.train" if ranks.world == 1 else f"fastprep.train: rank {ranks.rank}"
+        message = f"{who}: interrupted; what the run folder holds is whole; go on with --resume {folder}"
+        # half-written files are rank 0's, and not for others to remove
+        swept = folder if ranks.first else Path(os.devnull)
+        with _resumable(folder), ranks.watching(), stop_soon(swept, message, save_s=config.grace) as notice, _last_words(message):
             if not course.finished(config):
-                _fit(config, model, train, val, folder, course, about, arrays, notice)
+                _fit(config, model, train, val, folder, course, about, arrays, notice, ranks)
         return Result(folder, course.best_epoch, course.best_accuracy, inputs.mean)
 
 
-def _build(config: Config, inputs: Inputs, new: bool) -> tuple[keras.Model, bool, list[str]]:
+def _build(config: Config, inputs: Inputs, ranks: Ranks, new: bool) -> tuple[keras.Model, bool, list[str]]:
     """Return the network, compiled, whether it gives logits, and what there is to say about it."""
     import tensorflow as tf
 
@@ -118,8 +136,21 @@ def _build(config: Config, inputs: Inputs, new: bool) -> tuple[keras.Model, bool
     if config.freeze is not None:
         said.append(recipe.freeze(model, config.freeze))
     logits = recipe.gives_logits(model, inputs.input_shape)
-    recipe.compile_model(model, config, logits)
+    if ranks.world == 1:
+        recipe.compile_model(model, config, logits)
+    else:
+        from fastprep.sync import share_gradients
+
+        recipe.compile_model(model, config, logits, jit_compile=False)  # XLA knows no collectives of other processes
+        share_gradients(model, ranks)
     return model, logits, said
+
+
+def _start_alike(model: keras.Model, config: Config, course: Course, ranks: Ranks) -> None:
+    if ranks.world > 1:
+        from fastprep.sync import start_alike
+
+        start_alike(model, ranks, config.seed, course.epoch, course.step)
 
 
 def _begin(inputs: Inputs) -> tuple[Course, dict[str, NDArray]]:
@@ -128,8 +159,10 @@ def _begin(inputs: Inputs) -> tuple[Course, dict[str, NDArray]]:
     return Course(), {} if inputs.mean is None else {"mean": inputs.mean}
 
 
-def _continue(config: Config, model: keras.Model, train: feed.Loader, saved: dict[str, Any], folder: Path) -> Course:
-    """Put a saved run into model and loader."""
+def _continue(
+    config: Config, model: keras.Model, train: feed.Loader, saved: dict[str, Any], folder: Path, ranks: Ranks
+) -> Course:
+    """Put a saved run into model and loader; the model of other ranks than the first follows in `_start_alike`."""
     from fastprep.callbacks import Course, publish
     from fastprep.tensors import to_tensor
 
@@ -137,9 +170,15 @@ def _continue(config: Config, model: keras.Model, train: feed.Loader, saved: dic
     if course.step:
         (batch,) = train.prepare(0, 0).parts  # Keras makes the variables of its metrics at a first batch
         model.test_on_batch(to_tensor(batch, train.spec.dtype), batch.y, batch.weights)
-    checkpoint.restore(folder / "last.keras", model)
     with input_errors(ValueError):
         train.load_state_dict(saved["loader"])
+    if course.step:
+        if train.next_epoch > course.epoch:  # what is left does not fill a batch of every rank: the epoch's training is over
+            train.set_epoch(course.epoch, len(train))
+        course.step = train.next_step  # another one if there were other ranks
+    if not ranks.first:
+        return course
+    checkpoint.restore(folder / "last.keras", model)
     for half in folder.glob(".*.part*"):  # of a process that was killed while it wrote
         half.unlink(missing_ok=True)
     if course.epoch and course.step == 0:  # it may have been killed before it came to this
@@ -158,14 +197,19 @@ def _fit(
     about: dict[str, Any],
     arrays: dict[str, NDArray],
     notice: Notice,
+    ranks: Ranks,
 ) -> None:
     import keras
 
     from fastprep.callbacks import Keeper
     from fastprep.feed import EpochSync
 
-    callbacks = [EpochSync(train), Keeper(config, train, course, folder, about, arrays, notice)]
-    if config.tensorboard:
+    callbacks = [EpochSync(train), Keeper(config, train, course, folder, about, arrays, notice, ranks)]
+    if ranks.world > 1:
+        from fastprep.sync import Totals
+
+        callbacks.insert(0, Totals(ranks))
+    if config.tensorboard and ranks.first:
         callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
     before, began = course.epoch, time.perf_counter()
     with warnings.catch_warnings():
@@ -178,7 +222,8 @@ def _fit(
     for word, loader in (("training", train), ("validation", val)):
         if line := _left_out(word, loader):
             print(line)
-    print(summary(course.meter, train, lambda workers: _measured_loader(config, train, workers)))
+    if ranks.first:  # which may measure
+        print(summary(course.meter, train, lambda workers: _measured_loader(config, train, workers)))
 
 
 def _left_out(word: str, loader: Loader) -> str:
@@ -199,8 +244,8 @@ def _measured_loader(config: Config, train: Loader, workers: int) -> Loader:
     return Loader(train.dataset.paths, config.batch_size, train.crop, workers=workers, **options)
 
 
-def _make_folder(config: Config) -> Path:
-    """Make the run folder and write the configuration into it.
+def _make_folder(config: Config, ranks: Ranks) -> Path:
+    """Make the run folder and write the configuration into it, if this is the first rank; return its name.
 
     Raises
     ------
@@ -208,6 +253,8 @@ def _make_folder(config: Config) -> Path:
         If there is something of that name.
     """
     folder = Path(config.out) if config.out else Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+    if not ranks.first:
+        return folder
     try:
         with input_errors(PermissionError, NotADirectoryError):
             folder.mkdir(parents=True)
@@ -277,7 +324,8 @@ def _place(course: Course, train: Loader) -> list[str]:
     if course.epoch == course.step == 0:
         return []
     best = f"best so far epoch {course.best_epoch}" if course.best_epoch else "no epoch is over yet"
-    return [f"resuming at epoch {course.epoch + 1}, step {course.step + 1} of {len(train)}; {best}"]
+    step = f"step {course.step + 1} of {len(train)}" if course.step < len(train) else "validation"
+    return [f"resuming at epoch {course.epoch + 1}, {step}; {best}"]
 
 
 def _describe(

@@ -27,7 +27,7 @@ def path(make_file):
 class Gpus:
     """What TensorFlow says of its GPUs: `physical` of them, of which it may see some."""
 
-    def __init__(self, monkeypatch, physical=1, visible=None, logical=None):
+    def __init__(self, monkeypatch, physical=1, visible=None, logical=None, elsewhere=()):
         named = [SimpleNamespace(name=f"/physical_device:GPU:{number}") for number in range(physical)]
         seen = named if visible is None else [named[number] for number in visible]
         self.growth = dict.fromkeys(range(physical))
@@ -35,7 +35,9 @@ class Gpus:
         really = tf.config.list_physical_devices
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: named if kind == "GPU" else really(kind))
         monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: seen)
-        monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: seen if logical is None else [None] * logical)
+        names = [f"/device:GPU:{number}" for number in range(len(seen) if logical is None else logical)] + list(elsewhere)
+        listed = [SimpleNamespace(name=name) for name in names]
+        monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: listed)
         monkeypatch.setattr(tf.config.experimental, "get_memory_growth", lambda gpu: self.growth[named.index(gpu)])
         monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, to: self._set(named.index(gpu), to))
         monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
@@ -106,6 +108,11 @@ def test_a_capsule_carries_the_number_that_tensorflow_counts(path, monkeypatch):
         tensors.to_tensor(batch, "float32")
         assert seen == [1]
         del batch
+
+
+def test_devices_of_other_processes_do_not_count(monkeypatch):
+    Gpus(monkeypatch, elsewhere=["/job:worker/replica:0/task:1/device:GPU:0"])
+    assert tensors.tensorflow_index(0) == 0
 
 
 @pytest.mark.parametrize(

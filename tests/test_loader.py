@@ -371,6 +371,22 @@ def test_other_shards_and_batches_go_on_with_the_samples_that_are_left(path, shu
     assert sorted(np.concatenate(seen).tolist()) == list(range(N))
 
 
+def test_an_epoch_may_begin_at_any_step_or_be_over(path):
+    with Loader(path, 4, None, shuffle=True) as loader:
+        whole = [loader.batch(3, step)[0] for step in range(len(loader))]
+        for first in range(len(loader) + 1):
+            loader.set_epoch(3, first)
+            assert (loader.next_epoch, loader.next_step) == (3, first)
+            assert loader.seen(3, first) == min(loader.n_samples, 4 * first)
+            got = [x for x, _ in loader]
+            assert len(got) == len(loader) - first
+            for x, expected in zip(got, whole[first:], strict=True):
+                np.testing.assert_array_equal(x, expected)
+            assert (loader.next_epoch, loader.next_step) == (4, 0)
+        with pytest.raises(ValueError, match=rf"step must lie in 0..{len(loader)}, got {len(loader) + 1}"):
+            loader.set_epoch(3, len(loader) + 1)
+
+
 def test_set_epoch(path):
     with Loader(path, 4, RandomCrop(5), shuffle=True) as loader:
         loader.set_epoch(7)

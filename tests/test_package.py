@@ -67,8 +67,12 @@ LAYERS = [
     "fastprep.look",
     "fastprep.show",
     "fastprep.startup",
+    "fastprep.cluster",
+    "fastprep.ranks",
+    "fastprep.joining",
     "fastprep.config",
     "fastprep.inputs",
+    "fastprep.agreement",
     "fastprep.charts",
     "fastprep.recipe",
     "fastprep.checkpoint",
@@ -76,6 +80,7 @@ LAYERS = [
     "fastprep.evaluation",
     "fastprep.report",
     "fastprep.evaluate",
+    "fastprep.sync",
     "fastprep.callbacks",
     "fastprep.training",
     "fastprep.demo",
@@ -85,9 +90,11 @@ DOORS = {
     "h5py": {"fastprep.h5"},
     "cupy": {"fastprep.kernels.device"},
     "PIL": {"fastprep.pictures", "fastprep.demo"},
-    "keras": {f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "callbacks", "training", "evaluate", "demo")},
+    "keras": {
+        f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "sync", "callbacks", "training", "evaluate", "demo")
+    },
 }
-DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.tensors", "fastprep.replicas"}
+DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.tensors", "fastprep.replicas", "fastprep.ranks", "fastprep.joining"}
 DOORS["jax"] = DOORS["torch"] = {"fastprep.arrays"}
 
 

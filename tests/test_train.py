@@ -85,6 +85,7 @@ def test_the_same_seed_gives_the_same_first_epoch(files, tmp_path, monkeypatch):
         ({"--epochs": "0"}, "--epochs must be at least 1, got 0"),
         ({"--crop": "0"}, "--crop must be at least 1, got 0"),
         ({"--lr": "0"}, "--lr must be above 0, got 0.0"),
+        ({"--rank-timeout": "0"}, "--rank-timeout must be above 0, got 0.0"),
         ({"--mean": "nowhere.json"}, "No such file or directory: 'nowhere.json'"),
     ],
 )
