@@ -39,7 +39,7 @@ class Overflow(layers.Layer):
     # on rank 1 alone, and in training alone, half precision overflows
     def call(self, x, training=False):
         of_one = json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1
-        return x * 60000.0 * 60000.0 if training and of_one else x
+        return x * 60000.0 * 60000.0 if training and of_one else x * 0.001
 
 def overflowing(shape, classes):
     return keras.Sequential([keras.Input(shape), Overflow(), layers.Flatten(), layers.Dense(classes)])
@@ -47,7 +47,7 @@ def overflowing(shape, classes):
 
 # What every rank runs: the command, with a record of what it trained on, and an end where the test wants one.
 RANK = """
-import json, os, sys
+import json, os, shutil, sys
 import numpy as np
 from fastprep import callbacks, train
 
@@ -64,6 +64,8 @@ def begin(keeper, batch, logs=None):
         samples = keeper._train.samples(course.epoch, course.step).tolist()
         record["samples"].append([course.epoch, course.step, samples])
         write()
+    if plan.get("copy") == [course.epoch, course.step]:
+        shutil.copyfile(keeper._folder / "last.keras", plan["to"])
     if plan.get("end") == [course.epoch, course.step]:
         os.kill(os.getpid(), plan["signal"])
 
@@ -122,7 +124,7 @@ def start(tmp_path):
                 record = tmp_path / f"record-{rank}.json"
                 record.unlink(missing_ok=True)
                 plan = {"record": str(record), **((plans or {}).get(rank, {}))}
-                words = [json.dumps(plan), *arguments, *((more or {}).get(rank, []))]
+                words = [json.dumps(plan), "--rank-timeout", "60", *arguments, *((more or {}).get(rank, []))]
                 processes.append(
                     subprocess.Popen(
                         [sys.executable, "-c", RANK, *words],
@@ -167,10 +169,10 @@ def flat(steps):
 
 
 def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_path, monkeypatch):
-    options = arguments("full", 43, 2, "--save-every", "2", "--epochs", "2")
+    options = arguments("full", 43, 2, "--save-every", "3", "--epochs", "2")
     out = tmp_path / "run"
     killed = {2: {"end": [0, 5], "signal": signal.SIGKILL}}
-    first = start(3, [*options, "--rank-timeout", "60"], killed, {0: ["--out", str(out)]})
+    first = start(3, options, killed, {0: ["--out", str(out)]})
     assert [rank.status for rank in first] == [1, 1, -signal.SIGKILL]
     for number, rank in enumerate(first[:2]):
         assert f"fastprep.train: rank {number}: rank 2 (127.0.0.1:" in rank.errors
@@ -179,12 +181,13 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
     assert first[1].output == first[2].output == ""
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "last.keras"]  # whole, and nothing else
     assert not (tmp_path / "runs").exists()  # where ranks without --out would have made a folder
-    before = flat([step for rank in first for step in rank.record["samples"] if step[1] < 4])  # saved were four steps
+    before = flat([step for rank in first for step in rank.record["samples"] if step[1] < 3])  # saved were three steps
 
     alone = shutil.copytree(out, tmp_path / "alone")
-    again = start(2, [], more={0: ["--resume", str(out)], 1: ["--resume", "no-such-folder"]})
+    copy = {0: {"copy": [0, 8], "to": str(alone / "last.keras")}}  # as saved before step 7
+    again = start(2, [], copy, {0: ["--resume", str(out)], 1: ["--resume", "no-such-folder"]})
     assert [rank.status for rank in again] == [0, 0], again[0].errors + again[1].errors
-    assert "resuming at epoch 1, step 7 of 10" in again[0].output
+    assert "resuming at epoch 1, step 5 of 10" in again[0].output
     assert again[1].output == ""
     records = [rank.record for rank in again]
     assert records[0]["bits"] == records[1]["bits"]
@@ -194,7 +197,7 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
     assert sorted(p.name for p in out.iterdir()) == ["best.keras", "config.json", "curves.png", "history.csv", "last.keras"]
     after = [step for record in records for step in record["samples"]]
     epoch = before + flat([step for step in after if step[0] == 0])
-    assert len(epoch) == len(set(epoch)) == 40  # 24 and then 16; 3 of 43 do not fill a batch of both ranks
+    assert len(epoch) == len(set(epoch)) == 42  # 18 and then 24; 1 of 43 does not fill a batch of both ranks
     second = flat([step for step in after if step[0] == 1])
     assert len(second) == len(set(second)) == 40
 
@@ -209,7 +212,8 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
 
     monkeypatch.setattr(callbacks.Keeper, "on_train_batch_begin", begin)
     assert train.main(["--resume", str(alone)]) == 0
-    assert sorted(before + samples) == list(range(43))  # one rank reads all that is left
+    between = flat([step for step in after if step[0] == 0 and step[1] < 7])
+    assert sorted(before + between + samples) == list(range(43))  # three ranks, two, and one that reads all that is left
 
 
 class Killed(BaseException):
@@ -282,7 +286,7 @@ def test_an_overflow_on_one_rank_is_left_out_by_all(arguments, start, tmp_path):
 
 def test_all_ranks_save_and_end_if_one_is_told_to(arguments, start, tmp_path):
     """SIGTERM to one of them: they agree on a step, rank 0 saves there, and the run goes on as if nothing had been."""
-    options = arguments("plain", 43, 2, "--rank-timeout", "60", "--epochs", "3")
+    options = arguments("plain", 43, 2, "--epochs", "3")
     whole = start(2, options, more={0: ["--out", str(tmp_path / "whole")]})
     ranks = start(2, options, {1: {"end": [1, 3], "signal": signal.SIGTERM}}, {0: ["--out", str(tmp_path / "run")]})
     assert [rank.status for rank in ranks] == [143, 143], ranks[0].errors + ranks[1].errors
@@ -297,7 +301,7 @@ def test_all_ranks_save_and_end_if_one_is_told_to(arguments, start, tmp_path):
 
 
 def test_a_rank_that_is_interrupted_ends_all(arguments, start, tmp_path):
-    options = arguments("plain", 43, 2, "--rank-timeout", "60", "--epochs", "2")
+    options = arguments("plain", 43, 2, "--epochs", "2")
     ranks = start(2, options, {1: {"end": [1, 3], "signal": signal.SIGINT}}, {0: ["--out", str(tmp_path / "run")]})
     assert [rank.status for rank in ranks] == [1, 130]
     assert "fastprep.train: rank 0: rank 1 (127.0.0.1:" in ranks[0].errors
