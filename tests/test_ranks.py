@@ -67,7 +67,7 @@ def begin(keeper, batch, logs=None):
     if plan.get("copy") == [course.epoch, course.step]:
         shutil.copyfile(keeper._folder / "last.keras", plan["to"])
     if plan.get("end") == [course.epoch, course.step]:
-        os.kill(os.getpid(), plan["signal"])
+        time.sleep(plan["hang"]) if "hang" in plan else os.kill(os.getpid(), plan["signal"])
 
 def end(keeper, logs=None):
     import zlib
@@ -306,6 +306,14 @@ def test_a_rank_that_is_interrupted_ends_all(arguments, start, tmp_path):
     assert [rank.status for rank in ranks] == [1, 130]
     assert "fastprep.train: rank 0: rank 1 (127.0.0.1:" in ranks[0].errors
     assert "fastprep.train: rank 1: interrupted; what the run folder holds is whole; go on with --resume" in ranks[1].errors
+
+
+def test_a_rank_that_hangs_is_not_waited_for(arguments, start, tmp_path):
+    options = arguments("plain", 43, 2, "--rank-timeout", "5", "--epochs", "2")
+    ranks = start(2, options, {1: {"end": [1, 3], "hang": 12}}, {0: ["--out", str(tmp_path / "run")]})
+    assert [rank.status for rank in ranks] == [1, 1]
+    assert "fastprep.train: rank 0: another rank did not come within 5 s (--rank-timeout)" in ranks[0].errors
+    checkpoint.read(tmp_path / "run" / "last.keras")
 
 
 def test_ranks_of_different_runs_say_what_differs(arguments, start, make_file, tmp_path):
