@@ -31,14 +31,6 @@ def network(shape: tuple[int, int, int], classes: int) -> keras.Model:
     return keras.Model(inputs, layers.Dense(classes)(layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(x))))
 
 
-def tensor(x: Any) -> tf.Tensor:
-    """Give a batch to TensorFlow where it lies; `tf.constant(x)`, or x itself, would be copied.
-
-    x is numpy's, or cupy's on a GPU, and aligned as TensorFlow wants it. The loader uses its memory again when both are gone.
-    """
-    return tf.experimental.dlpack.from_dlpack(x.__dlpack__())
-
-
 def save(path: Path, variables: list[Any], state: dict[str, Any]) -> None:
     """Write weights, optimizer and place in the data: one file, and the old one stays until the new one is whole."""
     temporary = path.with_suffix(".tmp.npz")
@@ -97,8 +89,8 @@ def main(
             total.assign_add(tf.reduce_sum(losses))
 
         for epoch in range(train_loader.next_epoch, epochs):
-            for x, y in train_loader:
-                step(tensor(x), y)
+            for x, y in train_loader.tensors():  # of TensorFlow, where the loader's kernel wrote them
+                step(x, y)
                 if stop:
                     break
             state = train_loader.state_dict()  # after the batch that was handed out last
@@ -109,7 +101,7 @@ def main(
             if stop:
                 print(f"stopped in epoch {state['epoch'] + 1}, after {state['seen']} samples of it")
                 raise SystemExit(130)
-        right = [np.asarray(model(tensor(x), training=False)).argmax(axis=1) == y for x, y in val_loader]
+        right = [tf.argmax(model(x, training=False), axis=1) == y for x, y in val_loader.tensors()]
     print(f"val accuracy {np.concatenate(right).mean():.6f}")
 
 

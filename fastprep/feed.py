@@ -15,7 +15,7 @@ from fastprep import loader as plain
 from fastprep.arrays import jax_takes_ahead, to_jax, to_torch
 from fastprep.backends import Backend, choose
 from fastprep.replicas import Parts, backends_of, mirrored_strategy, teach
-from fastprep.tensors import Whole, leave_memory
+from fastprep.tensors import Whole, leave_memory, to_tensors
 
 try:
     # Keras hands an instance of this class on untouched; it is the one private name used here
@@ -25,6 +25,9 @@ except ImportError:  # a later Keras may have moved it
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+_HAND_OVER = {"tensorflow": to_tensors, "jax": to_jax, "torch": to_torch}
 
 
 class _KerasPass(plain.Pass):
@@ -101,6 +104,33 @@ class _KerasLoader(plain.Loader):
                 f"fastprep hands batches on {self.stats()['device']} to Keras' TensorFlow backend only (this is "
                 f'{keras.backend.backend()}): use device="cpu"'
             )
+
+    def tensors(self) -> Iterator[Any]:
+        """Start a pass as iteration does, but of tensors of Keras' backend: for a training loop of one's own, without a copy.
+
+        Returns
+        -------
+        iterator of (x, y), (x, y, weights), or x
+            Tensors of TensorFlow, x on the device where batches are made and the rest on the CPU; arrays of JAX; or tensors of
+            torch on the CPU. x is where the kernel wrote it, in the loader's dtype and layout (on JAX: if that computes on the
+            CPU); its memory is used again when nothing holds it any more.
+
+        Raises
+        ------
+        NotImplementedError
+            If Keras runs on another backend, batches are made in parts for a `tf.distribute.MirroredStrategy`, or on a CUDA
+            device for JAX or torch.
+        """
+        backend = keras.backend.backend()
+        if backend not in _HAND_OVER or len(self.backends) > 1:
+            raise NotImplementedError(
+                f"tensors() is for one device, on TensorFlow, JAX or torch; this is {backend}, with batches in "
+                f"{len(self.backends)} part{'s' * (len(self.backends) > 1)}"
+            )
+        if backend != "tensorflow":
+            self.on_host()
+        handed = (_HAND_OVER[backend](batch.parts[0], self.spec.dtype) for batch in self.start_pass())
+        return (parts if len(parts) > 1 else parts[0] for parts in handed)
 
     def _choose_backends(self, device: str) -> list[Backend]:
         backends = [choose(device, self.spec, self.batch_size, self.batch_size * self.crop.n_crops, _objection)]

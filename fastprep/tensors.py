@@ -46,6 +46,28 @@ def to_tensor(batch: Batch, dtype: str) -> tf.Tensor:
     return tf.experimental.dlpack.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype, index))
 
 
+def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
+    """Give a batch to TensorFlow: x where it lies, see `to_tensor`, and copies of the labels and weights, on the CPU.
+
+    Parameters
+    ----------
+    batch : Batch
+    dtype : {"float32", "float16", "bfloat16"}
+        Of its x.
+
+    Returns
+    -------
+    tuple of tf.Tensor
+        (x, y, weights) less what there is not.
+    """
+    import tensorflow as tf
+
+    tensors = [to_tensor(batch, dtype)]
+    with tf.device("CPU:0"):
+        tensors += [tf.constant(values) for values in (batch.y, batch.weights) if values is not None]
+    return tuple(tensors)
+
+
 def tensorflow_index(number: int) -> int:
     """Return the number that TensorFlow gives to a CUDA device: its logical devices are counted anew, among those it may see.
 
@@ -193,13 +215,4 @@ class Tensors:
                 raise tf.errors.OutOfRangeError(None, None, "the rest of a resumed epoch has been read")
             raise StopIteration
         self._count += 1
-        return self._join([_tensors_of(part, self._feed.spec.dtype) for part in batch.parts], self._count == 1)
-
-
-def _tensors_of(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
-    import tensorflow as tf
-
-    tensors = [to_tensor(batch, dtype)]
-    with tf.device("CPU:0"):
-        tensors += [tf.constant(values) for values in (batch.y, batch.weights) if values is not None]
-    return tuple(tensors)
+        return self._join([to_tensors(part, self._feed.spec.dtype) for part in batch.parts], self._count == 1)

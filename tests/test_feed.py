@@ -276,6 +276,40 @@ def test_tensors_outlive_loader_and_batch(path):
         np.testing.assert_array_equal(tensor.numpy(), x)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_loop_of_ones_own_gets_tensors_where_the_kernel_wrote_them(numbered, dtype):
+    options = {"shuffle": True, "class_weight": {0: 0.5}, "dtype": dtype}
+    with fastprep.Loader(numbered, 4, fastprep.RandomCrop(8, mirror=True), **options) as loader:
+        written, kept = recording(loader), []
+        for step, (x, y, weights) in enumerate(loader.tensors()):
+            kept.append((x, loader.batch(0, step)))
+            assert loader.state_dict()["seen"] == (4 * step + 4 if step < 5 else 0)
+            assert capsule_address(tf.experimental.dlpack.to_dlpack(x)) == written[0, step]
+            assert (y.dtype, weights.dtype) == (tf.int64, tf.float32)
+            np.testing.assert_array_equal(y, kept[-1][1][1])
+            np.testing.assert_array_equal(weights, kept[-1][1][2])
+        assert len(kept) == len(loader)
+        for x, (wanted, *_) in kept:  # the tensors alone keep the memory
+            assert x.numpy().tobytes() == np.array(wanted).tobytes()
+        assert [len(x) for x, *_ in loader.tensors()] == [4, 4, 4, 4, 4, 3]
+        assert loader.next_epoch == 2
+
+
+def test_tensors_go_on_in_the_middle_of_an_epoch_and_need_no_labels(numbered):
+    with fastprep.Loader(numbered, 5, fastprep.TenCrop(8), labels=None) as loader:
+        loader.load_state_dict({**loader.state_dict(), "seen": 15})
+        assert [tuple(x.shape) for x in loader.tensors()] == [(50, 8, 8, 3), (30, 8, 8, 3)]
+
+
+def test_tensors_on_a_backend_without_a_hand_over(path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    with (
+        fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader,
+        pytest.raises(NotImplementedError, match="this is numpy, with batches in 1 part"),
+    ):
+        loader.tensors()
+
+
 def test_bfloat16_tensors(path):
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8), dtype="bfloat16") as loader:
         batch = loader.prepare(0, 0)

@@ -312,7 +312,9 @@ def test_a_rank_that_hangs_is_not_waited_for(arguments, start, tmp_path):
     options = arguments("plain", 43, 2, "--rank-timeout", "5", "--epochs", "2")
     ranks = start(2, options, {1: {"end": [1, 3], "hang": 12}}, {0: ["--out", str(tmp_path / "run")]})
     assert [rank.status for rank in ranks] == [1, 1]
-    assert "fastprep.train: rank 0: another rank did not come within 5 s (--rank-timeout)" in ranks[0].errors, [r.errors for r in ranks]
+    assert "fastprep.train: rank 0: another rank did not come within 5 s (--rank-timeout)" in ranks[0].errors, [
+        r.errors for r in ranks
+    ]
     checkpoint.read(tmp_path / "run" / "last.keras")
 
 
