@@ -46,7 +46,7 @@ def from_first(
 
 def fingerprint(config: Config, inputs: Inputs, train: Loader, val: Loader, model: keras.Model) -> dict[str, str]:
     """Return what has to be the same on all ranks, by what it is called in an error."""
-    known = {f"package {name}": importlib.metadata.version(name) for name in ("keras", "tensorflow")}
+    known = {f"package {name}": _version(name) for name in ("keras", "tensorflow")}
     for field in dataclasses.fields(config):
         if field.name not in MAY_DIFFER:
             known[option(field.name)] = str(getattr(config, field.name))
@@ -97,3 +97,10 @@ def shares(ranks: Ranks, train: Loader) -> list[str]:
 
 def _crc(values: Any) -> str:
     return f"{zlib.crc32(np.ascontiguousarray(values).tobytes()):08x}"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # tensorflow has builds of other names
+        return "unknown"

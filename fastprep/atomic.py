@@ -96,6 +96,7 @@ def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
     target = Path(os.path.abspath(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     old = target.with_name(f".{target.name}.{os.getpid()}.old.part")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that had the same number, in another container, say
     temporary.mkdir(parents=True)
     try:
         with named_if_full(path):

@@ -116,7 +116,7 @@ class CudaBackend:
         self.spec, self.gpu, self.n_pictures, self.n_rows = spec, gpu, n_pictures, n_rows
         self.device = str(gpu)
         self.memory: Memory = CudaMemory(gpu)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: see `Pool`, which may be closed by a finalizer under it
         self.close()
 
     def __reduce__(self) -> tuple:

@@ -85,7 +85,7 @@ def _workers(cluster: dict[str, Any]) -> tuple[str, ...]:
         raise InputError(f"{_VARIABLE}: worker must be a list of HOST:PORT, found {workers!r}")
     for worker in workers:
         host, _, port = worker.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise InputError(f"{_VARIABLE}: a worker must be HOST:PORT, found {worker!r}")
     if twice := sorted({worker for worker in workers if workers.count(worker) > 1}):
         raise InputError(f"{_VARIABLE}: every worker must have a place of its own, {twice[0]} is named twice")
@@ -102,6 +102,6 @@ def _index(config: dict[str, Any]) -> int:
             "'worker' only, which validate and save, too"
         )
     index = task["index"]
-    if isinstance(index, bool) or not (isinstance(index, int) or (isinstance(index, str) and index.isdigit())):
+    if isinstance(index, bool) or not (isinstance(index, int) or (isinstance(index, str) and index.isdecimal())):
         raise InputError(f"{_VARIABLE}: index of the task must be an integer, got {index!r}")
     return int(index)

@@ -29,6 +29,7 @@ class Corrupt:
         self.n_samples = n_samples
         self.problems: list[str] = []
         self._blocks = np.zeros((0, 2), np.int64)  # first sample of each damaged block, and the one after its last; in order
+        self._last: DataError | None = None
         self._lock, self._process = threading.Lock(), os.getpid()
 
     def __getstate__(self) -> dict:
@@ -54,6 +55,7 @@ class Corrupt:
             self._lock, self._process = threading.Lock(), os.getpid()
         with self._lock:
             if first not in self._blocks[:, 0]:
+                self._last = error  # before the blocks: `replace` raises it once these are all
                 blocks = np.concatenate([self._blocks, [[first, stop]]])
                 self._blocks = blocks[np.argsort(blocks[:, 0])]
                 self.problems.append(str(error))
@@ -62,12 +64,20 @@ class Corrupt:
             raise error
 
     def replace(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the samples; for each of those that are known to be damaged, the one a block later, until that is not."""
+        """Return the samples; for each of those that are known to be damaged, the one a block later, until that is not.
+
+        Raises
+        ------
+        DataError
+            If none is left that can be read.
+        """
         firsts, stops = self._blocks.T
         while len(firsts):
             block = np.searchsorted(firsts, samples, side="right") - 1
             bad = (block >= 0) & (samples < stops[block])
             if not bad.any():
                 break
+            if self._last is not None and self.n_known >= self.n_samples:  # there is none left to go on to
+                raise self._last
             samples = np.where(bad, (samples + stops[block] - firsts[block]) % self.n_samples, samples)
         return samples

@@ -48,8 +48,19 @@ class _KerasPass(plain.Pass):
         self._place, self._look_ahead = loader.place, look_ahead
         self._before = self._after = loader.place.mark
         self._n_taken = self._n_ends = 0
+        self._is_cut = False
+
+    def close(self) -> None:
+        """See `Pass.close`; who asks for a batch after it gets an error, unless there was none left."""
+        self._is_cut = self._is_cut or (self.started and self._step < len(self._source))
+        super().close()
 
     def __next__(self) -> plain.Batch | plain.SharedBatch:
+        if self._is_cut:  # Keras would take StopIteration for the end of the epoch
+            raise RuntimeError(
+                "the loader was closed, or began another pass, before this one was over; a loader that is used for training and "
+                "for something else at the same time, such as validation, has to be two"
+            )
         if not self.started:
             self._before = self._place.mark
         batch = super().__next__()
@@ -89,6 +100,8 @@ class _KerasLoader(plain.Loader):
             if self._pass is not None:
                 self._pass.abandon()
             self._pass = _KerasPass(self, self._look_ahead)
+            if keras.backend.backend() == "tensorflow":
+                self._look_ahead = 0  # what follows the first pass of a `fit` is no look
         return self._pass
 
     def on_host(self) -> None:
@@ -167,9 +180,11 @@ if DataAdapter is not None:
 
         def get_tf_dataset(self) -> Any:
             """Return what Keras' TensorFlow trainer distributes and iterates: eager tensors that lie in the batch buffers."""
-            if self._pass is not None and self._pass.started:  # of an earlier `fit`, whatever has become of it
+            if self._pass is not None:  # of an earlier `fit`, whatever has become of it
                 self._pass.close()
                 self._pass = None
+            # under a strategy the first pass is a look; else TensorFlow's trainer takes no batch away
+            self._look_ahead = 0 if self._strategy is None else 1
             return Whole(self) if self._strategy is None else Parts(self, self._strategy)
 
         def on_epoch_end(self) -> None:

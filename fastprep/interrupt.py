@@ -120,7 +120,8 @@ def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 
 
     def end(number: int, words: str) -> None:
         for part in folder.glob(".*.part*"):
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder, say, which an evaluation is filling
+                part.unlink()
         _say(words)
         os._exit(status_of(KeyboardInterrupt(number)))
 

@@ -22,6 +22,7 @@ from fastprep.ranks import ALONE, Joined, RankError, Ranks
 from fastprep.startup import start_tensorflow
 
 _LINE = 1 << 20  # bytes of the longest message
+_HELLO_S = 2.0
 _ANSWER_S = 10.0  # for what should come at once
 
 
@@ -109,7 +110,10 @@ def _receive_all(cluster: Cluster, server: socket.socket, deadline: float, timeo
     there: dict[int, socket.socket] = {}
     said = None
     with contextlib.ExitStack() as stack:
-        while len(there) < cluster.world - 1 and said is None:
+        while said is None:
+            there = {rank: connection for rank, connection in there.items() if not _has_gone(connection)}
+            if len(there) == cluster.world - 1:
+                break
             server.settimeout(max(0.01, deadline - time.monotonic()))
             try:
                 connection, _ = server.accept()
@@ -120,15 +124,23 @@ def _receive_all(cluster: Cluster, server: socket.socket, deadline: float, timeo
             hello = _read(stack.enter_context(connection))
             if not isinstance(hello, dict) or hello.get("what") != "fastprep":
                 continue  # whoever else tries ports
-            rank, workers = hello["rank"], tuple(hello["workers"])
+            rank, workers = hello.get("rank"), hello.get("workers")
+            if type(rank) is not int or not isinstance(workers, list):
+                continue
+            workers = tuple(map(str, workers))
+            if rank in there and _has_gone(there[rank]):
+                del there[rank]  # it was ended while it waited, and started again
             if workers != cluster.workers:
                 theirs, ours = ", ".join(workers), ", ".join(cluster.workers)
                 said = f"rank {rank} has another cluster in TF_CONFIG: {theirs}; rank 0 has {ours}"
             elif rank in there or rank == 0:
                 said = f"rank {rank} is there twice: every process needs an index of its own in TF_CONFIG"
+            elif not 0 < rank < cluster.world:
+                continue
             there[-1 if rank in there else rank] = connection
         for connection in there.values():
             with contextlib.suppress(OSError):
+                connection.settimeout(_ANSWER_S)
                 connection.sendall(json.dumps({"said": said}).encode() + b"\n")
         for connection in there.values():  # who closes last keeps no port busy
             with contextlib.suppress(OSError):
@@ -156,8 +168,23 @@ def _ask_first(cluster: Cluster, deadline: float, timeout_s: float) -> str | Non
 
 def _read(connection: socket.socket, patient: bool = False) -> Any:
     """Return a message; None if there is none."""
-    if not patient:
-        connection.settimeout(2.0)
-    with contextlib.suppress(OSError, ValueError), connection.makefile("rb") as file:
-        return json.loads(file.readline(_LINE))
+    until = time.monotonic() + ((connection.gettimeout() or 0.0) if patient else _HELLO_S)
+    received = b""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        while not received.endswith(b"\n") and len(received) < _LINE:
+            connection.settimeout(max(0.001, until - time.monotonic()))  # of the whole message, however slowly it drips
+            if not (part := connection.recv(_LINE)):
+                break
+            received += part
+        return json.loads(received)
     return None
+
+
+def _has_gone(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -59,7 +59,8 @@ class Place:
 
     def go_to(self, epoch: int, step: int = 0) -> None:
         """Let the next pass be that of `epoch`, from a step on."""
-        self._start = self._position = (epoch, step)
+        self._start = (epoch, step)
+        self._position = (epoch, step) if step < len(self._sampling) else (epoch + 1, 0)
         self._resumed = (-1, WHOLE_EPOCH)
 
     def since(self, epoch: int) -> Since:
@@ -75,6 +76,8 @@ class Place:
         """See `fastprep.loader.Loader.load_state_dict`."""
         if state.get("version") != 2:
             raise ValueError(f"state must be from state_dict() of version 2, got version {state.get('version')!r}")
+        if missing := [name for name in ("epoch", "seen", "of") if name not in state]:
+            raise ValueError(f"state must be from state_dict(), found none of its {', '.join(missing)}")
         mine, theirs = self._fingerprint(), dict(state["of"])
         if different := [f"{k} {theirs.get(k)!r} (here {mine[k]!r})" for k in mine if theirs.get(k) != mine[k]]:
             raise ValueError("state is of a loader with other batches: " + ", ".join(different))

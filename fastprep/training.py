@@ -108,6 +108,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
                 course, arrays = _begin(inputs)
             else:
                 course = _continue(config, model, train, saved, folder, ranks)
+        folder = Path(ranks.from_first(str(folder)))  # which has a time in its name
         _start_alike(model, config, course, ranks)
         print(
             _describe(config, train, val, inputs, model, folder, [*said, *_place(course, train), *shares(ranks, train)]),
@@ -180,7 +181,8 @@ def _continue(
         return course
     checkpoint.restore(folder / "last.keras", model)
     for half in folder.glob(".*.part*"):  # of a process that was killed while it wrote
-        half.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder is an evaluation's
+            half.unlink()
     if course.epoch and course.step == 0:  # it may have been killed before it came to this
         publish(course, folder)
     _write_config(config, folder)

@@ -231,9 +231,14 @@ def test_a_fork_under_any_lock(make_file):
         next(iter(loader))
         loader.close()
         lock_type, reentrant = type(threading.Lock()), type(threading.RLock())
-        owners = [loader, loader.pool, loader.pool._buffers, loader.dataset, loader.dataset.corrupt, loader.dataset._cache]
-        owners += [*getattr(loader.dataset, "_readers", ())]
-        found = [value for one in owners for value in vars(one).values() if isinstance(value, lock_type | reentrant)]
+        owners = [loader, loader.pool, *loader.pool._buffers, loader.dataset, loader.dataset.corrupt, loader.dataset._cache]
+        owners += [*loader.dataset._readers, loader.dataset.handles]
+        found = [
+            value
+            for one in owners
+            for value in vars(one).values()
+            if isinstance(value, lock_type | reentrant | threading.Condition)
+        ]
         assert len(found) >= 5
         holding, done = threading.Event(), threading.Event()
 

@@ -237,7 +237,8 @@ def test_an_early_stop_leaves_nothing_running(numbered):
         abandoned = loader._pass
         assert labels_seen(loader, epochs=1) == wanted_labels(loader, [1])
         assert not abandoned._ahead
-        assert next(abandoned, None) is None
+        with pytest.raises(RuntimeError, match="began another pass"):
+            next(abandoned)
 
 
 def test_steps_per_epoch_go_on_where_the_last_epoch_stopped(numbered):

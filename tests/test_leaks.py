@@ -119,22 +119,23 @@ def test_a_loader_may_end_in_a_thread_of_its_own(make_file):
 
 
 def test_a_finalizer_may_close_a_loader_in_a_thread_of_its_own(make_file):
-    """Garbage is collected on any thread, under any lock; here under that of the buffers."""
+    """Garbage is collected on any thread, under any lock; here under those of buffers, files and decoded blocks."""
     path, _, _ = make_file()
     loader = Loader(path, 4, CenterCrop(5), workers=2)
-    allocate, problems = loader.pool.memory.allocate, []
+    allocate, problems = loader.pool.memories[0].allocate, []
 
     class Memory:
-        before_reuse = loader.pool.memory.before_reuse
+        before_reuse = loader.pool.memories[0].before_reuse
 
         def allocate(self, n_bytes):
             try:
-                loader.close()
+                with loader.dataset.handles._lock, loader.dataset._cache._lock:
+                    loader.close()
             except BaseException as problem:
                 problems.append(problem)
             return allocate(n_bytes)
 
-    loader.pool.memory = loader.pool._buffers.memory = Memory()
+    loader.pool._buffers[0].memory = Memory()
     with pytest.raises(RuntimeError, match="the loader was closed"):
         list(loader)
     assert problems == []

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 
 import numpy as np
 from numpy.typing import NDArray
+
+_all: weakref.WeakSet[BlockCache] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for cache in _all:
+        cache._begin()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class BlockCache:
@@ -26,10 +37,13 @@ class BlockCache:
         Blocks made so far.
     """
 
+    _blocks: OrderedDict[Hashable, Future[NDArray]]
+
     def __init__(self, n_blocks: int) -> None:
         self.n_blocks = n_blocks
         self.n_made = 0
         self._begin()
+        _all.add(self)
 
     def get(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
         """Return the block of that key, made unless it is kept; an error of `make` is raised, and not kept."""
@@ -39,14 +53,14 @@ class BlockCache:
             self.n_made += 1
             return make()
         with self._lock:
-            future = self._blocks.get(key)
-            ours = future is None
-            if future is None:
-                future = self._blocks[key] = Future()
-                self.n_made += 1
-            self._blocks.move_to_end(key)
-            while len(self._blocks) > self.n_blocks:
-                self._blocks.popitem(last=False)
+            blocks = self._blocks  # the same ones to the end, even if a finalizer clears them
+            new: Future[NDArray] = Future()
+            future = blocks.setdefault(key, new)
+            ours = future is new
+            self.n_made += ours
+            blocks.move_to_end(key)
+            while len(blocks) > self.n_blocks:
+                blocks.popitem(last=False)
         if ours:
             try:
                 future.set_result(make())
@@ -59,12 +73,15 @@ class BlockCache:
 
     def clear(self) -> None:
         """Forget all blocks."""
-        self._begin()
+        if self._process != os.getpid():
+            self._begin()
+        with self._lock:
+            self._blocks = OrderedDict()
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._blocks: OrderedDict[Hashable, Future[NDArray]] = OrderedDict()
+        self._lock = threading.RLock()  # reentrant: a finalizer may close the reader under it
+        self._blocks = OrderedDict()
 
     def __reduce__(self) -> tuple:
         return BlockCache, (self.n_blocks,)

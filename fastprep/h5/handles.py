@@ -7,6 +7,7 @@ import mmap
 import os
 import resource
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.h5.errors import DataError
-from fastprep.h5.open import get_dataset, load_filters, opening_problem
+from fastprep.h5.open import get_dataset, identity_of, load_filters, opening_problem
 
 _SHARE_OF_LIMIT = 8  # a process has other loaders, sockets, and libraries that open files
 _MOST = 128  # an open h5py.File takes 0.6 MB of memory
@@ -27,6 +28,17 @@ def default_limit() -> int:
     """Return how many descriptors one dataset may hold: an eighth of what the system lets this process have, 2 to 128."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST if soft == resource.RLIM_INFINITY else min(_MOST, max(_LEAST, soft // _SHARE_OF_LIMIT))
+
+
+_all: weakref.WeakSet[Handles] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for handles in _all:  # while the child has one thread: two that found out by themselves would begin twice
+        handles._begin()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Resource(Protocol):
@@ -63,6 +75,7 @@ class Handles:
         self._given = limit
         self.limit = default_limit() if limit is None else limit
         self._begin()
+        _all.add(self)
 
     @contextlib.contextmanager
     def use(self, key: Hashable, cost: int, open_it: Callable[[], _R]) -> Iterator[_R]:
@@ -105,18 +118,19 @@ class Handles:
                 self._close(entry)
 
     def _take(self, key: Hashable, cost: int) -> _Entry:
+        new = _Entry(cost)
         with self._changed_lock():
-            entry = self._entries.get(key)
+            entry = self._entries.pop(key, None)
             if entry is None:
                 self._make_room(cost)
-                entry = self._entries.get(key)  # another thread may have been here meanwhile
+                entry = self._entries.pop(key, None)  # another thread may have been here meanwhile
                 if entry is not None:
                     self.n_open -= cost
                     self._lock.notify_all()
                 else:
-                    entry = self._entries[key] = _Entry(cost)
+                    entry = new
             entry.users += 1
-            self._entries.move_to_end(key)
+            self._entries[key] = entry  # the last one now
             return entry
 
     def _give(self, key: Hashable, entry: _Entry) -> None:
@@ -124,18 +138,18 @@ class Handles:
             entry.users -= 1
             if entry.users == 0 and (entry.resource is None or self._entries.get(key) is not entry):
                 if self._entries.get(key) is entry:
-                    del self._entries[key]
+                    self._entries.pop(key, None)
                 self._close(entry)
             self._lock.notify_all()  # one that is not used any more can be closed for others
 
     def _make_room(self, cost: int) -> None:
         """Take note of `cost` more descriptors, once that keeps to the limit. The lock is held, but not all the time."""
         while self.n_open + cost > self.limit:
-            key = next((key for key, entry in self._entries.items() if entry.users == 0), None)
+            key = next((key for key, entry in list(self._entries.items()) if entry.users == 0), None)
             if key is None:
                 self._lock.wait()
-            else:
-                self._close(self._entries.pop(key))
+            elif (entry := self._entries.pop(key, None)) is not None:
+                self._close(entry)
         self.n_open += cost
 
     def _close(self, entry: _Entry) -> None:
@@ -158,7 +172,8 @@ class Handles:
     def _begin(self) -> None:
         self.n_open = 0
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self._lock = threading.Condition(threading.Lock())
+        # reentrant: garbage may be collected under it, and somebody's finalizer may close a loader
+        self._lock = threading.Condition(threading.RLock())
         self._process = os.getpid()  # last: another thread must not take the old lock for a good one
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -233,6 +248,15 @@ class OpenDataset:
         except OSError as error:
             raise DataError(opening_problem(path, error), named[0]) from error
         self.dataset = get_dataset(self._file, named[1])
+        self._was = self._identity()
+
+    def has_changed(self) -> bool:
+        """Tell whether somebody has written to the file since it was opened."""
+        return self._identity() != self._was
+
+    def _identity(self) -> tuple[int, ...]:
+        holder = self.dataset.file  # another one behind an external link
+        return identity_of(os.fstat(holder.id.get_vfd_handle()) if holder.driver == "sec2" else os.stat(holder.filename))
 
     def close(self) -> None:
         """Close the file, and with it the dataset."""

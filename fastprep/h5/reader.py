@@ -161,12 +161,12 @@ class Reader:
         """Decode the blocks that hold `samples` into the cache. Errors are left to whoever reads them."""
         if self.index.images_decoded_at_once == 1:
             return
-        with contextlib.suppress(DataError):
+        with contextlib.suppress(DataError, OSError):
             self.complete()
         if not self.index.is_complete:
             return
         for number in np.unique(samples // self.index.images_decoded_at_once):
-            with contextlib.suppress(DataError):
+            with contextlib.suppress(DataError, OSError):
                 self._kept_block(int(number))
 
     def array(self, samples: NDArray[np.int64]) -> NDArray:
@@ -257,10 +257,13 @@ class Reader:
         with self._handles.use((self._key, OpenDataset), 1, self._open_hdf5) as opened:
             dataset = opened.dataset
             try:
-                return np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False).reshape(shape))
+                block = np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False).reshape(shape))
             except (OSError, RuntimeError, ValueError) as error:  # ValueError: the dataset has another shape by now
                 problem = f"HDF5 can't read it: {error}{missing_filters(dataset)}"
-                raise reading_error(self.index, problem, first) from error
+                raise reading_error(self.index, problem, first, opened.has_changed()) from error
+            if opened.has_changed():
+                raise ChangedError(CHANGED, self.index.file, self.index.dataset)
+            return block
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[Rows]:
