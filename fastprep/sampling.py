@@ -114,7 +114,7 @@ class Sampling:
         if windows is not None:
             blocks = windows.blocks_per_window
             # the window being read, the next, which is fetched meanwhile, and what steps under way fetch beyond it
-            return 2 * blocks + ahead * math.ceil(stride * (len(windows.starts) - 1) / self.n_samples)
+            return 2 * blocks + math.ceil(ahead * stride * (len(windows.starts) - 1) / self.n_samples)
         if self.shuffle or self.block_starts is None:
             return 0
         # in file order the steps under way share their first and last blocks with their neighbours
