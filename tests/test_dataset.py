@@ -402,11 +402,12 @@ def test_the_order_follows_from_the_headers(tmp_path_factory, sizes, first_layou
 def test_windows_over_many_files_keep_what_they_decode(tmp_path, monkeypatch):
     monkeypatch.setattr(handles, "default_limit", lambda: 3)
     paths, images = write_many(tmp_path, [6] * 40, [{**SEVERAL, "compression": "gzip"}])
-    with Loader(paths, 8, CROP, mean=None, shuffle=True, shuffle_window=24, workers=3) as loader:
+    with Loader(paths, 8, CROP, mean=None, shuffle=True, shuffle_window=48, workers=3) as loader:
         for number in range(1, 3):
             for x, y in loader:
                 np.testing.assert_array_equal(x, images[y].astype(np.float32))
-            assert loader.stats()["blocks_decoded"] <= number * 40 * 2
+            # a few more: how many blocks the steps under way take is an average, and these are of 2 and 4 pictures in turn
+            assert loader.stats()["blocks_decoded"] <= number * 40 * 2 * 1.1
 
 
 def _child(loader, images, queue):
