@@ -89,7 +89,12 @@ def test_modes(tmp_path, mode, order):
         wanted = on_white(image)
     else:
         with Image.open(path) as opened:
-            wanted = opened.convert("RGB")
+            try:
+                wanted = opened.convert("RGB")
+            except OSError:
+                if mode != "YCbCr":
+                    raise
+                pytest.skip("this Pillow can't read the TIFF of YCbCr that it wrote")
     pixels = np.asarray(wanted)
     wanted = wanted if order == "RGB" else Image.fromarray(grey601(pixels))
     np.testing.assert_array_equal(read_picture(path, SIZE, order).pixels, square(wanted).reshape(SIZE, SIZE, len(order)))
