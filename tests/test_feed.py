@@ -210,19 +210,6 @@ def test_epochs_of_one_batch_are_one_after_the_other(numbered):
         assert loader.state_dict()["epoch"] == 9
 
 
-@pytest.mark.parametrize("steps", [None, 1])
-def test_a_fit_of_one_step_is_followed_by_the_next_batch(numbered, steps):
-    """By that of the next epoch in a `fit` of its own, however the first one came to its end."""
-
-    class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            self.model.stop_training = True
-
-    with fastprep.Loader(numbered, 12, fastprep.CenterCrop(8), shuffle=True) as loader:
-        seen = [labels_seen(loader, epochs=1, steps_per_epoch=steps, callbacks=[Stop()]) for _ in range(3)]
-        assert seen == [[wanted[:1]] for wanted in wanted_labels(loader, range(3))]
-
-
 def test_initial_epoch_with_the_callback(numbered):
     with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
         assert labels_seen(loader, initial_epoch=4, epochs=6, callbacks=[feed.EpochSync(loader)]) == wanted_labels(loader, [4, 5])

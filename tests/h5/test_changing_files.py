@@ -62,7 +62,7 @@ def test_a_picture_that_is_overwritten_in_a_file_that_hdf5_reads(tmp_path, rng, 
         file.seek(path.read_bytes().find(images[9].tobytes()))
         file.write(b"\x07" * images[9].nbytes)
     for _ in range(2):
-        with pytest.raises(ChangedError, match="dataset 'images'.* changed or replaced since it was opened first"):
+        with pytest.raises(ChangedError, match=r"dataset 'images'.* changed or replaced since it was opened first"):
             reader.array(np.array([9]))
 
 
