@@ -138,6 +138,15 @@ with loader(shuffle=True, seed=5) as train:
         + [[1] + [0] * (n_replicas - 1)],
     ]
 
+with loader(batch_size=24, shuffle=True, drop_remainder=True) as train:  # an epoch is one batch, and so is a look
+    seen.clear()
+    spy.fit(train, epochs=3, verbose=0, callbacks=[fastprep.feed.EpochSync(train)])
+    got = [[y for row in sorted(seen[k : k + n_replicas]) for y in row[2]] for k in range(0, len(seen), n_replicas)]
+    results["epochs of one batch"] = [
+        [len(train), got, train.state_dict()["epoch"]],
+        [1, [train.labels[train.samples(epoch, 0)].tolist() for epoch in range(3)], 3],
+    ]
+
 results["predict"] = [
     fastprep.predict(spy, loader(fastprep.TenCrop(8))).tolist(),
     spy.predict(dataset(fastprep.TenCrop(8)), verbose=0).reshape(-1, 10, 3).mean(axis=1).tolist(),

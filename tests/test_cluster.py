@@ -48,6 +48,8 @@ def test_one_worker_is_on_its_own():
         ({"cluster": {"worker": "one:1"}, "task": {"type": "worker", "index": 0}}, "must be a list of HOST:PORT, found 'one:1'"),
         ({"cluster": {"worker": ["one"]}, "task": {"type": "worker", "index": 0}}, "must be HOST:PORT, found 'one'"),
         ({"cluster": {"worker": ["one:0"]}, "task": {"type": "worker", "index": 0}}, "must be HOST:PORT, found 'one:0'"),
+        ({"cluster": {"worker": ["one:²"]}, "task": {"type": "worker", "index": 0}}, "must be HOST:PORT, found 'one:²'"),
+        ({"cluster": TWO, "task": {"type": "worker", "index": "²"}}, "must be an integer, got '²'"),
         ({"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}, "a:1 is named twice"),
     ],
 )

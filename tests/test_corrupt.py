@@ -1,6 +1,8 @@
 """on_corrupt="skip": what takes the place of pictures that can't be read, and that it depends on nothing but the file."""
 
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -109,6 +111,31 @@ def test_a_file_without_a_good_picture_is_an_error(make_file):
     damage(path, range(6))
     with Loader(path, 2, CROP, on_corrupt="skip") as loader, pytest.raises(DataError, match="sample"):
         loader.batch(0, 0)
+
+
+NOTHING_LEFT = """
+import faulthandler, logging, sys
+faulthandler.dump_traceback_later(60, exit=True)  # where it would look on and on for a good picture
+logging.disable(logging.CRITICAL)
+from fastprep import CenterCrop, DataError
+from fastprep.loader import Loader
+with Loader(sys.argv[1], 2, CenterCrop(5), workers=2, on_corrupt="skip") as loader:
+    for _ in range(2):
+        try:
+            print(len(list(loader)))
+        except DataError as error:
+            print("error", error)
+"""
+
+
+def test_without_a_good_picture_every_pass_is_an_error(make_file):
+    path, _, _ = make_file(n=6, chunks=(1, 12, 14, 3), compression="gzip", fletcher32=True)
+    damage(path, range(6))
+    done = subprocess.run([sys.executable, "-c", NOTHING_LEFT, path], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == 2
+    assert all(line.startswith("error ") and str(path) in line and "sample" in line for line in said), said
 
 
 def test_other_words_are_refused(pictures):

@@ -338,6 +338,30 @@ def test_a_file_that_is_replaced_before_it_is_first_read(few):
         read(dataset, [8])
 
 
+@pytest.mark.parametrize("read_before", [False, True])
+def test_a_file_that_is_gone_is_missed_only_by_batches_with_its_pictures(tmp_path, monkeypatch, read_before):
+    """Its blocks are fetched by earlier batches, too, which have no use for them yet."""
+    monkeypatch.setattr(handles, "default_limit", lambda: 2)
+    paths, images = write_many(tmp_path, [12] * 4, [{**SEVERAL, "compression": "gzip"}])
+    with Loader(paths, 4, CROP, mean=None, workers=1, shuffle=True, shuffle_window=6) as loader:
+        if read_before:  # and is not open any more
+            loader.batch(0, 0)
+            for k in (1, 2, 3, 0, 1):
+                loader.dataset.read(np.array([12 * k]), CopySink(np.empty(images[0].size, np.uint8), images[0].size))
+        loader.dataset._cache.clear()
+        paths[2].unlink()
+        n_missed = 0
+        for step in range(len(loader)):
+            samples = loader.samples(0, step)
+            if 2 in samples // 12:
+                n_missed += 1
+                with pytest.raises(FileNotFoundError, match=r"0002\.h5"):
+                    loader.prepare(0, step)
+            else:
+                np.testing.assert_array_equal(loader.prepare(0, step).x, images[samples])
+        assert 3 <= n_missed < len(loader)
+
+
 def test_an_index_that_turns_out_wrong_changes_the_way_and_not_the_order(tmp_path, monkeypatch, caplog):
     """Three pictures a chunk without filters: read directly each is read alone, by HDF5 a chunk at a time."""
     from fastprep.h5 import index

@@ -197,6 +197,19 @@ def test_each_epoch_of_fit_is_the_next_epoch(numbered):
         assert labels_seen(loader, epochs=1) == wanted_labels(loader, [3])
 
 
+def test_epochs_of_one_batch_are_one_after_the_other(numbered):
+    with fastprep.Loader(numbered, N, fastprep.RandomCrop(8), shuffle=True) as loader:
+        assert len(loader) == 1
+        written = recording(loader)
+        assert labels_seen(loader, epochs=4) == wanted_labels(loader, range(4))
+        assert [*written][:4] == [(epoch, 0) for epoch in range(4)]
+        assert (loader.state_dict()["epoch"], loader.state_dict()["seen"]) == (4, 0)
+        assert labels_seen(loader, epochs=1) == wanted_labels(loader, [4])
+        sync = [feed.EpochSync(loader)]
+        assert labels_seen(loader, initial_epoch=7, epochs=9, callbacks=sync) == wanted_labels(loader, [7, 8])
+        assert loader.state_dict()["epoch"] == 9
+
+
 def test_initial_epoch_with_the_callback(numbered):
     with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
         assert labels_seen(loader, initial_epoch=4, epochs=6, callbacks=[feed.EpochSync(loader)]) == wanted_labels(loader, [4, 5])
@@ -239,6 +252,24 @@ def test_an_early_stop_leaves_nothing_running(numbered):
         assert not abandoned._ahead
         with pytest.raises(RuntimeError, match="began another pass"):
             next(abandoned)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [lambda loader: loader.close(), lambda loader: small_model(classes=N).evaluate(loader, verbose=0)],
+    ids=["close", "evaluate"],
+)
+def test_a_pass_that_is_cut_is_no_short_epoch(numbered, cut):
+    class Cut(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                cut(loader)
+
+    with fastprep.Loader(numbered, 2, fastprep.CenterCrop(8), shuffle=True) as loader:
+        with pytest.raises(RuntimeError, match="was closed, or began another pass, before this one was over"):
+            small_model(classes=N).fit(loader, epochs=2, callbacks=[Cut()], verbose=0)
+        loader.set_epoch(5)
+        assert labels_seen(loader, epochs=1) == wanted_labels(loader, [5])
 
 
 def test_steps_per_epoch_go_on_where_the_last_epoch_stopped(numbered):

@@ -1,11 +1,14 @@
 """How ranks meet: all of them, or an error on each that names who is missing or does not belong."""
 
 import contextlib
+import json
 import socket
 import threading
+import time
 
 import pytest
 
+from fastprep import joining
 from fastprep.cluster import Cluster
 from fastprep.joining import meet
 from fastprep.ranks import RankError
@@ -85,3 +88,85 @@ def test_others_who_try_the_port_do_no_harm(places):
     finally:
         stop.set()
         disturber.join(10)
+
+
+def hello(places, **changed):
+    return json.dumps({"what": "fastprep", "rank": 1, "workers": places, **changed}).encode() + b"\n"
+
+
+@contextlib.contextmanager
+def visiting(places, timeout_s=20):
+    """Let rank 0 wait, and give a connection to it; what is said to it in the end is in the list."""
+    said = []
+    first = threading.Thread(target=lambda: said.extend(meet_all([Cluster(places, 0)], timeout_s)))
+    first.start()
+    host, _, port = places[0].rpartition(":")
+    for _ in range(1000):
+        with contextlib.suppress(OSError):
+            connection = socket.create_connection((host, int(port)), timeout=1)
+            break
+        time.sleep(0.01)
+    with connection:
+        yield connection, said
+        first.join(30)
+    assert not first.is_alive()
+
+
+STRANGERS = {
+    "no rank": lambda places: b'{"what":"fastprep"}\n',
+    "no workers": lambda places: b'{"what":"fastprep","rank":1}\n',
+    "workers are a number": lambda places: hello(places, workers=7),
+    "rank is a word": lambda places: hello(places, rank="1"),
+    "rank is true": lambda places: hello(places, rank=True),
+    "rank beyond the cluster": lambda places: hello(places, rank=99),
+    "rank below it": lambda places: hello(places, rank=-1),
+    "deep": lambda places: b"[" * 200_000 + b"\n",
+    "no text": lambda places: b"\xff\xfe\n",
+    "another program": lambda places: b'{"what":"other","rank":1}\n',
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_strangers_are_not_taken_for_ranks(places, stranger):
+    with visiting(places[:2]) as (connection, said):
+        connection.sendall(STRANGERS[stranger](places[:2]))
+        assert meet_all([Cluster(places[:2], 1)], 20) == [None]
+    assert said == [None]
+
+
+def test_a_stranger_who_never_comes_to_an_end_is_not_waited_for(places, monkeypatch):
+    monkeypatch.setattr(joining, "_HELLO_S", 0.3)
+    stop = threading.Event()
+    with visiting(places[:2]) as (connection, said):
+
+        def drip():
+            with contextlib.suppress(OSError):
+                while not stop.wait(0.05):
+                    connection.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            assert meet_all([Cluster(places[:2], 1)], 10) == [None]
+        finally:
+            stop.set()
+            dripping.join(10)
+    assert said == [None]
+
+
+@pytest.mark.parametrize("next_ones", [(1, 2), (2, 1)])
+def test_a_rank_that_was_killed_while_it_waited_may_come_again(places, next_ones):
+    with visiting(places) as (connection, said):
+        connection.sendall(hello(places))
+        connection.close()
+        assert meet_all([Cluster(places, rank) for rank in next_ones], 20) == [None, None]
+    assert said == [None]
+
+
+def test_a_rank_that_was_killed_while_it_waited_is_missing(places):
+    with visiting(places, 1) as (connection, said):
+        connection.sendall(hello(places))
+        connection.close()
+        others = meet_all([Cluster(places, 2)], 20)
+        assert others == [f"rank 1 ({places[1]}) did not come within 1 s (--rank-timeout)"]
+    assert said == others

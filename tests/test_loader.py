@@ -347,6 +347,26 @@ def test_state_of_another_loader_is_refused(path):
             one.load_state_dict({**one.state_dict(), "seen": 23})
 
 
+@pytest.mark.parametrize("missing", ["epoch", "seen", "of"])
+def test_half_a_state_is_refused(path, missing):
+    with Loader(path, 4, CenterCrop(5)) as loader:
+        state = loader.state_dict()
+        del state[missing]
+        with pytest.raises(ValueError, match=rf"state must be from state_dict\(\), found none of its {missing}"):
+            loader.load_state_dict(state)
+
+
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_the_state_at_the_end_of_an_epoch_is_the_begin_of_the_next(path, drop_remainder):
+    with Loader(path, 4, CenterCrop(5), shuffle=True, drop_remainder=drop_remainder) as loader:
+        loader.set_epoch(3, len(loader))
+        state = json.loads(json.dumps(loader.state_dict()))
+        assert (state["epoch"], state["seen"]) == (4, 0)
+        loader.load_state_dict(state)
+        assert (loader.next_epoch, loader.next_step) == (4, 0)
+        np.testing.assert_array_equal(next(iter(loader))[1], loader.samples(4, 0))
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_other_shards_and_batches_go_on_with_the_samples_that_are_left(path, shuffle, after):

@@ -15,7 +15,7 @@ import reference
 
 import fastprep
 from fastprep import model
-from fastprep.atomic import whole_file
+from fastprep.atomic import whole_file, whole_folder
 from fastprep.h5 import read_metadata, write_images
 from fastprep.loader import Loader
 
@@ -304,6 +304,19 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         Path(temporary).write_text("whole")
         assert not target.exists()
     assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_folder_is_whole_though_a_killed_process_of_the_same_number_left_half_of_it(tmp_path):
+    target = tmp_path / "new" / "folder"
+    with whole_folder(target) as temporary:
+        left = temporary
+    left.mkdir()
+    (left / "half").write_text("half")
+    with whole_folder(target, overwrite=True) as temporary:
+        assert temporary == left
+        (temporary / "whole").write_text("whole")
+    assert [path.name for path in target.iterdir()] == ["whole"]
     assert list(target.parent.iterdir()) == [target]
 
 

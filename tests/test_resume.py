@@ -213,6 +213,16 @@ def test_what_a_killed_run_leaves_is_whole(interrupted):
     json.loads((interrupted / "config.json").read_text())
 
 
+def test_what_is_half_written_is_removed_but_an_evaluation_goes_on(interrupted):
+    folder = interrupted / ".evaluation-test.1.part"
+    folder.mkdir()
+    (folder / "predictions.csv").write_text("half")
+    (interrupted / ".last.1.part.keras").write_text("half")
+    assert train.main(["--resume", str(interrupted)]) == 0
+    assert [path.name for path in interrupted.glob(".*")] == [folder.name]
+    assert (folder / "predictions.csv").read_text() == "half"
+
+
 def test_keras_alone_would_forget_the_state_of_dropout(interrupted):
     """Why there is more in the file than Keras writes; if this fails, less is needed."""
     state, arrays = checkpoint.read(interrupted / "last.keras")

@@ -55,6 +55,31 @@ def test_ctrl_c_does_not_save(arguments, tmp_path, monkeypatch, capsys):
     assert checkpoint.read(run / "last.keras")[0]["course"]["step"] == 0
 
 
+IN_A_LONG_STEP = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from fastprep.interrupt import stop_soon
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+with stop_soon(Path(sys.argv[1]), "last words", grace_s=0.2):
+    for _ in range(100):
+        try:
+            time.sleep(0.1)
+        except KeyboardInterrupt:
+            pass
+"""
+
+
+def test_ctrl_c_in_a_long_step_with_a_folder_that_is_being_filled(tmp_path):
+    (tmp_path / ".evaluation-test.1.part").mkdir()
+    (tmp_path / ".last.1.part.keras").write_text("half")
+    (tmp_path / "last.keras").write_text("whole")
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_LONG_STEP, tmp_path], stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "last words" in done.stderr) == (130, True), done.stderr
+    assert names(tmp_path) == [".evaluation-test.1.part", "last.keras"]
+
+
 def test_a_second_sigterm_ends_a_save_that_takes_too_long(arguments, tmp_path, monkeypatch, capsys):
     """One that comes at once is the same once more: `timeout` sends two."""
     run, save_model = tmp_path / "run", checkpoint._save_model

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from like_h5py import assert_reads_like_h5py
 
-from fastprep.h5 import DataError, open_images
+from fastprep.h5 import ChangedError, DataError, open_images
 
 N, PICTURE = 23, (12, 14, 3)
 CHUNKS = {"chunks": (2, *PICTURE)}
@@ -41,6 +41,29 @@ def test_a_file_that_is_written_anew_while_it_is_read(make_file, layout):
     for _ in range(2):
         with pytest.raises(DataError, match=r"images\.h5', dataset 'images'.* changed or replaced since it was opened first"):
             reader.array(np.arange(N))
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_picture_that_is_overwritten_in_a_file_that_hdf5_reads(tmp_path, rng, linked):
+    """HDF5 itself has no objection to bytes that are others than before."""
+    path = asked = tmp_path / "images.h5"
+    images = rng.integers(0, 256, (N, 64, 64, 3), dtype=np.uint8)  # more than HDF5 keeps in memory of its own
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["images"] = images
+    if linked:
+        asked = tmp_path / "linking.h5"
+        with h5py.File(asked, "w") as file:
+            file["images"] = h5py.ExternalLink("images.h5", "images")
+    os.utime(path, ns=(1, 1))  # so that the time tells even if all of this happens within one tick of the clock
+    reader = open_images(asked)
+    assert reader.index.reason
+    np.testing.assert_array_equal(reader.array(np.arange(4)), images[:4])
+    with open(path, "r+b") as file:
+        file.seek(path.read_bytes().find(images[9].tobytes()))
+        file.write(b"\x07" * images[9].nbytes)
+    for _ in range(2):
+        with pytest.raises(ChangedError, match=r"dataset 'images'.* changed or replaced since it was opened first"):
+            reader.array(np.array([9]))
 
 
 WRITER = """

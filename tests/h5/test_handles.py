@@ -152,6 +152,18 @@ def test_after_a_fork_nothing_is_open(tmp_path):
     assert os.pread(before, 3, 0) == b"abc"
 
 
+def test_in_a_child_it_has_begun_anew_before_a_thread_asks():
+    """Two threads that found out at the same time would both begin, and the second forget what the first one opened."""
+    handles, log = Handles(2), []
+    with use(handles, log, "a"):
+        lock = handles._lock
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if handles._lock is not lock and (handles.n_open, len(handles._entries)) == (0, 0) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    assert handles.n_open == 1
+
+
 def test_pickled_it_is_empty_and_one():
     handles, log = Handles(3), []
     with use(handles, log, "a"):

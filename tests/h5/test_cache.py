@@ -1,0 +1,87 @@
+"""Decoded blocks: made once, kept or not, forgotten at any moment and after a fork."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from fastprep.h5.cache import BlockCache
+
+
+class Meddling:
+    """A key that, asked for its hash a certain time, has something done: what a finalizer does that runs in this moment."""
+
+    def __init__(self, moment, action):
+        self.n_asked, self.moment, self.action = 0, moment, action
+
+    def __hash__(self):
+        self.n_asked += 1
+        if self.n_asked == self.moment:
+            self.action()
+        return 1
+
+
+def test_each_block_is_made_once_and_the_last_ones_are_kept():
+    cache, made = BlockCache(2), []
+
+    def get(key):
+        return cache.get(key, lambda: made.append(key) or np.array([key]))[0]
+
+    assert [get(key) for key in (1, 2, 1, 3, 1, 2)] == [1, 2, 1, 3, 1, 2]
+    assert made == [1, 2, 3, 2]
+    cache.clear()
+    assert get(2) == 2
+    assert made == [1, 2, 3, 2, 2]
+    assert cache.n_made == 5
+
+
+@pytest.mark.parametrize("thread", [False, True])
+def test_cleared_at_any_moment_it_gives_the_block_all_the_same(thread):
+    for n_blocks in (1, 3):
+        for moment in range(1, 8):
+            cache, problems = BlockCache(n_blocks), []
+            for key in "abc"[:n_blocks]:
+                cache.get(key, lambda: np.array([0]))
+
+            def clear(cache=cache):
+                if not thread:
+                    cache.clear()
+                    return
+                # of another thread, that waits if this one has the lock
+                other = threading.Thread(target=cache.clear)
+                other.start()
+                other.join(0.05)
+                problems.append(other)  # noqa: B023 - called in this round
+
+            key, block = Meddling(moment, clear), np.array([moment])
+            for _ in range(2):
+                assert cache.get(key, lambda block=block: block) is block
+            for other in problems:
+                other.join(10)
+                assert not other.is_alive()
+
+
+def test_an_error_is_handed_on_and_not_kept():
+    cache = BlockCache(2)
+
+    def fail():
+        raise OSError("gone")
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="gone"):
+            cache.get("a", fail)
+    assert cache.get("a", lambda: np.array([1]))[0] == 1
+
+
+def test_after_a_fork_it_is_empty_before_a_thread_asks():
+    cache = BlockCache(2)
+    cache.get("a", lambda: np.array([1]))
+    lock = cache._lock
+    with lock:  # another thread may hold it in the moment of the fork
+        child = os.fork()
+        if child == 0:
+            fresh = cache._lock is not lock and not cache._blocks
+            os._exit(0 if fresh and cache.get("a", lambda: np.array([2]))[0] == 2 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert cache.get("a", lambda: np.array([2]))[0] == 1
