@@ -116,6 +116,8 @@ def _receive_all(cluster: Cluster, server: socket.socket, deadline: float, timeo
                 break
             server.settimeout(max(0.01, deadline - time.monotonic()))
             try:
+                if time.monotonic() > deadline:  # strangers who keep coming give nobody more time
+                    raise TimeoutError
                 connection, _ = server.accept()
             except TimeoutError:
                 missing = [cluster.name(rank) for rank in range(1, cluster.world) if rank not in there]

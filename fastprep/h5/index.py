@@ -171,8 +171,8 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
             **known_facts,
             reason=str(reason),
             layout=f"read by HDF5: {reason}",
-            holder=known_facts["path"],
-            identity=identity_of(os.stat(named[0])),
+            holder=os.path.abspath(dataset.file.filename),  # another file, behind a link
+            identity=identity_of(os.stat(dataset.file.filename)),
             chunk_shape=four_sides(dataset.chunks) if dataset.chunks else (1, height, width, channels),
             is_complete=True,
         )

@@ -64,6 +64,9 @@ def test_a_picture_that_is_overwritten_in_a_file_that_hdf5_reads(tmp_path, rng, 
     for _ in range(2):
         with pytest.raises(ChangedError, match=r"dataset 'images'.* changed or replaced since it was opened first"):
             reader.array(np.array([9]))
+    reader.close()  # nor when it is opened anew
+    with pytest.raises(ChangedError, match="changed or replaced"):
+        reader.array(np.array([9]))
 
 
 WRITER = """
