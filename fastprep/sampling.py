@@ -112,9 +112,10 @@ class Sampling:
         """Return how many decoded blocks have to be in memory for none to be decoded twice, with `ahead` steps under way."""
         windows, stride = self.windows, self._stride
         if windows is not None:
-            blocks = windows.blocks_per_window
-            # the window being read, the next, which is fetched meanwhile, and what steps under way fetch beyond it
-            return 2 * blocks + math.ceil(ahead * stride * (len(windows.starts) - 1) / self.n_samples)
+            blocks, under_way = windows.blocks_per_window, ahead * stride * (len(windows.starts) - 1) / self.n_samples
+            # the window being read, or those if steps under way reach over several; the next, which is fetched meanwhile; and
+            # what steps under way fetch beyond it
+            return (1 + math.ceil(under_way / blocks)) * blocks + math.ceil(under_way)
         if self.shuffle or self.block_starts is None:
             return 0
         # in file order the steps under way share their first and last blocks with their neighbours
