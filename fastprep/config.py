@@ -70,6 +70,8 @@ class Config:
     """Of sgd."""
     weight_decay: Annotated[float | None, arg(help_behavior_hint="", metavar="FLOAT")] = None
     """Decoupled from the gradient; biases and normalisations are left out. Default: 0.004 for adamw, 0 for the others."""
+    l2: Annotated[float | None, arg(help_behavior_hint="", metavar="FLOAT")] = None
+    """L2 penalty on AlexNet's kernels. Default: 2e-4, as the tutorial has it. Other networks bring their own."""
     schedule: Literal["constant", "cosine", "step", "plateau"] = "constant"
     """Of the learning rate after the warm-up: keep it; let it fall to 0 along half a cosine; multiply it by --factor after every
     --step-every epochs; or after --patience epochs without a better validation loss."""
@@ -140,7 +142,7 @@ def check(config: Config) -> None:
             raise InputError(f"{option(name)} must be at least 0 and below 1, got {getattr(config, name)}")
     if not 0 < config.factor < 1:
         raise InputError(f"--factor must be above 0 and below 1, got {config.factor}")
-    for name in ("weight_decay", "warmup", "grace"):
+    for name in ("weight_decay", "l2", "warmup", "grace"):
         value = getattr(config, name)
         if value is not None and not (np.isfinite(value) and value >= 0):
             raise InputError(f"{option(name)} must be at least 0, got {value}")
@@ -150,6 +152,8 @@ def check(config: Config) -> None:
         raise InputError(
             f"--model must be alexnet or MODULE:FUNCTION, such as keras.applications:MobileNetV2, got {config.model!r}"
         )
+    if config.l2 is not None and config.model != "alexnet" and not config.demo:
+        raise InputError(f"--l2 goes with --model alexnet only, got --model {config.model}")
     if config.freeze is not None and config.weights is None and config.model == "alexnet":
         raise InputError("--freeze keeps random weights for ever without --weights FILE.keras")
     if not config.demo and (config.train is None or config.val is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import importlib
 import inspect
 import math
@@ -77,7 +78,10 @@ def build_model(config: Config, input_shape: tuple[int, int, int], classes: int)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:
-        model = _call(config.model, find_network(config.model), input_shape, classes)
+        function = find_network(config.model)
+        if config.model == "alexnet" and config.l2 is not None:
+            function = functools.partial(function, l2=config.l2)
+        model = _call(config.model, function, input_shape, classes)
     finally:
         keras.config.set_dtype_policy(before)
     if not isinstance(model, keras.Model):

@@ -27,6 +27,8 @@ from fastprep.loader import Loader
         (["--factor", "1"], "--factor must be above 0 and below 1, got 1.0"),
         (["--warmup", "-1"], "--warmup must be at least 0, got -1.0"),
         (["--weight-decay", "nan"], "--weight-decay must be at least 0, got nan"),
+        (["--l2", "-1"], "--l2 must be at least 0, got -1.0"),
+        (["--l2", "0", "--model", "some:network"], "--l2 goes with --model alexnet only, got --model some:network"),
         (["--model", "resnet"], "--model must be alexnet or MODULE:FUNCTION"),
         (["--freeze", "3"], "--freeze keeps random weights for ever without --weights"),
         (["--weights", "nowhere.keras"], "No such file or directory: 'nowhere.keras'"),

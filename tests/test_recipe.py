@@ -123,6 +123,14 @@ def test_functions_with_pretrained_weights_are_asked_for_none():
     assert sys.modules["some_networks"].tower.weights is None
 
 
+@pytest.mark.parametrize(("options", "wanted"), [({}, 2e-4), ({"l2": 1e-3}, 1e-3), ({"l2": 0.0}, 0.0)])
+def test_the_penalty_on_the_kernels_of_alexnet(options, wanted):
+    model = recipe.build_model(Config(**options), (67, 67, 3), CLASSES)
+    penalties = [layer.kernel_regularizer.l2 for layer in model.layers if hasattr(layer, "kernel_regularizer")]
+    assert len(penalties) == 8  # five convolutions, three dense layers
+    assert penalties == pytest.approx([wanted] * 8)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
