@@ -28,7 +28,7 @@ class Config:
     """Train a network on pictures in HDF5 files: --train FILE --val FILE, or --demo, or --resume RUN."""
 
     train: Annotated[str | None, arg(help_behavior_hint="", metavar="FILE")] = None
-    """Training file, or a glob pattern of files."""
+    """Training file, or a glob pattern of files, in quotes."""
     val: Annotated[str | None, arg(help_behavior_hint="", metavar="FILE")] = None
     """Validation file."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
