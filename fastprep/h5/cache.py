@@ -16,7 +16,7 @@ _all: weakref.WeakSet[BlockCache] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for cache in _all:
+    for cache in _all:  # a fork may have taken the lock, or somebody who was making a block, away
         cache._begin()
 
 
@@ -47,8 +47,6 @@ class BlockCache:
 
     def get(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
         """Return the block of that key, made unless it is kept; an error of `make` is raised, and not kept."""
-        if self._process != os.getpid():  # a fork may have taken the lock, or somebody who was making a block, away
-            self._begin()
         if self.n_blocks == 0:
             self.n_made += 1
             return make()
@@ -73,13 +71,10 @@ class BlockCache:
 
     def clear(self) -> None:
         """Forget all blocks."""
-        if self._process != os.getpid():
-            self._begin()
         with self._lock:
             self._blocks = OrderedDict()
 
     def _begin(self) -> None:
-        self._process = os.getpid()
         self._lock = threading.RLock()  # reentrant: a finalizer may close the reader under it
         self._blocks = OrderedDict()
 

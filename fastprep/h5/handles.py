@@ -34,7 +34,9 @@ _all: weakref.WeakSet[Handles] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for handles in _all:  # while the child has one thread: two that found out by themselves would begin twice
+    # The lock may be held by a thread that is not there any more, and HDF5's handles do not survive a fork, either. Done while the
+    # child has one thread: two that found out by themselves would begin twice.
+    for handles in _all:
         handles._begin()
 
 
@@ -101,7 +103,7 @@ class Handles:
     @contextlib.contextmanager
     def room(self, cost: int) -> Iterator[None]:
         """Keep room for descriptors that the caller opens and closes within the context."""
-        with self._changed_lock():
+        with self._lock:
             self._make_room(cost)
         try:
             yield
@@ -112,14 +114,14 @@ class Handles:
 
     def close(self, key: Hashable) -> None:
         """Close what is open under a key, as soon as nobody uses it."""
-        with self._changed_lock():
+        with self._lock:
             entry = self._entries.pop(key, None)
             if entry is not None and entry.users == 0:
                 self._close(entry)
 
     def _take(self, key: Hashable, cost: int) -> _Entry:
         new = _Entry(cost)
-        with self._changed_lock():
+        with self._lock:
             entry = self._entries.pop(key, None)
             if entry is None:
                 self._make_room(cost)
@@ -163,18 +165,11 @@ class Handles:
             self.n_open -= entry.cost
             self._lock.notify_all()
 
-    def _changed_lock(self) -> threading.Condition:
-        # a fork may have taken the lock away, with another thread that held it; HDF5's handles do not survive one, either
-        if self._process != os.getpid():
-            self._begin()
-        return self._lock
-
     def _begin(self) -> None:
         self.n_open = 0
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         # reentrant: garbage may be collected under it, and somebody's finalizer may close a loader
         self._lock = threading.Condition(threading.RLock())
-        self._process = os.getpid()  # last: another thread must not take the old lock for a good one
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Handles, (self._given,)
