@@ -34,8 +34,8 @@ _all: weakref.WeakSet[Handles] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    # The lock may be held by a thread that is not there any more, and HDF5's handles do not survive a fork, either. Done while the
-    # child has one thread: two that found out by themselves would begin twice.
+    # The lock may be held by a thread that is not there any more, and HDF5's handles do not survive a fork, either. Done while
+    # the child has one thread: two that found out by themselves would begin twice.
     for handles in _all:
         handles._begin()
 
