@@ -49,17 +49,25 @@ def overflowing(shape, classes):
 RANK = """
 import json, os, shutil, sys, time
 import numpy as np
-from fastprep import callbacks, train
+from fastprep import callbacks, sync, train
 
-plan, record = json.loads(sys.argv[1]), {"samples": [], "states": []}
+plan, record = json.loads(sys.argv[1]), {"samples": [], "states": [], "moving": []}
+original_average = sync.average_moving
+
+def average(model, ranks):
+    before = [np.asarray(variable).tolist() for variable in model.non_trainable_weights]
+    original_average(model, ranks)
+    record["moving"].append([before, [np.asarray(variable).tolist() for variable in model.non_trainable_weights]])
+    write()
+
+sync.average_moving = average
 original_begin, original_end = callbacks.Keeper.on_train_batch_begin, callbacks.Keeper.on_train_end
 
 def begin(keeper, batch, logs=None):
     original_begin(keeper, batch, logs)
     course = keeper._course
     if batch == 0 and not record["states"]:
-        from fastprep.sync import _random_states
-        record["states"] = [np.asarray(state).tolist() for state in _random_states(keeper.model)]
+        record["states"] = [np.asarray(state).tolist() for state in sync._random_states(keeper.model)]
     if keeper._first + batch < len(keeper._train):
         samples = keeper._train.samples(course.epoch, course.step).tolist()
         record["samples"].append([course.epoch, course.step, samples])
@@ -168,6 +176,18 @@ def flat(steps):
     return [sample for *_, samples in steps for sample in samples]
 
 
+def check_moving_averages(records):
+    """Batch normalisation's are averaged over ranks whenever the run is saved or validated: not those of one of them."""
+    for both in zip(*(record["moving"] for record in records), strict=True):
+        for variable in range(2):  # mean and variance
+            before = [np.array(of_rank[0][variable]) for of_rank in both]
+            after = [np.array(of_rank[1][variable]) for of_rank in both]
+            np.testing.assert_array_equal(after[0], after[1])
+            np.testing.assert_allclose(after[0], (before[0] + before[1]) / 2, rtol=1e-6)
+    first = [np.array(record["moving"][0][0][0]) for record in records]
+    assert (first[0] != first[1]).all()  # each rank has seen pictures of its own
+
+
 def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_path, monkeypatch):
     options = arguments("full", 43, 2, "--save-every", "3", "--epochs", "2")
     out = tmp_path / "run"
@@ -194,6 +214,7 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
     assert records[0]["history"] == records[1]["history"]
     assert len(records[0]["history"]["loss"]) == 2
     assert records[0]["states"] != records[1]["states"]  # dropout has other masks on every rank
+    check_moving_averages(records)
     assert sorted(p.name for p in out.iterdir()) == ["best.keras", "config.json", "curves.png", "history.csv", "last.keras"]
     after = [step for record in records for step in record["samples"]]
     epoch = before + flat([step for step in after if step[0] == 0])
