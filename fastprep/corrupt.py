@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.h5 import DataError
+from fastprep.h5.forks import begin_in_children
 
 _log = logging.getLogger(__name__)
 
@@ -30,13 +30,18 @@ class Corrupt:
         self.problems: list[str] = []
         self._blocks = np.zeros((0, 2), np.int64)  # first sample of each damaged block, and the one after its last; in order
         self._last: DataError | None = None
-        self._lock, self._process = threading.Lock(), os.getpid()
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Make the lock, which does not survive a fork."""
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_lock": None}
 
     def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state, _lock=threading.Lock(), _process=os.getpid())
+        self.__dict__.update(state)
+        begin_in_children(self)
 
     @property
     def n_known(self) -> int:
@@ -51,8 +56,6 @@ class Corrupt:
         DataError
             If none is left that can.
         """
-        if self._process != os.getpid():  # a fork may have taken the lock away
-            self._lock, self._process = threading.Lock(), os.getpid()
         with self._lock:
             if first not in self._blocks[:, 0]:
                 self._last = error  # before the blocks: `replace` raises it once these are all

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -12,15 +10,7 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
-_all: weakref.WeakSet[BlockCache] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for cache in _all:  # a fork may have taken the lock, or somebody who was making a block, away
-        cache._begin()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+from fastprep.h5.forks import begin_in_children
 
 
 class BlockCache:
@@ -42,8 +32,7 @@ class BlockCache:
     def __init__(self, n_blocks: int) -> None:
         self.n_blocks = n_blocks
         self.n_made = 0
-        self._begin()
-        _all.add(self)
+        begin_in_children(self)
 
     def get(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
         """Return the block of that key, made unless it is kept; an error of `make` is raised, and not kept."""
@@ -74,7 +63,8 @@ class BlockCache:
         with self._lock:
             self._blocks = OrderedDict()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Forget all blocks, and whoever was making one."""
         self._lock = threading.RLock()  # reentrant: a finalizer may close the reader under it
         self._blocks = OrderedDict()
 

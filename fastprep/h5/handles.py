@@ -7,7 +7,6 @@ import mmap
 import os
 import resource
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.h5.errors import DataError
+from fastprep.h5.forks import begin_in_children
 from fastprep.h5.open import get_dataset, identity_of, load_filters, opening_problem
 
 _SHARE_OF_LIMIT = 8  # a process has other loaders, sockets, and libraries that open files
@@ -28,19 +28,6 @@ def default_limit() -> int:
     """Return how many descriptors one dataset may hold: an eighth of what the system lets this process have, 2 to 128."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST if soft == resource.RLIM_INFINITY else min(_MOST, max(_LEAST, soft // _SHARE_OF_LIMIT))
-
-
-_all: weakref.WeakSet[Handles] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    # The lock may be held by a thread that is not there any more, and HDF5's handles do not survive a fork, either. Done while
-    # the child has one thread: two that found out by themselves would begin twice.
-    for handles in _all:
-        handles._begin()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 class Resource(Protocol):
@@ -76,8 +63,7 @@ class Handles:
             raise ValueError(f"limit must be at least {_LEAST}, got {limit}")
         self._given = limit
         self.limit = default_limit() if limit is None else limit
-        self._begin()
-        _all.add(self)
+        begin_in_children(self)
 
     @contextlib.contextmanager
     def use(self, key: Hashable, cost: int, open_it: Callable[[], _R]) -> Iterator[_R]:
@@ -165,7 +151,8 @@ class Handles:
             self.n_open -= entry.cost
             self._lock.notify_all()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Forget what is open: HDF5's handles do not survive a fork, and neither may the lock."""
         self.n_open = 0
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         # reentrant: garbage may be collected under it, and somebody's finalizer may close a loader

@@ -16,6 +16,7 @@ from fastprep.h5 import _read, prove
 from fastprep.h5.cache import BlockCache, Scratch
 from fastprep.h5.errors import CHANGED, ChangedError, DataError
 from fastprep.h5.filters import missing_filters
+from fastprep.h5.forks import begin_in_children
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images
 from fastprep.h5.open import get_dataset, identity_of, load_filters, open_file
@@ -88,8 +89,11 @@ class Reader:
         self._scratch = Scratch() if scratch is None else scratch
         self._cache = BlockCache(0)
         self._key = object()  # of what is its own in `handles` and the cache
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Make the lock, which does not survive a fork."""
         self._indexing = threading.Lock()
-        self._process = os.getpid()
 
     def read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
         """Hand pictures to a sink, in any order.
@@ -139,9 +143,6 @@ class Reader:
         """
         if self.index.is_complete:
             return
-        if self._process != os.getpid():  # a fork may have taken the lock away, with another thread that held it
-            self._indexing = threading.Lock()
-            self._process = os.getpid()  # last: another thread must not take the old lock for a good one
         with self._indexing:
             if self.index.is_complete:
                 return
