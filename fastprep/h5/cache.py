@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,27 +36,38 @@ class BlockCache:
         begin_in_children(self)
 
     def get(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
-        """Return the block of that key, made unless it is kept; an error of `make` is raised, and not kept."""
+        """Return the block of that key, made unless it is kept; an error of `make` is raised, and not kept.
+
+        Ctrl-C ends the one thread that it comes to. Others that wait for its block make it themselves.
+        """
         if self.n_blocks == 0:
             self.n_made += 1
             return make()
-        with self._lock:
-            blocks = self._blocks  # the same ones to the end, even if a finalizer clears them
-            new: Future[NDArray] = Future()
-            future = blocks.setdefault(key, new)
-            ours = future is new
-            self.n_made += ours
-            blocks.move_to_end(key)
-            while len(blocks) > self.n_blocks:
-                blocks.popitem(last=False)
-        if ours:
-            try:
-                future.set_result(make())
-            except BaseException as error:
-                with self._lock:
-                    if self._blocks.get(key) is future:
-                        del self._blocks[key]
-                future.set_exception(error)
+        while True:
+            with contextlib.suppress(CancelledError):
+                return self._get(key, make)
+
+    def _get(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
+        new: Future[NDArray] = Future()
+        try:
+            with self._lock:
+                blocks = self._blocks  # the same ones to the end, even if a finalizer clears them
+                future = blocks.setdefault(key, new)
+                self.n_made += future is new
+                blocks.move_to_end(key)
+                while len(blocks) > self.n_blocks:
+                    blocks.popitem(last=False)
+            if future is new:
+                new.set_result(make())
+        except BaseException as error:
+            with self._lock:
+                if self._blocks.get(key) is new:
+                    del self._blocks[key]
+            if isinstance(error, Exception):
+                new.set_exception(error)
+            else:
+                new.cancel()
+            raise
         return future.result()
 
     def clear(self) -> None:

@@ -74,6 +74,41 @@ def test_an_error_is_handed_on_and_not_kept():
     assert cache.get("a", lambda: np.array([1]))[0] == 1
 
 
+@pytest.mark.parametrize(("error", "n_made"), [(OSError, 1), (KeyboardInterrupt, 2)])
+def test_an_interrupt_is_not_handed_on_to_those_who_wait(error, n_made):
+    cache, begun, go_on, got = BlockCache(2), threading.Event(), threading.Event(), []
+
+    def fail():
+        begun.set()
+        assert go_on.wait(10)
+        raise error
+
+    def wait():
+        try:
+            got.append(cache.get("a", lambda: np.array([1]))[0])
+        except OSError as problem:
+            got.append(type(problem))
+
+    def interrupt():
+        with pytest.raises(error):
+            cache.get("a", fail)
+        got.append("ended")
+
+    threads = [threading.Thread(target=interrupt)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads.append(threading.Thread(target=wait))
+    threads[1].start()
+    (future,) = cache._blocks.values()
+    while not future._condition._waiters:  # nothing public tells that somebody waits
+        threading.Event().wait(0.001)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert set(got) == {"ended", 1 if error is KeyboardInterrupt else OSError}
+    assert cache.n_made == n_made
+
+
 def test_after_a_fork_it_is_empty_before_a_thread_asks():
     cache = BlockCache(2)
     cache.get("a", lambda: np.array([1]))
