@@ -7,6 +7,7 @@ import dataclasses
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep import checkpoint, sync
+from fastprep import batchnorm, checkpoint, sync
 from fastprep.atomic import whole_file
 from fastprep.charts import draw_curves
 from fastprep.config import Config
@@ -24,6 +25,7 @@ from fastprep.loader import Loader
 from fastprep.meter import Line, Meter, Stopwatch
 from fastprep.ranks import ALONE, Ranks
 from fastprep.recipe import learning_rate
+from fastprep.tensors import to_tensor
 
 _SAVE_EVERY_S = 600.0
 _ASK_WITHIN = 64  # steps, at most: how often several ranks find out whether it is time to save
@@ -146,8 +148,12 @@ class Keeper(keras.callbacks.Callback):
             self._line.show(f"{self._where()}  step {course.step + 1}/{len(self._train)}  {self._so_far()}  {self._watch.read()}")
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Stop the watch: validation is not training."""
+        """Stop the watch: validation is not training. Let all ranks validate the same model, its batch normalisation settled."""
         self._measured = self._watch.read()
+        if self._config.batchnorm_steps:
+            batchnorm.measure(self.model, self._batches(self._config.batchnorm_steps))
+        if self._ranks.world > 1:
+            sync.average_moving(self.model, self._ranks)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Note what came out, and save."""
@@ -173,6 +179,15 @@ class Keeper(keras.callbacks.Callback):
         if number:
             self._leave()
         self.model.stop_training = course.finished(self._config)
+
+    def _batches(self, n: int) -> Iterator[Any]:
+        """Yield x of the first batches of the next epoch, whole even if this one was resumed in its middle."""
+        train = self._train
+        for step in range(min(n, len(train))):
+            (batch,) = train.prepare(self._course.epoch + 1, step).parts
+            if step and batch.n_rows < train.batch_size:  # the partial one at the end would count as much as the others
+                return
+            yield to_tensor(batch, train.spec.dtype)
 
     def _rate_at(self, step: int) -> float:
         course = self._course

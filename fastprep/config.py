@@ -90,6 +90,9 @@ class Config:
     class_weight: Annotated[str, arg(metavar="none|balanced|CLASS:WEIGHT,...")] = "none"
     """Weight of the classes in the loss of training: `balanced` (N over classes times pictures of the class), or one by one, by
     number or name: `cat:1,dog:2.5`; 1 for those not named."""
+    batchnorm_steps: Annotated[int, arg(metavar="STEPS")] = 0
+    """Before each validation, measure the means and variances of batch normalisation anew on as many batches of training, with
+    dropout off, in the place of their moving averages: these lag behind, and dropout distorts them. 0: leave them."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Keras' policy for the network. mixed_float16 suits GPUs, and scales the loss."""
 
@@ -127,7 +130,8 @@ def check(config: Config) -> None:
     InputError
         If an argument breaks its rule, or does nothing, or a file is not there.
     """
-    for name, least in (("epochs", 1), ("crop", 1), ("step_every", 1), ("patience", 1), ("early_stop", 1), ("save_every", 1)):
+    leasts = {name: 1 for name in ("epochs", "crop", "step_every", "patience", "early_stop", "save_every")}
+    for name, least in (leasts | {"batchnorm_steps": 0}).items():
         value = getattr(config, name)
         if value is not None and value < least:
             raise InputError(f"{option(name)} must be at least {least}, got {value}")

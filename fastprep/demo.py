@@ -46,7 +46,7 @@ def defaults(config: Config, full: bool) -> Config:
     -------
     Config
     """
-    common = dataclasses.replace(config, schedule="cosine", flip=True, l2=2e-5)
+    common = dataclasses.replace(config, schedule="cosine", flip=True, l2=2e-5, batchnorm_steps=16)
     if full:
         return dataclasses.replace(common, crop=227, batch_size=64, lr=1e-3, epochs=40)
     return dataclasses.replace(common, crop=85, batch_size=64, lr=2e-3, epochs=24)

@@ -138,9 +138,8 @@ class Totals(keras.callbacks.Callback):
         self._logs: dict[str, float] = {}
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Add up the metrics of training, which Keras is about to reset, and validate the same model everywhere."""
+        """Add up the metrics of training, which Keras is about to reset."""
         self._logs = total_metrics(self.model, self._ranks)
-        average_moving(self.model, self._ranks)
 
     def on_test_end(self, logs: Any = None) -> None:
         """Add up those of validation, of which ranks have seen different numbers of pictures."""

@@ -129,6 +129,8 @@ def _build(config: Config, inputs: Inputs, ranks: Ranks, new: bool) -> tuple[ker
     """Return the network, compiled, whether it gives logits, and what there is to say about it."""
     import tensorflow as tf
 
+    from fastprep.batchnorm import learning_norms
+
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     model, said = recipe.build_model(config, inputs.input_shape, inputs.classes), []
@@ -136,6 +138,8 @@ def _build(config: Config, inputs: Inputs, ranks: Ranks, new: bool) -> tuple[ker
         said.append(recipe.take_weights(model, config.weights))
     if config.freeze is not None:
         said.append(recipe.freeze(model, config.freeze))
+    if config.batchnorm_steps and not learning_norms(model):
+        raise InputError(f"--batchnorm-steps: --model {config.model} has no batch normalisation that learns")
     logits = recipe.gives_logits(model, inputs.input_shape)
     if ranks.world == 1:
         recipe.compile_model(model, config, logits)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 import fastprep
-from fastprep import feed
+from fastprep import batchnorm, feed
 from fastprep.loader import Loader as PlainLoader
 
 path, numbered = sys.argv[1:3]
@@ -74,6 +74,17 @@ compare("plain")
 compare("not built yet, class weights", {"built": False}, class_weight={0: 0.25, 2: 3.0})
 compare("TenCrop, float16", crop=fastprep.TenCrop(8), dtype="float16")
 compare("channels_first", {"first": True, "shape": (3, 8, 8)}, layout="channels_first")
+
+
+# --- batch normalisation measured anew
+
+norm = keras.layers.BatchNormalization()
+normed = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Dropout(0.5), norm])
+with loader() as train:
+    batchnorm.measure(normed, (x for x, _ in train.tensors()))
+pixels = arrays()[0].astype(np.float64).reshape(-1, 3)
+measured = [keras.ops.convert_to_numpy(values) for values in (norm.moving_mean, norm.moving_variance)]
+results["batch normalisation"] = [bool(np.allclose(measured, [pixels.mean(axis=0), pixels.var(axis=0)], rtol=1e-4)), True]
 
 
 # --- where the arrays lie

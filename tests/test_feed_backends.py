@@ -59,6 +59,11 @@ def test_training_is_the_same_as_with_arrays(results, name):
     assert ours == theirs
 
 
+def test_batch_normalisation_is_measured(results):
+    ours, theirs = results[1]["batch normalisation"]
+    assert ours == theirs
+
+
 @pytest.mark.parametrize("name", PLACES)
 def test_arrays_lie_where_the_kernel_wrote(results, name):
     ours, theirs = results[1][name]

@@ -189,7 +189,7 @@ def check_moving_averages(records):
 
 
 def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_path, monkeypatch):
-    options = arguments("full", 43, 2, "--save-every", "3", "--epochs", "2")
+    options = arguments("full", 43, 2, "--save-every", "3", "--epochs", "2", "--batchnorm-steps", "4")
     out = tmp_path / "run"
     killed = {2: {"end": [0, 5], "signal": signal.SIGKILL}}
     first = start(3, options, killed, {0: ["--out", str(out)]})

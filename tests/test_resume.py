@@ -42,6 +42,7 @@ def arguments(make_file, tmp_path, monkeypatch):
     train_file, _, _ = make_file(n=43, name="train.h5")
     val_file, _, _ = make_file(n=20, name="val.h5")
     options = ["--crop", "10", "--batch-size", "8", "--epochs", str(EPOCHS), "--model", "small_network:network"]
+    options += ["--batchnorm-steps", "3"]
     return ["--train", str(train_file), "--val", str(val_file), *options, "--schedule", "cosine"]
 
 
