@@ -26,6 +26,7 @@ from fastprep.decoded import Decoded
 from fastprep.errors import InputError
 from fastprep.gather import Found
 from fastprep.h5 import DataError
+from fastprep.helptext import flowing
 from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.pictures import DECODER, ChannelOrder, UnreadableError, read_picture
 from fastprep.progress import Progress, shown_progress
@@ -35,6 +36,7 @@ from fastprep.workfolder import finishing, is_finished, key_of, locked, publish,
 WORK = ".fastprep-build"
 
 
+@flowing
 @dataclass(frozen=True)
 class Config:
     """Turn a folder of pictures into train.h5, val.h5 and test.h5, with the mean of the training pictures inside.

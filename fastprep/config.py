@@ -15,6 +15,7 @@ from tyro.conf import arg
 
 from fastprep.dataset import expand_paths
 from fastprep.errors import InputError, input_errors
+from fastprep.helptext import flowing
 
 _PLACES = ("train", "val", "workers", "grace", "tensorboard", "rank_timeout")
 # What a resumed run may be told anew; anything else would make it another run.
@@ -23,39 +24,40 @@ MAY_CHANGE = (*_PLACES, "epochs", "early_stop", "save_every", "on_corrupt")
 MAY_DIFFER = (*_PLACES, "mean", "weights", "out", "resume", "config")
 
 
+@flowing
 @dataclass(frozen=True)
 class Config:
     """Train a network on pictures in HDF5 files: --train FILE --val FILE, or --demo, or --resume RUN."""
 
-    train: Annotated[str | None, arg(help_behavior_hint="", metavar="FILE")] = None
+    train: Annotated[str | None, arg(metavar="FILE")] = None
     """Training file, or a glob pattern of files, in quotes."""
-    val: Annotated[str | None, arg(help_behavior_hint="", metavar="FILE")] = None
+    val: Annotated[str | None, arg(metavar="FILE")] = None
     """Validation file."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
     """Dataset of pictures in the files."""
     labels: Annotated[str, arg(metavar="NAME")] = "labels"
     """Dataset of labels in the files: one integer, from 0, for each picture."""
-    classes: Annotated[int | None, arg(help_behavior_hint="", metavar="INT")] = None
+    classes: Annotated[int | None, arg(metavar="INT")] = None
     """Number of classes. Default: as many as the training file names (attribute class_names), or has labels."""
     demo: bool = False
     """Train on 2,624 photographs of solar cells from the package elpv-dataset, and test. Its own defaults: --demo --help."""
     full: bool = False
     """With --demo: pictures of 256 and crops of 227 instead of the quick sizes. About an hour without a GPU."""
-    out: Annotated[str | None, arg(help_behavior_hint="", metavar="FOLDER")] = None
+    out: Annotated[str | None, arg(metavar="FOLDER")] = None
     """Run folder to make. Default: runs/DATE-TIME."""
-    resume: Annotated[str | None, arg(help_behavior_hint="", metavar="RUN")] = None
+    resume: Annotated[str | None, arg(metavar="RUN")] = None
     """Go on with an interrupted run, at the batch after its last save. Its configuration holds; epochs, early-stop, workers,
     save-every, grace, on-corrupt, tensorboard, rank-timeout and the places of the files may be given anew, and the number of
     ranks be another."""
-    config: Annotated[str | None, arg(help_behavior_hint="", metavar="FILE")] = None
+    config: Annotated[str | None, arg(metavar="FILE")] = None
     """The config.json of another run, to start from: what else is on the command line wins."""
 
     model: Annotated[str, arg(metavar="alexnet|MODULE:FUNCTION")] = "alexnet"
     """The network: `keras.applications:MobileNetV2`, or a function of your own that takes the shape of a picture and the number
     of classes and returns a Keras model."""
-    weights: Annotated[str | None, arg(help_behavior_hint="", metavar="FILE.keras")] = None
+    weights: Annotated[str | None, arg(metavar="FILE.keras")] = None
     """Begin with the weights of a saved model; layers of another shape (the last one, for other classes) begin anew."""
-    freeze: Annotated[str | None, arg(help_behavior_hint="", metavar="INT|PATTERN")] = None
+    freeze: Annotated[str | None, arg(metavar="INT|PATTERN")] = None
     """Keep the first layers that have weights, as many as said, as they are; or those whose names match: `conv2d*`."""
 
     epochs: int = 75
@@ -68,14 +70,14 @@ class Config:
     """Highest learning rate. For sgd, 1e-2 is a usual one."""
     momentum: float = 0.9
     """Of sgd."""
-    weight_decay: Annotated[float | None, arg(help_behavior_hint="", metavar="FLOAT")] = None
+    weight_decay: Annotated[float | None, arg(metavar="FLOAT")] = None
     """Decoupled from the gradient; biases and normalisations are left out. Default: 0.004 for adamw, 0 for the others."""
-    l2: Annotated[float | None, arg(help_behavior_hint="", metavar="FLOAT")] = None
+    l2: Annotated[float | None, arg(metavar="FLOAT")] = None
     """L2 penalty on AlexNet's kernels. Default: 2e-4, as the tutorial has it. Other networks bring their own."""
     schedule: Literal["constant", "cosine", "step", "plateau"] = "constant"
     """Of the learning rate after the warm-up: keep it; let it fall to 0 along half a cosine; multiply it by --factor after every
     --step-every epochs; or after --patience epochs without a better validation loss."""
-    warmup: Annotated[float | None, arg(help_behavior_hint="", metavar="EPOCHS")] = None
+    warmup: Annotated[float | None, arg(metavar="EPOCHS")] = None
     """Let the learning rate rise from a tenth. Default: during 1 epoch for cosine, else not."""
     factor: float = 0.1
     """See --schedule."""
@@ -83,7 +85,7 @@ class Config:
     """See --schedule."""
     patience: int = 5
     """See --schedule."""
-    early_stop: Annotated[int | None, arg(help_behavior_hint="", metavar="EPOCHS")] = None
+    early_stop: Annotated[int | None, arg(metavar="EPOCHS")] = None
     """Stop when as many epochs have brought no better model."""
     label_smoothing: float = 0.0
     """Part of each label that is spread over all classes, 0..1; the validation loss has it, too."""
@@ -110,9 +112,9 @@ class Config:
     """Of weights, dropout, order and patches."""
     deterministic: bool = False
     """Let TensorFlow use only operations that give the same bits every time. Slower on GPUs; see --resume."""
-    workers: Annotated[int | None, arg(help_behavior_hint="", metavar="INT")] = None
+    workers: Annotated[int | None, arg(metavar="INT")] = None
     """Threads that prepare batches. Default: one for each processor, eight at most."""
-    save_every: Annotated[int | None, arg(help_behavior_hint="", metavar="STEPS")] = None
+    save_every: Annotated[int | None, arg(metavar="STEPS")] = None
     """Save the run, for --resume, after as many steps. Default: every ten minutes. After every epoch in any case."""
     grace: Annotated[float, arg(metavar="SECONDS")] = 25.0
     """How long SIGTERM and SIGHUP may take to save the run before they end it all the same. Schedulers kill after 30 s or so."""

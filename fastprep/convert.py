@@ -13,6 +13,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from fastprep.h5 import DataError, InexactError, Rewritten, rewrite
+from fastprep.helptext import flowing
 from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.progress import shown_progress
 
@@ -22,6 +23,7 @@ _ROUND_HINT = (
 )
 
 
+@flowing
 @dataclass(frozen=True)
 class Config:
     """Rewrite the pictures of an HDF5 file as the layout that loads fastest: contiguous uint8.

@@ -18,6 +18,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 import fastprep
 from fastprep import accelerator, diagnosis, tensors
 from fastprep.h5 import DataError, write_images
+from fastprep.helptext import flowing
 from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.kernels.device import DeviceUnavailableError, Gpu
 from fastprep.loader import Loader
@@ -25,6 +26,7 @@ from fastprep.loader import Loader
 N_EXAMPLE = 512  # pictures, if there is no file
 
 
+@flowing
 @dataclass(frozen=True)
 class Config:
     """Say what this machine and a file can do, and where the time goes.

@@ -19,6 +19,7 @@ from fastprep.config import Config as Training
 from fastprep.crops import CenterCrop, Crop, TenCrop
 from fastprep.errors import InputError, input_errors
 from fastprep.h5 import DataError, read_file_names
+from fastprep.helptext import flowing
 from fastprep.inputs import no_mean
 from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.loader import Loader
@@ -28,6 +29,7 @@ from fastprep.report import Evaluated, table, write_report
 from fastprep.startup import start_tensorflow
 
 
+@flowing
 @dataclass(frozen=True)
 class Config:
     """Test trained networks on one file: centre crop and ten-crop, on the same pictures.
@@ -36,7 +38,7 @@ class Config:
     predictions, a confusion matrix and a table by class.
     """
 
-    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]")]
+    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
     """Run folders of fastprep.train, or .keras files."""
     data: Annotated[str, arg(metavar="FILE")]
     """HDF5 file of pictures, or a glob pattern of files."""
@@ -50,15 +52,15 @@ class Config:
     """plain is the centre; ten are the corners and the centre, and their mirror pictures, averaged."""
     average: Literal["probs", "logits"] = "probs"
     """What is averaged over crops and over models."""
-    crop: Annotated[int | None, arg(help_behavior_hint="", metavar="PIXELS")] = None
+    crop: Annotated[int | None, arg(metavar="PIXELS")] = None
     """Side of the crops. Default: that of training."""
     mean: Annotated[str, arg(metavar="run|file|compute|none|JSON")] = "run"
     """What is subtracted: `run` (what training subtracted), or as for fastprep.train."""
     batch_size: Annotated[int, arg(metavar="N")] = 64
     """Pictures at a time; with ten-crop ten times as many crops."""
-    workers: Annotated[int | None, arg(help_behavior_hint="", metavar="N")] = None
+    workers: Annotated[int | None, arg(metavar="N")] = None
     """Threads that prepare batches."""
-    out: Annotated[str | None, arg(help_behavior_hint="", metavar="FOLDER")] = None
+    out: Annotated[str | None, arg(metavar="FOLDER")] = None
     """Folder to write. Default: evaluation-FILE in the folder of the first run."""
     overwrite: bool = False
     """Replace that folder if it exists."""

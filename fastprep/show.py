@@ -15,10 +15,12 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from fastprep import look
 from fastprep.errors import InputError
 from fastprep.h5 import DataError, store_mean
+from fastprep.helptext import flowing
 from fastprep.interrupt import as_by_ctrl_c, status_of
 from fastprep.means import image_mean
 
 
+@flowing
 @dataclass(frozen=True)
 class Config:
     """Say what is in an HDF5 file of pictures: shape, layout, mean, classes.

@@ -53,6 +53,7 @@ LAYERS = [
     "fastprep.interrupt",
     "fastprep.progress",
     "fastprep.plots",
+    "fastprep.helptext",
     "fastprep.convert",
     "fastprep.doctor",
     "fastprep.pictures",
@@ -80,6 +81,7 @@ LAYERS = [
     "fastprep.evaluation",
     "fastprep.report",
     "fastprep.evaluate",
+    "fastprep.batchnorm",
     "fastprep.sync",
     "fastprep.callbacks",
     "fastprep.training",
@@ -91,7 +93,8 @@ DOORS = {
     "cupy": {"fastprep.kernels.device"},
     "PIL": {"fastprep.pictures", "fastprep.demo"},
     "keras": {
-        f"fastprep.{name}" for name in ("feed", "model", "startup", "recipe", "sync", "callbacks", "training", "evaluate", "demo")
+        f"fastprep.{name}"
+        for name in ("feed", "model", "startup", "recipe", "batchnorm", "sync", "callbacks", "training", "evaluate", "demo")
     },
 }
 DOORS["tensorflow"] = {*DOORS["keras"], "fastprep.tensors", "fastprep.replicas", "fastprep.ranks", "fastprep.joining"}
