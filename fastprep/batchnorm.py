@@ -24,7 +24,8 @@ def measure(model: keras.Model, batches: Iterable[Any]) -> None:
     Parameters
     ----------
     model : keras.Model
-        Of any backend. Nothing else of it is changed, and batch normalisations that are frozen stay as they are.
+        Of any backend. Nothing else of it is changed, and batch normalisations that are frozen stay as they are; if there are no
+        others, nothing is done.
     batches : iterable of tensors
         What the network trains on, in batches as large as those of training; all count alike.
 
@@ -47,6 +48,8 @@ def measure(model: keras.Model, batches: Iterable[Any]) -> None:
     .. [2] Y. Wu and J. Johnson, "Rethinking 'batch' in BatchNorm", arXiv:2105.07576, section 3.
     """
     norms = learning_norms(model)
+    if not norms:
+        return
     sums = [np.zeros((2, *norm.moving_mean.shape)) for norm in norms]  # of means, and of means of squares
     n_batches = 0
     dropouts = [layer for layer in _layers(model) if isinstance(layer, _DROPOUTS)]

@@ -112,6 +112,13 @@ def test_what_is_frozen_stays():
     assert (np.asarray(second.moving_mean) != 0).any()
 
 
+def test_without_batch_normalisation_nothing_is_read():
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+    xs = iter(batches(1))
+    batchnorm.measure(model, xs)
+    assert next(xs) is not None
+
+
 def test_no_batch_is_an_error_and_changes_nothing():
     model = network()
     with pytest.raises(ValueError, match="one batch at least, got none"):

@@ -68,6 +68,19 @@ def test_the_whole_demo_in_small(tmp_path, monkeypatch, capsys):
     assert str(run.relative_to(tmp_path) / "curves.png") in printed
 
 
+def test_a_network_without_what_the_defaults_are_about_trains_all_the_same(cells, tmp_path, monkeypatch, capsys):
+    (tmp_path / "plain_network.py").write_text(
+        "import keras\n"
+        "def network(shape, classes):\n"
+        "    return keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(classes)])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "build", lambda folder, size: cells[0])
+    assert train.main(["--demo", "--epochs", "1", "--crop", "57", "--model", "plain_network:network"]) == 0
+    assert "plain_network:network, ten-crop" in capsys.readouterr().out
+
+
 def test_ten_crop_and_plain_accuracy_are_what_keras_says(cells):
     import keras
 
