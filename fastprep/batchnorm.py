@@ -10,12 +10,26 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-_DROPOUTS = (keras.layers.Dropout, keras.layers.AlphaDropout, keras.layers.GaussianDropout)
+_NOISE = {
+    "rate": (keras.layers.Dropout, keras.layers.AlphaDropout, keras.layers.GaussianDropout),
+    "stddev": (keras.layers.GaussianNoise,),
+}
 
 
 def learning_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Return the batch normalisations of a network, at any depth, that are not frozen."""
-    return [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    """Return the batch normalisations of a network, at any depth, that learn.
+
+    Parameters
+    ----------
+    model : keras.Model
+
+    Returns
+    -------
+    list of keras.layers.BatchNormalization
+        Neither those that are frozen, nor those that were never called.
+    """
+    norms = [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    return [norm for norm in norms if norm.trainable and norm.built]
 
 
 def measure(model: keras.Model, batches: Iterable[Any]) -> None:
@@ -24,22 +38,23 @@ def measure(model: keras.Model, batches: Iterable[Any]) -> None:
     Parameters
     ----------
     model : keras.Model
-        Of any backend. Nothing else of it is changed, and batch normalisations that are frozen stay as they are; if there are no
-        others, nothing is done.
+        Built, of any backend. Nothing else of it is changed, and batch normalisations that are frozen stay as they are; if there
+        are no others, nothing is done. Nothing at all is changed if it does not come to its end.
     batches : iterable of tensors
         What the network trains on, in batches as large as those of training; all count alike.
 
     Raises
     ------
     ValueError
-        If there is no batch.
+        If there is no batch, or the model is not built.
 
     Notes
     -----
     Moving averages lag behind the weights, and they are of a network whose dropout is on: what comes to a batch normalisation
-    behind it varies more than it does in use, and in use is divided by too much [1]_. Here dropout is off, each layer normalises
-    by the batch, as in training, and what is kept is the mean of the batches' means and the variance over all of them together,
-    as in [2]_. A layer that a network uses several times is taken as its last use finds it.
+    behind it varies more than it does in use, and in use is divided by too much [1]_. Here dropout and Gaussian noise are off,
+    random augmentation is on, each layer normalises by the batch, as in training, and what is kept is the mean of the batches'
+    means and the variance over all of them together, as in [2]_. A layer that a network uses several times is taken as its last
+    use finds it.
 
     References
     ----------
@@ -47,35 +62,62 @@ def measure(model: keras.Model, batches: Iterable[Any]) -> None:
        shift", CVPR 2019.
     .. [2] Y. Wu and J. Johnson, "Rethinking 'batch' in BatchNorm", arXiv:2105.07576, section 3.
     """
+    if not model.built:
+        raise ValueError("to measure batch normalisation takes a model that is built")
     norms = learning_norms(model)
     if not norms:
         return
+    with _as_before(model), _quiet(_layers(model)):
+        found = _measured(model, norms, batches)
+    for norm, (mean, variance) in zip(norms, found, strict=True):
+        norm.moving_mean.assign(mean)
+        norm.moving_variance.assign(variance)
+
+
+def _measured(model: keras.Model, norms: list[Any], batches: Iterable[Any]) -> list[tuple[NDArray, NDArray]]:
     sums = [np.zeros((2, *norm.moving_mean.shape)) for norm in norms]  # of means, and of means of squares
     n_batches = 0
-    dropouts = [layer for layer in _layers(model) if isinstance(layer, _DROPOUTS)]
-    with _instead(dropouts, "rate", 0.0), _instead(norms, "momentum", 0.0):
+    with _instead(norms, "momentum", 0.0):
+        for norm in norms:  # 0 times what is not finite would not be 0
+            norm.moving_mean.assign(np.zeros(norm.moving_mean.shape))
+            norm.moving_variance.assign(np.zeros(norm.moving_variance.shape))
         for x in batches:
             model(x, training=True)
             n_batches += 1
             for norm, total in zip(norms, sums, strict=True):
-                mean, variance = (
-                    keras.ops.convert_to_numpy(v).astype(np.float64) for v in (norm.moving_mean, norm.moving_variance)
-                )
+                mean, variance = _values(norm.moving_mean, np.float64), _values(norm.moving_variance, np.float64)
                 total += mean, variance + mean**2
     if n_batches == 0:
         raise ValueError("to measure batch normalisation takes one batch at least, got none")
-    for norm, total in zip(norms, sums, strict=True):
-        mean, square = total / n_batches
-        norm.moving_mean.assign(mean)
-        norm.moving_variance.assign(square - mean**2)
-
-
-def _values(variable: Any) -> NDArray[np.float64]:
-    return np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
+    return [(mean, square - mean**2) for mean, square in (total / n_batches for total in sums)]
 
 
 def _layers(model: keras.Model) -> list[keras.Layer]:
     return list(model._flatten_layers())  # no public name goes into layers that are neither models nor wrappers
+
+
+def _values(variable: Any, dtype: Any = None) -> NDArray:
+    return np.array(keras.ops.convert_to_numpy(variable), dtype)
+
+
+@contextlib.contextmanager
+def _as_before(model: keras.Model) -> Iterator[None]:
+    """Put back all that a pass forward changes: averages of any kind, and the states of random generators."""
+    before = [(variable, _values(variable)) for variable in model.non_trainable_variables]
+    try:
+        yield
+    finally:
+        for variable, values in before:
+            variable.assign(values)
+
+
+@contextlib.contextmanager
+def _quiet(layers: list[Any]) -> Iterator[None]:
+    """Take dropout and noise away for a while."""
+    with contextlib.ExitStack() as stack:
+        for name, kinds in _NOISE.items():
+            stack.enter_context(_instead([layer for layer in layers if isinstance(layer, kinds)], name, 0.0))
+        yield
 
 
 @contextlib.contextmanager

@@ -182,11 +182,14 @@ class Keeper(keras.callbacks.Callback):
 
     def _batches(self, n: int) -> Iterator[Any]:
         """Yield x of the first batches of the next epoch, whole even if this one was resumed in its middle."""
-        train = self._train
-        for step in range(min(n, len(train))):
-            (batch,) = train.prepare(self._course.epoch + 1, step).parts
-            if step and batch.n_rows < train.batch_size:  # the partial one at the end would count as much as the others
+        train, epoch = self._train, self._course.epoch + 1
+        n = min(n, len(train))
+        for step in range(n):
+            if step and len(train.samples(epoch, step)) < train.batch_size:  # the partial one would count as much as the others
                 return
+            if self._line.due:
+                self._line.show(f"{self._where()}  measuring batch normalisation  step {step + 1}/{n}")
+            (batch,) = train.prepare(epoch, step).parts
             yield to_tensor(batch, train.spec.dtype)
 
     def _rate_at(self, step: int) -> float:

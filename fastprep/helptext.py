@@ -27,15 +27,23 @@ def flowing(config: _T) -> _T:
     Returns
     -------
     type
-        The same one.
+        The same one; without its source, as it was.
     """
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(config))).body
+    try:
+        source = inspect.getsource(config)
+    except OSError:
+        return config
+    (definition,) = ast.parse(textwrap.dedent(source)).body
     assert isinstance(definition, ast.ClassDef)
     types = typing.get_type_hints(config, include_extras=True)
     for field, below in zip(definition.body, definition.body[1:], strict=False):
         match field, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                says_nothing = getattr(config, name, MISSING) in (None, ())
-                hint = arg(help_behavior_hint="") if says_nothing else arg()
+                hint = arg(help_behavior_hint=_default) if getattr(config, name, MISSING) is None else arg()
                 config.__annotations__[name] = Annotated[types[name], arg(help=" ".join(text.split())), hint]
     return config
+
+
+def _default(words: str) -> str:
+    """Say what tyro found as the default; `--demo` brings others."""
+    return "" if words == "None" else f"(default: {words})"

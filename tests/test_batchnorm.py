@@ -1,5 +1,7 @@
 """Batch normalisation measured anew: against sums in numpy, and in the runs that ask for it."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -15,11 +17,14 @@ NETWORKS = """
 import keras
 from keras import layers
 
-def network(shape, classes):
+def network(shape, classes, *first):
     return keras.Sequential([
-        keras.Input(shape), layers.Dropout(0.5), layers.Conv2D(4, 3, activation="relu"), layers.BatchNormalization(),
+        keras.Input(shape), *first, layers.Dropout(0.5), layers.Conv2D(4, 3, activation="relu"), layers.BatchNormalization(),
         layers.Flatten(), layers.Dense(classes),
     ])
+
+def augmented(shape, classes):
+    return network(shape, classes, layers.RandomTranslation(0.2, 0.2))
 
 def without(shape, classes):
     return keras.Sequential([keras.Input(shape), layers.Flatten(), layers.Dense(classes)])
@@ -75,15 +80,19 @@ def reference(model, xs):
     return [(np.concatenate(of_one).mean(axis=0), np.concatenate(of_one).var(axis=0)) for of_one in seen]
 
 
-def test_means_and_variances_are_those_without_dropout_over_all_batches():
+@pytest.mark.parametrize("before", [0.0, np.nan, np.inf])
+def test_means_and_variances_are_those_without_dropout_over_all_batches(before):
     model, xs = network(), batches()
-    before = [np.asarray(weights).copy() for weights in model.trainable_weights]
+    for norm in norms_of(model):
+        norm.moving_mean.assign(np.full(norm.moving_mean.shape, before))
+    weights = [np.asarray(variable).copy() for variable in model.trainable_weights]
     batchnorm.measure(model, iter(xs))
     for norm, (mean, variance) in zip(norms_of(model), reference(model, xs), strict=True):
+        # in float32, through two layers
         np.testing.assert_allclose(np.asarray(norm.moving_mean), mean, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(np.asarray(norm.moving_variance), variance, rtol=1e-4)
-    for was, weights in zip(before, model.trainable_weights, strict=True):
-        np.testing.assert_array_equal(was, np.asarray(weights))
+    for was, variable in zip(weights, model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(was, np.asarray(variable))
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -93,6 +102,9 @@ def test_momentum_and_dropout_are_afterwards_what_they_were(fails):
     if fails:
         with pytest.raises(ValueError, match="99"):
             batchnorm.measure(model, xs)
+        for norm in norms_of(model):
+            np.testing.assert_array_equal(np.asarray(norm.moving_mean), np.zeros(norm.moving_mean.shape))
+            np.testing.assert_array_equal(np.asarray(norm.moving_variance), np.ones(norm.moving_mean.shape))
     else:
         batchnorm.measure(model, xs)
     assert [norm.momentum for norm in norms_of(model)] == [0.7, 0.99]
@@ -119,6 +131,40 @@ def test_without_batch_normalisation_nothing_is_read():
     assert next(xs) is not None
 
 
+def test_what_was_never_called_is_left_out():
+    class Unused(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = keras.layers.BatchNormalization(), keras.layers.BatchNormalization()
+
+        def call(self, x, training=False):
+            return self.used(x, training=training)
+
+    model = Unused()
+    with pytest.raises(ValueError, match="a model that is built"):
+        batchnorm.measure(model, batches())
+    model(batches(1)[0])
+    batchnorm.measure(model, batches())
+    mean = np.concatenate(batches()).mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(np.asarray(model.used.moving_mean), mean, rtol=1e-4, atol=1e-5)  # in float32
+    assert not model.unused.built
+
+
+def test_other_noise_goes_on_as_if_nothing_had_been():
+    """Random augmentation, which stays on, has drawn no number, and Gaussian noise is off."""
+    models = []
+    for _ in range(2):
+        keras.utils.set_random_seed(6)
+        noise, norm = keras.layers.GaussianNoise(1.0), keras.layers.BatchNormalization()
+        flip = keras.layers.RandomFlip()
+        models.append(keras.Sequential([keras.Input((4, 4, 1)), flip, noise, norm]))
+    x = np.random.default_rng(1).normal(size=(30, 4, 4, 1)).astype(np.float32)
+    batchnorm.measure(models[0], [x])
+    np.testing.assert_allclose(np.asarray(models[0].layers[2].moving_variance), x.var(), rtol=1e-4)  # in float32
+    assert models[0].layers[1].stddev == 1.0
+    np.testing.assert_array_equal(*(np.asarray(model(x, training=True)) for model in models))
+
+
 def test_no_batch_is_an_error_and_changes_nothing():
     model = network()
     with pytest.raises(ValueError, match="one batch at least, got none"):
@@ -135,14 +181,14 @@ def command(make_file, tmp_path, monkeypatch):
 
     def make(name, *more):
         options = ["--crop", "10", "--batch-size", "8", "--epochs", "2", "--model", f"norm_networks:{name}"]
-        return ["--train", files["train"], "--val", files["val"], *options, *more], files["train"]
+        return ["--train", files["train"], "--val", files["val"], *options, *more], files["train"], files["val"]
 
     return make
 
 
 @pytest.mark.parametrize(("steps", "taken"), [(2, 2), (6, 5), (100, 5)])  # the sixth batch has 3 pictures
 def test_a_run_measures_before_it_validates(command, tmp_path, steps, taken):
-    words, train_file = command("network", "--batchnorm-steps", str(steps), "--seed", "5", "--out", str(tmp_path / "run"))
+    words, train_file, _ = command("network", "--batchnorm-steps", str(steps), "--seed", "5", "--out", str(tmp_path / "run"))
     assert train.main(words) == 0
     model = keras.models.load_model(tmp_path / "run" / "last.keras")
     crop = fastprep.RandomCrop(10, mirror=True)
@@ -158,13 +204,22 @@ def test_a_run_measures_before_it_validates(command, tmp_path, steps, taken):
 def test_it_changes_what_is_validated_and_not_what_is_trained(command, tmp_path):
     found = []
     for steps in ("0", "3"):
-        words, _ = command("network", "--batchnorm-steps", steps, "--out", str(tmp_path / steps))
+        run = tmp_path / steps
+        words, _, val_file = command("augmented", "--batchnorm-steps", steps, "--out", str(run))
         assert train.main(words) == 0
-        found.append(keras.models.load_model(tmp_path / steps / "last.keras"))
-    for plain, measured in zip(found[0].trainable_weights, found[1].trainable_weights, strict=True):
-        np.testing.assert_array_equal(np.asarray(plain), np.asarray(measured))
-    plain, measured = (np.asarray(model.layers[2].moving_variance) for model in found)
-    assert (plain != measured).all()
+        with open(run / "history.csv", newline="") as file:
+            *_, last = csv.DictReader(file)
+        model = keras.models.load_model(run / "last.keras")
+        with fastprep.Loader(val_file, 8, fastprep.CenterCrop(10), mean="file", device="cpu") as val:
+            loss, _ = model.evaluate(val, verbose=0)
+        assert float(last["val_loss"]) == pytest.approx(loss, rel=1e-5)  # in float32; validated was what is saved
+        found.append((model, last))
+    (plain, plain_row), (measured, measured_row) = found
+    for without, with_it in zip(plain.trainable_weights, measured.trainable_weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(without), np.asarray(with_it))
+    assert plain_row["loss"] == measured_row["loss"]
+    assert plain_row["val_loss"] != measured_row["val_loss"]
+    assert (np.asarray(plain.layers[3].moving_variance) != np.asarray(measured.layers[3].moving_variance)).all()
 
 
 def test_wrong_use_is_one_clear_line(command, capsys):

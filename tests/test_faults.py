@@ -222,6 +222,13 @@ def test_forks_while_workers_are_at_work(make_file, layout):
             np.testing.assert_array_equal(x, images[loader.samples(0, step)])
 
 
+def locks_of(loader):
+    kinds = type(threading.Lock()) | type(threading.RLock()) | threading.Condition
+    owners = [loader, loader.pool, *loader.pool._buffers, loader.dataset, loader.dataset.corrupt, loader.dataset._cache]
+    owners += [*loader.dataset._readers, loader.dataset.handles]
+    return [value for one in owners for value in vars(one).values() if isinstance(value, kinds)]
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_under_any_lock(make_file):
     """What a loader locks is unlocked in a child: the threads that would do it are not there."""
@@ -230,15 +237,7 @@ def test_a_fork_under_any_lock(make_file):
     with Loader(path, 4, CenterCrop(5), workers=2, on_corrupt="skip") as loader:
         next(iter(loader))
         loader.close()
-        lock_type, reentrant = type(threading.Lock()), type(threading.RLock())
-        owners = [loader, loader.pool, *loader.pool._buffers, loader.dataset, loader.dataset.corrupt, loader.dataset._cache]
-        owners += [*loader.dataset._readers, loader.dataset.handles]
-        found = [
-            value
-            for one in owners
-            for value in vars(one).values()
-            if isinstance(value, lock_type | reentrant | threading.Condition)
-        ]
+        found = locks_of(loader)
         assert len(found) >= 5
         holding, done = threading.Event(), threading.Event()
 
@@ -253,8 +252,14 @@ def test_a_fork_under_any_lock(make_file):
         thread = threading.Thread(target=hold)
         thread.start()
         holding.wait(60)
+
+        def use():
+            list(loader)
+            loader.close()
+            assert not {id(lock) for lock in found} & {id(lock) for lock in locks_of(loader)}  # not all of them are taken again
+
         try:
-            assert run_in_child(lambda: [list(loader), loader.close()]) == 0
+            assert run_in_child(use) == 0
         finally:
             done.set()
             thread.join()

@@ -51,8 +51,8 @@ import json, os, shutil, sys, time
 import numpy as np
 from fastprep import callbacks, sync, train
 
-plan, record = json.loads(sys.argv[1]), {"samples": [], "states": [], "moving": []}
-original_average = sync.average_moving
+plan, record = json.loads(sys.argv[1]), {"samples": [], "states": [], "moving": [], "validated": []}
+original_average, original_test_end = sync.average_moving, sync.Totals.on_test_end
 
 def average(model, ranks):
     before = [np.asarray(variable).tolist() for variable in model.non_trainable_weights]
@@ -60,7 +60,11 @@ def average(model, ranks):
     record["moving"].append([before, [np.asarray(variable).tolist() for variable in model.non_trainable_weights]])
     write()
 
-sync.average_moving = average
+def test_end(totals, logs=None):
+    record["validated"].append([np.asarray(variable).tolist() for variable in totals.model.non_trainable_weights])
+    original_test_end(totals, logs)
+
+sync.average_moving, sync.Totals.on_test_end = average, test_end
 original_begin, original_end = callbacks.Keeper.on_train_batch_begin, callbacks.Keeper.on_train_end
 
 def begin(keeper, batch, logs=None):
@@ -177,7 +181,9 @@ def flat(steps):
 
 
 def check_moving_averages(records):
-    """Batch normalisation's are averaged over ranks whenever the run is saved or validated: not those of one of them."""
+    """Batch normalisation's are averaged over ranks when the run is saved and when it is validated: not those of one of them."""
+    assert len(records[0]["validated"]) == 2
+    assert records[0]["validated"] == records[1]["validated"]
     for both in zip(*(record["moving"] for record in records), strict=True):
         for variable in range(2):  # mean and variance
             before = [np.array(of_rank[0][variable]) for of_rank in both]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import CancelledError, Future
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.h5.forks import begin_in_children
+
+
+class _Block:
+    """One that is kept, or is being made by whoever has the lock: if that is interrupted, the next one makes it."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()
+        self.pictures: NDArray | None = None
+        self.error: Exception | None = None
 
 
 class BlockCache:
@@ -25,10 +32,10 @@ class BlockCache:
     Attributes
     ----------
     n_made : int
-        Blocks made so far.
+        Blocks made so far, or begun.
     """
 
-    _blocks: OrderedDict[Hashable, Future[NDArray]]
+    _blocks: OrderedDict[Hashable, _Block]
 
     def __init__(self, n_blocks: int) -> None:
         self.n_blocks = n_blocks
@@ -36,39 +43,34 @@ class BlockCache:
         begin_in_children(self)
 
     def get(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
-        """Return the block of that key, made unless it is kept; an error of `make` is raised, and not kept.
+        """Return the block of that key, made unless it is kept.
 
-        Ctrl-C ends the one thread that it comes to. Others that wait for its block make it themselves.
+        An error of `make` is raised, by all who wait for that block, and not kept. Ctrl-C ends the one thread that it comes to.
         """
         if self.n_blocks == 0:
             self.n_made += 1
             return make()
-        while True:
-            with contextlib.suppress(CancelledError):
-                return self._get(key, make)
-
-    def _get(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
-        new: Future[NDArray] = Future()
-        try:
-            with self._lock:
-                blocks = self._blocks  # the same ones to the end, even if a finalizer clears them
-                future = blocks.setdefault(key, new)
-                self.n_made += future is new
-                blocks.move_to_end(key)
-                while len(blocks) > self.n_blocks:
-                    blocks.popitem(last=False)
-            if future is new:
-                new.set_result(make())
-        except BaseException as error:
-            with self._lock:
-                if self._blocks.get(key) is new:
-                    del self._blocks[key]
-            if isinstance(error, Exception):
-                new.set_exception(error)
-            else:
-                new.cancel()
-            raise
-        return future.result()
+        with self._lock:
+            blocks = self._blocks  # the same ones to the end, even if a finalizer clears them
+            new = _Block()
+            block = blocks.setdefault(key, new)
+            self.n_made += block is new
+            blocks.move_to_end(key)
+            while len(blocks) > self.n_blocks:
+                blocks.popitem(last=False)
+        with block.making:
+            if block.error is not None:
+                raise block.error
+            if block.pictures is None:
+                try:
+                    block.pictures = make()
+                except Exception as error:
+                    block.error = error
+                    with self._lock:
+                        if self._blocks.get(key) is block:
+                            del self._blocks[key]
+                    raise
+            return block.pictures
 
     def clear(self) -> None:
         """Forget all blocks."""

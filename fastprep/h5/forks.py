@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import weakref
 from typing import Protocol
@@ -21,6 +22,13 @@ _all: weakref.WeakSet[Forkable] = weakref.WeakSet()
 def begin_in_children(thing: Forkable) -> None:
     """Let an object begin now, and again in every child that is forked off this process.
 
+    Parameters
+    ----------
+    thing : Forkable
+        Held by a weak reference.
+
+    Notes
+    -----
     There it is done before anything else, while the child has one thread: two that found out by themselves would begin twice.
     """
     thing.begin()
@@ -28,8 +36,12 @@ def begin_in_children(thing: Forkable) -> None:
 
 
 def _after_fork() -> None:
+    collects = gc.isenabled()
+    gc.disable()  # a finalizer might take a lock whose turn has not come
     for thing in _all:
         thing.begin()
+    if collects:
+        gc.enable()
 
 
 os.register_at_fork(after_in_child=_after_fork)
