@@ -42,7 +42,7 @@ class Config:
     demo: bool = False
     """Train on 2,624 photographs of solar cells from the package elpv-dataset, and test. Its own defaults: --demo --help."""
     full: bool = False
-    """With --demo: pictures of 256 and crops of 227 instead of the quick sizes. About an hour without a GPU."""
+    """With --demo: pictures of 256 and crops of 227 instead of the quick sizes. Half an hour or more without a GPU."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None
     """Run folder to make. Default: runs/DATE-TIME."""
     resume: Annotated[str | None, arg(metavar="RUN")] = None
