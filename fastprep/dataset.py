@@ -44,6 +44,8 @@ class Dataset:
         Dataset of pictures in each file.
     labels : str or None
         Dataset of labels in each file; None for pictures without.
+    weights : str or None
+        Dataset of a weight for each picture in each file; None for none.
     io : {"pread", "mmap"}
         See `fastprep.h5.Reader`.
     on_corrupt : {"raise", "skip"}
@@ -59,6 +61,7 @@ class Dataset:
     dtype : dtype
         Of the pictures as they are handed on: uint8, float32 or float64.
     labels : ndarray, shape (n_samples, ...), or None
+    weights : ndarray, shape (n_samples,), or None
     metadata : list of Metadata
         Of each file.
     handles : Handles
@@ -75,7 +78,13 @@ class Dataset:
     """
 
     def __init__(
-        self, files: Paths, images: str = "images", labels: str | None = "labels", io: str = "pread", on_corrupt: str = "raise"
+        self,
+        files: Paths,
+        images: str = "images",
+        labels: str | None = "labels",
+        weights: str | None = None,
+        io: str = "pread",
+        on_corrupt: str = "raise",
     ) -> None:
         if on_corrupt not in ("raise", "skip"):
             raise ValueError(f'on_corrupt must be "raise" or "skip", got {on_corrupt!r}')
@@ -86,13 +95,16 @@ class Dataset:
         self._readers: list[Reader] = []
         scratch = Scratch()
         found_labels: list[NDArray] = []
-        with contextlib.closing(survey(self.paths, images, labels, self.handles.limit)) as looks:
+        found_weights: list[NDArray] = []
+        with contextlib.closing(survey(self.paths, images, labels, weights, self.handles.limit)) as looks:
             for look in looks:
                 self._readers.append(Reader(look.index, io, self.handles, scratch))
                 self.metadata.append(look.metadata)
                 self._check_pictures(look.index)
                 if look.labels is not None:
                     found_labels.append(look.labels)
+                if look.weights is not None:
+                    found_weights.append(look.weights)
         self._check_channel_orders()
         self._warn_of_hdf5()
         first = self._readers[0].index
@@ -102,6 +114,7 @@ class Dataset:
         self.n_samples = int(self._starts[-1])
         self.corrupt = Corrupt(self.n_samples) if on_corrupt == "skip" else None
         self.labels = None if labels is None else self._join_labels(found_labels, labels)
+        self.weights = None if weights is None else np.concatenate(found_weights)
         self.keep(0)
 
     def read(self, samples: NDArray[np.int64], sink: Sink) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fastprep.dataset import Dataset
 from fastprep.h5 import DataError
@@ -42,25 +42,54 @@ def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
     return rows
 
 
-def sample_weights(dataset: Dataset, class_weight: Mapping[int, float]) -> NDArray[np.float32]:
-    """Give each sample the weight of its class, 1 for classes that have none.
+def sample_weights(
+    dataset: Dataset, class_weight: Mapping[int, float] | None, sample_weight: ArrayLike | str | None
+) -> NDArray[np.float32] | None:
+    """Give each sample its own weight, that of its class, or the product of both.
 
     Parameters
     ----------
     dataset : Dataset
-    class_weight : mapping of int to float
+    class_weight : mapping of int to float, or None
+        1 for classes that it does not name.
+    sample_weight : array_like, shape (N,), or str, or None
+        Numbers, or the name under which the dataset has read them.
 
     Returns
     -------
-    ndarray of float32, shape (N,)
+    ndarray of float32, shape (N,), or None
+        None if there is neither.
 
     Raises
     ------
     ValueError
-        If there are no labels, a key is not a label that occurs, or a weight is negative or not finite.
+        If there are no labels, a key is not a label that occurs, there are not as many weights as samples, or one is negative or
+        not finite.
     DataError
-        If the labels are not integers.
+        If the labels are not integers, but classes have weights.
     """
+    by_class = None if class_weight is None else _class_weights(dataset, class_weight)
+    if sample_weight is None:
+        return by_class
+    if dataset.labels is None:
+        raise ValueError("sample_weight needs labels, but labels=None")
+    own = dataset.weights if isinstance(sample_weight, str) else _checked(sample_weight, dataset.n_samples)
+    weights = np.asarray(own, np.float32)
+    return weights if by_class is None else weights * by_class
+
+
+def _checked(sample_weight: ArrayLike, n_samples: int) -> NDArray:
+    weights = np.asarray(sample_weight)
+    if weights.dtype.kind not in "iufb" or weights.shape != (n_samples,):
+        rule = f"sample_weight must be a dataset's name, or {n_samples} numbers, one for each sample"
+        raise ValueError(f"{rule}, got {weights.dtype} {weights.shape}")
+    if (wrong := ~np.isfinite(weights) | (weights < 0)).any():
+        sample = int(np.argmax(wrong))
+        raise ValueError(f"sample_weight must be finite and not negative, got {weights[sample]} for sample {sample}")
+    return weights
+
+
+def _class_weights(dataset: Dataset, class_weight: Mapping[int, float]) -> NDArray[np.float32]:
     classes = _class_labels(dataset, "class_weight")
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must map labels to weights, got {class_weight!r}")

@@ -69,6 +69,9 @@ class Loader:
     class_weight : mapping of int to float, or None
         Weight of each class (1 for those not named): batches become (x, y, weights). Keras ignores the argument of that
         name to `fit` for loaders like this one.
+    sample_weight : array_like, shape (N,), or str, or None
+        Weight of each sample, in the order of the files: numbers, or the name of a dataset of them in each file. Batches become
+        (x, y, weights); with `class_weight`, too, their product. Keras ignores that argument to `fit`, too.
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}
         Where batches are made; same bits everywhere. On a CUDA device x is a cupy array, and labels stay on the CPU. "auto" takes
         the first CUDA device if cupy, a driver and the device answer and, with Keras, TensorFlow sees it, too; else the CPU. The
@@ -123,6 +126,7 @@ class Loader:
         shard: tuple[int, int] = (0, 1),
         drop_remainder: bool = False,
         class_weight: Mapping[int, float] | None = None,
+        sample_weight: ArrayLike | str | None = None,
         device: str = "auto",
         workers: int | None = None,
         prefetch: int = 2,
@@ -140,7 +144,8 @@ class Loader:
         if workers is None:
             workers = min(8, len(os.sched_getaffinity(0)))
         check_integer("workers", workers, 1)
-        self.dataset = Dataset(files, images, labels, io, on_corrupt)
+        stored = sample_weight if isinstance(sample_weight, str) else None
+        self.dataset = Dataset(files, images, labels, stored, io, on_corrupt)
         self.crop: Crop = CenterCrop(self.dataset.image_shape[:2]) if crop is None else crop
         mean_values = resolve_mean(mean, self.dataset.metadata, self.dataset.paths, images)
         try:
@@ -152,7 +157,7 @@ class Loader:
         if num_classes is not None:
             check_integer("num_classes", num_classes, 2)
         self.labels = self.dataset.labels if num_classes is None else one_hot(self.dataset, num_classes)
-        self._weights = None if class_weight is None else sample_weights(self.dataset, class_weight)
+        self._weights = sample_weights(self.dataset, class_weight, sample_weight)
         self.sampling = Sampling(
             self.n_samples,
             int(batch_size),

@@ -120,6 +120,15 @@ def test_class_weights_arrive(path):
     assert history == wanted
 
 
+def test_sample_weights_arrive(path):
+    own = np.linspace(0, 2, 23, dtype="float32")
+    with fastprep.Loader(path, 5, fastprep.CenterCrop(8), sample_weight=own) as train:
+        x, y, _ = arrays(train)
+        history = small_model().fit(train, epochs=2, verbose=0).history
+    wanted = small_model().fit(x, y, batch_size=5, shuffle=False, sample_weight=own, epochs=2, verbose=0).history
+    assert history == wanted
+
+
 def test_evaluate_and_predict_cover_all_samples_in_file_order(path):
     model = small_model()
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:

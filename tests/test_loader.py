@@ -272,6 +272,54 @@ def test_class_weights(make_file):
             Loader(path, 6, None, class_weight=bad)
 
 
+def test_sample_weights(make_file, rng):
+    """By the name of a dataset, or as numbers; of several files; with the weights of classes their product."""
+    paths, labels, own = [], [], []
+    for name, dtype, shape in (("one.h5", ">f8", (23,)), ("two.h5", "uint8", (23, 1))):
+        path, _, file_labels = make_file(name=name)
+        weights = rng.integers(0, 9, 23).astype(dtype)
+        with h5py.File(path, "r+") as file:
+            file["trust"] = weights.reshape(shape)
+        paths.append(path), labels.append(file_labels), own.append(weights)
+    labels, own = np.concatenate(labels), np.concatenate(own).astype("float32")
+    common = {"shuffle": True, "shard": (1, 2)}
+    for named in ("trust", own, own.astype(int).tolist()):
+        with Loader(paths, 6, TenCrop(5), sample_weight=named, **common) as loader:
+            samples = [loader.samples(0, step) for step in range(len(loader))]
+            weights = [w for _, _, w in loader]
+        assert all(w.dtype == np.float32 for w in weights)
+        np.testing.assert_array_equal(np.concatenate(weights), own[np.concatenate(samples)].repeat(10))
+    with Loader(paths, 6, None, sample_weight="trust", class_weight={0: 0.5, 2: 3}) as loader:
+        weights = np.concatenate([w for _, _, w in loader])
+    np.testing.assert_array_equal(weights, own * np.array([0.5, 1, 3], "float32")[labels])
+
+
+def test_sample_weights_that_make_no_sense(make_file):
+    path, _, _ = make_file()
+    with h5py.File(path, "r+") as file:
+        file["few"], file["names"], file["wide"] = np.zeros(N - 1), ["a"] * N, np.zeros((N, 2))
+        file["debt"], file["unknown"] = np.where(np.arange(N) == 7, -0.5, 1.0), np.where(np.arange(N) == 5, np.nan, 1.0)
+    for name, message in (
+        ("nothing", "there is no dataset 'nothing'; it has .*sample_weight="),
+        ("few", r"dataset 'few': there must be one weight for each of the 23 pictures, found shape \(22,\)"),
+        ("names", r"dataset 'names': weights must be one number for each picture, found object \(23,\)"),
+        ("wide", r"dataset 'wide': weights must be one number for each picture, found float64 \(23, 2\)"),
+        ("debt", "dataset 'debt', sample 7: weights must be finite and not negative, found -0.5"),
+        ("unknown", "dataset 'unknown', sample 5: weights must be finite and not negative, found nan"),
+    ):
+        with pytest.raises(DataError, match=message):
+            Loader(path, 6, None, sample_weight=name)
+    for numbers, message in (
+        (np.ones(N - 1), r"must be a dataset's name, or 23 numbers, one for each sample, got float64 \(22,\)"),
+        (["a"] * N, r"must be a dataset's name, or 23 numbers, .* got <U1 \(23,\)"),
+        (2.0, r"must be a dataset's name, or 23 numbers, .* got float64 \(\)"),
+        (-np.ones(N), "must be finite and not negative, got -1.0 for sample 0"),
+        ([1.0] * (N - 1) + [float("inf")], "must be finite and not negative, got inf for sample 22"),
+    ):
+        with pytest.raises(ValueError, match=f"sample_weight {message}"):
+            Loader(path, 6, None, sample_weight=numbers)
+
+
 @pytest.mark.parametrize(("order", "wanted"), [(None, [3, 2, 1]), ("BGR", [3, 2, 1]), ("RGB", [1, 2, 3])])
 def test_mean_of_a_tutorials_json(make_file, tmp_path, caplog, order, wanted):
     path, images, _ = make_file(mean=False)
@@ -624,6 +672,7 @@ def test_pickling_keeps_the_place(path, backend):
         ({"labels": "nothing"}, DataError, "there is no dataset 'nothing'"),
         ({"labels": None, "num_classes": 3}, ValueError, "num_classes needs labels"),
         ({"labels": None, "class_weight": {0: 1}}, ValueError, "class_weight needs labels"),
+        ({"labels": None, "sample_weight": "labels"}, ValueError, "sample_weight needs labels"),
         ({"labels": "images", "num_classes": 3}, DataError, "num_classes needs integer labels"),
         ({"files": None}, ValueError, "files must be a path, a glob pattern, or a list of paths, got None"),
         ({"files": [1]}, ValueError, r"files must be a path.*, got \[1\]"),

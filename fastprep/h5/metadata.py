@@ -111,13 +111,49 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
 
 def labels_of(file: h5py.File, labels: str, n_samples: int) -> NDArray:
     """Read all labels of an open file; see `read_labels`."""
-    named = file.filename, labels
     dataset = get_dataset(file, labels)
     if dataset.dtype.kind not in "iufb":
         found = "texts" if h5py.check_string_dtype(dataset.dtype) else str(dataset.dtype)
-        raise DataError(f"labels must be numbers, found {found}; names of classes go into the attribute 'class_names'", *named)
+        problem = f"labels must be numbers, found {found}; names of classes go into the attribute 'class_names'"
+        raise DataError(problem, file.filename, labels)
+    return _one_for_each(dataset, (file.filename, labels), "label", n_samples)
+
+
+def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
+    """Read the weight of each sample from an open file.
+
+    Parameters
+    ----------
+    file : h5py.File
+    weights : str
+        Name of the dataset.
+    n_samples : int
+        Pictures there are.
+
+    Returns
+    -------
+    ndarray, shape (n_samples,), any numeric dtype, native byte order
+        Finite, and not negative.
+
+    Raises
+    ------
+    DataError
+        If there is no such dataset, or it holds something else.
+    """
+    dataset = get_dataset(file, weights)
+    if dataset.dtype.kind not in "iufb" or dataset.shape[1:] not in ((), (1,)):
+        problem = f"weights must be one number for each picture, found {dataset.dtype} {dataset.shape}"
+        raise DataError(problem, file.filename, weights)
+    values = _one_for_each(dataset, (file.filename, weights), "weight", n_samples).reshape(-1)
+    if (wrong := ~np.isfinite(values) | (values < 0)).any():
+        sample = int(np.argmax(wrong))
+        raise DataError(f"weights must be finite and not negative, found {values[sample]}", file.filename, weights, sample=sample)
+    return values
+
+
+def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], what: str, n_samples: int) -> NDArray:
     if dataset.ndim == 0 or dataset.shape[0] != n_samples:
-        raise DataError(f"there must be one label for each of the {n_samples} pictures, found shape {dataset.shape}", *named)
+        raise DataError(f"there must be one {what} for each of the {n_samples} pictures, found shape {dataset.shape}", *named)
     check_claims(dataset, named, n_at_once=n_samples)
     try:
         values = dataset[()]

@@ -68,7 +68,7 @@ def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     except HDF5_ERRORS as error:
         raise DataError(f"the file is damaged: {error}", file.filename) from error
     there = "; it has " + ", ".join(found[:8]) + (", ..." if len(found) > 8 else "") if found else "; it has no dataset at all"
-    raise DataError(f"there is no dataset {name!r}{there} (other names with images= and labels=)", file.filename)
+    raise DataError(f"there is no dataset {name!r}{there} (other names with images=, labels= and sample_weight=)", file.filename)
 
 
 def identity_of(status: os.stat_result) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastprep.h5 import prove
 from fastprep.h5.index import ImageIndex, index_images
-from fastprep.h5.metadata import Metadata, labels_of, metadata_of
+from fastprep.h5.metadata import Metadata, labels_of, metadata_of, weights_of
 from fastprep.h5.open import get_dataset, open_file
 
 _N_THREADS = 16  # they only wait; enough to hide 10 ms of a far disk behind 0.7 ms of HDF5
@@ -30,14 +30,18 @@ class FirstLook:
         Complete only for a single file.
     metadata : Metadata
     labels : ndarray, shape (N, ...), or None
+    weights : ndarray, shape (N,), or None
     """
 
     index: ImageIndex
     metadata: Metadata
     labels: NDArray | None
+    weights: NDArray | None
 
 
-def survey(paths: Sequence[str], images: str, labels: str | None, n_descriptors: int) -> Generator[FirstLook, None, None]:
+def survey(
+    paths: Sequence[str], images: str, labels: str | None, weights: str | None, n_descriptors: int
+) -> Generator[FirstLook, None, None]:
     """Look at files, in order. Who does not use the generator up closes it, and so its threads.
 
     HDF5 opens one at a time, whatever the number of threads, for it has one lock. But meanwhile threads bring the next files into
@@ -50,6 +54,8 @@ def survey(paths: Sequence[str], images: str, labels: str | None, n_descriptors:
         Name of the pictures' dataset.
     labels : str or None
         Name of that of the labels; None to leave them.
+    weights : str or None
+        Name of that of the samples' weights; None to leave them.
     n_descriptors : int
         How many may be open at a time, 2 and up.
 
@@ -60,17 +66,17 @@ def survey(paths: Sequence[str], images: str, labels: str | None, n_descriptors:
     Raises
     ------
     OSError, DataError
-        See `fastprep.h5.open_images`, `read_metadata`, `read_labels`.
+        See `fastprep.h5.open_images`, `read_metadata`, `read_labels`; DataError also if a weight is no weight.
     """
     if len(paths) == 1:
-        yield _look(paths[0], images, labels, whole=True)
+        yield _look(paths[0], images, labels, weights, whole=True)
         return
     with contextlib.closing(_near(paths, min(_N_THREADS, n_descriptors - 1))) as near:
         for path in near:
-            yield _look(path, images, labels, whole=False)
+            yield _look(path, images, labels, weights, whole=False)
 
 
-def _look(path: str, images: str, labels: str | None, whole: bool) -> FirstLook:
+def _look(path: str, images: str, labels: str | None, weights: str | None, whole: bool) -> FirstLook:
     with open_file(path) as file:
         named = file.filename, images
         dataset = get_dataset(file, images)
@@ -78,7 +84,13 @@ def _look(path: str, images: str, labels: str | None, whole: bool) -> FirstLook:
         if whole:
             index = prove.complete(index, file)
         metadata = metadata_of(dataset, named)
-        return FirstLook(index, metadata, None if labels is None else labels_of(file, labels, index.shape[0]))
+        n_samples = index.shape[0]
+        return FirstLook(
+            index,
+            metadata,
+            None if labels is None else labels_of(file, labels, n_samples),
+            None if weights is None else weights_of(file, weights, n_samples),
+        )
 
 
 def _near(paths: Sequence[str], n_threads: int) -> Generator[str, None, None]:
