@@ -56,6 +56,7 @@ def fingerprint(config: Config, inputs: Inputs, train: Loader, val: Loader, mode
         known[f"{word}: checksum of the labels"] = _crc(loader.dataset.labels)
         of = {name: value for name, value in loader.state_dict()["of"].items() if name != "n_samples"}
         known |= {f"{word}: {name}": str(value) for name, value in of.items()}
+    known["--train: checksum of the weights"] = "none" if train.dataset.weights is None else _crc(train.dataset.weights)
     known["--train: class_names"] = ", ".join(inputs.class_names)
     known["mean (its checksum)"] = "none" if inputs.mean is None else f"{_crc(inputs.mean)}"
     weights = [

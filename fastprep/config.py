@@ -92,6 +92,8 @@ class Config:
     class_weight: Annotated[str, arg(metavar="none|balanced|CLASS:WEIGHT,...")] = "none"
     """Weight of the classes in the loss of training: `balanced` (N over classes times pictures of the class), or one by one, by
     number or name: `cat:1,dog:2.5`; 1 for those not named."""
+    sample_weight: Annotated[str | None, arg(metavar="NAME")] = None
+    """Dataset of a weight for each picture in the training file, for the loss of training; with --class-weight, their product."""
     batchnorm_steps: Annotated[int, arg(metavar="STEPS")] = 0
     """Before each validation, measure the means and variances of batch normalisation anew on as many batches of training, with
     dropout off, in the place of their moving averages: these lag behind, and dropout distorts them. 0: leave them."""

@@ -176,7 +176,15 @@ def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | Non
     crop = RandomCrop(config.crop, mirror=config.mirror, flip=config.flip)
     try:
         train = kind(
-            config.train, config.batch_size, crop, mean=mean, shuffle=True, seed=config.seed, **(train_only or {}), **both
+            config.train,
+            config.batch_size,
+            crop,
+            mean=mean,
+            shuffle=True,
+            seed=config.seed,
+            sample_weight=config.sample_weight,
+            **(train_only or {}),
+            **both,
         )
     except MissingMeanError as error:
         raise no_mean(error) from None

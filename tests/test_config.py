@@ -141,6 +141,23 @@ def test_texts_for_labels(config):
         inputs.look(config)
 
 
+def test_weights_of_samples_are_for_training_alone(config):
+    weighted = Config(**{**vars(config), "sample_weight": "trust", "class_weight": "balanced"})
+    with pytest.raises(InputError, match=r"train\.h5': there is no dataset 'trust'"):
+        inputs.look(weighted)
+    own = np.arange(9, dtype="float32")
+    relabel(config.train, np.array([0] * 5 + [1, 1, 1, 2]))
+    with h5py.File(config.train, "r+") as file:
+        file["trust"] = own
+    loaders = inputs.open_loaders(weighted, inputs.look(weighted))
+    with loaders[0] as train_loader, loaders[1] as val_loader:
+        samples = np.concatenate([train_loader.samples(0, step) for step in range(len(train_loader))])
+        found = np.concatenate([train_loader.batch(0, step)[2] for step in range(len(train_loader))])
+        assert len(val_loader.batch(0, 0)) == 2
+    by_class = np.array([3 / 5] * 5 + [1, 1, 1, 3])  # 9 pictures over 3 classes times those of the class
+    np.testing.assert_allclose(found, (own * by_class)[samples], rtol=1e-6)
+
+
 def test_what_is_unusual_is_said(config):
     swapped = inputs.look(Config(**{**vars(config), "train": config.val, "val": config.train}))
     assert swapped.notes == [
