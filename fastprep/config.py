@@ -74,6 +74,8 @@ class Config:
     """Decoupled from the gradient; biases and normalisations are left out. Default: 0.004 for adamw, 0 for the others."""
     l2: Annotated[float | None, arg(metavar="FLOAT")] = None
     """L2 penalty on AlexNet's kernels. Default: 2e-4, as the tutorial has it. Other networks bring their own."""
+    pool_dropout: Annotated[float | None, arg(metavar="FLOAT")] = None
+    """Rate of the dropout after AlexNet's poolings. Default: 0.25, as the tutorial has it; 0 is as in the paper of AlexNet."""
     schedule: Literal["constant", "cosine", "step", "plateau"] = "constant"
     """Of the learning rate after the warm-up: keep it; let it fall to 0 along half a cosine; multiply it by --factor after every
     --step-every epochs; or after --patience epochs without a better validation loss."""
@@ -145,9 +147,10 @@ def check(config: Config) -> None:
         raise InputError(f"--lr must be above 0, got {config.lr}")
     if not (np.isfinite(config.rank_timeout) and config.rank_timeout > 0):
         raise InputError(f"--rank-timeout must be above 0, got {config.rank_timeout}")
-    for name in ("momentum", "label_smoothing"):
-        if not 0 <= getattr(config, name) < 1:
-            raise InputError(f"{option(name)} must be at least 0 and below 1, got {getattr(config, name)}")
+    for name in ("momentum", "label_smoothing", "pool_dropout"):
+        value = getattr(config, name)
+        if value is not None and not 0 <= value < 1:
+            raise InputError(f"{option(name)} must be at least 0 and below 1, got {value}")
     if not 0 < config.factor < 1:
         raise InputError(f"--factor must be above 0 and below 1, got {config.factor}")
     for name in ("weight_decay", "l2", "warmup", "grace"):
@@ -160,8 +163,9 @@ def check(config: Config) -> None:
         raise InputError(
             f"--model must be alexnet or MODULE:FUNCTION, such as keras.applications:MobileNetV2, got {config.model!r}"
         )
-    if config.l2 is not None and config.model != "alexnet" and not config.demo:
-        raise InputError(f"--l2 goes with --model alexnet only, got --model {config.model}")
+    for name in ("l2", "pool_dropout"):
+        if getattr(config, name) is not None and config.model != "alexnet" and not config.demo:
+            raise InputError(f"{option(name)} goes with --model alexnet only, got --model {config.model}")
     if config.freeze is not None and config.weights is None and config.model == "alexnet":
         raise InputError("--freeze keeps random weights for ever without --weights FILE.keras")
     if not config.demo and (config.train is None or config.val is None):

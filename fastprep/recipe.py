@@ -79,8 +79,9 @@ def build_model(config: Config, input_shape: tuple[int, int, int], classes: int)
     keras.config.set_dtype_policy(config.precision)
     try:
         function = find_network(config.model)
-        if config.model == "alexnet" and config.l2 is not None:
-            function = functools.partial(function, l2=config.l2)
+        if config.model == "alexnet":
+            asked = {"l2": config.l2, "pool_dropout": config.pool_dropout}
+            function = functools.partial(function, **{name: value for name, value in asked.items() if value is not None})
         model = _call(config.model, function, input_shape, classes)
     finally:
         keras.config.set_dtype_policy(before)

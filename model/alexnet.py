@@ -13,7 +13,12 @@ _POOL, _POOL_STRIDE, _POOLS = 3, 2, 3
 
 
 def alexnet(
-    input_shape: Sequence[int], classes: int, *, l2: float = 2e-4, data_format: str = "channels_last"
+    input_shape: Sequence[int],
+    classes: int,
+    *,
+    l2: float = 2e-4,
+    pool_dropout: float = 0.25,
+    data_format: str = "channels_last",
 ) -> keras.Sequential:
     """Build AlexNet, not yet compiled.
 
@@ -25,6 +30,8 @@ def alexnet(
         Number of classes, at least 2.
     l2 : float
         L2 penalty on the kernel of each convolution and dense layer.
+    pool_dropout : float
+        Rate of the dropout after each pooling, at least 0 and below 1.
     data_format : {"channels_last", "channels_first"}
         Which axis of a picture holds the channels. TensorFlow runs `channels_first` convolutions on GPUs only. Weights
         fit either format, so a network trained in one can be loaded into the other.
@@ -43,7 +50,7 @@ def alexnet(
     -----
     The layers are those of Krizhevsky et al. [1]_ in the variant of the tutorial [2]_: one tower instead of two halves,
     batch normalization after each ReLU in place of local response normalization, and dropout after each pooling as well
-    as after the dense layers.
+    as after the dense layers, where alone Krizhevsky et al. have it.
 
     References
     ----------
@@ -53,6 +60,8 @@ def alexnet(
     """
     shape = tuple(input_shape)
     _check(shape, classes, data_format)
+    if not 0 <= pool_dropout < 1:
+        raise ValueError(f"pool_dropout is at least 0 and below 1, not {pool_dropout}")
     channel_axis = -1 if data_format == "channels_last" else 1
     model = keras.Sequential(name="alexnet")
     model.add(keras.Input(shape))
@@ -73,7 +82,7 @@ def alexnet(
 
     def pooling() -> None:
         model.add(layers.MaxPooling2D(_POOL, strides=_POOL_STRIDE, data_format=data_format))
-        model.add(layers.Dropout(0.25))
+        model.add(layers.Dropout(pool_dropout))
 
     def dense(units: int) -> None:
         model.add(layers.Dense(units, kernel_regularizer=keras.regularizers.L2(l2)))

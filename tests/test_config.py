@@ -29,6 +29,8 @@ from fastprep.loader import Loader
         (["--weight-decay", "nan"], "--weight-decay must be at least 0, got nan"),
         (["--l2", "-1"], "--l2 must be at least 0, got -1.0"),
         (["--l2", "0", "--model", "some:network"], "--l2 goes with --model alexnet only, got --model some:network"),
+        (["--pool-dropout", "1"], "--pool-dropout must be at least 0 and below 1, got 1.0"),
+        (["--pool-dropout", "0", "--model", "a:b"], "--pool-dropout goes with --model alexnet only, got --model a:b"),
         (["--model", "resnet"], "--model must be alexnet or MODULE:FUNCTION"),
         (["--freeze", "3"], "--freeze keeps random weights for ever without --weights"),
         (["--weights", "nowhere.keras"], "No such file or directory: 'nowhere.keras'"),

@@ -131,6 +131,12 @@ def test_the_penalty_on_the_kernels_of_alexnet(options, wanted):
     assert penalties == pytest.approx([wanted] * 8)
 
 
+@pytest.mark.parametrize(("options", "wanted"), [({}, 0.25), ({"pool_dropout": 0.1}, 0.1), ({"pool_dropout": 0.0}, 0.0)])
+def test_the_dropout_behind_the_poolings_of_alexnet(options, wanted):
+    model = recipe.build_model(Config(**options), (67, 67, 3), CLASSES)
+    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [wanted] * 3 + [0.5] * 2
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

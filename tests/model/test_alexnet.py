@@ -163,3 +163,9 @@ def test_too_few_classes(classes):
 def test_unknown_data_format():
     with pytest.raises(ValueError, match="'channels_last' or 'channels_first', not 'NHWC'"):
         alexnet((227, 227, 3), 2, data_format="NHWC")
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_a_rate_of_dropout_that_is_none(rate):
+    with pytest.raises(ValueError, match=f"pool_dropout is at least 0 and below 1, not {rate}"):
+        alexnet((227, 227, 3), 2, pool_dropout=rate)
