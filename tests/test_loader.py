@@ -298,12 +298,15 @@ def test_sample_weights_that_make_no_sense(make_file):
     path, _, _ = make_file()
     with h5py.File(path, "r+") as file:
         file["few"], file["names"], file["wide"] = np.zeros(N - 1), ["a"] * N, np.zeros((N, 2))
+        file["empty"], file["one"] = h5py.Empty("f4"), 1.0
         file["debt"], file["unknown"] = np.where(np.arange(N) == 7, -0.5, 1.0), np.where(np.arange(N) == 5, np.nan, 1.0)
     for name, message in (
         ("nothing", "there is no dataset 'nothing'; it has .*sample_weight="),
         ("few", r"dataset 'few': there must be one weight for each of the 23 pictures, found shape \(22,\)"),
         ("names", r"dataset 'names': weights must be one number for each picture, found object \(23,\)"),
         ("wide", r"dataset 'wide': weights must be one number for each picture, found float64 \(23, 2\)"),
+        ("empty", "dataset 'empty': weights must be one number for each picture, found float32 None"),
+        ("one", r"dataset 'one': weights must be one number for each picture, found float64 \(\)"),
         ("debt", "dataset 'debt', sample 7: weights must be finite and not negative, found -0.5"),
         ("unknown", "dataset 'unknown', sample 5: weights must be finite and not negative, found nan"),
     ):

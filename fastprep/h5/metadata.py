@@ -141,7 +141,7 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
         If there is no such dataset, or it holds something else.
     """
     dataset = get_dataset(file, weights)
-    if dataset.dtype.kind not in "iufb" or dataset.shape[1:] not in ((), (1,)):
+    if dataset.dtype.kind not in "iufb" or dataset.ndim == 0 or dataset.shape[1:] not in ((), (1,)):
         problem = f"weights must be one number for each picture, found {dataset.dtype} {dataset.shape}"
         raise DataError(problem, file.filename, weights)
     values = _one_for_each(dataset, (file.filename, weights), "weight", n_samples).reshape(-1)
