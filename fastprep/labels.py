@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep.dataset import Dataset
-from fastprep.h5 import DataError
+from fastprep.h5 import DataError, are_weights
 
 
 def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
@@ -83,9 +83,9 @@ def _checked(sample_weight: ArrayLike, n_samples: int) -> NDArray:
     if weights.dtype.kind not in "iufb" or weights.shape != (n_samples,):
         rule = f"sample_weight must be a dataset's name, or {n_samples} numbers, one for each sample"
         raise ValueError(f"{rule}, got {weights.dtype} {weights.shape}")
-    if (wrong := ~np.isfinite(weights) | (weights < 0)).any():
+    if (wrong := ~are_weights(weights)).any():
         sample = int(np.argmax(wrong))
-        raise ValueError(f"sample_weight must be finite and not negative, got {weights[sample]} for sample {sample}")
+        raise ValueError(f"sample_weight must not be negative, and finite as float32, got {weights[sample]} for sample {sample}")
     return weights
 
 

@@ -307,8 +307,8 @@ def test_sample_weights_that_make_no_sense(make_file):
         ("wide", r"dataset 'wide': weights must be one number for each picture, found float64 \(23, 2\)"),
         ("empty", "dataset 'empty': weights must be one number for each picture, found float32 None"),
         ("one", r"dataset 'one': weights must be one number for each picture, found float64 \(\)"),
-        ("debt", "dataset 'debt', sample 7: weights must be finite and not negative, found -0.5"),
-        ("unknown", "dataset 'unknown', sample 5: weights must be finite and not negative, found nan"),
+        ("debt", "dataset 'debt', sample 7: weights must not be negative, and finite as float32, found -0.5"),
+        ("unknown", "dataset 'unknown', sample 5: weights must not be negative, and finite as float32, found nan"),
     ):
         with pytest.raises(DataError, match=message):
             Loader(path, 6, None, sample_weight=name)
@@ -316,8 +316,9 @@ def test_sample_weights_that_make_no_sense(make_file):
         (np.ones(N - 1), r"must be a dataset's name, or 23 numbers, one for each sample, got float64 \(22,\)"),
         (["a"] * N, r"must be a dataset's name, or 23 numbers, .* got <U1 \(23,\)"),
         (2.0, r"must be a dataset's name, or 23 numbers, .* got float64 \(\)"),
-        (-np.ones(N), "must be finite and not negative, got -1.0 for sample 0"),
-        ([1.0] * (N - 1) + [float("inf")], "must be finite and not negative, got inf for sample 22"),
+        (-np.ones(N), "must not be negative, and finite as float32, got -1.0 for sample 0"),
+        ([1.0] * (N - 1) + [float("inf")], "must not be negative, and finite as float32, got inf for sample 22"),
+        ([1e300] * N, r"must not be negative, and finite as float32, got 1e\+300 for sample 0"),
     ):
         with pytest.raises(ValueError, match=f"sample_weight {message}"):
             Loader(path, 6, None, sample_weight=numbers)

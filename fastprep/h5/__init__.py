@@ -5,7 +5,7 @@ from fastprep.h5.cache import BlockCache, Scratch
 from fastprep.h5.errors import ChangedError, DamagedIndexError, DataError
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex
-from fastprep.h5.metadata import Metadata, read_file_names, read_labels, read_metadata, read_std, store_mean
+from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std, store_mean
 from fastprep.h5.reader import Reader, open_images, warn_of_hdf5
 from fastprep.h5.rewrite import InexactError, Rewritten, rewrite
 from fastprep.h5.survey import survey
@@ -25,6 +25,7 @@ __all__ = [
     "Rewritten",
     "Scratch",
     "Sink",
+    "are_weights",
     "open_images",
     "read_file_names",
     "read_labels",

@@ -145,10 +145,16 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
         problem = f"weights must be one number for each picture, found {dataset.dtype} {dataset.shape}"
         raise DataError(problem, file.filename, weights)
     values = _one_for_each(dataset, (file.filename, weights), "weight", n_samples).reshape(-1)
-    if (wrong := ~np.isfinite(values) | (values < 0)).any():
+    if (wrong := ~are_weights(values)).any():
         sample = int(np.argmax(wrong))
-        raise DataError(f"weights must be finite and not negative, found {values[sample]}", file.filename, weights, sample=sample)
+        problem = f"weights must not be negative, and finite as float32, found {values[sample]}"
+        raise DataError(problem, file.filename, weights, sample=sample)
     return values
+
+
+def are_weights(values: NDArray) -> NDArray[np.bool_]:
+    """Tell which numbers can be weights of samples, which are float32."""
+    return (values >= 0) & (values <= np.finfo(np.float32).max)
 
 
 def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], what: str, n_samples: int) -> NDArray:
