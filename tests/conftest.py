@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import signal
 import threading
 
 import fake_cupy
@@ -24,6 +25,8 @@ def pytest_configure(config):
     """Hide GPUs from all tests but those for them, which `pytest -m gpu` runs: "auto" and TensorFlow would take one."""
     if config.option.markexpr.strip() != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # shells start what is in the background so, and processes inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def host(array):
