@@ -56,9 +56,9 @@ def fingerprint(config: Config, inputs: Inputs, train: Loader, val: Loader, mode
         known[f"{word}: checksum of the labels"] = _crc(loader.dataset.labels)
         of = {name: value for name, value in loader.state_dict()["of"].items() if name != "n_samples"}
         known |= {f"{word}: {name}": str(value) for name, value in of.items()}
-    known["--train: checksum of the weights"] = "none" if train.dataset.weights is None else _crc(train.dataset.weights)
+    known["--train: checksum of the weights"] = _crc(train.dataset.weights)
     known["--train: class_names"] = ", ".join(inputs.class_names)
-    known["mean (its checksum)"] = "none" if inputs.mean is None else f"{_crc(inputs.mean)}"
+    known["mean (its checksum)"] = _crc(inputs.mean)
     weights = [
         f"{variable.path} {tuple(variable.shape)} {variable.dtype}" for variable in (*model.weights, *model.optimizer.variables)
     ]
@@ -96,8 +96,8 @@ def shares(ranks: Ranks, train: Loader) -> list[str]:
     ]
 
 
-def _crc(values: Any) -> str:
-    return f"{zlib.crc32(np.ascontiguousarray(values).tobytes()):08x}"
+def _crc(values: NDArray | None) -> str:
+    return "none" if values is None else f"{zlib.crc32(np.ascontiguousarray(values).tobytes()):08x}"
 
 
 def _version(package: str) -> str:

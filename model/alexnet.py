@@ -59,9 +59,7 @@ def alexnet(
     .. [2] A. Rosebrock, "Deep Learning for Computer Vision with Python", Practitioner Bundle, PyImageSearch.
     """
     shape = tuple(input_shape)
-    _check(shape, classes, data_format)
-    if not 0 <= pool_dropout < 1:
-        raise ValueError(f"pool_dropout is at least 0 and below 1, not {pool_dropout}")
+    _check(shape, classes, pool_dropout, data_format)
     channel_axis = -1 if data_format == "channels_last" else 1
     model = keras.Sequential(name="alexnet")
     model.add(keras.Input(shape))
@@ -108,13 +106,15 @@ def alexnet(
     return model
 
 
-def _check(shape: tuple[int, ...], classes: int, data_format: str) -> None:
+def _check(shape: tuple[int, ...], classes: int, pool_dropout: float, data_format: str) -> None:
     if data_format not in ("channels_last", "channels_first"):
         raise ValueError(f"data_format is 'channels_last' or 'channels_first', not {data_format!r}")
     if len(shape) != 3 or not all(isinstance(length, Integral) and length > 0 for length in shape):
         raise ValueError(f"input_shape is three positive integers, not {shape}")
     if classes < 2:
         raise ValueError(f"a classifier needs at least 2 classes, not {classes}")
+    if not 0 <= pool_dropout < 1:
+        raise ValueError(f"pool_dropout is at least 0 and below 1, not {pool_dropout}")
     height, width = shape[:2] if data_format == "channels_last" else shape[1:]
     smallest = _smallest_side()
     if min(height, width) < smallest:
