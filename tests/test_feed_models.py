@@ -112,6 +112,7 @@ MODELS = {
     "mixed float16": functional,
     "mixed bfloat16": functional,
     "class weights": functional,
+    "sample weights": functional,
     "one-hot": sequential,
     "two outputs": two_outputs,
     "ResNet50": lambda: application("ResNet50"),
@@ -132,6 +133,10 @@ def fit_both(path, name):
     epochs = 1 if name in APPLICATIONS else 2
     if name == "class weights":
         options["class_weight"] = {0: 0.5, 2: 3.0}
+    if name == "sample weights":
+        with h5py.File(path, "r+") as file:
+            file["trust"] = np.linspace(0, 2, N)
+        options["sample_weight"] = "trust"
     if name == "one-hot":
         options["num_classes"] = CLASSES
     if name == "two outputs":
