@@ -1,5 +1,6 @@
 """Many files as one dataset: opened once, indexed when first read, few of them open, and the same order whatever was read."""
 
+import ctypes
 import multiprocessing
 import os
 import pickle
@@ -28,6 +29,8 @@ CROP = CenterCrop(PICTURE[:2])  # whole pictures
 ONE = {"chunks": (1, *PICTURE)}
 SEVERAL = {"chunks": (3, *PICTURE)}
 BY_HDF5 = {**SEVERAL, "userblock_size": 512}
+LIBC = ctypes.CDLL(None)
+CLONE_FILES = 0x400  # linux/sched.h
 LAYOUTS = [
     {},
     {**ONE, "compression": "gzip"},
@@ -92,14 +95,31 @@ def read(dataset, samples):
 
 
 def n_open_in(folder):
-    """Count the descriptors of this process that lead to files of a folder."""
+    """Count the descriptors, of this process or of a thread that has its own, that lead to files of a folder."""
     n = 0
-    for name in os.listdir("/proc/self/fd"):
+    for name in os.listdir("/proc/thread-self/fd"):
         try:
-            n += os.path.dirname(os.readlink(f"/proc/self/fd/{name}")) == str(folder)
+            n += os.path.dirname(os.readlink(f"/proc/thread-self/fd/{name}")) == str(folder)
         except FileNotFoundError:  # closed meanwhile
             continue
     return n
+
+
+def n_open_at_one_moment(folder):
+    """Count in a copy of the table that the kernel makes at one moment; None if it may not make one.
+
+    In the table itself a file can be closed after it was counted, and the next one opened before the last is.
+    """
+    counted = []
+
+    def count():
+        if LIBC.unshare(CLONE_FILES) == 0:
+            counted.append(n_open_in(folder))
+
+    thread = threading.Thread(target=count)  # its copy goes when it ends
+    thread.start()
+    thread.join()
+    return counted[0] if counted else None
 
 
 class Watch:
@@ -107,6 +127,7 @@ class Watch:
 
     def __init__(self, monkeypatch, folder):
         self.most, self.folder, self._stop = 0, folder, threading.Event()
+        self.can_look = n_open_at_one_moment(folder) is not None
         for owner, name in ((handles.OpenFile, "__init__"), (handles.OpenDataset, "__init__"), (prove, "_first_difference")):
             monkeypatch.setattr(owner, name, self._and_look(getattr(owner, name)))
 
@@ -119,7 +140,8 @@ class Watch:
         return wrapped
 
     def look(self):
-        self.most = max(self.most, n_open_in(self.folder))
+        if self.can_look:
+            self.most = max(self.most, n_open_at_one_moment(self.folder))
 
     def _poll(self):
         while not self._stop.wait(0.0005):
@@ -152,6 +174,8 @@ def test_hundreds_of_files_with_a_handful_open(many, monkeypatch, io, limit):
         assert 0 < loader.dataset.handles.n_open <= limit
         loader.close()
         assert n_open_in(paths[0].parent) == 0
+    if not watch.can_look:
+        pytest.skip("the kernel refuses a thread its own copy of the descriptors (seccomp?): how many were open is unknown")
     assert 1 < watch.most <= limit
 
 
