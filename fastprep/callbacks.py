@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -20,11 +21,12 @@ from fastprep import batchnorm, checkpoint, sync
 from fastprep.atomic import whole_file
 from fastprep.charts import draw_curves
 from fastprep.config import Config
+from fastprep.errors import InputError
 from fastprep.interrupt import Notice
 from fastprep.loader import Loader
 from fastprep.meter import Line, Meter, Stopwatch
 from fastprep.ranks import ALONE, Ranks
-from fastprep.recipe import learning_rate
+from fastprep.recipe import learning_rate, merit
 from fastprep.tensors import to_tensor
 
 _SAVE_EVERY_S = 600.0
@@ -90,6 +92,11 @@ class Keeper(keras.callbacks.Callback):
         Of a signal that lets the run be saved before it ends.
     ranks : Ranks
         All of them drive; the first one keeps.
+
+    Attributes
+    ----------
+    line : Line
+        Where progress is shown.
     """
 
     def __init__(
@@ -107,7 +114,7 @@ class Keeper(keras.callbacks.Callback):
         self._notice = notice
         self._config, self._train, self._course, self._folder, self._about = config, train, course, folder, about
         self._arrays, self._ranks = arrays, ranks
-        self._line, self._watch = Line(), Stopwatch(train)
+        self.line, self._watch = Line(), Stopwatch(train)
         self._rate = -1.0
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -144,8 +151,8 @@ class Keeper(keras.callbacks.Callback):
         rate = self._rate_at(course.step)
         if rate != self._rate:
             self.model.optimizer.learning_rate = self._rate = rate
-        if self._line.due:
-            self._line.show(f"{self._where()}  step {course.step + 1}/{len(self._train)}  {self._so_far()}  {self._watch.read()}")
+        if self.line.due:
+            self.line.show(f"{self._where()}  step {course.step + 1}/{len(self._train)}  {self._so_far()}  {self._watch.read()}")
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Stop the watch: validation is not training. Let all ranks validate the same model, its batch normalisation settled."""
@@ -160,19 +167,22 @@ class Keeper(keras.callbacks.Callback):
         course, logs = self._course, {**(logs or {}), "learning_rate": self._rate}
         for name, value in logs.items():
             course.history.setdefault(name, []).append(float(value))
-        accuracy, loss = logs["val_accuracy"], logs["val_loss"]
-        better = (accuracy, -loss) > (course.best_accuracy, -course.best_loss)
+        numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
+        line = f"{self._where()}  {numbers}  {self._measured}"
+        accuracy, loss = float(logs["val_accuracy"]), float(logs["val_loss"])
+        if math.isnan(loss):
+            self.line.keep(line)
+            self._end_diverged()
+        better = merit(self._config, accuracy, loss) > merit(self._config, course.best_accuracy, course.best_loss)
         if better:
-            course.best_epoch, course.best_accuracy, course.best_loss = epoch + 1, float(accuracy), float(loss)
-        where = self._where()
+            course.best_epoch, course.best_accuracy, course.best_loss = epoch + 1, accuracy, loss
         course.epoch, course.step = epoch + 1, 0
         course.meter.add(self._measured)
         self._save()
         if self._ranks.first:
             publish(course, self._folder)
         self._saved, self._saved_at = 0, time.monotonic()
-        numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
-        self._line.keep(f"{where}  {numbers}  {self._measured}{', best so far' if better else ''}")
+        self.line.keep(f"{line}, best so far" if better else line)
         number = self._notice.number or 0
         if self._ranks.world > 1:
             number = self._noted(int(self._ranks.reduce(np.array([number], np.int32), "Max")[0]))
@@ -187,8 +197,8 @@ class Keeper(keras.callbacks.Callback):
         for step in range(n):
             if step and len(train.samples(epoch, step)) < train.batch_size:  # the partial one would count as much as the others
                 return
-            if self._line.due:
-                self._line.show(f"{self._where()}  measuring batch normalisation  step {step + 1}/{n}")
+            if self.line.due:
+                self.line.show(f"{self._where()}  measuring batch normalisation  step {step + 1}/{n}")
             (batch,) = train.prepare(epoch, step).parts
             yield to_tensor(batch, train.spec.dtype)
 
@@ -229,6 +239,16 @@ class Keeper(keras.callbacks.Callback):
         who = "fastprep.train" if ranks.world == 1 else f"fastprep.train: rank {ranks.rank}"
         place = f"epoch {course.epoch + 1}, step {course.step + 1}"
         self._notice.leave(f"{who}: interrupted, and saved before {place}; go on with --resume {self._folder}")
+
+    def _end_diverged(self) -> NoReturn:
+        """End with what was saved before: no step leads from weights that are not numbers to some that are."""
+        self._ranks.finish()  # all have the same loss, and none is to take another's end for a failure
+        course, config = self._course, self._folder / "config.json"
+        kept = f"best.keras is of epoch {course.best_epoch}" if course.best_epoch else "there is no best.keras"
+        raise InputError(
+            f"epoch {course.epoch + 1}: the validation loss is not a number: the network has diverged, or pictures have values "
+            f"that are none; {kept}. Begin anew with a lower learning rate, or with --warmup: --config {config} --lr ..."
+        )
 
     def _save(self) -> None:
         """Write last.keras, which is the model and all that it takes to go on."""

@@ -87,6 +87,8 @@ class Config:
     """See --schedule."""
     patience: int = 5
     """See --schedule."""
+    monitor: Literal["accuracy", "loss"] = "accuracy"
+    """What makes a model the best one, which is kept: its validation accuracy, and of equals the loss, or the other way round."""
     early_stop: Annotated[int | None, arg(metavar="EPOCHS")] = None
     """Stop when as many epochs have brought no better model."""
     label_smoothing: float = 0.0

@@ -87,6 +87,7 @@ class Line:
     def __init__(self) -> None:
         self._live = sys.stdout.isatty()
         self._last = 0.0
+        self._begun = False
 
     @property
     def due(self) -> bool:
@@ -98,10 +99,18 @@ class Line:
         self._last = time.monotonic()
         text = text[: shutil.get_terminal_size().columns - 1]  # one that wraps is not written over
         print(f"\r{text}\x1b[K", end="", flush=True)
+        self._begun = True
 
     def keep(self, text: str) -> None:
         """Write a line that stays, terminal or not."""
         print(f"\r{text}\x1b[K" if self._live else text, flush=True)
+        self._begun = False
+
+    def leave(self) -> None:
+        """Let what was shown stay, and what comes next have a line of its own."""
+        if self._begun:
+            print(flush=True)
+        self._begun = False
 
 
 def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) -> str:

@@ -64,6 +64,11 @@ def _plateaus(losses: Sequence[float], patience: int) -> int:
     return count
 
 
+def merit(config: Config, accuracy: float, loss: float) -> tuple[float, float]:
+    """Return what is greater for a better model, by its accuracy and loss on validation."""
+    return (accuracy, -loss) if config.monitor == "accuracy" else (-loss, accuracy)
+
+
 def build_model(config: Config, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """Return the network, not yet compiled, under the precision asked for.
 

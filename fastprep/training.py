@@ -210,7 +210,8 @@ def _fit(
     from fastprep.callbacks import Keeper
     from fastprep.feed import EpochSync
 
-    callbacks = [EpochSync(train), Keeper(config, train, course, folder, about, arrays, notice, ranks)]
+    keeper = Keeper(config, train, course, folder, about, arrays, notice, ranks)
+    callbacks = [EpochSync(train), keeper]
     if ranks.world > 1:
         from fastprep.sync import Totals
 
@@ -220,7 +221,12 @@ def _fit(
     before, began = course.epoch, time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")  # that is how the rest of a resumed epoch ends
-        model.fit(train, validation_data=val, initial_epoch=course.epoch, epochs=config.epochs, callbacks=callbacks, verbose=0)
+        epochs = {"initial_epoch": course.epoch, "epochs": config.epochs}
+        try:
+            model.fit(train, validation_data=val, callbacks=callbacks, verbose=0, **epochs)
+        except Exception:
+            keeper.line.leave()  # the error is no part of it
+            raise
     n_epochs = course.epoch - before
     print(f"{n_epochs} epoch{'s' * (n_epochs != 1)} in {time.perf_counter() - began:.0f} s")
     if course.epoch < config.epochs:

@@ -311,6 +311,14 @@ def test_an_overflow_on_one_rank_is_left_out_by_all(arguments, start, tmp_path):
     assert [record["scale"] for record in records] == [2.0**13, 2.0**13]  # halved by both of two steps
 
 
+def test_all_ranks_end_if_the_network_diverges(arguments, start, tmp_path):
+    options = arguments("plain", 43, 2, "--epochs", "2", "--optimizer", "sgd", "--lr", "1e30")
+    ranks = start(2, options, more={0: ["--out", str(tmp_path / "run")]})
+    assert [rank.status for rank in ranks] == [2, 2], ranks[0].errors + ranks[1].errors
+    for number, rank in enumerate(ranks):
+        assert f"fastprep.train: rank {number}: epoch 1: the validation loss is not a number" in rank.errors
+
+
 def test_all_ranks_save_and_end_if_one_is_told_to(arguments, start, tmp_path):
     """SIGTERM to one of them: they agree on a step, rank 0 saves there, and the run goes on as if nothing had been."""
     options = arguments("plain", 43, 2, "--epochs", "3")

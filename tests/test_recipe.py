@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastprep import inputs, recipe, train
+from fastprep import checkpoint, inputs, recipe, train
 from fastprep.config import Config
 from fastprep.errors import InputError
 
@@ -328,6 +328,22 @@ def test_early_stop(make_file, tmp_path, capsys):
     assert train.main([*files, *options, "--out", str(tmp_path / "run")]) == 0
     assert "stopped early: 2 epochs without a better model" in capsys.readouterr().out
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 1 + 3
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("accuracy", 2), ("loss", 4)])
+def test_the_best_model(make_file, tmp_path, capsys, monkeypatch, monitor, best):
+    original, results = keras.Model.evaluate, iter([(0.5, 3.0), (0.7, 2.0), (0.7, 2.5), (0.6, 1.0), (0.5, 1.0)])
+
+    def evaluate(model, *args, **options):
+        original(model, *args, **options)
+        return dict(zip(("accuracy", "loss"), next(results), strict=True))
+
+    monkeypatch.setattr(keras.Model, "evaluate", evaluate)
+    path, _, _ = make_file(n=20)
+    files = ["--train", str(path), "--val", str(path), "--crop", "10", "--batch-size", "8", "--epochs", "5"]
+    assert train.main([*files, "--model", "some_networks:own", "--monitor", monitor, "--out", str(tmp_path / "run")]) == 0
+    assert f"best epoch {best}: {(0.7 if best == 2 else 0.6):.2%} of" in capsys.readouterr().out
+    assert checkpoint.read(tmp_path / "run" / "best.keras")[0]["course"]["epoch"] == best
 
 
 def test_a_network_that_can_not_be_saved_is_told_before_it_is_trained(make_file, tmp_path, capsys, monkeypatch):

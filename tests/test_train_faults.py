@@ -92,6 +92,14 @@ def test_a_picture_that_can_not_be_read_is_an_error_or_left_out(files, arguments
     assert names(run) == WHOLE
 
 
+def test_an_error_has_a_line_of_its_own_on_a_terminal(files, arguments, tmp_path, monkeypatch, capsys):
+    flip(files[0], 17)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("fastprep.meter._EVERY_S", 0.0)
+    assert train.main([*arguments, "--out", str(tmp_path / "run")]) == 2
+    assert re.fullmatch(r"epoch 1/3  step \d/6  .*\x1b\[K\n", capsys.readouterr().out.split("\r")[-1])
+
+
 # --- a full disk
 
 
@@ -159,3 +167,36 @@ def test_no_memory_for_a_batch(arguments, tmp_path, monkeypatch, capsys):
         assert train.main([*arguments, "--out", str(run)]) == 2
     message = "fastprep.train: no memory for a batch of 9600 bytes; the run folder is whole: go on with --resume"
     assert capsys.readouterr().err == f"{message} {run}\n"
+
+
+# --- a network that diverges
+
+
+def test_a_network_that_diverges_ends_the_run(arguments, tmp_path, capsys):
+    """The largest class's accuracy is all that it has then, which is no reason to keep it as the best one."""
+    run = tmp_path / "run"
+    options = ["--model", "network_of_faults:big", "--optimizer", "sgd", "--lr", "1e30"]
+    assert train.main([*arguments, *options, "--out", str(run)]) == 2
+    output, error = capsys.readouterr()
+    assert "epoch 1/3  loss nan  accuracy 0." in output
+    assert error.count("\n") == 1
+    assert re.match("fastprep.train: epoch 1: the validation loss is not a number: .* there is no best.keras. Begin anew", error)
+    assert names(run) == ["config.json", "last.keras"]
+    again = ["--config", str(run / "config.json"), "--lr", "1e-3", "--out", str(tmp_path / "again")]
+    assert train.main(again) == 0
+    assert names(tmp_path / "again") == WHOLE
+
+
+def test_what_was_saved_before_it_diverged_stays(arguments, tmp_path, monkeypatch, capsys):
+    run, losses = tmp_path / "run", iter([2.0, 1.0, float("nan")])
+    original = keras.Model.evaluate
+
+    def evaluate(model, *args, **options):
+        return {**original(model, *args, **options), "loss": next(losses)}
+
+    monkeypatch.setattr(keras.Model, "evaluate", evaluate)
+    assert train.main([*arguments, "--out", str(run), "--monitor", "loss"]) == 2
+    assert "epoch 3: the validation loss is not a number" in (error := capsys.readouterr().err)
+    assert "best.keras is of epoch 2" in error
+    assert names(run) == WHOLE
+    assert checkpoint.read(run / "last.keras")[0]["course"]["history"]["val_loss"] == [2.0, 1.0]
