@@ -131,6 +131,15 @@ def make_damaged_file(make_file):
 
 
 @pytest.fixture
+def hangups():
+    """Let SIGHUP end what the test starts, though the tests themselves may run under nohup, which has it ignored."""
+    before = signal.getsignal(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
 def no_thread_left():
     """Fail a test that leaves a thread of fastprep behind."""
     yield

@@ -549,6 +549,7 @@ def many(tmp_path):
     return tmp_path / "many"
 
 
+@pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_interrupted_build_goes_on_and_ends_the_same(many, out, tmp_path, number, monkeypatch):
     assert run(many, tmp_path / "whole") == 0

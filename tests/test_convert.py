@@ -465,6 +465,7 @@ def test_progress_is_shown_on_a_terminal(make_file, out):
     assert "23/23" in shown
 
 
+@pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_an_interrupt_leaves_nothing_behind(tmp_path, out, compression, number):

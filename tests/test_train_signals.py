@@ -17,6 +17,7 @@ from test_resume import outcome, wait_until  # noqa: E402
 from fastprep import callbacks  # noqa: E402
 
 
+@pytest.mark.usefixtures("hangups")
 def test_sigterm_saves_and_the_run_goes_on_with_the_same_bits(arguments, undisturbed, tmp_path, monkeypatch, capsys):
     """Nothing is saved in the middle of an epoch but by the signal; each hits what the last resumed run left."""
     run, words = tmp_path / "run", [*arguments, "--out", str(tmp_path / "run")]
