@@ -1,12 +1,9 @@
-"""Many files as one dataset: opened once, indexed when first read, few of them open, and the same order whatever was read."""
+"""Many files as one dataset: opened once, indexed when first read, and the same order whatever was read."""
 
-import ctypes
 import multiprocessing
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -16,57 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from many_files import BY_HDF5, CROP, LAYOUTS, ONE, PICTURE, SEVERAL, write, write_many
 
-from fastprep import CenterCrop, DataError, order
+from fastprep import DataError, order
 from fastprep.dataset import Dataset
 from fastprep.h5 import ChangedError, CopySink, handles, prove
 from fastprep.loader import Loader
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
-
-PICTURE = (6, 5, 3)
-CROP = CenterCrop(PICTURE[:2])  # whole pictures
-ONE = {"chunks": (1, *PICTURE)}
-SEVERAL = {"chunks": (3, *PICTURE)}
-BY_HDF5 = {**SEVERAL, "userblock_size": 512}
-LIBC = ctypes.CDLL(None)
-CLONE_FILES = 0x400  # linux/sched.h
-LAYOUTS = [
-    {},
-    {**ONE, "compression": "gzip"},
-    ONE,
-    {**SEVERAL, "compression": "gzip"},
-    BY_HDF5,
-    SEVERAL,
-    {"chunks": (2, 3, 5, 3), "compression": "lzf"},  # pictures are split
-]
-
-
-def write(path, images, labels, userblock_size=0, **layout):
-    with h5py.File(path, "w", userblock_size=userblock_size) as file:
-        file.create_dataset("images", data=images, **layout)
-        file["labels"] = labels
-
-
-def write_many(folder, sizes, layouts):
-    """Write files of different sizes and layouts; return their paths and all pictures. A picture's label is its number."""
-    rng, paths, first = np.random.default_rng(0), [], 0
-    images = rng.integers(0, 256, (sum(sizes), *PICTURE), dtype=np.uint8)
-    for number, n in enumerate(sizes):
-        layout = dict(layouts[number % len(layouts)])
-        if "chunks" in layout:
-            layout["chunks"] = (min(n, layout["chunks"][0]), *layout["chunks"][1:])
-        paths.append(folder / f"{number:04d}.h5")
-        write(paths[-1], images[first : first + n], np.arange(first, first + n), **layout)
-        first += n
-    return paths, images
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """350 files of every layout, with 1 to 5 pictures each."""
-    sizes = np.random.default_rng(1).integers(1, 6, 350)
-    return write_many(tmp_path_factory.mktemp("many"), sizes.tolist(), LAYOUTS)
 
 
 @pytest.fixture
@@ -92,111 +46,6 @@ def read(dataset, samples):
     out = np.empty((len(samples), *PICTURE), np.uint8)
     got = dataset.read(np.asarray(samples), CopySink(out.reshape(-1), out[0].nbytes))
     return out, got
-
-
-def n_open_in(folder):
-    """Count the descriptors, of this process or of a thread that has its own, that lead to files of a folder."""
-    n = 0
-    for name in os.listdir("/proc/thread-self/fd"):
-        try:
-            n += os.path.dirname(os.readlink(f"/proc/thread-self/fd/{name}")) == str(folder)
-        except FileNotFoundError:  # closed meanwhile
-            continue
-    return n
-
-
-def n_open_at_one_moment(folder):
-    """Count in a copy of the table that the kernel makes at one moment; None if it may not make one.
-
-    In the table itself a file can be closed after it was counted, and the next one opened before the last is.
-    """
-    counted = []
-
-    def count():
-        if LIBC.unshare(CLONE_FILES) == 0:
-            counted.append(n_open_in(folder))
-
-    thread = threading.Thread(target=count)  # its copy goes when it ends
-    thread.start()
-    thread.join()
-    return counted[0] if counted else None
-
-
-class Watch:
-    """Counts descriptors each time that one was opened, and all the time in a thread."""
-
-    def __init__(self, monkeypatch, folder):
-        self.most, self.folder, self._stop = 0, folder, threading.Event()
-        self.can_look = n_open_at_one_moment(folder) is not None
-        for owner, name in ((handles.OpenFile, "__init__"), (handles.OpenDataset, "__init__"), (prove, "_first_difference")):
-            monkeypatch.setattr(owner, name, self._and_look(getattr(owner, name)))
-
-    def _and_look(self, function):
-        def wrapped(*arguments):
-            result = function(*arguments)
-            self.look()
-            return result
-
-        return wrapped
-
-    def look(self):
-        if self.can_look:
-            self.most = max(self.most, n_open_at_one_moment(self.folder))
-
-    def _poll(self):
-        while not self._stop.wait(0.0005):
-            self.look()
-
-    def __enter__(self):
-        self._thread = threading.Thread(target=self._poll)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._stop.set()
-        self._thread.join()
-
-
-@pytest.mark.parametrize(("io", "limit"), [("pread", 2), ("pread", 5), ("mmap", 4)])
-def test_hundreds_of_files_with_a_handful_open(many, monkeypatch, io, limit):
-    paths, images = many
-    monkeypatch.setattr(handles, "default_limit", lambda: limit)
-    with (
-        Watch(monkeypatch, paths[0].parent) as watch,
-        Loader(paths, 32, CROP, mean=None, shuffle=True, workers=4, io=io) as loader,
-    ):
-        for _ in range(2):
-            seen = []
-            for x, y in loader:
-                np.testing.assert_array_equal(x, images[y].astype(np.float32))
-                seen += y.tolist()
-            assert sorted(seen) == list(range(len(images)))
-        assert 0 < loader.dataset.handles.n_open <= limit
-        loader.close()
-        assert n_open_in(paths[0].parent) == 0
-    if not watch.can_look:
-        pytest.skip("the kernel refuses a thread its own copy of the descriptors (seccomp?): how many were open is unknown")
-    assert 1 < watch.most <= limit
-
-
-LOWERED = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-import numpy as np
-from fastprep import CenterCrop
-from fastprep.loader import Loader
-with Loader(sys.argv[1], 16, CenterCrop((6, 5)), mean=None, shuffle=True, workers=3) as loader:
-    assert loader.dataset.handles.limit == 5, loader.dataset.handles.limit
-    print(sum(int(x.astype(np.int64).sum()) for x, _ in loader))
-"""
-
-
-def test_a_process_that_may_open_few_files(many):
-    paths, images = many
-    arguments = [sys.executable, "-c", LOWERED, str(paths[0].parent / "*.h5")]
-    result = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stderr
-    assert int(result.stdout) == images.sum(dtype=np.int64)
 
 
 def test_a_file_is_indexed_when_it_is_first_read(few, indexed):
