@@ -247,7 +247,7 @@ class Keeper(keras.callbacks.Callback):
         kept = f"best.keras is of epoch {course.best_epoch}" if course.best_epoch else "there is no best.keras"
         raise InputError(
             f"epoch {course.epoch + 1}: the validation loss is not a number: the network has diverged, or pictures have values "
-            f"that are none; {kept}. Begin anew with a lower learning rate, or with --warmup: --config {config} --lr ..."
+            f"that are not numbers; {kept}. Begin anew with a lower learning rate, or with --warmup: --config {config} --lr ..."
         )
 
     def _save(self) -> None:

@@ -221,9 +221,15 @@ def _fit(
     before, began = course.epoch, time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")  # that is how the rest of a resumed epoch ends
-        epochs = {"initial_epoch": course.epoch, "epochs": config.epochs}
         try:
-            model.fit(train, validation_data=val, callbacks=callbacks, verbose=0, **epochs)
+            model.fit(
+                train,
+                validation_data=val,
+                initial_epoch=course.epoch,
+                epochs=config.epochs,
+                callbacks=callbacks,
+                verbose=0,
+            )
         except Exception:
             keeper.line.leave()  # the error is no part of it
             raise
