@@ -9,7 +9,7 @@ from setuptools import Extension, setup
 
 COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
 HEADERS = [
-    "fastprep/h5/_read.pxd",
+    "fastprep/_sink.pxd",
     *(f"fastprep/kernels/{name}.h" for name in ("_crop", "_crop_rows", "_crop_x86", "_crop_x86_lines")),
 ]
 KERNEL = [f"fastprep/kernels/{name}.c" for name in ("_crop", "_crop_rows", "_crop_x86")]
@@ -23,7 +23,8 @@ def extension(name: str, *sources: str) -> Extension:
 setup(
     ext_modules=cythonize(
         [
-            extension("fastprep._buffers"),
+            extension("fastprep._sink"),
+            extension("fastprep.pipeline._buffers"),
             extension("fastprep.h5._read"),
             extension("fastprep.kernels._cpu", *KERNEL),
         ],

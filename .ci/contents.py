@@ -7,7 +7,7 @@ import zipfile
 from email.parser import Parser
 from pathlib import Path
 
-EXTENSIONS = ("fastprep/_buffers", "fastprep/h5/_read", "fastprep/kernels/_cpu")
+EXTENSIONS = ("fastprep/_sink", "fastprep/h5/_read", "fastprep/kernels/_cpu", "fastprep/pipeline/_buffers")
 FOR_BOTH = (".py", ".pyi", ".typed", ".cu")
 FOR_COMPILING = (".pyx", ".pxd", ".c", ".h")
 SDIST_ALONE = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "docs/design-notes.md", "pyproject.toml", "setup.py")

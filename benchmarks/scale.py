@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastprep.sampling import Sampling
+from fastprep.sampling import Sampler
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ def block_starts(n_samples: int, n_files: int, chunk: int) -> np.ndarray | None:
     return np.concatenate([*starts, ends[-1:]])
 
 
-def sampling(arguments: argparse.Namespace, rank: int, blocks: np.ndarray | None) -> Sampling:
+def sampling(arguments: argparse.Namespace, rank: int, blocks: np.ndarray | None) -> Sampler:
     """Return what a loader of that rank has."""
     shard = (rank, arguments.ranks)
-    return Sampling(arguments.samples, arguments.batch_size, True, arguments.seed, shard, arguments.drop_remainder, 2048, blocks)
+    return Sampler(arguments.samples, arguments.batch_size, True, arguments.seed, shard, arguments.drop_remainder, 2048, blocks)
 
 
 def cost(arguments: argparse.Namespace, n_steps: int = 200) -> Order:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from fastprep import RandomCrop, TenCrop
-from fastprep.buffers import BufferPool, as_array
-from fastprep.h5._read import hand_over
+from fastprep._sink import hand_over
 from fastprep.kernels import CropSpec
 from fastprep.kernels._cpu import supported_versions
+from fastprep.pipeline import BufferPool
+from fastprep.pipeline.buffers import as_array
 
 N_PICTURES = 8  # they stay in the second-level cache, as a picture does that was just read
 LIMIT = "memset of the output"

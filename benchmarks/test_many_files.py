@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import readers
 
-from fastprep.dataset import Dataset
+from fastprep.dataset.dataset import Dataset
 from fastprep.h5._read import CopySink
 
 N_FILES = int(os.environ.get("FASTPREP_BENCH_FILES", "1000"))

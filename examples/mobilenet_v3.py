@@ -20,8 +20,8 @@ import numpy as np
 import tyro
 
 import fastprep
+from fastprep.adapters.keras import EpochSync
 from fastprep.demo import FOLDER, build, picture_size
-from fastprep.feed import EpochSync
 
 PREPROCESSING: dict[str, dict[str, Any]] = {"inside": {"mean": None}, "outside": {"mean": 127.5, "scale": 1 / 127.5}}
 

@@ -3,56 +3,74 @@
 >>> train = fastprep.Loader("train.h5", batch_size=128, crop=fastprep.RandomCrop(227, mirror=True), shuffle=True)
 >>> model.fit(train)
 
-Importing the package needs neither Keras, TensorFlow, cupy nor a GPU. `Loader` and `predict` are looked up at first use,
-because they bring Keras in where there is one.
+Importing the package needs neither Keras, TensorFlow, cupy nor a GPU. Most names are looked up at first use; `Loader`,
+`EpochSync` and `predict` bring Keras in.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from fastprep import kernels
 from fastprep._version import __version__
-from fastprep.crops import CenterCrop, RandomCrop, TenCrop
 
 if TYPE_CHECKING:
-    from fastprep.feed import Loader, predict
-    from fastprep.h5 import DataError
-    from fastprep.means import image_mean
+    from fastprep import h5, kernels, loader, model
+    from fastprep.adapters.keras import EpochSync, Loader
+    from fastprep.adapters.predict import predict
+    from fastprep.dataset import image_mean
+    from fastprep.errors import DataError, DeviceUnavailableError, MissingMeanError
+    from fastprep.transforms import CenterCrop, RandomCrop, TenCrop
 
-__all__ = ["CenterCrop", "DataError", "Loader", "RandomCrop", "TenCrop", "__version__", "image_mean", "kernels", "predict"]
+__all__ = [
+    "CenterCrop",
+    "DataError",
+    "DeviceUnavailableError",
+    "EpochSync",
+    "Loader",
+    "MissingMeanError",
+    "RandomCrop",
+    "TenCrop",
+    "__version__",
+    "h5",
+    "image_mean",
+    "kernels",
+    "loader",
+    "model",
+    "predict",
+]
 
+_MODULES = {
+    "CenterCrop": "transforms",
+    "DataError": "errors",
+    "DeviceUnavailableError": "errors",
+    "EpochSync": "adapters.keras",
+    "Loader": "adapters.keras",
+    "MissingMeanError": "errors",
+    "RandomCrop": "transforms",
+    "TenCrop": "transforms",
+    "image_mean": "dataset",
+    "predict": "adapters.predict",
+}
+_SUBPACKAGES = ("h5", "kernels", "loader", "model")
 _KERAS_AND_BACKENDS = {"keras", "tensorflow", "jax", "jaxlib", "torch"}
 
 
 def __getattr__(name: str) -> Any:
-    value: Any
-    if name == "Loader":
-        value = _loader_class()
-    elif name == "predict":
-        from fastprep.feed import predict as value
-    elif name == "DataError":
-        from fastprep.h5 import DataError as value
-    elif name == "image_mean":
-        from fastprep.means import image_mean as value
-    else:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"fastprep.{name}")
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
+    try:
+        module = importlib.import_module(f"fastprep.{_MODULES[name]}")
+    except ModuleNotFoundError as error:
+        no_keras = error.name is not None and error.name.partition(".")[0] in _KERAS_AND_BACKENDS
+        if name != "Loader" or not no_keras:
+            raise
+        module = importlib.import_module("fastprep.loader")  # the same loader without Keras' interface
+    value = globals()[name] = getattr(module, name)
     return value
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-def _loader_class() -> type:
-    """Choose the loader that Keras takes for one of its own, or the plain one where there is no Keras."""
-    try:
-        from fastprep import feed
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _KERAS_AND_BACKENDS:
-            raise
-        from fastprep.loader import Loader
-
-        return Loader
-    return feed.Loader

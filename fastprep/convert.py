@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from fastprep.h5 import DataError, InexactError, Rewritten, rewrite
-from fastprep.helptext import flowing
-from fastprep.interrupt import as_by_ctrl_c, status_of
-from fastprep.progress import shown_progress
+from fastprep.cli.help import flowing
+from fastprep.cli.progress import shown_progress
+from fastprep.errors import DataError
+from fastprep.h5.convert import InexactError, Rewritten, rewrite
+from fastprep.system import as_by_ctrl_c, status_of
 
 _ROUND_HINT = (
     "multiply pictures that are scaled to 0..1 by 255 first; "

@@ -17,12 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep import evaluation, recipe, rng, training
-from fastprep.atomic import whole_file
-from fastprep.config import Config
-from fastprep.crops import Crop
 from fastprep.errors import InputError, input_errors
-from fastprep.ranks import ALONE, Ranks
+from fastprep.evaluation import metrics
+from fastprep.sampling import hashing
+from fastprep.system import whole_file
+from fastprep.training import run as training
+from fastprep.training.config import Config
+from fastprep.training.distributed.collectives import ALONE, Ranks
+from fastprep.transforms import Crop
 
 FOLDER = Path("fastprep-demo")
 CLASSES = ("functional", "defective")
@@ -54,7 +56,7 @@ def defaults(config: Config, full: bool) -> Config:
 
 def run(config: Config, ranks: Ranks = ALONE) -> None:
     """Build the files if they are not there, train, and print the table."""
-    from fastprep.h5 import DataError
+    from fastprep.errors import DataError
 
     began = time.perf_counter()
     size = picture_size(config.crop)
@@ -150,7 +152,7 @@ def split(labels: NDArray[np.int64], kind: NDArray[np.str_]) -> dict[str, NDArra
     for label in np.unique(labels):
         for one_kind in np.unique(kind):
             members = np.flatnonzero((labels == label) & (kind == one_kind))
-            shuffled = members[np.argsort(rng.draw(rng.key(2019), members, 2**32), kind="stable")]
+            shuffled = members[np.argsort(hashing.draw(hashing.key(2019), members, 2**32), kind="stable")]
             n_test, n_val = round(TEST_SHARE * len(members)), round(VAL_SHARE * len(members))
             for name, part in zip(("test", "val", "train"), np.split(shuffled, [n_test, n_test + n_val]), strict=True):
                 parts[name].append(part)
@@ -193,17 +195,18 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
     import keras
 
     import fastprep
+    from fastprep.training.network import gives_logits
 
     model = keras.models.load_model(model_file, compile=False)
     labels = _labels(test_file)
     scores = [_score("always the majority class", np.full_like(labels, np.bincount(labels).argmax()), labels)]
     crops: dict[str, Crop] = {"centre crop": fastprep.CenterCrop(config.crop), "ten-crop": fastprep.TenCrop(config.crop)}
-    network = "AlexNet" if config.model == "alexnet" else config.model
+    title = "AlexNet" if config.model == "alexnet" else config.model
     for name, crop in crops.items():
         with fastprep.Loader(test_file, config.batch_size, crop, mean=mean) as loader:
-            logits = recipe.gives_logits(model, loader.output_shape)
-            rows = evaluation.predict_crops(model, loader, logits=logits, average="probs")
-        scores.append(_score(f"{network}, {name}", rows.argmax(axis=1), labels))
+            logits = gives_logits(model, loader.output_shape)
+            rows = metrics.predict_crops(model, loader, logits=logits, average="probs")
+        scores.append(_score(f"{title}, {name}", rows.argmax(axis=1), labels))
     return scores
 
 
@@ -220,8 +223,8 @@ def table(scores: list[Score], n_test: int) -> str:
 
 
 def _score(name: str, predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Score:
-    confusion = evaluation.confusion_matrix(labels, predicted, len(CLASSES))
-    found = evaluation.by_class(confusion)[CLASSES.index("defective")]["recall"]
+    confusion = metrics.confusion_matrix(labels, predicted, len(CLASSES))
+    found = metrics.by_class(confusion)[CLASSES.index("defective")]["recall"]
     return Score(name, float((predicted == labels).mean()), found)
 
 

@@ -16,12 +16,15 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 import fastprep
-from fastprep import accelerator, diagnosis, tensors
-from fastprep.h5 import DataError, write_images
-from fastprep.helptext import flowing
-from fastprep.interrupt import as_by_ctrl_c, status_of
-from fastprep.kernels.device import DeviceUnavailableError, Gpu
+from fastprep.adapters.tensorflow import describe_gpus, leave_memory, to_tensor
+from fastprep.cli.help import flowing
+from fastprep.diagnostics import gpu as gpu_figures
+from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
+from fastprep.errors import DataError, DeviceUnavailableError
+from fastprep.h5 import write_images
+from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
+from fastprep.system import as_by_ctrl_c, status_of
 
 N_EXAMPLE = 512  # pictures, if there is no file
 
@@ -86,7 +89,7 @@ def _run(config: Config) -> int:
 
 def _report(config: Config, path: str) -> None:
     gpu, missing = _gpu()
-    _section("Machine", {**diagnosis.machine(), **({} if gpu else {"GPU": f"none to use: {missing}"})})
+    _section("Machine", {**machine(), **({} if gpu else {"GPU": f"none to use: {missing}"})})
 
     def make(workers: int, device: str = "cpu") -> Loader:
         options = {"images": config.images, "labels": None, "mean": 0, "shuffle": True, "workers": workers, "device": device}
@@ -102,14 +105,14 @@ def _report(config: Config, path: str) -> None:
         facts = {
             "pictures": f"{about['samples']} of {height}x{width}x{channels}, {about['dtype']}",
             "read": str(about["read"]),
-            "shuffled order": diagnosis.order_of(loader),
+            "shuffled order": order_of(loader),
             "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
         }
         _section("File" if config.file else "Temporary file", {"file": path, **facts} if config.file else facts)
-        rates = diagnosis.measure(make, config.rounds)
+        rates = measure(make, config.rounds)
         _rates(rates, size, config)
-        for advice in diagnosis.advice(loader, rates):
-            print(f"* {advice}")
+        for hint in advice(loader, rates):
+            print(f"* {hint}")
     if gpu:
         with make(1, str(gpu)) as loader:
             _report_gpu(gpu, loader, config.rounds)
@@ -125,27 +128,27 @@ def _gpu() -> tuple[Gpu | None, str]:
 
 def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
     try:
-        tensorflow, to_tensor = tensors.describe_gpus(), tensors.to_tensor
-        tensors.leave_memory()
+        seen = describe_gpus()
+        leave_memory()
     except ModuleNotFoundError as error:
-        tensorflow, to_tensor = f"can't be used: {error}", None
-    n_crops, differing = accelerator.differences(gpu)
+        seen = f"can't be used: {error}"
+    n_crops, differing = gpu_figures.differences(gpu)
     bits = f"{n_crops} random crops, every bit as on the CPU"
     print()
     _section(
         "GPU",
-        {**gpu.describe(), "TensorFlow": tensorflow, "kernel": f"DIFFERS from the CPU's: {differing[0]}" if differing else bits},
+        {**gpu.describe(), "TensorFlow": seen, "kernel": f"DIFFERS from the CPU's: {differing[0]}" if differing else bits},
     )
     samples = loader.samples(0, 0)
     table = loader.crop.table(*loader.spec.image_shape[:2], samples, 0, 0)
-    figures = accelerator.measure(gpu, loader.spec, len(samples), table, rounds)
+    figures = gpu_figures.measure(gpu, loader.spec, len(samples), table, rounds)
     print("Batches as above, on the GPU")
     for name, value, limit, of in (
         ("copy of pictures", figures.copy, figures.link, "a plain copy to the device"),
         ("crop kernel", figures.kernel, figures.memory, "a plain copy on the device"),
     ):
         print(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {of}")
-    if to_tensor is not None and "sees no GPU" not in tensorflow:
+    if not ("can't be used" in seen or "sees no GPU" in seen):
         (batch,), seconds = loader.prepare(0, 0).parts, []
         for _ in range(rounds + 1):
             began = time.perf_counter()
@@ -163,9 +166,9 @@ def _section(title: str, facts: dict[str, str]) -> None:
     print()
 
 
-def _rates(rates: diagnosis.Rates, size: int, config: Config) -> None:
+def _rates(rates: Rates, size: int, config: Config) -> None:
     print(f"Random mirrored patches of {size} pixels, float32, batches of {config.batch_size}, file in the page cache")
-    limit = rates.values[diagnosis.LIMIT]
+    limit = rates.values[LIMIT]
     for name, value in rates.values.items():
         print(f"  {name:20} {value:>10,.0f} pictures/s {value / limit:>7.2f} of a memset of the result")
     print(f"  Of one thread's time, reading takes {rates.share_read:.0%} and cropping {1 - rates.share_read:.0%}.")

@@ -11,18 +11,14 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.arguments import check_crop, check_integer, check_shard
-from fastprep.backends import Backend, choose
-from fastprep.crops import CenterCrop, Crop
-from fastprep.dataset import Dataset, Paths
+from fastprep.dataset import one_hot, resolve_mean, sample_weights
+from fastprep.dataset.dataset import Dataset, Paths
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import device_number
 from fastprep.kernels.spec import DTypeName, Layout, dtype_name
-from fastprep.labels import one_hot, sample_weights
-from fastprep.means import resolve_mean
-from fastprep.pipeline import Batch, Pass, Pool, SharedBatch
-from fastprep.place import Place
-from fastprep.sampling import Sampling
+from fastprep.pipeline import Backend, Batch, EpochIterator, SharedBatch, WorkerPool, choose
+from fastprep.sampling import Position, Sampler, check_integer, check_shard
+from fastprep.transforms import CenterCrop, Crop, check_crop
 
 
 class Loader:
@@ -158,7 +154,7 @@ class Loader:
             check_integer("num_classes", num_classes, 2)
         self.labels = self.dataset.labels if num_classes is None else one_hot(self.dataset, num_classes)
         self._weights = sample_weights(self.dataset, class_weight, sample_weight)
-        self.sampling = Sampling(
+        self.sampling = Sampler(
             self.n_samples,
             int(batch_size),
             bool(shuffle),
@@ -175,12 +171,12 @@ class Loader:
                 f"drop_remainder {drop_remainder}"
             )
         self.dataset.keep(self.sampling.n_blocks_to_keep(int(workers) + int(prefetch)))
-        self.place = Place(self.sampling, self.crop)
+        self.place = Position(self.sampling, self.crop)
         self._counts: collections.Counter[str] = collections.Counter()
         self._wait_s = 0.0
         self.backends = self._choose_backends(device)  # one for each part of a batch
         part_bytes = -(-self.batch_size // len(self.backends)) * self.crop.n_crops * self.spec.crop_bytes
-        self.pool = Pool(int(workers), int(prefetch), part_bytes, [backend.memory for backend in self.backends])
+        self.pool = WorkerPool(int(workers), int(prefetch), part_bytes, [backend.memory for backend in self.backends])
 
     @property
     def n_samples(self) -> int:
@@ -226,9 +222,9 @@ class Loader:
         """Start a pass: the next epoch, or what is left of the one that `load_state_dict` left off in."""
         return (batch.item for batch in self.start_pass())
 
-    def start_pass(self) -> Pass:
+    def start_pass(self) -> EpochIterator:
         """Return an iterator of `Batch` over the next epoch; nothing is done, or counted, before its first `next`."""
-        return Pass(self)
+        return EpochIterator(self)
 
     def batch(self, epoch: int, step: int) -> Any:
         """Return one batch, whatever was read before.
@@ -393,11 +389,11 @@ class Loader:
         self.close()
 
     def begin_pass(self) -> tuple[int, int]:
-        """Return the epoch and the first step of a pass that begins now; for `Pass`."""
+        """Return the epoch and the first step of a pass that begins now; for `EpochIterator`."""
         return self.place.begin_pass()
 
     def handed_out(self, epoch: int, step: int, batch: Batch | SharedBatch, waited_s: float) -> None:
-        """Take note of a batch that goes to the user; for `Pass`."""
+        """Take note of a batch that goes to the user; for `EpochIterator`."""
         self.place.handed_out(epoch, step)
         self._counts["batches"] += 1
         self._counts["samples"] += batch.n_rows // self.crop.n_crops

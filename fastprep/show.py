@@ -12,12 +12,12 @@ import tyro
 from numpy.typing import NDArray
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from fastprep import look
-from fastprep.errors import InputError
-from fastprep.h5 import DataError, store_mean
-from fastprep.helptext import flowing
-from fastprep.interrupt import as_by_ctrl_c, status_of
-from fastprep.means import image_mean
+from fastprep.cli.help import flowing
+from fastprep.dataset import image_mean
+from fastprep.diagnostics.contents import Contents
+from fastprep.errors import DataError, InputError
+from fastprep.h5 import store_mean
+from fastprep.system import as_by_ctrl_c, status_of
 
 
 @flowing
@@ -82,7 +82,7 @@ def _run(config: Config) -> None:
     for path in (config.sheet, config.crops):
         if path is not None and os.path.exists(path) and not config.overwrite:
             raise FileExistsError(f"{path!r} exists already; it is only replaced when asked to")
-    with look.Contents(config.file, config.images, config.labels) as contents:
+    with Contents(config.file, config.images, config.labels) as contents:
         if config.mean:
             _mean(config, contents)
         else:
@@ -95,7 +95,7 @@ def _run(config: Config) -> None:
             print(f"wrote {config.crops}")
 
 
-def _mean(config: Config, contents: look.Contents) -> None:
+def _mean(config: Config, contents: Contents) -> None:
     if config.store and contents.metadata.mean is not None and not config.overwrite:  # before a long computation, not after it
         raise FileExistsError(f"file {config.file!r} has a mean already: {contents.named(contents.metadata.mean)}")
     mean: NDArray[np.float64] = image_mean([config.file], config.images)

@@ -12,13 +12,13 @@ from typing import Any
 import tyro
 
 from fastprep import demo
-from fastprep.cluster import from_environment
-from fastprep.config import MAY_CHANGE, Config, arguments, check, load, option
-from fastprep.errors import InputError
-from fastprep.interrupt import as_by_ctrl_c, status_of
-from fastprep.joining import join
-from fastprep.ranks import ALONE, RankError, Ranks
-from fastprep.training import run
+from fastprep.errors import InputError, RankError
+from fastprep.system import as_by_ctrl_c, status_of
+from fastprep.training.config import MAY_CHANGE, Config, arguments, check, load, option
+from fastprep.training.distributed.cluster import from_environment
+from fastprep.training.distributed.collectives import ALONE, Ranks
+from fastprep.training.distributed.rendezvous import join
+from fastprep.training.run import run
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,8 +15,9 @@ import h5py
 import numpy as np
 import pytest
 
+from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels._cpu import supported_versions
-from fastprep.kernels.device import DeviceUnavailableError, Gpu
+from fastprep.kernels.device import Gpu
 
 CPU_VERSIONS = ["portable", "avx2", "avx512"]
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from fastprep import convert, image_mean
-from fastprep.h5 import rewrite
+from fastprep.h5.convert import rewrite
 from fastprep.loader import Loader
 
-rewriting = sys.modules["fastprep.h5.rewrite"]
+rewriting = sys.modules["fastprep.h5.convert.rewrite"]
 N, PICTURE = 23, (12, 14, 3)
 LAYOUTS = {
     "contiguous": {},
@@ -97,7 +97,7 @@ def test_pictures_never_written_and_pictures_in_small_blocks(make_file, out, mon
     spoil(path, add_empty)
     for name, wanted in (("images", images), ("empty", np.full((9, 4, 5, 3), 7))):
         for block_bytes in (1, 3000):
-            monkeypatch.setattr(sys.modules["fastprep.h5.blocks"], "_BLOCK_BYTES", block_bytes)
+            monkeypatch.setattr(sys.modules["fastprep.h5.convert.blocks"], "_BLOCK_BYTES", block_bytes)
             assert run(path, out, "--images", name, "--overwrite") == 0
             np.testing.assert_array_equal(images_of(out, name), wanted)
 
@@ -287,7 +287,7 @@ def test_labels_may_be_missing_unless_they_are_asked_for(make_file, out, capsys)
 @pytest.mark.parametrize("value", [0.5, -1, 256, 1e30, np.nan, np.inf, 254.99999999999997])
 @pytest.mark.parametrize("layout", ["contiguous", "gzip", "split pictures"])
 def test_what_uint8_does_not_hold_is_refused_with_its_place(make_file, out, capsys, monkeypatch, layout, value):
-    monkeypatch.setattr(sys.modules["fastprep.h5.blocks"], "_BLOCK_BYTES", 3000)  # several parts
+    monkeypatch.setattr(sys.modules["fastprep.h5.convert.blocks"], "_BLOCK_BYTES", 3000)  # several parts
     path, _, _ = make_file(dtype="float64", **LAYOUTS[layout])
     spoil(path, lambda file: file["images"].__setitem__((17, 11, 8, 2), value))
     message = check_refused(capsys, out, "--round rounds to the nearest whole number", path, out)
@@ -442,7 +442,7 @@ def test_bad_arguments():
 
 
 def test_progress_counts_every_picture_of_both_passes(make_file, out, monkeypatch):
-    monkeypatch.setattr(sys.modules["fastprep.h5.blocks"], "_BLOCK_BYTES", 3000)
+    monkeypatch.setattr(sys.modules["fastprep.h5.convert.blocks"], "_BLOCK_BYTES", 3000)
     path, _, _ = make_file()
     calls = []
     rewrite(path, out, progress=lambda *call: calls.append(call))

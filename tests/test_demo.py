@@ -7,7 +7,7 @@ import pytest
 
 import fastprep
 from fastprep import demo, train
-from fastprep.config import Config
+from fastprep.training.config import Config
 
 elpv = pytest.importorskip("elpv_dataset.utils")
 

@@ -6,7 +6,9 @@ import fake_cupy
 import numpy as np
 import pytest
 
-from fastprep import CenterCrop, accelerator, diagnosis, doctor, kernels
+from fastprep import CenterCrop, doctor, kernels
+from fastprep.diagnostics import gpu
+from fastprep.diagnostics.rates import LIMIT, measure
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
 
@@ -72,10 +74,10 @@ def test_rates_are_pictures_over_seconds(make_file, monkeypatch):
     path, _, _ = make_file(n=24)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     ticks = iter(np.arange(10_000.0))
-    rates = diagnosis.measure(
+    rates = measure(
         lambda n: Loader(path, 5, CenterCrop(4), labels=None, mean=0, shuffle=True, workers=n), 3, 8, clock=lambda: next(ticks)
     )
-    assert rates.values.pop(diagnosis.LIMIT) == 10
+    assert rates.values.pop(LIMIT) == 10
     assert rates.values == {"crop kernel": 10, "reading": 10, "loader, 1 thread": 10, "loader, 2 threads": 10}
     assert rates.share_read == 0.5
 
@@ -94,7 +96,7 @@ def test_what_is_missing_for_a_gpu_is_one_line(make_file, capsys, monkeypatch):
 
 def test_a_gpu(make_file, capsys, monkeypatch, stand_in):
     path, _, _ = make_file(n=8)
-    monkeypatch.setattr(accelerator, "PLAIN_BYTES", 1 << 16)
+    monkeypatch.setattr(gpu, "PLAIN_BYTES", 1 << 16)
     status, out, _ = report(capsys, path, "--batch-size", 4, "--rounds", 1)
     assert status == 0
     for said in (
@@ -113,7 +115,7 @@ def test_a_gpu(make_file, capsys, monkeypatch, stand_in):
 
 
 def test_bits_that_differ_are_found(stand_in, monkeypatch):
-    assert accelerator.differences(Gpu(0), 12) == (12 * 16, [])
+    assert gpu.differences(Gpu(0), 12) == (12 * 16, [])
     right = fake_cupy.Kernel.run
 
     def one_bit_wrong(self, machine, device):
@@ -122,14 +124,14 @@ def test_bits_that_differ_are_found(stand_in, monkeypatch):
         machine.content(address, shape, dtype, device).view(np.uint8).flat[-1] ^= 1
 
     monkeypatch.setattr(fake_cupy.Kernel, "run", one_bit_wrong)
-    assert len(accelerator.differences(Gpu(0), 12)[1]) == 12
+    assert len(gpu.differences(Gpu(0), 12)[1]) == 12
 
 
 def test_figures_are_bytes_over_seconds(stand_in, monkeypatch):
     """With a clock that says one second for each lot of copies and launches."""
-    monkeypatch.setattr(accelerator, "PLAIN_BYTES", 1 << 16)
+    monkeypatch.setattr(gpu, "PLAIN_BYTES", 1 << 16)
     spec, ticks = kernels.CropSpec((12, 14, 3), "uint8", (5, 6), dtype="float16"), iter(np.arange(1000.0))
-    figures = accelerator.measure(Gpu(0), spec, 4, np.zeros((40, 4), np.int32), 2, clock=lambda: next(ticks))
-    n = accelerator.REPEATS
+    figures = gpu.measure(Gpu(0), spec, 4, np.zeros((40, 4), np.int32), 2, clock=lambda: next(ticks))
+    n = gpu.REPEATS
     crops = 40 * 5 * 6 * 3
-    assert figures == accelerator.Figures(n * 2**16, 2 * n * 2**16, n * 4 * 12 * 14 * 3, n * (crops + 2 * crops), 2 / n)
+    assert figures == gpu.Figures(n * 2**16, 2 * n * 2**16, n * 4 * 12 * 14 * 3, n * (crops + 2 * crops), 2 / n)

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import host
-from test_corrupt import damage
+from damaged_chunks import damage
 
 from fastprep import CenterCrop, RandomCrop
 from fastprep.loader import Loader
@@ -44,7 +44,7 @@ def preload(tmp_path_factory):
     if compiler is None:
         pytest.skip("no C compiler")
     library = tmp_path_factory.mktemp("preload") / "slow_disk.so"
-    source = Path(__file__).with_name("slow_disk.c")
+    source = Path(__file__).parent / "support" / "slow_disk.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
     return library
 

@@ -66,7 +66,7 @@ attempt(build.main, *words)
 def test_any_file_or_folder_that_is_written_whole(tmp_path):
     """As those of an evaluation are; a file that was there stays."""
     script = """
-from fastprep.atomic import whole_file, whole_folder
+from fastprep.system.atomic import whole_file, whole_folder
 def fill(path):
     with open(path, "wb") as file:
         file.write(bytes(1 << 20))

@@ -69,7 +69,7 @@ def test_many_loaders_at_once(make_file):
 def test_a_hundred_forgotten_loaders(make_file, how):
     """Each has 4.7 MB of buffers and, at the end, threads that are at work."""
     path, _, _ = make_file(n=512, height=32, width=32)
-    make = pytest.importorskip("fastprep.feed").Loader if how == "in Keras" else Loader
+    make = pytest.importorskip("fastprep.adapters.keras").Loader if how == "in Keras" else Loader
     files_before, memory_before = n_open_files(), 0
 
     def use_and_forget():

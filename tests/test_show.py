@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 import fastprep
-from fastprep import look, show
+from fastprep import show
+from fastprep.diagnostics import contents
+from fastprep.errors import MissingMeanError
 from fastprep.h5 import write_images
 from fastprep.loader import Loader
-from fastprep.means import MissingMeanError
 
 
 def run(capsys, *arguments):
@@ -151,8 +152,8 @@ def test_bad_input_is_one_line(make_file, tmp_path, capsys):
 def caught(monkeypatch, name):
     """Note what a drawing is made of, and draw it all the same."""
     calls = []
-    draw = getattr(look, name)
-    monkeypatch.setattr(look, name, lambda *arguments: calls.append(arguments) or draw(*arguments))
+    draw = getattr(contents, name)
+    monkeypatch.setattr(contents, name, lambda *arguments: calls.append(arguments) or draw(*arguments))
     return calls
 
 

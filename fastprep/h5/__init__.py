@@ -1,37 +1,28 @@
 """Everything about files. The only place that imports h5py."""
 
-from fastprep.h5._read import CopySink, Sink
+from fastprep.h5._read import CopySink
 from fastprep.h5.cache import BlockCache, Scratch
-from fastprep.h5.errors import ChangedError, DamagedIndexError, DataError
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std, store_mean
 from fastprep.h5.reader import Reader, open_images, warn_of_hdf5
-from fastprep.h5.rewrite import InexactError, Rewritten, rewrite
 from fastprep.h5.survey import survey
 from fastprep.h5.write import write_images
 
 __all__ = [
     "BlockCache",
-    "ChangedError",
     "CopySink",
-    "DamagedIndexError",
-    "DataError",
     "Handles",
     "ImageIndex",
-    "InexactError",
     "Metadata",
     "Reader",
-    "Rewritten",
     "Scratch",
-    "Sink",
     "are_weights",
     "open_images",
     "read_file_names",
     "read_labels",
     "read_metadata",
     "read_std",
-    "rewrite",
     "store_mean",
     "survey",
     "warn_of_hdf5",

@@ -1,11 +1,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-OK: int
-TRUNCATED: int
-SINK_FAILED: int
+from fastprep._sink import Sink
 
-class Sink: ...
+TRUNCATED: int
 
 class CopySink(Sink):
     def __init__(self, staging: NDArray[np.uint8], n_bytes: int) -> None: ...
@@ -14,4 +12,3 @@ def read_bytes(fd: int, offset: int, buffer: NDArray[np.uint8]) -> int: ...
 def read_images(
     fd: int, offsets: NDArray[np.int64], slots: NDArray[np.int64], scratch: NDArray[np.uint8], sink: Sink
 ) -> tuple[int, int]: ...
-def hand_over(pixels: NDArray[np.uint8], offsets: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> tuple[int, int]: ...

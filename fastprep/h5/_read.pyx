@@ -4,6 +4,8 @@ from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
+from fastprep._sink cimport Sink
+
 cdef extern from "unistd.h" nogil:
     ssize_t pread(int fd, void *buffer, size_t n_bytes, int64_t offset)
 
@@ -24,13 +26,7 @@ cdef extern from *:
 
 cdef int64_t READ_AHEAD = 64  # pictures
 
-OK = 0
 TRUNCATED = -1
-SINK_FAILED = -2
-
-
-cdef class Sink:
-    """Somebody who takes pictures one by one: a C function and its context."""
 
 
 cdef struct Staging:
@@ -108,18 +104,6 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
             if status == 0 and sink.take(sink.context, slots[k], &scratch[0]) != 0:
                 status = -2
             if status != 0:
-                break
-            k += 1
-    return status, k
-
-
-def hand_over(const uint8_t[::1] pixels, const int64_t[::1] offsets, const int64_t[::1] slots, Sink sink):
-    """Hand pictures that lie in memory at `offsets` of `pixels` to the sink; return (status, position) as `read_images`."""
-    cdef int64_t k = 0, status = 0, n = offsets.shape[0]
-    with nogil:
-        while k < n:
-            if sink.take(sink.context, slots[k], &pixels[offsets[k]]) != 0:
-                status = -2
                 break
             k += 1
     return status, k

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.h5.forks import begin_in_children
+from fastprep.system import begin_in_children
 
 
 class _Block:

@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.h5.errors import DataError
-from fastprep.h5.forks import begin_in_children
-from fastprep.h5.open import get_dataset, identity_of, load_filters, opening_problem
+from fastprep.errors import DataError
+from fastprep.h5.files import get_dataset, identity_of, load_filters, opening_problem
+from fastprep.system import begin_in_children
 
 _SHARE_OF_LIMIT = 8  # a process has other loaders, sockets, and libraries that open files
 _MOST = 128  # an open h5py.File takes 0.6 MB of memory

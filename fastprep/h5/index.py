@@ -13,11 +13,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.h5.claims import check_claims
-from fastprep.h5.errors import DataError
+from fastprep.errors import DataError
+from fastprep.h5.files import identity_of
 from fastprep.h5.filters import Pipeline, Unsupported
-from fastprep.h5.open import identity_of
-from fastprep.h5.place import four_sides, list_chunks, place
+from fastprep.h5.header_checks import check_claims
+from fastprep.h5.storage import four_sides, list_chunks, place
 
 _KERNEL_DTYPES = ("uint8", "float32", "float64")
 # Types the kernels do not take, and the one that holds each of their values exactly

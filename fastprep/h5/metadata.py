@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.h5.claims import check_claims
-from fastprep.h5.errors import DataError
-from fastprep.h5.open import HDF5_ERRORS, get_dataset, open_file
+from fastprep.errors import DataError
+from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
+from fastprep.h5.header_checks import check_claims
 
 
 @dataclass(frozen=True)

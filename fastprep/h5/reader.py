@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.h5 import _read, prove
+from fastprep._sink import Sink, hand_over
+from fastprep.errors import ChangedError, DataError
+from fastprep.h5 import _read, verify
 from fastprep.h5.cache import BlockCache, Scratch
-from fastprep.h5.errors import CHANGED, ChangedError, DataError
+from fastprep.h5.chunks import Rows, problem_of, reading_error
+from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
-from fastprep.h5.forks import begin_in_children
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images
-from fastprep.h5.open import get_dataset, identity_of, load_filters, open_file
-from fastprep.h5.rows import Rows, problem_of, reading_error
+from fastprep.system import begin_in_children
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
         If it is not HDF5, or the dataset is missing, damaged, or no pictures.
     """
     with open_file(path) as file:
-        index = prove.complete(index_images(get_dataset(file, dataset), (file.filename, dataset)), file)
+        index = verify.complete(index_images(get_dataset(file, dataset), (file.filename, dataset)), file)
     if index.reason:
         load_filters()
         warn_of_hdf5(index)
@@ -95,7 +96,7 @@ class Reader:
         """Make the lock, which does not survive a fork."""
         self._indexing = threading.Lock()
 
-    def read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+    def read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         """Hand pictures to a sink, in any order.
 
         Parameters
@@ -146,9 +147,9 @@ class Reader:
         with self._indexing:
             if self.index.is_complete:
                 return
-            with self._handles.room(prove.DESCRIPTORS), open_file(self.index.path) as file:
+            with self._handles.room(verify.DESCRIPTORS), open_file(self.index.path) as file:
                 self._check_identity(os.stat(self.index.holder))
-                index = prove.complete(self.index, file)
+                index = verify.complete(self.index, file)
             if index.reason:
                 load_filters()
                 warn_of_hdf5(index)
@@ -200,7 +201,7 @@ class Reader:
         index = self.index
         return np.zeros(len(samples), bool) if index.reason else index.direct[samples // index.images_per_chunk]
 
-    def _read_directly(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+    def _read_directly(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         """Read pictures one by one out of one open file."""
         with self._open() as rows:
             if self.index.is_plain:
@@ -210,31 +211,29 @@ class Reader:
                     self._hand_over(rows.block(number, keeps=False), number, samples[members], slots[members], sink)
             rows.check_unchanged()
 
-    def _read_plain(self, rows: Rows, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+    def _read_plain(self, rows: Rows, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         index, file = self.index, rows.file
         chunk, within = np.divmod(samples, index.images_per_chunk)
         offsets = index.offsets[chunk] + within * index.image_bytes
         if file.mapping is not None:
-            status, position = _read.hand_over(file.mapping, offsets, slots, sink)
+            status, position = hand_over(file.mapping, offsets, slots, sink)
         else:
             scratch = self._scratch.memory("picture", index.image_bytes)
             status, position = _read.read_images(file.number, offsets, slots, scratch, sink)
         if status:
             raise rows.error(status, int(samples[position]))
 
-    def _read_by_hdf5(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+    def _read_by_hdf5(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         for number, members in _by_block(samples, 1):
             self._hand_over(self._block_by_hdf5(number, number + 1), number, samples[members], slots[members], sink)
 
-    def _read_kept_blocks(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink) -> None:
+    def _read_kept_blocks(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         for number, members in _by_block(samples, self.index.images_decoded_at_once):
             self._hand_over(self._kept_block(number), number, samples[members], slots[members], sink)
 
-    def _hand_over(
-        self, block: NDArray, number: int, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: _read.Sink
-    ) -> None:
+    def _hand_over(self, block: NDArray, number: int, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         offsets = (samples - number * self.index.images_decoded_at_once) * self.index.image_bytes
-        status, position = _read.hand_over(block.reshape(-1).view(np.uint8), offsets, slots, sink)
+        status, position = hand_over(block.reshape(-1).view(np.uint8), offsets, slots, sink)
         if status:
             raise reading_error(self.index, problem_of(status), int(samples[position]))
 

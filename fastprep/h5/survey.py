@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
-from fastprep.h5 import prove
+from fastprep.h5 import verify
+from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex, index_images
 from fastprep.h5.metadata import Metadata, labels_of, metadata_of, weights_of
-from fastprep.h5.open import get_dataset, open_file
 
 _N_THREADS = 16  # they only wait; enough to hide 10 ms of a far disk behind 0.7 ms of HDF5
 _EDGE_BYTES = 32768  # at the start of a file are its headers, at the end labels and what else was written last
@@ -82,7 +82,7 @@ def _look(path: str, images: str, labels: str | None, weights: str | None, whole
         dataset = get_dataset(file, images)
         index = index_images(dataset, named)
         if whole:
-            index = prove.complete(index, file)
+            index = verify.complete(index, file)
         metadata = metadata_of(dataset, named)
         n_samples = index.shape[0]
         return FirstLook(

@@ -13,7 +13,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.atomic import named_if_full, whole_file
+from fastprep.system import whole_file
+from fastprep.system.atomic import named_if_full
 
 _BLOCK_BYTES = 8 << 20  # enough pictures for every thread that compresses
 

@@ -1,7 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.h5._read import Sink
+from fastprep._sink import Sink
 
 SOURCE_TYPES: dict[str, int]
 TARGET_TYPES: dict[str, int]

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
 from posix.stdlib cimport posix_memalign
 
-from fastprep.h5._read cimport Sink
+from fastprep._sink cimport Sink
 
 cdef extern from "_crop.h" nogil:
     enum:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.crops import check_size
-from fastprep.h5 import _read
+from fastprep._sink import hand_over
 from fastprep.kernels import _cpu
 from fastprep.kernels.device import Gpu, crop_on, device_number
 from fastprep.kernels.spec import SOURCE_DTYPES, CropSpec, DTypeName, Layout
+from fastprep.transforms import check_size
 
 
 def crop(
@@ -35,7 +35,7 @@ def crop(
     images : array of uint8, float32 or float64, shape (n, H, W, C)
         On a CUDA device also uint16; there numpy arrays are copied over, and C-contiguous cupy arrays are read where they are.
     table : ndarray of int32, shape (n_out, 4)
-        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.crops.MIRRORED` + `FLIPPED`).
+        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.transforms.crops.MIRRORED` + `FLIPPED`).
     size : (int, int)
         Height h and width w of the crops.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional
@@ -80,5 +80,5 @@ def crop(
         out = np.empty(spec.out_shape(len(table)), spec.out_dtype)
     sink = spec.cpu_sink(table, len(images), out)
     offsets = np.arange(len(images), dtype=np.int64) * images[0].nbytes
-    _read.hand_over(images.reshape(-1).view(np.uint8), offsets, np.arange(len(images), dtype=np.int64), sink)
+    hand_over(images.reshape(-1).view(np.uint8), offsets, np.arange(len(images), dtype=np.int64), sink)
     return out

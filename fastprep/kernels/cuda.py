@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.crops import check_size
 from fastprep.kernels.spec import CropSpec, DTypeName, Layout
+from fastprep.transforms import check_size
 
 _NAME = "fastprep_crop"
 # What a block makes: enough for the work before its loops not to count, and few enough bytes for several blocks to share the
@@ -96,7 +96,7 @@ def plan(
     images : array of uint8, uint16, float32 or float64, shape (n, H, W, C), C-contiguous
         On any device: only its shape, type and order matter here. It goes into `arguments` as it is.
     table : ndarray of int32, shape (n_out, 4)
-        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.crops.MIRRORED` + `FLIPPED`). On the host.
+        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.transforms.crops.MIRRORED` + `FLIPPED`). On the host.
     size : (int, int)
         Height h and width w of the crops.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional

@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels.cuda import Plan, plan_of
 from fastprep.kernels.spec import CropSpec
 
 _INSTALL = "install fastprep[gpu], or the cupy that fits the driver: cupy-cuda12x or cupy-cuda13x"
-
-
-class DeviceUnavailableError(RuntimeError):
-    """There is no CUDA device that could be used; the text says what is missing."""
 
 
 def device_number(device: str, *others: str) -> int | None:

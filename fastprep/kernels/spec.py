@@ -11,8 +11,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.crops import FLIPPED, MIRRORED, check_fits, check_size
 from fastprep.kernels import _cpu
+from fastprep.transforms import FLIPPED, MIRRORED, check_fits, check_size
 
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Layout = Literal["channels_last", "channels_first"]

@@ -14,7 +14,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from fastprep.h5 import DataError, open_images, read_labels, read_metadata
+from fastprep.errors import DataError
+from fastprep.h5 import open_images, read_labels, read_metadata
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Filter, Pipeline, pipeline_of
 from fastprep.h5.metadata import read_file_names, read_std
 

@@ -21,7 +21,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from fastprep.h5 import DataError, open_images, read_labels, read_metadata
+from fastprep.errors import DataError
+from fastprep.h5 import open_images, read_labels, read_metadata
 
 SHAPE = (12, 8, 9, 3)
 CHUNKS = {"chunks": (1, *SHAPE[1:])}

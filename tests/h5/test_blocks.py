@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastprep.h5 import blocks, open_images
+from fastprep.h5 import open_images
+from fastprep.h5.convert import blocks
 
 
 @settings(max_examples=300, deadline=None)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from like_h5py import assert_reads_like_h5py
 
-from fastprep.h5 import ChangedError, DataError, open_images
+from fastprep.errors import ChangedError, DataError
+from fastprep.h5 import open_images
 
 N, PICTURE = 23, (12, 14, 3)
 CHUNKS = {"chunks": (2, *PICTURE)}

@@ -5,7 +5,8 @@ import contextlib
 import numpy as np
 import pytest
 
-from fastprep.h5 import DataError, read_metadata, write_images
+from fastprep.errors import DataError
+from fastprep.h5 import read_metadata, write_images
 from fastprep.h5.metadata import read_file_names, read_std
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from like_h5py import assert_reads_like_h5py, low_level
 
-from fastprep.h5 import DataError, open_images
+from fastprep.errors import DataError
+from fastprep.h5 import open_images
 from fastprep.h5.filters import DecodeError, Filter, Pipeline
 
 H5 = "read by HDF5"

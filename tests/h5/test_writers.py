@@ -13,7 +13,8 @@ import pytest
 import tables
 from like_h5py import assert_reads_like_h5py, low_level
 
-from fastprep.h5 import DataError, open_images
+from fastprep.errors import DataError
+from fastprep.h5 import open_images
 
 N, PICTURE = 23, (12, 14, 3)
 H5 = "read by HDF5"

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
-from test_kernels import assert_same_bits, random_table
+from crop_cases import assert_same_bits, random_table
 
 from fastprep.kernels.cuda import plan
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import reference
 from conftest import host
-from test_kernels import assert_same_bits, random_table
+from crop_cases import assert_same_bits, random_table
 
-from fastprep import CenterCrop, RandomCrop, accelerator
-from fastprep.buffers import ALIGNMENT, capsule_address
+from fastprep import CenterCrop, RandomCrop
 from fastprep.kernels import crop
 from fastprep.loader import Loader
+from fastprep.pipeline.buffers import ALIGNMENT, capsule_address
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu", "no_thread_left")]
 
@@ -25,7 +25,7 @@ def tf():
 
 
 def test_the_doctors_comparison(gpu):
-    assert accelerator.differences(gpu, 120, seed=1) == (120 * 16, [])
+    assert gpu.differences(gpu, 120, seed=1) == (120 * 16, [])
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
@@ -63,14 +63,15 @@ def test_batches_are_those_of_the_cpu(make_file, workers):
 
 def test_what_tensorflow_reads_later_is_still_there(tf, make_file):
     """Work is queued on each batch and the batch let go at once; buffers are used again while the work may still go on."""
-    from fastprep import feed, tensors
+    from fastprep.adapters import keras as keras_adapter
+    from fastprep.adapters import tensorflow as tensorflow_adapter
 
     path, _, _ = make_file(n=64, height=256, width=256)
     options = {"crop": RandomCrop(227, mirror=True), "shuffle": True, "workers": 4, "prefetch": 2}
     with Loader(path, 16, **options, device="cpu") as loader:
         wanted = [x.sum(axis=(1, 2, 3), dtype=np.float64) for _ in range(20) for x, _ in loader]
-    tensors.leave_memory()
-    with feed.Loader(path, 16, **options, device="cuda") as loader:
+    tensorflow_adapter.leave_memory()
+    with keras_adapter.Loader(path, 16, **options, device="cuda") as loader:
         sums, ballast = [], tf.random.normal((4096, 4096))
         for _ in range(20):
             for x, _y in loader.get_tf_dataset():
@@ -86,7 +87,7 @@ def test_what_tensorflow_reads_later_is_still_there(tf, make_file):
 def test_the_training_step_sees_the_memory_the_kernel_wrote(tf, make_file):
     import keras
 
-    from fastprep import feed
+    from fastprep.adapters import keras as keras_adapter
 
     path, _, _ = make_file(n=23)
     seen, written = [], []
@@ -96,7 +97,7 @@ def test_the_training_step_sees_the_memory_the_kernel_wrote(tf, make_file):
             seen.append(capsule_address(tf.experimental.dlpack.to_dlpack(data[0])))
             return super().train_step(data)
 
-    with feed.Loader(path, 4, CenterCrop(8), device="cuda") as loader:
+    with keras_adapter.Loader(path, 4, CenterCrop(8), device="cuda") as loader:
         prepare = loader.prepare
 
         def noting(epoch, step):

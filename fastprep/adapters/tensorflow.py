@@ -1,0 +1,218 @@
+"""The hand-over to TensorFlow by DLPack, and what TensorFlow knows of GPUs. tensorflow is imported at first use."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastprep.kernels import CropSpec
+from fastprep.pipeline import Batch, EpochIterator, dlpack_capsule
+from fastprep.pipeline.buffers import ALIGNMENT
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_log = logging.getLogger(__name__)
+
+
+def to_tensor(batch: Batch, dtype: str) -> tf.Tensor:
+    """Give x of a batch to TensorFlow where it lies.
+
+    Parameters
+    ----------
+    batch : Batch
+    dtype : {"float32", "float16", "bfloat16"}
+        Of its x.
+
+    Returns
+    -------
+    tf.Tensor
+        At the address that the kernel wrote to, on the CPU or the GPU. The buffer is in use until TensorFlow lets go of it.
+
+    Raises
+    ------
+    RuntimeError
+        If the buffer is not aligned as TensorFlow needs, or on a GPU that TensorFlow does not use.
+    """
+    import tensorflow as tf
+
+    # TensorFlow checks neither: its first operation on a misaligned tensor aborts the process, and a capsule for a device that it
+    # does not have is freed twice
+    if batch.lease.address % ALIGNMENT:
+        raise RuntimeError(f"batch buffer at {batch.lease.address:#x} is not aligned to {ALIGNMENT} bytes")
+    index = tensorflow_index(batch.x.device.id) if batch.lease.is_on_device else 0
+    return tf.experimental.dlpack.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype, index))
+
+
+def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
+    """Give a batch to TensorFlow: x where it lies, see `to_tensor`, and copies of the labels and weights, on the CPU.
+
+    Parameters
+    ----------
+    batch : Batch
+    dtype : {"float32", "float16", "bfloat16"}
+        Of its x.
+
+    Returns
+    -------
+    tuple of tf.Tensor
+        (x, y, weights) less what there is not.
+    """
+    import tensorflow as tf
+
+    tensors = [to_tensor(batch, dtype)]
+    with tf.device("CPU:0"):
+        tensors += [tf.constant(values) for values in (batch.y, batch.weights) if values is not None]
+    return tuple(tensors)
+
+
+def tensorflow_index(number: int) -> int:
+    """Return the number that TensorFlow gives to a CUDA device: its logical devices are counted anew, among those it may see.
+
+    Raises
+    ------
+    RuntimeError
+        If TensorFlow does not use that device, or splits its devices.
+    """
+    used = _used_gpus()
+    if number in used:
+        return used.index(number)
+    raise RuntimeError(
+        f"batches are made on cuda:{number}, which TensorFlow does not use, or not as one device: it uses {len(used)} GPUs. "
+        'Use device="cpu", or a TensorFlow for GPUs (tensorflow[and-cuda]); CUDA_VISIBLE_DEVICES chooses among several'
+    )
+
+
+def cuda_number(device: str) -> int | None:
+    """Return the number of the CUDA device that TensorFlow calls ``...:GPU:k``; None for a CPU.
+
+    Raises
+    ------
+    RuntimeError
+        If it is neither, or TensorFlow splits its devices.
+    """
+    import tensorflow as tf
+
+    spec, used = tf.DeviceSpec.from_string(device), _used_gpus()
+    if spec.device_type == "CPU":
+        return None
+    if spec.device_type == "GPU" and spec.device_index < len(used):
+        return used[spec.device_index]
+    raise RuntimeError(f"there is no CUDA device for TensorFlow's {device}, or it is a part of one")
+
+
+def _used_gpus() -> list[int]:
+    """Return the numbers of the CUDA devices that TensorFlow uses, by its numbers; none if it splits them."""
+    import tensorflow as tf
+
+    visible = [int(device.name.rpartition(":")[2]) for device in tf.config.get_visible_devices("GPU")]
+    # in a run of several processes TensorFlow lists the devices of all of them
+    here = tf.constant(0).device.rpartition("/device:")[0]
+    logical = [device for device in tf.config.list_logical_devices("GPU") if device.name.startswith((here, "/device:"))]
+    return visible if len(logical) == len(visible) else []
+
+
+def leave_memory() -> None:
+    """Have TensorFlow take a GPU's memory as it needs it, and not all at its first use; warn if it is too late for that."""
+    import tensorflow as tf
+
+    if os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "").lower() in ("true", "1"):
+        return
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if tf.config.experimental.get_memory_growth(gpu):
+            continue
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except ValueError:  # its memory was divided by hand, and so limited
+            return
+        except RuntimeError:
+            _log.warning(
+                "TensorFlow was in use before this loader was made and may hold all of the GPU's memory, but batches need some: "
+                "make the loader first, or set TF_FORCE_GPU_ALLOW_GROWTH=true"
+            )
+            return
+
+
+def describe_gpus() -> str:
+    """Say which GPUs TensorFlow sees, and how it takes their memory, without having it take any."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"{tf.__version__}, sees no GPU (is it tensorflow[and-cuda]?)"
+    grows = os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "").lower() in ("true", "1")
+    grows = grows or all(tf.config.experimental.get_memory_growth(gpu) for gpu in gpus)
+    how = "takes memory as it needs it" if grows else "takes all memory at its first use, unless a CUDA loader is made before"
+    return f"{tf.__version__}, sees {len(gpus)} GPU{'s' * (len(gpus) > 1)}, {how}"
+
+
+class Feed(Protocol):
+    """What TensorFlow's side asks of a loader."""
+
+    spec: CropSpec
+
+    def __len__(self) -> int: ...
+
+    def keras_pass(self) -> EpochIterator:
+        """Return the pass for Keras' next epoch."""
+        ...
+
+
+class Whole:
+    """What Keras' TensorFlow trainer iterates without a strategy: the default one takes any iterable for a dataset, as it is.
+
+    Every other strategy looks for the graph node of a `tf.data.Dataset`, inside its scope or not, and is refused: it would give
+    each replica the whole batch.
+
+    Parameters
+    ----------
+    feed : Feed
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
+        return Tensors(self._feed, lambda parts, is_first: parts[0])
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotImplementedError(
+            "this fastprep.Loader was made for one device, outside the scope of a tf.distribute.MirroredStrategy, and the model "
+            "is under a strategy: make the loader in the same `with strategy.scope():` as the model. Strategies of other kinds "
+            f"are not supported ({name} was asked for)"
+        )
+
+
+class Tensors:
+    """Iterator of tuples of tensors over one pass; takes the pass at the first `next`.
+
+    Parameters
+    ----------
+    feed : Feed
+    join : callable
+        Takes the tensors of each part of a batch, and whether it is the first batch; returns what Keras gets.
+    """
+
+    def __init__(self, feed: Feed, join: Callable[[list[tuple[tf.Tensor, ...]], bool], tuple[Any, ...]]) -> None:
+        self._feed, self._join = feed, join
+        self._pass: EpochIterator | None = None
+        self._count = 0
+
+    def __iter__(self) -> Tensors:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        import tensorflow as tf
+
+        if self._pass is None:
+            self._pass = self._feed.keras_pass()
+        batch = next(self._pass, None)
+        if batch is None:
+            if self._count < len(self._feed):
+                # Keras expects a whole epoch, and takes this, but not StopIteration, for the end of one that was resumed
+                raise tf.errors.OutOfRangeError(None, None, "the rest of a resumed epoch has been read")
+            raise StopIteration
+        self._count += 1
+        return self._join([to_tensors(part, self._feed.spec.dtype) for part in batch.parts], self._count == 1)

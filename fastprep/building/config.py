@@ -1,0 +1,81 @@
+"""The configuration of a build."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from fastprep.building.split import check_shares
+from fastprep.cli.help import flowing
+from fastprep.errors import InputError
+
+WORK = ".fastprep-build"
+
+
+@flowing
+@dataclass(frozen=True)
+class Config:
+    """Turn a folder of pictures into train.h5, val.h5 and test.h5, with the mean of the training pictures inside.
+
+    Classes are the sub-folders of IMAGES, or come from --pattern or --csv. Each picture is turned upright by its EXIF, put on
+    white where it is transparent, resized so that its shorter side has --size pixels, and cut to the square in its middle. OUT
+    gets mean.json too, report.csv, which says of every file what became of it, and sizes.png, which shows how large the pictures
+    were. Run the same command again to go on where an interrupted build stopped.
+    """
+
+    images: Annotated[Positional[str], arg(metavar="IMAGES")]
+    """Folder of pictures: JPEG, PNG, WebP, BMP, TIFF, GIF (the first picture) or PNM."""
+    out: Annotated[Positional[str], arg(metavar="OUT")]
+    """Folder for the files; made if it is not there."""
+    pattern: Annotated[str | None, arg(metavar="PATTERN")] = None
+    """Class by file name: with "{class}.{}.jpg" dog.123.jpg is a dog; {} is anything. With a / in it, by the path in IMAGES."""
+    csv: Annotated[str | None, arg(metavar="FILE")] = None
+    """Class by a list: a column of paths below IMAGES, with or without ending, and one of classes."""
+    file_column: Annotated[str | None, arg(metavar="NAME|NUMBER")] = None
+    """With --csv: column of the files; by default the one named file, if another is named label, else the first."""
+    label_column: Annotated[str | None, arg(metavar="NAME|NUMBER")] = None
+    """With --csv: column of the classes; by default the one named label, if another is named file, else the second."""
+    split: Annotated[tuple[float, float, float], arg(metavar="TRAIN VAL TEST")] = (0.8, 0.1, 0.1)
+    """Shares of the pictures of each class. A share of 0 makes no file."""
+    split_folders: bool = False
+    """IMAGES is split already, into the folders train, val (or validation) and test, with the classes inside."""
+    seed: int = 42
+    """Of the split, and of the order in the files."""
+    size: Annotated[int, arg(metavar="PIXELS")] = 256
+    """Height and width of the pictures in the files."""
+    channels: Literal["rgb", "grey"] = "rgb"
+    """Channels to store: red, green, blue; or one of brightness."""
+    compression: Literal["none", "gzip"] = "none"
+    """none loads fastest. gzip stores each picture as a chunk of its own; noisy photographs hardly shrink."""
+    gzip_level: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9] = 4
+    """1 is quick, 9 is small. With --compression gzip."""
+    workers: Annotated[int | None, arg(metavar="N")] = None
+    """Threads that decode. Default: one for each processor."""
+    strict: bool = False
+    """Stop at a picture that can't be read, instead of leaving it out."""
+    overwrite: bool = False
+    """Replace the files of an earlier build."""
+
+
+def check(config: Config) -> None:
+    """Check the options before a file is opened.
+
+    Raises
+    ------
+    InputError
+        If an option breaks its rule, or does nothing.
+    """
+    check_shares(config.split)
+    if config.size < 1:
+        raise InputError(f"--size must be at least 1, got {config.size}")
+    if config.workers is not None and config.workers < 1:
+        raise InputError(f"--workers must be at least 1, got {config.workers}")
+    if sum((config.csv is not None, config.pattern is not None, config.split_folders)) > 1:
+        raise InputError("one of --csv, --pattern and --split-folders at a time")
+    if config.csv is None and (config.file_column or config.label_column):
+        raise InputError("--file-column and --label-column go with --csv only")
+    if os.path.exists(config.out) and not os.path.isdir(config.out):
+        raise InputError(f"OUT: {config.out!r} is a file; the name of a folder is needed")

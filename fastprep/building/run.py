@@ -1,0 +1,210 @@
+"""One build: a folder of images in, HDF5 files out."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from fastprep._version import __version__
+from fastprep.building import labels, report, scan, write
+from fastprep.building.config import WORK, Config, check
+from fastprep.building.decode import DECODER, ChannelOrder, UnreadableError, read_picture
+from fastprep.building.decode_cache import Decoded
+from fastprep.building.scan import SourceFile
+from fastprep.building.split import SPLITS, shuffled, stratify
+from fastprep.building.staging import finishing, is_finished, key_of, locked, publish, remove
+from fastprep.cli.progress import Progress, shown_progress
+from fastprep.errors import InputError
+
+
+def run(config: Config) -> None:
+    """Build the files as configured, from the beginning or from where an earlier build was interrupted.
+
+    Raises
+    ------
+    InputError, DataError, OSError
+        If an option or a file is not what it should be.
+    """
+    began = time.perf_counter()
+    check(config)
+    out = Path(config.out)
+    work = out / WORK
+    found = scan.find(config.images, out)
+    _classify(config, found)
+    report.check_classes(found, labels.class_names(found))
+    candidates = shuffled([one for one in found if one.status == scan.PICTURE], config.seed)
+    keys = _keys(config, candidates)
+    if not is_finished(work, keys[1]):
+        _check_target(out, config.overwrite)
+    with locked(work):
+        if is_finished(work, keys[1]):
+            publish(work, write.NAMES)
+            print(f"{out}: the files of the build that was interrupted at its end have their names now")
+            return
+        made = _make(config, found, candidates, work, keys)
+        publish(work, write.NAMES)
+    _report(config, found, made, time.perf_counter() - began)
+
+
+def _make(config: Config, found: list[SourceFile], candidates: list[SourceFile], work: Path, keys: tuple[str, str]) -> write.Made:
+    """Decode what is not decoded yet, and make the files."""
+    order: ChannelOrder = "RGB" if config.channels == "rgb" else "L"
+    with contextlib.ExitStack() as stack:
+        decoded = Decoded(work, keys[0], len(candidates), (config.size, config.size, len(order)))
+        stack.callback(lambda: None if decoded.records else remove(work))
+        stack.callback(decoded.close)
+        progress = stack.enter_context(shown_progress())
+        if decoded.was_stale:
+            warn("an interrupted build of other pictures, or with other settings, lay there; beginning anew")
+        n_before = len(decoded.records)
+        for done in decoded.check():
+            progress("checking what is decoded", done, n_before)
+        _check_space(config, len(candidates), len(decoded.records))
+        _decode(config, candidates, decoded, order, progress)
+        used = [one for one in candidates if one.status == scan.USED]
+        names = labels.class_names(used)
+        report.check_classes(found, names)
+        if not config.split_folders:
+            stratify(used, config.split)
+        _check_splits(config, used)
+        for note in report.notes(found, names, report.mark_twins(candidates, decoded.records)):
+            warn(note)
+        with finishing(work, keys[1]) as folder:
+            return write.assemble(
+                folder,
+                found,
+                candidates,
+                decoded,
+                size=config.size,
+                channel_order=order,
+                class_names=names,
+                attributes=_attributes(config),
+                gzip_level=config.gzip_level if config.compression == "gzip" else None,
+                progress=progress,
+            )
+
+
+def _classify(config: Config, found: list[SourceFile]) -> None:
+    if config.csv is not None:
+        warn(labels.by_csv(found, config.csv, config.file_column, config.label_column))
+    elif config.pattern is not None:
+        labels.by_pattern(found, config.pattern)
+    else:
+        labels.by_folder(found, config.split_folders)
+
+
+def _keys(config: Config, candidates: Sequence[SourceFile]) -> tuple[str, str]:
+    """Return digests of all that the decoded pixels, and of all that the files depend on."""
+    pictures = [(one.shown, one.n_bytes, one.mtime_ns) for one in candidates]
+    root = os.path.realpath(config.images)
+    decode = key_of(DECODER, root, config.size, config.channels, pictures)
+    labels = [(one.label, one.split) for one in candidates]
+    return decode, key_of(decode, __version__, labels, _attributes(config), config.compression, config.gzip_level)
+
+
+def _attributes(config: Config) -> dict[str, str]:
+    """Return what each file says of where it comes from."""
+    by = "list" if config.csv is not None else config.pattern or "folder"
+    shares = "folders" if config.split_folders else config.split
+    settings = {"size": config.size, "channels": config.channels, "classes": by, "split": shares, "seed": config.seed}
+    software = f"fastprep {__version__}, {DECODER}"
+    return {"source": scan.shown(config.images), "settings": json.dumps(settings), "software": software}
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
+    there = [name for name in write.NAMES if os.path.lexists(out / name)]
+    if there and not overwrite:
+        raise InputError(f"{str(out)!r} holds {', '.join(there)} already; they are only replaced when asked to (--overwrite)")
+
+
+def _check_space(config: Config, n: int, n_there: int) -> None:
+    """Compare the free space with what is needed: each picture once while it is decoded, and once in its file."""
+    picture = config.size**2 * (3 if config.channels == "rgb" else 1)
+    needed = picture * (n - n_there + (n if config.compression == "none" else 0))
+    free = shutil.disk_usage(config.out).free
+    if needed > free:
+        raise InputError(
+            f"{config.out!r} needs {needed / 1e6:,.0f} MB, half of them only for a while, but has {free / 1e6:,.0f} MB free"
+        )
+
+
+def _check_splits(config: Config, used: Sequence[SourceFile]) -> None:
+    there = {one.split for one in used}
+    if "train" not in there:
+        raise InputError("there is no picture for training")
+    wanted = [split for split, share in zip(SPLITS, config.split, strict=True) if share and not config.split_folders]
+    if missing := [split for split in wanted if split not in there]:
+        warn(f"there are too few pictures for {' and '.join(missing)}; no such file is written")
+
+
+def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, order: ChannelOrder, progress: Progress) -> None:
+    """Decode what is missing, by several threads: Pillow lets the others run while it decodes and resizes."""
+
+    def decode(place: int) -> tuple[int, str | None]:
+        try:
+            picture = read_picture(candidates[place].path, config.size, order)
+        except UnreadableError as error:
+            return place, str(error)
+        decoded.add(place, picture)
+        return place, None
+
+    n, n_threads = len(candidates), config.workers or len(os.sched_getaffinity(0))
+    todo = [place for place in range(n) if place not in decoded.records]
+    progress("decoding", n - len(todo), n)
+    with warnings.catch_warnings(), _pool(n_threads) as pool:
+        warnings.simplefilter("ignore")  # of Pillow, about odd metadata; what can't be read is an error
+        for done, future in enumerate(_in_turn(pool, decode, todo, 4 * n_threads), n - len(todo) + 1):
+            place, problem = future.result()
+            if problem is not None:
+                if config.strict:
+                    raise InputError(f"{candidates[place].path!r}: {problem} (--strict)")
+                candidates[place].status, candidates[place].why = scan.UNREADABLE, problem
+            progress("decoding", done, n)
+    for place, record in decoded.records.items():
+        one = candidates[place]
+        one.status, one.why, one.width, one.height = scan.USED, record.note, record.width, record.height
+
+
+@contextlib.contextmanager
+def _pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that, however this ends, finish the picture they are at and no other."""
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastprep-decode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_turn(pool: ThreadPoolExecutor, work, items: Sequence[int], ahead: int) -> Iterator[Future]:  # type: ignore[no-untyped-def]
+    """Yield futures in order, with a bounded number of them under way: there may be millions of pictures."""
+    left = iter(items)
+    pending = deque(pool.submit(work, item) for item in itertools.islice(left, ahead))
+    while pending:
+        yield pending.popleft()
+        pending.extend(pool.submit(work, item) for item in itertools.islice(left, 1))
+
+
+def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: float) -> None:
+    print(report.outcome(found))
+    for split, (n, n_bytes) in made.files.items():
+        path = os.path.join(config.out, f"{split}.h5")
+        print(f"{path}: {n:,} pictures of {config.size}x{config.size}, {made.n_classes} classes, {n_bytes / 1e6:,.1f} MB")
+    letters = "RGB" if config.channels == "rgb" else "L"
+    for word, values in (("mean", made.mean), ("std", made.std)):
+        print(f"{word} of training: " + ", ".join(f"{letter} {value:.2f}" for letter, value in zip(letters, values, strict=True)))
+    print(f"{os.path.join(config.out, 'report.csv')} says what became of every file; {seconds:.1f} s")
+
+
+def warn(text: str) -> None:
+    """Print a line for people on standard error."""
+    print(f"fastprep.build: {text}", file=sys.stderr)

@@ -1,0 +1,217 @@
+"""Drawings of data sets: sizes of the source pictures, contact sheets, what training will see."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.system import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
+
+_DPI = 120
+_TITLE_LENGTH = 22  # letters over a picture of a sheet; longer ones would run into each other
+
+
+def draw_sizes(sizes: Sequence[tuple[int, int]], size: int, path: str | os.PathLike[str]) -> None:
+    """Draw how large the source pictures are: their shorter sides, and their proportions.
+
+    Parameters
+    ----------
+    sizes : sequence of (int, int)
+        Width and height of each.
+    size : int
+        Side in pixels that they are reduced to.
+    path : str or path
+        Of the PNG.
+    """
+    from matplotlib.figure import Figure
+
+    width, height = np.array(sizes, np.float64).T
+    shorter = np.minimum(width, height)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    low, high = min(shorter.min(), size), max(shorter.max(), size)
+    left.hist(shorter, bins=np.geomspace(low * 0.95, high * 1.05, 31), color="tab:blue")
+    left.axvline(size, color="tab:red", label=f"--size {size}")
+    n_small = int((shorter < size).sum())
+    left.set(title=f"Shorter side; {n_small:,} of {len(sizes):,} are enlarged", xlabel="pixels", ylabel="pictures")
+    left.set_xscale("log")
+    _plain_ticks(left, low, high)
+    left.legend()
+    ratio = width / height
+    widest = max(2.0, ratio.max(), 1 / ratio.min()) * 1.05
+    right.hist(ratio, bins=np.geomspace(1 / widest, widest, 32), color="tab:blue")
+    right.axvline(1, color="tab:red", linewidth=1)
+    right.set(title="Width / height; at 1 nothing is cut off", xlabel="width / height", ylabel="pictures")
+    right.set_xscale("log")
+    _plain_ticks(right, 1 / widest, widest)
+    _save(figure, path)
+
+
+def draw_sheet(pictures: NDArray, titles: Sequence[str], heading: str, path: str | os.PathLike[str], n_columns: int = 8) -> None:
+    """Draw pictures in rows, each with a title.
+
+    Parameters
+    ----------
+    pictures : ndarray of uint8, shape (n, H, W, 1 or 3)
+        In the order RGB.
+    titles : sequence of str
+        One for each.
+    heading : str
+        Over all.
+    path : str or path
+        Of the PNG.
+    n_columns : int
+    """
+    from matplotlib.figure import Figure
+
+    n_rows = -(-len(pictures) // n_columns)
+    shape = pictures.shape[1] / pictures.shape[2]
+    figure = Figure(figsize=(1.5 * n_columns, (1.5 * shape + 0.25) * n_rows + 0.4), layout="constrained")
+    figure.suptitle(_plain(heading), fontsize=10)
+    grid = figure.subplots(n_rows, n_columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, picture, title in zip(grid.flat, pictures, titles, strict=False):
+        _show(axes, picture, title)
+    _save(figure, path)
+
+
+def draw_crops(rows: Sequence[tuple[str, Sequence[NDArray], Sequence[str]]], heading: str, path: str | os.PathLike[str]) -> None:
+    """Draw rows of crops, each row with a caption and with a title for each crop.
+
+    Parameters
+    ----------
+    rows : sequence of (str, sequence of ndarray of uint8 of shape (h, w, 1 or 3), sequence of str)
+        Caption, pictures in the order RGB, a title for each.
+    heading : str
+        Over all.
+    path : str or path
+        Of the PNG.
+    """
+    from matplotlib.figure import Figure
+
+    n_columns = max(len(pictures) for _, pictures, _ in rows)
+    figure = Figure(figsize=(1.4 * n_columns, 2.0 * len(rows) + 0.4), layout="constrained")
+    figure.suptitle(_plain(heading), fontsize=10)
+    for part, (caption, pictures, titles) in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows, strict=True):
+        part.suptitle(_plain(caption), fontsize=9)
+        grid = part.subplots(1, n_columns, squeeze=False)
+        for axes in grid.flat:
+            axes.axis("off")
+        for axes, picture, title in zip(grid.flat, pictures, titles, strict=False):
+            _show(axes, picture, title)
+    _save(figure, path)
+
+
+def _show(axes: Axes, picture: NDArray, title: str) -> None:
+    grey = picture.shape[2] == 1
+    axes.axis("on")  # a frame, without which white pictures have no edges
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("silver")
+    axes.imshow(picture[..., 0] if grey else picture, cmap="gray" if grey else None, vmin=0, vmax=255)
+    axes.set_title(_plain(title if len(title) <= _TITLE_LENGTH else f"{title[: _TITLE_LENGTH - 1]}…"), fontsize=7, pad=2)
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")  # which would begin a formula
+
+
+def _plain_ticks(axes: Axes, low: float, high: float) -> None:
+    """Write numbers as people do, and only those that lie within."""
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
+
+    steps = [number * 10.0**power for power in range(-3, 7) for number in (1, 2, 5)]
+    inside = [step for step in steps if low * 0.95 <= step <= high * 1.05]
+    axes.xaxis.set_major_locator(FixedLocator(inside))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI, format="png")
+
+
+MOST_NUMBERS, MOST_NAMES = 20, 60  # classes up to which cells have their numbers, and axes their names
+
+
+def draw_curves(history: dict[str, list[float]], path: Path) -> None:
+    """Draw loss and accuracy over the epochs.
+
+    Parameters
+    ----------
+    history : dict of str to list of float
+        Lists loss, accuracy, val_loss and val_accuracy, one value for each epoch.
+    path : Path
+        Of the PNG.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
+        for prefix, label in (("", "training, random patches"), ("val_", "validation, centre")):
+            values = history[prefix + name]
+            axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=label)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.3)
+        axes.legend()
+        if name == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        else:
+            axes.set_yscale("log")  # the first epochs, before batch normalisation has its averages, may be off by hundreds
+            low, high = axes.get_ylim()
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else NullFormatter())
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def draw_confusion(confusion: NDArray[np.int64], names: list[str], title: str, path: Path) -> None:
+    """Draw a confusion matrix, each row in shares of its class, and beside it what share of each class was found.
+
+    Parameters
+    ----------
+    confusion : ndarray of int64, shape (classes, classes)
+        Rows are labels, columns are predictions.
+    names : list of str
+        Of the classes.
+    title : str
+    path : Path
+        Of the PNG.
+    """
+    n = len(confusion)
+    totals = confusion.sum(axis=1)
+    shares = confusion / np.maximum(totals, 1)[:, None]
+    side = min(16.0, 3.5 + 0.34 * n)
+    figure = Figure(figsize=(side * 1.6 + 1, side), layout="constrained")
+    matrix, bars = figure.subplots(1, 2, width_ratios=(2, 1), sharey=True)
+    image = matrix.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    figure.colorbar(image, ax=matrix, format=PercentFormatter(1), fraction=0.05)
+    matrix.set(title=title, xlabel="predicted", ylabel="label")
+    if n <= MOST_NUMBERS:
+        for row, column in np.ndindex(n, n):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            matrix.text(column, row, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    if n <= MOST_NAMES:
+        rotation = 0 if max(map(len, names)) * n < 40 else 90
+        matrix.set_xticks(range(n), names, rotation=rotation)
+        matrix.set_yticks(range(n), [f"{name} ({total})" for name, total in zip(names, totals, strict=True)])
+    bars.barh(range(n), np.diagonal(shares), color="tab:blue")
+    bars.tick_params(left=False)
+    bars.set(title="found, of each class", xlim=(0, 1))
+    bars.xaxis.set_major_formatter(PercentFormatter(1))
+    bars.grid(axis="x", alpha=0.3)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -1,0 +1,114 @@
+"""What comes with the pictures: labels as they are or one-hot, and a weight for each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastprep.dataset.dataset import Dataset
+from fastprep.errors import DataError
+from fastprep.h5 import are_weights
+
+
+def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
+    """Turn integer labels into rows with a single 1.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    num_classes : int
+        At least 2.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, num_classes)
+
+    Raises
+    ------
+    ValueError
+        If there are no labels.
+    DataError
+        If the labels are not integers 0..num_classes-1.
+    """
+    classes = _class_labels(dataset, "num_classes")
+    wrong = (classes < 0) | (classes >= num_classes)
+    if wrong.any():
+        sample = int(np.argmax(wrong))
+        problem = f"labels must lie in 0..{num_classes - 1} for num_classes={num_classes}, found {classes[sample]}"
+        raise DataError(problem, dataset.path_of(sample), sample=sample)
+    rows = np.zeros((len(classes), num_classes), np.float32)
+    rows[np.arange(len(classes)), classes] = 1
+    return rows
+
+
+def sample_weights(
+    dataset: Dataset, class_weight: Mapping[int, float] | None, sample_weight: ArrayLike | str | None
+) -> NDArray[np.float32] | None:
+    """Give each sample its own weight, that of its class, or the product of both.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    class_weight : mapping of int to float, or None
+        1 for classes that it does not name.
+    sample_weight : array_like, shape (N,), or str, or None
+        Numbers, or the name under which the dataset has read them.
+
+    Returns
+    -------
+    ndarray of float32, shape (N,), or None
+        None if there is neither.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, a key is not a label that occurs, there are not as many weights as samples, or one is negative or
+        not finite.
+    DataError
+        If the labels are not integers, but classes have weights.
+    """
+    by_class = None if class_weight is None else _class_weights(dataset, class_weight)
+    if sample_weight is None:
+        return by_class
+    if dataset.labels is None:
+        raise ValueError("sample_weight needs labels, but labels=None")
+    own = dataset.weights if isinstance(sample_weight, str) else _checked(sample_weight, dataset.n_samples)
+    weights = np.asarray(own, np.float32)
+    return weights if by_class is None else weights * by_class
+
+
+def _checked(sample_weight: ArrayLike, n_samples: int) -> NDArray:
+    weights = np.asarray(sample_weight)
+    if weights.dtype.kind not in "iufb" or weights.shape != (n_samples,):
+        rule = f"sample_weight must be a dataset's name, or {n_samples} numbers, one for each sample"
+        raise ValueError(f"{rule}, got {weights.dtype} {weights.shape}")
+    if (wrong := ~are_weights(weights)).any():
+        sample = int(np.argmax(wrong))
+        raise ValueError(f"sample_weight must not be negative, and finite as float32, got {weights[sample]} for sample {sample}")
+    return weights
+
+
+def _class_weights(dataset: Dataset, class_weight: Mapping[int, float]) -> NDArray[np.float32]:
+    classes = _class_labels(dataset, "class_weight")
+    if not isinstance(class_weight, Mapping):
+        raise ValueError(f"class_weight must map labels to weights, got {class_weight!r}")
+    weights = np.ones(len(classes), np.float32)
+    for number, weight in class_weight.items():
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or not (members := classes == number).any():
+            raise ValueError(f"class_weight must have labels that occur for its keys, got {number!r}")
+        if not isinstance(weight, int | float | np.number) or not np.isfinite(weight) or weight < 0:
+            raise ValueError(f"class_weight must be finite and not negative, got {weight!r} for class {number!r}")
+        weights[members] = weight
+    return weights
+
+
+def _class_labels(dataset: Dataset, purpose: str) -> NDArray[np.integer]:
+    labels = dataset.labels
+    if labels is None:
+        raise ValueError(f"{purpose} needs labels, but labels=None")
+    if labels.dtype.kind in "iu" and labels[:1].size == 1:
+        return labels.reshape(-1)
+    found = f"{labels.dtype} {labels.shape}"
+    raise DataError(f"{purpose} needs integer labels, one for each picture, found {found}", dataset.paths[0])

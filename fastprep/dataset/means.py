@@ -1,0 +1,152 @@
+"""The mean that is subtracted: from the file, from numbers, from a tutorial's JSON, or computed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastprep.dataset.dataset import Paths, expand_paths
+from fastprep.errors import DataError, MissingMeanError
+from fastprep.h5 import Metadata, Reader, open_images
+
+_log = logging.getLogger(__name__)
+
+_BATCH_BYTES = 16 << 20
+
+
+def resolve_mean(
+    mean: ArrayLike | str | os.PathLike[str] | None, metadata: Sequence[Metadata], files: Sequence[str], dataset: str
+) -> NDArray[np.float32] | None:
+    """Turn the `mean` argument of `Loader` into numbers.
+
+    Parameters
+    ----------
+    mean : "file", path, array_like or None
+    metadata : sequence of Metadata
+        Of each file.
+    files : sequence of str
+    dataset : str
+        Name of the pictures' dataset, for the error.
+
+    Returns
+    -------
+    ndarray of float32, any shape, or None
+        Channels in the order of the file.
+
+    Raises
+    ------
+    DataError
+        If "file" was asked for and a file has no mean (MissingMeanError), or the files have different ones.
+    OSError, ValueError
+        If a JSON is not there or not the tutorial's.
+    """
+    if mean is None:
+        return None
+    if isinstance(mean, str) and mean == "file":
+        return _stored_mean(metadata, files, dataset)
+    if isinstance(mean, str | os.PathLike):
+        return _tutorial_mean(os.fspath(mean), metadata[0].channel_order)
+    if isinstance(mean, bool | np.bool_):
+        raise ValueError(f'mean must be "file", numbers, the path of a JSON, or None, got {mean!r}')
+    numbers = np.asarray(mean, np.float32)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"mean must be finite numbers, got {mean!r}")
+    return numbers
+
+
+def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
+    """Compute the mean of each channel over all pictures.
+
+    Parameters
+    ----------
+    files : path, glob pattern, or sequence of paths
+    images : str
+        Name of the pictures' dataset.
+
+    Returns
+    -------
+    ndarray of float64, shape (C,)
+        In the channel order of the file. Exact up to the last division for uint8.
+
+    Raises
+    ------
+    OSError, DataError
+        If a file is not there, or not what it should be, or the files have different numbers of channels.
+    """
+    total: NDArray[np.float64] | None = None
+    n_pixels = 0
+    for path in expand_paths(files):
+        reader = open_images(path, images)
+        n, height, width, channels = reader.index.shape
+        if total is not None and len(total) != channels:
+            raise DataError(f"pictures have {channels} channels, those before have {len(total)}", path, images)
+        sums = _channel_sums(reader, n)
+        total = sums if total is None else total + sums
+        n_pixels += n * height * width
+        reader.close()
+    assert total is not None  # there is a file, and a file has pictures
+    return total / n_pixels
+
+
+def _channel_sums(reader: Reader, n: int) -> NDArray[np.float64]:
+    step = max(1, _BATCH_BYTES // reader.index.image_bytes)
+    sums = np.zeros(reader.index.shape[3])
+    for first in range(0, n, step):
+        pictures = reader.array(np.arange(first, min(first + step, n)))
+        if pictures.dtype == np.uint8:
+            rows = pictures.sum(axis=(0, 1), dtype=np.uint32)  # at most 255 * 2**24: a batch is 2**24 bytes
+            sums += rows.sum(axis=0, dtype=np.uint64)
+        else:
+            sums += pictures.sum(axis=(0, 1, 2), dtype=np.float64)
+    return sums
+
+
+def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: str) -> NDArray[np.float32]:
+    first = metadata[0].mean
+    for file, about in zip(files, metadata, strict=True):
+        mean = about.mean
+        if about.mean_problem:
+            raise DataError(about.mean_problem, file, dataset)
+        if mean is None or first is None:
+            raise MissingMeanError(
+                "no mean is stored in the file (attribute 'mean' of the pictures): "
+                f"`python -m fastprep.show {shlex.quote(file)} --mean --store`{_option(dataset)} computes and stores that of "
+                "training pictures; or pass mean=fastprep.image_mean(training files), numbers, the path of a JSON with R, G "
+                "and B, or mean=None to subtract nothing",
+                file,
+                dataset,
+            )
+        if not np.array_equal(mean, first):
+            raise DataError(f"the stored mean {mean} differs from {first} in {files[0]!r}; pass one mean for all", file, dataset)
+    return np.asarray(first, np.float32)
+
+
+def _option(dataset: str) -> str:
+    return "" if dataset == "images" else f" with --images {shlex.quote(dataset)}"
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
+def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:
+    """Read {"R": .., "G": .., "B": ..}; a file that does not name its channel order is taken for the tutorial's: BGR."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            means = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"mean file {path!r} is not JSON: {error}") from error
+    if channel_order is None:
+        _log.warning(
+            "the pictures do not name their channel order; the mean of %s is applied as the tutorial's, in the order BGR", path
+        )
+    order = (channel_order or "BGR").upper()
+    if not isinstance(means, dict) or not all(_is_finite(means.get(c)) for c in order):
+        raise ValueError(f'mean file {path!r} must have a finite number for each of {", ".join(order)}, like {{"R": 124.9, ...}}')
+    return np.array([means[c] for c in order], np.float32)

@@ -1,0 +1,225 @@
+"""The contents of an HDF5 file of pictures, for people: in words, and as drawings."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.cli.plots import draw_crops, draw_sheet
+from fastprep.errors import DataError, InputError
+from fastprep.h5 import open_images, read_file_names, read_labels, read_metadata, read_std
+from fastprep.loader import Loader
+from fastprep.sampling import hashing
+from fastprep.transforms import Crop, RandomCrop, TenCrop, check_fits
+
+_BAR = 40  # letters of the longest
+_MOST_CLASSES = 60  # in words; of more, the largest and the smallest
+_N_ROWS, _N_EPOCHS = 5, 9  # of random patches that are drawn
+_PICTURES = 10  # a stream of random numbers
+
+
+class Contents:
+    """An open file of pictures.
+
+    Parameters
+    ----------
+    path : str
+    images, labels : str
+        Names of the datasets. Labels may be missing.
+
+    Attributes
+    ----------
+    n : int
+        Pictures there are.
+    metadata : fastprep.h5.Metadata
+    labels : ndarray, or None
+
+    Raises
+    ------
+    OSError, DataError
+        If there is no such file, or it is not what it should be.
+    """
+
+    def __init__(self, path: str, images: str = "images", labels: str = "labels") -> None:
+        self.path, self.images = path, images
+        self._reader = open_images(path, images)
+        self.n = self._reader.index.shape[0]
+        self.metadata = read_metadata(path, images)
+        self.labels, self._no_labels = None, ""
+        try:
+            self.labels = read_labels(path, labels, self.n)
+        except DataError as error:
+            self._no_labels = f"none that loaders take: {error.problem}"
+        self.names = read_file_names(path, self.n)
+        self._factor: float | None = None
+
+    def __enter__(self) -> Contents:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def describe(self) -> list[str]:
+        """Return lines for people: pictures, how they are read, mean, channel order, classes and how many are of each."""
+        index, about = self._reader.index, self.metadata
+        n, height, width, channels = index.shape
+        std = read_std(self.path, self.images)
+        facts = {
+            "pictures": f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}, in dataset {self.images!r}",
+            "read": index.layout,
+            "size": f"{os.path.getsize(self.path) / 2**20:,.1f} MiB",
+            "channels": about.channel_order or "the file does not say in which order",
+            "mean": about.mean_problem or ("none" if about.mean is None else self.named(about.mean)),
+            "std": "none" if std is None else self.named(std),
+            "file names": f"yes, such as {self.names[0]}" if self.names else "none",
+            "labels": self._no_labels,
+        }
+        if self.labels is not None:
+            facts["labels"] = f"{self.labels.dtype} {self.labels.shape}"
+        lines = [self.path, *(f"  {name:12} {value}" for name, value in facts.items())]
+        counts = self.counts()
+        return lines if counts is None else [*lines, "", *_bars(counts)]
+
+    def counts(self) -> list[tuple[str, int]] | None:
+        """Return the name of each class and how many pictures are of it; None if labels are not whole numbers from 0."""
+        if self.labels is None or self.labels.dtype.kind not in "iu" or self.labels.size != self.n or self.labels.min() < 0:
+            return None
+        values, counts = np.unique(self.labels, return_counts=True)
+        given = dict(zip(values.tolist(), counts.tolist(), strict=True))
+        # named classes without a picture count, too; a label may be any number, so not all below the highest are listed
+        labels = sorted({*given, *range(len(self.metadata.class_names))})
+        return [(self.class_of(label), given.get(label, 0)) for label in labels]
+
+    def class_of(self, label: int) -> str:
+        """Return the name of a class, or its number where it has none."""
+        names = self.metadata.class_names
+        return names[label] if 0 <= label < len(names) else str(label)
+
+    def named(self, values: NDArray[np.float64]) -> str:
+        """Return the numbers of the channels with the channels' letters."""
+        order = self.metadata.channel_order or ""
+        letters = [f"{letter} " for letter in order] if len(order) == len(values) else [""] * len(values)
+        return ", ".join(f"{letter}{value:.4f}" for letter, value in zip(letters, values, strict=True))
+
+    def sheet(self, path: str, n: int, seed: int) -> None:
+        """Draw random pictures with their classes.
+
+        Parameters
+        ----------
+        path : str
+            Of the PNG.
+        n : int
+            How many, at most.
+        seed : int
+        """
+        samples = self._some(n, seed)
+        titles = [self._title(int(sample)) for sample in samples]
+        heading = f"{len(samples)} of {self.n:,} pictures of {os.path.basename(self.path)}{self._order_note()}"
+        draw_sheet(self._drawable(self._reader.array(samples)), titles, heading, path)
+
+    def crops(self, path: str, size: int | None, seed: int) -> None:
+        """Draw what training sees, read by a loader: random mirrored patches, and the ten crops of a picture.
+
+        Parameters
+        ----------
+        path : str
+            Of the PNG.
+        size : int or None
+            Side of the patches.
+        seed : int
+
+        Raises
+        ------
+        InputError
+            If the patches are larger than the pictures.
+        """
+        _, height, width, _ = self._reader.index.shape
+        side = size if size is not None else 227 if min(height, width) > 227 else max(1, min(height, width) * 7 // 8)
+        try:
+            crop, ten = RandomCrop(side, mirror=True), TenCrop(side)
+            check_fits(crop.height_width, height, width)
+        except ValueError as error:
+            raise InputError(f"--size: {error}") from None
+        samples = self._some(_N_ROWS, seed)
+        patches = self._seen(samples, crop, seed, _N_EPOCHS)
+        rows = []
+        for k, sample in enumerate(samples):
+            whole = self._drawable(self._reader.array(samples[k : k + 1]))
+            titles = ["whole", *(f"epoch {epoch + 1}" for epoch in range(_N_EPOCHS))]
+            caption = f"{self._title(int(sample))}: a random patch of {side} pixels in each epoch"
+            rows.append((caption, [*whole, *patches[k]], titles))
+        places = ["top left", "top right", "bottom right", "bottom left", "centre"]
+        (pictures,) = self._seen(samples[:1], ten, seed, 1)
+        titles = [*places, *(f"{place}, mirrored" for place in places)]
+        rows.append((f"{self._title(int(samples[0]))}: its ten crops", list(pictures), titles))
+        mean = "mean added back" if self._has_mean else "no mean to subtract"
+        draw_crops(rows, f"{os.path.basename(self.path)} as loaders give it, {mean}{self._order_note()}", path)
+
+    @property
+    def _has_mean(self) -> bool:
+        return self.metadata.mean is not None
+
+    def _seen(self, samples: NDArray[np.int64], crop: Crop, seed: int, n_epochs: int) -> list[list[NDArray[np.uint8]]]:
+        """Return the crops of each sample in each epoch the way a loader gives them, the mean on top."""
+        mean = "file" if self._has_mean else None
+        seen: list[list[NDArray[np.uint8]]] = []
+        options = {"images": self.images, "labels": None, "mean": mean, "seed": seed, "workers": 1, "device": "cpu"}
+        with Loader(self.path, 1, crop, **options) as loader:  # type: ignore[arg-type]
+            for sample in samples:
+                seen.append([])
+                for epoch in range(n_epochs):
+                    batch = loader.batch(epoch, int(sample))
+                    values = np.asarray(batch[0] if isinstance(batch, tuple) else batch)
+                    seen[-1] += list(self._drawable(values if loader.mean is None else values + loader.mean))
+        return seen
+
+    def _drawable(self, pictures: NDArray) -> NDArray[np.uint8]:
+        """Return pictures as uint8 in the order RGB, or grey, whatever their range is."""
+        order = (self.metadata.channel_order or "").upper()
+        n_channels = pictures.shape[-1]
+        if {"R", "G", "B"} <= set(order) and len(order) == n_channels:
+            pictures = pictures[..., [order.index(letter) for letter in "RGB"]]
+        else:
+            pictures = pictures[..., :3] if n_channels >= 3 else pictures[..., :1]
+        if self._factor is None:  # of the first that are drawn
+            highest = float(pictures.max())
+            self._factor = 255.0 if 0 < highest <= 1 else 255 / highest if highest > 255.5 else 1.0
+        return np.clip(np.rint(pictures * self._factor), 0, 255).astype(np.uint8)
+
+    def _some(self, n: int, seed: int) -> NDArray[np.int64]:
+        order = np.argsort(hashing.draw(hashing.key(seed, 0, _PICTURES), np.arange(self.n), 2**32), kind="stable")
+        return np.sort(order[:n])
+
+    def _title(self, sample: int) -> str:
+        if self.labels is None or self.labels.dtype.kind not in "iu" or self.labels.size != self.n:
+            return f"sample {sample}"
+        return self.class_of(int(self.labels.reshape(-1)[sample]))
+
+    def _order_note(self) -> str:
+        channels = self._reader.index.shape[3]
+        return "" if self.metadata.channel_order or channels < 3 else " (order of channels not stored: drawn as RGB)"
+
+
+def _bars(counts: list[tuple[str, int]]) -> list[str]:
+    """Draw the pictures of each class as text."""
+    left_out = max(0, len(counts) - _MOST_CLASSES)
+    if left_out:
+        by_count = sorted(counts, key=lambda pair: -pair[1])
+        counts = by_count[: _MOST_CLASSES // 2] + by_count[-_MOST_CLASSES // 2 :]
+    total, highest = sum(n for _, n in counts), max(1, *(n for _, n in counts), 1)
+    name_width = min(30, max(len(name) for name, _ in counts))
+    lines = []
+    for name, n in counts:
+        cut = name if len(name) <= name_width else f"{name[: name_width - 1]}…"
+        bar = "█" * round(_BAR * n / highest) or ("▏" if n else "")
+        lines.append(f"  {cut:{name_width}} {n:>9,} {n / max(1, total):>6.1%} {bar}")
+    if left_out:
+        lines.insert(_MOST_CLASSES // 2, f"  ... {left_out:,} classes between")
+    return lines

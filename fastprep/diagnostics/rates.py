@@ -1,0 +1,209 @@
+"""What the machine and a file can do: facts, rates, and advice that follows from them."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import itertools
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep._sink import hand_over
+from fastprep._version import __version__
+from fastprep.h5 import CopySink
+from fastprep.kernels import cpu_version
+from fastprep.kernels._cpu import supported_versions
+from fastprep.loader import Loader
+from fastprep.pipeline import BufferPool
+from fastprep.pipeline.buffers import as_array
+
+PACKAGES = ("numpy", "h5py", "imagecodecs", "hdf5plugin", "tensorflow", "keras", "cupy-cuda12x", "cupy-cuda13x", "jax", "torch")
+LIMIT = "memset of a batch"
+
+
+def machine() -> dict[str, str]:
+    """Return what this machine is, and which of the packages that matter here it has."""
+    found = {name: version for name in PACKAGES if (version := _installed(name))}
+    others = [name for name in supported_versions() if name != cpu_version()]
+    return {
+        "fastprep": __version__,
+        "Python": f"{platform.python_version()}, {platform.system()} {platform.release()} {platform.machine()}",
+        "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} usable",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
+        "crop kernel": cpu_version() + (f" (also possible: {', '.join(others)})" if others else ""),
+        "packages": ", ".join(f"{name} {version}" for name, version in found.items()),
+    }
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Pictures a second, medians over the rounds.
+
+    Attributes
+    ----------
+    values : dict of float
+        Of `LIMIT`, "crop kernel", "reading", "loader, 1 thread", and "loader, n threads" if the machine has more.
+    share_read : float
+        Of the time that one thread spends on a picture, the part that goes into reading and decoding; 0..1.
+    size : (int, int)
+        Height and width of the crops.
+    """
+
+    values: dict[str, float]
+    share_read: float
+    size: tuple[int, int]
+
+
+def measure(
+    make_loader: Callable[[int], Loader], rounds: int = 5, n_pictures: int = 1024, clock: Callable[[], float] = time.perf_counter
+) -> Rates:
+    """Time reading, cropping, both, and the memory's limit, in turn.
+
+    Parameters
+    ----------
+    make_loader : callable
+        Takes the number of threads, returns a loader of shuffled random crops.
+    rounds : int
+        How often each is timed, after one time that does not count and brings the file into the page cache.
+    n_pictures : int
+        Of each round.
+    clock : callable
+
+    Returns
+    -------
+    Rates
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+    n_threads = len(os.sched_getaffinity(0))
+    single = make_loader(1)
+    loaders = {"loader, 1 thread": single}
+    if n_threads > 1:
+        loaders[f"loader, {n_threads} threads"] = make_loader(n_threads)
+    steps = max(1, min(len(single), -(-n_pictures // single.batch_size)))
+    contenders: dict[str, Callable[[], int]] = {LIMIT: _memset(single), "crop kernel": _crop(single), "reading": _read(single)}
+    seconds: dict[str, list[float]] = {name: [] for name in (*contenders, *loaders)}
+    try:
+        for turn in range(rounds + 1):
+            for name in seconds:
+                began = clock()
+                n = _take(loaders[name], steps) if name in loaders else sum(contenders[name]() for _ in range(steps))
+                if turn:
+                    seconds[name].append((clock() - began) / n)
+    finally:
+        for loader in loaders.values():
+            loader.close()
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    share = medians["reading"] / (medians["reading"] + medians["crop kernel"])
+    return Rates({name: 1 / value for name, value in medians.items()}, share, single.spec.size)
+
+
+def advice(loader: Loader, rates: Rates) -> list[str]:
+    """Return what would make a loader quicker, one sentence each."""
+    said = []
+    files = loader.dataset.describe()
+    convert = f"`python -m fastprep.convert {loader.dataset.paths[0]} NEW.h5`"
+    by_hdf5 = [about["file"] for about in files if about["read"].startswith("read by HDF5")]
+    if by_hdf5:
+        more = f" and {len(by_hdf5) - 1} more" if len(by_hdf5) > 1 else ""
+        said.append(f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time; {convert} makes the pictures plain.")
+    if loader.dataset.block_starts is not None:
+        said.append(f"Pictures are decoded several at a time, so the order is a compromise; {convert} makes each its own.")
+    n_bytes = np.dtype(files[0]["dtype"]).itemsize
+    if n_bytes > 1:
+        said.append(f"A number of a picture takes {n_bytes} bytes in the file; {convert} stores whole numbers to 255 in one.")
+    if rates.share_read > 0.75 and "filters" in files[0]["read"]:
+        said.append(f"Reading and decoding take {rates.share_read:.0%} of a thread's time; {convert} needs no decoding.")
+    return said
+
+
+def order_of(loader: Loader) -> str:
+    """Say how a shuffling loader orders the samples, and what that costs in memory."""
+    said = loader.sampling.describe()
+    starts, n_blocks = loader.dataset.block_starts, loader.sampling.n_blocks_to_keep(loader.pool.ahead)
+    if starts is None or not n_blocks:
+        return said
+    n_blocks = min(n_blocks, len(starts) - 1)
+    return f"{said}; up to {n_blocks * loader.dataset.block_bytes / 2**20:,.0f} MiB of decoded pictures in memory"
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _take(loader: Loader, steps: int) -> int:
+    rows = 0
+    for item in itertools.islice(loader, steps):
+        rows += len(item[0] if isinstance(item, tuple) else item)
+    return rows // loader.crop.n_crops
+
+
+def _memset(loader: Loader) -> Callable[[], int]:
+    n_bytes = loader.batch_size * loader.crop.n_crops * loader.spec.crop_bytes
+    lease = BufferPool(n_bytes, 1).lease()
+    target = as_array(lease, (n_bytes,), np.dtype(np.uint8))
+    ctypes.memset(target.ctypes.data, 0, n_bytes)  # bring its pages in
+
+    def fill() -> int:
+        ctypes.memset(target.ctypes.data, 1, n_bytes)
+        return loader.batch_size
+
+    return fill
+
+
+def _crop(loader: Loader) -> Callable[[], int]:
+    samples = loader.samples(0, 0)
+    height, width, channels = loader.spec.image_shape
+    pictures = np.empty((len(samples), height, width, channels), loader.dataset.dtype)
+    loader.dataset.read(samples, CopySink(_bytes_of(pictures), pictures[0].nbytes))
+    table = loader.crop.table(height, width, samples, 0, 0)
+    spec = loader.spec
+    lease = BufferPool(len(table) * spec.crop_bytes, 1).lease()
+    out = as_array(lease, spec.out_shape(len(table)), spec.out_dtype)
+    sink = spec.cpu_sink(table, len(samples), out)
+    offsets = np.arange(len(samples), dtype=np.int64) * pictures[0].nbytes
+
+    def crop() -> int:
+        hand_over(_bytes_of(pictures), offsets, np.arange(len(samples), dtype=np.int64), sink)
+        return len(samples)
+
+    return crop
+
+
+def _read(loader: Loader) -> Callable[[], int]:
+    height, width, channels = loader.spec.image_shape
+    scratch = np.empty((loader.batch_size, height, width, channels), loader.dataset.dtype)
+    sink = CopySink(_bytes_of(scratch), scratch[0].nbytes)
+    steps = itertools.cycle(range(len(loader)))
+
+    def read() -> int:
+        samples = loader.samples(0, next(steps))
+        loader.dataset.read(samples, sink)
+        return len(samples)
+
+    return read
+
+
+def _bytes_of(pictures: NDArray) -> NDArray[np.uint8]:
+    return pictures.reshape(-1).view(np.uint8)

@@ -1,0 +1,47 @@
+"""The configuration of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from fastprep.cli.help import flowing
+
+
+@flowing
+@dataclass(frozen=True)
+class Config:
+    """Test trained networks on one file: centre crop and ten-crop, on the same pictures.
+
+    Several runs are tested one by one and as an ensemble, whose predictions are averaged. Writes a folder with a summary, the
+    predictions, a confusion matrix and a table by class.
+    """
+
+    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
+    """Run folders of fastprep.train, or .keras files."""
+    data: Annotated[str, arg(metavar="FILE")]
+    """HDF5 file of pictures, or a glob pattern of files."""
+    images: Annotated[str, arg(metavar="NAME")] = "images"
+    """Dataset of pictures."""
+    labels: Annotated[str, arg(metavar="NAME|none")] = "labels"
+    """Dataset of labels; `none` for pictures without: then there are only predictions."""
+    which: Literal["best", "last"] = "best"
+    """Which model of a run."""
+    crops: Literal["both", "plain", "ten"] = "both"
+    """plain is the centre; ten are the corners and the centre, and their mirror pictures, averaged."""
+    average: Literal["probs", "logits"] = "probs"
+    """What is averaged over crops and over models."""
+    crop: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """Side of the crops. Default: that of training."""
+    mean: Annotated[str, arg(metavar="run|file|compute|none|JSON")] = "run"
+    """What is subtracted: `run` (what training subtracted), or as for fastprep.train."""
+    batch_size: Annotated[int, arg(metavar="N")] = 64
+    """Pictures at a time; with ten-crop ten times as many crops."""
+    workers: Annotated[int | None, arg(metavar="N")] = None
+    """Threads that prepare batches."""
+    out: Annotated[str | None, arg(metavar="FOLDER")] = None
+    """Folder to write. Default: evaluation-FILE in the folder of the first run."""
+    overwrite: bool = False
+    """Replace that folder if it exists."""

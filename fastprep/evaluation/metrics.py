@@ -1,0 +1,126 @@
+"""How good predictions are: averages over crops and models, ranks, the confusion matrix, a table by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.loader import Loader
+
+if TYPE_CHECKING:
+    import keras
+
+Average = Literal["probs", "logits"]
+
+
+def predict_crops(
+    model: keras.Model, loader: Loader, *, logits: bool, average: Average, progress: Callable[[int], None] | None = None
+) -> NDArray[np.float64]:
+    """Predict every sample of a loader, in file order, averaged over the crops of each picture.
+
+    Batch by batch, so that only one row for each picture is kept, however many crops it has.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With one output, a number for each class.
+    loader : Loader
+        Not shuffled, not sharded, nothing dropped.
+    logits : bool
+        Whether the model gives logits; else it gives probabilities.
+    average : {"probs", "logits"}
+        What is averaged.
+    progress : callable, optional
+        Told how many pictures are done.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, classes)
+        Average probabilities, or average logits (up to a constant for each picture); see `probabilities`.
+
+    Raises
+    ------
+    ValueError
+        If the loader would not give every sample, or not in file order; or the model's output is not finite.
+    """
+    from fastprep.adapters.tensorflow import to_tensor
+
+    of = loader.sampling
+    if of.shuffle or of.shard != (0, 1) or of.drop_remainder:
+        raise ValueError("loader must give every sample in file order: shuffle=False, shard=(0, 1), drop_remainder=False")
+    rows: list[NDArray[np.float64]] = []
+    loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier pass was left
+    for batch in loader.start_pass():
+        (whole,) = batch.parts
+        out = np.asarray(model.predict_on_batch(to_tensor(whole, loader.spec.dtype)), np.float64)
+        if not np.isfinite(out).all():  # no comparison with NaN holds, so each would count as right
+            raise ValueError(f"the model's output for pictures {sum(map(len, rows))} and on is not finite")
+        if logits:
+            out = softmax(out)
+        if average == "logits":
+            out = log(out)
+        rows.append(out.reshape(-1, loader.crop.n_crops, out.shape[-1]).mean(axis=1))
+        if progress is not None:
+            progress(sum(map(len, rows)))
+    return np.concatenate(rows)
+
+
+def probabilities(averages: Sequence[NDArray[np.float64]], average: Average) -> NDArray[np.float64]:
+    """Average over models what `predict_crops` returned for each, and give probabilities.
+
+    Averaging logits is averaging logarithms of probabilities: the geometric mean, scaled to sum 1.
+    """
+    mean = np.mean(averages, axis=0)
+    return softmax(mean) if average == "logits" else mean
+
+
+def softmax(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn each row of logits into probabilities."""
+    powers = np.exp(rows - rows.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def log(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take logarithms of probabilities, of 0 as of the smallest float32: one model that is sure must not veto all others."""
+    return np.log(np.maximum(rows, np.finfo(np.float32).tiny))
+
+
+def hits(rows: NDArray[np.float64], labels: NDArray[np.integer], k: int) -> NDArray[np.bool_]:
+    """Tell of each picture whether its label is among the k likeliest classes; of equally likely ones the first come first."""
+    own = rows[np.arange(len(rows)), labels][:, None]
+    before = (rows > own) | ((rows == own) & (np.arange(rows.shape[1]) < labels[:, None]))
+    return before.sum(axis=1) < k
+
+
+def cross_entropy(rows: NDArray[np.float64], labels: NDArray[np.integer]) -> float:
+    """Return the mean of -log of the probability of the label."""
+    return float(-log(rows[np.arange(len(rows)), labels]).mean())
+
+
+def confusion_matrix(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+    """Count pictures by label (rows) and prediction (columns)."""
+    return np.bincount(labels.astype(np.int64) * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def by_class(confusion: NDArray[np.int64]) -> list[dict[str, float]]:
+    """Return a row for each class.
+
+    Returns
+    -------
+    list of dict
+        pictures; predicted (how often); recall, precision and f1, 0 where they have nothing to count.
+    """
+    right, pictures, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    return [
+        {
+            "pictures": int(n),
+            "predicted": int(p),
+            "recall": float(r / n) if n else 0.0,
+            "precision": float(r / p) if p else 0.0,
+            "f1": float(2 * r / (n + p)) if n + p else 0.0,
+        }
+        for r, n, p in zip(right, pictures, predicted, strict=True)
+    ]

@@ -1,0 +1,121 @@
+"""The pictures of one row of chunks, or one picture that has to be converted: bytes out of an open file, decoded."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep._sink import SINK_FAILED
+from fastprep.errors import ChangedError, DataError
+from fastprep.h5 import _read
+from fastprep.h5.cache import Scratch
+from fastprep.h5.files import CHANGED, identity_of
+from fastprep.h5.filters import SLACK_BYTES, DecodeError
+from fastprep.h5.handles import OpenFile
+from fastprep.h5.index import ImageIndex
+
+
+class Rows:
+    """Decodes out of one open file.
+
+    Parameters
+    ----------
+    index : ImageIndex
+        Complete.
+    file : OpenFile
+        Its holder; who made this sees to it that it stays open.
+    scratch : Scratch
+    """
+
+    def __init__(self, index: ImageIndex, file: OpenFile, scratch: Scratch) -> None:
+        self.index, self.file, self._scratch = index, file, scratch
+
+    def block(self, number: int, keeps: bool) -> NDArray:
+        """Return a block of pictures, shape (images_decoded_at_once, H, W, C) of `index.dtype`, the last one maybe shorter.
+
+        Parameters
+        ----------
+        number : int
+        keeps : bool
+            Whether it needs memory of its own; else it is good until the next block.
+        """
+        index, first = self.index, number * self.index.images_decoded_at_once
+        if index.pipeline.filters or index.is_split:
+            return self._row(number, keeps)
+        row, within = divmod(first, index.images_per_chunk)
+        offset = int(index.offsets[row]) + within * index.stored_image_bytes
+        raw = self._read_bytes(offset, index.stored_image_bytes, first)
+        return raw.view(index.stored_dtype).astype(index.dtype).reshape(1, *index.shape[1:])
+
+    def check_unchanged(self) -> None:
+        """Raise a ChangedError if the file was written to since it was indexed: what was read may be of before and after."""
+        if self.has_changed():
+            raise ChangedError(CHANGED, self.index.file, self.index.dataset)
+
+    def has_changed(self) -> bool:
+        """Tell whether somebody has written to the file since it was indexed."""
+        return identity_of(os.fstat(self.file.number)) != self.index.identity
+
+    def error(self, status: int | str, sample: int) -> DataError:
+        """Return the error for a status of `_read`, or a problem in words, of one sample."""
+        problem = status if isinstance(status, str) else problem_of(status)
+        return reading_error(self.index, problem, sample, self.has_changed())
+
+    def _row(self, row: int, keeps: bool) -> NDArray:
+        """Return the pictures of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; the last is smaller."""
+        index = self.index
+        tiles = [-(-s // c) for s, c in zip(index.shape[1:], index.chunk_shape[1:], strict=True)]
+        n_tiles = int(np.prod(tiles))
+        n_out = index.chunk_bytes + SLACK_BYTES
+        spare = self._scratch.memory("spare", n_out)
+        if n_tiles == 1 and not index.is_split:
+            out = np.empty(n_out, np.uint8) if keeps else self._scratch.memory("out", n_out)
+            chunk = self._chunk(row, row, out, spare)
+            if keeps and not np.may_share_memory(chunk, out):
+                chunk = chunk.copy()  # it lies where the next one will be read or decoded to, or in the mapping of the file
+            return chunk if index.stored_dtype == index.dtype else chunk.astype(index.dtype)
+        out = self._scratch.memory("out", n_out)
+        n_pictures = min(index.images_per_chunk, index.shape[0] - row * index.images_per_chunk)
+        pictures = np.empty((n_pictures, *index.shape[1:]), index.dtype)
+        for tile, place in enumerate(np.ndindex(*tiles)):
+            starts = [p * c for p, c in zip(place, index.chunk_shape[1:], strict=True)]
+            inside = [min(c, s - a) for c, s, a in zip(index.chunk_shape[1:], index.shape[1:], starts, strict=True)]
+            target = (slice(None), *(slice(a, a + n) for a, n in zip(starts, inside, strict=True)))
+            source = (slice(n_pictures), *(slice(n) for n in inside))
+            pictures[target] = self._chunk(row * n_tiles + tile, row, out, spare)[source]
+        return pictures
+
+    def _chunk(self, number: int, row: int, out: NDArray[np.uint8], spare: NDArray[np.uint8]) -> NDArray:
+        """Read and decode one chunk, shape `chunk_shape`, of the stored type; it may lie in `out` or `spare`."""
+        index, sample = self.index, row * self.index.images_per_chunk
+        raw = self._read_bytes(int(index.offsets[number]), int(index.sizes[number]), sample)
+        try:
+            pixels = index.pipeline.decode(raw, int(index.masks[number]), index.chunk_bytes, out, spare)
+        except DecodeError as error:
+            raise self.error(str(error), sample) from error
+        return pixels.view(index.stored_dtype).reshape(index.chunk_shape)
+
+    def _read_bytes(self, offset: int, n_bytes: int, sample: int) -> NDArray[np.uint8]:
+        if self.file.mapping is not None:
+            return self.file.mapping[offset : offset + n_bytes]
+        buffer = self._scratch.memory("raw", n_bytes)
+        status = _read.read_bytes(self.file.number, offset, buffer) if n_bytes else _read.TRUNCATED
+        if status:
+            raise self.error(status, sample)
+        return buffer
+
+
+def reading_error(index: ImageIndex, problem: str, sample: int, changed: bool = False) -> DataError:
+    """Return the error of one sample that can't be read; another one if that is because the file has changed."""
+    kind = ChangedError if changed else DataError
+    problem = f"{problem}; the file was {CHANGED}" if changed else problem
+    return kind(problem, index.file, index.dataset, sample // index.images_per_chunk, sample)
+
+
+def problem_of(status: int) -> str:
+    """Say what a status of `_read` means."""
+    if status == _read.TRUNCATED:
+        return "the file ends before the data do; it may have been truncated"
+    return "the crop kernel refused the picture" if status == SINK_FAILED else os.strerror(status)

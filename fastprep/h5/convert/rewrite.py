@@ -1,0 +1,227 @@
+"""Rewrite an image file as the layout that loads fastest: uint8 and contiguous, or one gzip chunk for each picture."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.errors import DataError
+from fastprep.h5.convert.blocks import Part, block_ranges, read_blocks
+from fastprep.h5.convert.copy import RestCopier
+from fastprep.h5.files import get_dataset, open_file
+from fastprep.h5.index import ImageIndex
+from fastprep.h5.reader import Reader, open_images
+from fastprep.h5.write import PictureWriter, new_file
+from fastprep.system import whole_file
+
+Progress = Callable[[str, int, int], None]
+
+
+class InexactError(DataError):
+    """A value that uint8 does not hold exactly."""
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """What was done.
+
+    Attributes
+    ----------
+    source : ImageIndex
+        Of the pictures that were read.
+    mean : ndarray of float64, shape (C,), or None
+        As it was computed and stored; None if the source had a mean, which was kept.
+    notes : tuple of str
+        What could not be kept as it was, for people.
+    """
+
+    source: ImageIndex
+    mean: NDArray[np.float64] | None
+    notes: tuple[str, ...]
+
+
+def rewrite(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    images: str = "images",
+    labels: str | None = None,
+    *,
+    gzip_level: int | None = None,
+    rounded: bool = False,
+    overwrite: bool = False,
+    progress: Progress = lambda stage, done, total: None,
+) -> Rewritten:
+    """Write the pictures of a file as uint8 to a new file, with everything else there is, whole or not at all.
+
+    Every picture is read back and compared before the file gets its name.
+
+    Parameters
+    ----------
+    source, target : str or path
+    images : str
+        Dataset of shape (N, H, W, C), or (N, H, W), which becomes (N, H, W, 1); any type and layout that `open_images` takes.
+    labels : str, optional
+        Dataset that must have a row for each picture; None if there need not be one.
+    gzip_level : int, optional
+        1..9: one gzip chunk for each picture. None: contiguous.
+    rounded : bool
+        Round to the nearest whole number, ties to even, and clip to 0..255, instead of refusing what is not exact.
+    overwrite : bool
+        Replace a target that exists.
+    progress : callable
+        Called with "writing" or "checking", the number of pictures done, and that of all.
+
+    Returns
+    -------
+    Rewritten
+
+    Raises
+    ------
+    FileExistsError
+        If the target exists and `overwrite` is False.
+    OSError
+        If a file can't be opened or written, there is too little space on the disk, or the target is the source itself.
+    InexactError
+        If a value is no whole number of 0..255, naming the place; with `rounded`, if it is not a number.
+    DataError
+        If the source is damaged or has no pictures, or what was written does not read back the same.
+    """
+    source, target = os.fspath(source), os.fspath(target)
+    with contextlib.closing(open_images(source, images)) as reader, open_file(source) as file:
+        _check_target((source, reader.index.holder), target, overwrite)
+        dataset = get_dataset(file, images)
+        if labels is not None:
+            _check_labels(file, labels, len(dataset))
+        _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
+        with whole_file(target) as temporary:
+            with new_file(temporary, target) as new:
+                copier = RestCopier(file, new, dataset, os.path.dirname(target))
+                copier.copy_all()
+                mean, checksums = _write(reader, dataset, new, copier, gzip_level, rounded, progress)
+            _to_disk(temporary)
+            _verify(temporary, target, images, checksums, progress)
+    return Rewritten(reader.index, mean, tuple(copier.notes))
+
+
+def _write(
+    reader: Reader,
+    dataset: h5py.Dataset,
+    file: h5py.File,
+    copier: RestCopier,
+    gzip_level: int | None,
+    rounded: bool,
+    progress: Progress,
+) -> tuple[NDArray[np.float64] | None, NDArray[np.uint32]]:
+    """Write the pictures in their place; return their mean, if it was computed, and a checksum of each."""
+    n, height, width, channels = reader.index.shape
+    checksums, sums = np.empty(n, np.uint32), np.zeros(channels, np.uint64)
+    keeps_mean = "mean" in dataset.attrs
+    progress("writing", 0, n)
+    with PictureWriter(file, copier.names[0], reader.index.shape, gzip_level) as writer:
+        for first, last, parts in read_blocks(reader, dataset):
+            block = np.empty((last - first, height, width, channels), np.uint8)
+            for part in parts:
+                block[:, part.rows, part.columns] = _to_uint8(part, rounded, reader.index, first)
+            checksums[first:last] = [zlib.crc32(picture.data) for picture in block]
+            if not keeps_mean:
+                sums += block.sum(axis=(0, 1), dtype=np.uint64).sum(axis=0)
+            writer.write(first, block)
+            progress("writing", last, n)
+    for name in copier.names[1:]:
+        file[name] = writer.dataset
+    # the labels of dimensions are for as many dimensions as the source has
+    copier.copy_attributes(dataset, writer.dataset, () if dataset.ndim == 4 else ("DIMENSION_LABELS",))
+    if keeps_mean:
+        return None, checksums
+    mean = sums / np.float64(n * height * width)
+    writer.dataset.attrs["mean"] = mean
+    return mean, checksums
+
+
+def _to_uint8(part: Part, rounded: bool, index: ImageIndex, first: int) -> NDArray[np.uint8]:
+    pixels = part.pixels
+    if pixels.dtype == np.uint8:
+        return pixels
+    if rounded:
+        if first == 0 and 0 < pixels.max() <= 1 and (pixels % 1 != 0).any():
+            problem = "pictures lie between 0 and 1, and would be rounded to black and white: multiply them by 255 first"
+            raise DataError(problem, index.file, index.dataset, sample=0)
+        good, problem = ~np.isnan(pixels), "is not a number, and can't be rounded to one"
+        whole = np.clip(np.rint(pixels), 0, 255)
+    else:
+        problem = "is not a whole number from 0 to 255, as uint8 has them"
+        whole = pixels
+    with np.errstate(invalid="ignore"):
+        result = whole.astype(np.uint8)
+    if not rounded:
+        good = result == pixels  # NaN and what is out of range become any number, and differ
+    if not good.all():
+        where = np.unravel_index(int(np.argmin(good)), good.shape)
+        sample, row, column = first + int(where[0]), part.rows.start + int(where[1]), part.columns.start + int(where[2])
+        place = f"at row {row}, column {column}, channel {int(where[3])}"
+        raise InexactError(f"value {pixels[where]} {place} {problem}", index.file, index.dataset, sample=sample)
+    return result
+
+
+def _verify(temporary: str, target: str, images: str, checksums: NDArray[np.uint32], progress: Progress) -> None:
+    """Read every picture back the way a loader will."""
+    try:
+        with contextlib.closing(open_images(temporary, images)) as reader:
+            n = len(checksums)
+            progress("checking", 0, n)
+            for first, last in block_ranges(n, 1, reader.index.image_bytes):
+                found = [zlib.crc32(picture.data) for picture in reader.array(np.arange(first, last))]
+                wrong = np.flatnonzero(np.array(found, np.uint32) != checksums[first:last])
+                if len(wrong):
+                    raise DataError("it differs from what was written", temporary, images, sample=first + int(wrong[0]))
+                progress("checking", last, n)
+    except DataError as error:
+        problem = f"reading back what was written: {error.problem}; the disk or the memory may be faulty. Nothing is left of it"
+        raise DataError(problem, target, images, error.chunk, error.sample) from error
+
+
+def _to_disk(path: str) -> None:
+    """Wait until the file is on the disk, and let the system forget it, so that reading it back means the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
+def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> None:
+    if os.path.isdir(target):
+        raise IsADirectoryError(f"{target!r} is a folder; the name of a file is needed")
+    if not os.path.exists(target):
+        return
+    if any(source and os.path.samefile(source, target) for source in sources):
+        raise shutil.SameFileError(f"{target!r} is the file that the pictures are read from; a file is not converted in place")
+    if not overwrite:
+        raise FileExistsError(f"{target!r} exists already; it is only replaced when asked to")
+
+
+def _check_labels(file: h5py.File, labels: str, n: int) -> None:
+    shape = get_dataset(file, labels).shape
+    if not shape or shape[0] != n:
+        raise DataError(f"there must be one label for each of the {n} pictures, found shape {shape}", file.filename, labels)
+
+
+def _check_space(dataset: h5py.Dataset, source_bytes: int, target: str, compressed: bool) -> None:
+    """Compare the free space of the disk with what is needed at least; gzip's part of that is not known beforehand."""
+    pictures = 0 if compressed else int(np.prod(dataset.shape, dtype=object))
+    rest = max(0, source_bytes - dataset.id.get_storage_size())
+    folder = os.path.dirname(os.path.abspath(target))
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    free = shutil.disk_usage(folder).free
+    if pictures + rest > free:
+        raise OSError(f"{target!r} needs {(pictures + rest) / 1e6:,.0f} MB, but {folder!r} has {free / 1e6:,.0f} MB free")

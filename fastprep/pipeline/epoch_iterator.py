@@ -1,0 +1,99 @@
+"""Batches prepared ahead by a pool of threads, handed out in order, with errors carried to whoever asks."""
+
+from __future__ import annotations
+
+import collections
+import time
+from concurrent.futures import CancelledError, Future
+from typing import Protocol
+
+from fastprep.pipeline.batch import Batch, SharedBatch
+from fastprep.pipeline.worker_pool import LOST, WorkerPool
+
+
+class Source(Protocol):
+    """What a pass asks of its loader."""
+
+    pool: WorkerPool
+
+    def __len__(self) -> int: ...
+
+    def begin_pass(self) -> tuple[int, int]:
+        """Return the epoch and the first step of a pass that begins now."""
+        ...
+
+    def prepare(self, epoch: int, step: int) -> Batch | SharedBatch:
+        """Prepare one batch; called by the pool's threads."""
+        ...
+
+    def handed_out(self, epoch: int, step: int, batch: Batch | SharedBatch, waited_s: float) -> None:
+        """Take note of a batch that goes to the user."""
+        ...
+
+
+class EpochIterator:
+    """One pass over an epoch: keeps the pool busy and hands their batches out in order.
+
+    Nothing is done, or counted, before the first `next`.
+
+    Parameters
+    ----------
+    source : Source
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.started = False
+        self._source = source
+        self._ahead: collections.deque[Future[Batch | SharedBatch]] = collections.deque()
+        self._epoch = self._step = self._submitted = self._generation = 0
+
+    def __iter__(self) -> EpochIterator:
+        return self
+
+    def __next__(self) -> Batch | SharedBatch:
+        if not self.started:
+            self.started = True
+            self._epoch, self._step = self._source.begin_pass()
+            self._submitted = self._step
+            self._generation = self._source.pool.generation
+        if self._step >= len(self._source):
+            raise StopIteration
+        began = time.perf_counter()
+        try:
+            batch = self._next_batch()
+        except BaseException:
+            self.close()
+            raise
+        self._source.handed_out(self._epoch, self._step, batch, time.perf_counter() - began)
+        self._step += 1
+        return batch
+
+    def close(self) -> None:
+        """Stop here; batches that are being prepared are dropped. `next` then raises StopIteration."""
+        self.started = True
+        self._step = self._submitted = len(self._source)
+        self._drop()
+
+    def __del__(self) -> None:
+        self._drop()
+
+    def _drop(self) -> None:
+        while self._ahead:
+            self._ahead.pop().cancel()
+
+    def _next_batch(self) -> Batch | SharedBatch:
+        self._submit()
+        if self._source.pool.generation != self._generation:
+            raise RuntimeError(LOST)
+        try:
+            batch = self._ahead.popleft().result()
+        except CancelledError:
+            raise RuntimeError(LOST) from None
+        self._submit()
+        return batch
+
+    def _submit(self) -> None:
+        source = self._source
+        while self._submitted < len(source) and len(self._ahead) < source.pool.ahead:
+            self._ahead.append(source.pool.submit(self._generation, source.prepare, self._epoch, self._submitted))
+            self._submitted += 1

@@ -1,0 +1,186 @@
+"""Which samples each step reads, and which chunks that takes: what `order` computes, for one loader's arguments."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.sampling import order
+
+
+class Since(NamedTuple):
+    """A point in an epoch: before a step, and after so many samples over all shards."""
+
+    step: int
+    seen: int
+
+
+WHOLE_EPOCH = Since(0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """The steps of all epochs of one loader.
+
+    Parameters
+    ----------
+    n_samples : int
+        Of all shards.
+    batch_size : int
+    shuffle : bool
+    seed : int
+    shard : (int, int)
+        (rank, world).
+    drop_remainder : bool
+    shuffle_window : int
+        Samples that are shuffled together where pictures share chunks; 0: all of them.
+    block_starts : ndarray of int64, shape (n_blocks + 1,), or None
+        First samples of the blocks that are decoded as one, and n_samples; None if every picture is read alone.
+    """
+
+    n_samples: int
+    batch_size: int
+    shuffle: bool
+    seed: int
+    shard: tuple[int, int]
+    drop_remainder: bool
+    shuffle_window: int
+    block_starts: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        """Count the steps of an epoch."""
+        return order.n_steps(self.n_samples, self.batch_size, self.shard, self.drop_remainder)
+
+    @cached_property
+    def windows(self) -> order.Windows | None:
+        """Blocks that are shuffled together; None if samples are not shuffled, or all alike."""
+        if self.block_starts is None or not self.shuffle or not self.shuffle_window:
+            return None
+        return order.Windows(self.block_starts, max(1, -(-self.shuffle_window // self._largest_block)))
+
+    def samples(self, epoch: int, step: int, since: Since = WHOLE_EPOCH) -> NDArray[np.int64]:
+        """Return the sample ids of one step; `since` is for the epoch that a run was resumed in, see `resume`.
+
+        Raises
+        ------
+        IndexError
+            If there is no such step.
+        """
+        if not since.step <= step < len(self):
+            raise IndexError(f"step must lie in {since.step}..{len(self) - 1}, got {step}")
+        return order.step_samples(
+            self.n_samples,
+            self.batch_size,
+            step - since.step,
+            shuffle=self.shuffle,
+            seed=self.seed,
+            epoch=epoch,
+            shard=self.shard,
+            windows=self.windows,
+            seen=since.seen,
+        )
+
+    def seen(self, step: int, since: Since = WHOLE_EPOCH) -> int:
+        """Return how many samples of an epoch come before a step, over all shards."""
+        return min(self.n_samples, since.seen + (step - since.step) * self._stride)
+
+    def resume(self, seen: int) -> Since:
+        """Return where to go on if the first samples of an epoch were read by any number of shards, in batches of any size.
+
+        The steps that are left are the last ones of the epoch, so that it ends with step ``len(self) - 1`` as any other.
+
+        Parameters
+        ----------
+        seen : int
+            How many, over all shards.
+
+        Returns
+        -------
+        Since
+        """
+        if seen % self._stride == 0:  # as if it had always been these
+            return Since(seen // self._stride, seen)
+        left = order.n_steps(self.n_samples, self.batch_size, self.shard, self.drop_remainder, seen)
+        return Since(len(self) - left, seen)
+
+    def n_blocks_to_keep(self, ahead: int) -> int:
+        """Return how many decoded blocks have to be in memory for none to be decoded twice, with `ahead` steps under way."""
+        windows, stride = self.windows, self._stride
+        if windows is not None:
+            blocks, under_way = windows.blocks_per_window, ahead * stride * (len(windows.starts) - 1) / self.n_samples
+            # the window being read, or those if steps under way reach over several; the next, which is fetched meanwhile; and
+            # what steps under way fetch beyond it
+            return (1 + math.ceil(under_way / blocks)) * blocks + math.ceil(under_way)
+        if self.shuffle or self.block_starts is None:
+            return 0
+        # in file order the steps under way share their first and last blocks with their neighbours
+        return ahead + 1 + ahead * stride // self._largest_block
+
+    def due(self, epoch: int, step: int, since: Since = WHOLE_EPOCH) -> NDArray[np.int64]:
+        """Return a sample of each block of the next window to decode during a step, so that no step waits for all of them."""
+        windows = self.windows
+        if windows is None:
+            return np.empty(0, np.int64)
+        first, stop = self.seen(step, since), self.seen(step + 1, since)
+        return windows.starts[windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))]
+
+    def describe(self) -> str:
+        """Say how samples are shuffled."""
+        if not self.shuffle:
+            return "file order"
+        windows = self.windows
+        if windows is None:
+            return "all samples shuffled"
+        blocks, total = windows.blocks_per_window, len(windows.starts) - 1
+        if blocks >= total:
+            return "all samples shuffled, every chunk in memory"
+        return f"chunks shuffled, then the samples in windows of {blocks} of {total} chunks"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what decides in which order the samples of all shards come, in what JSON can hold."""
+        windows = self.windows
+        return {
+            "n_samples": self.n_samples,
+            "shuffle": self.shuffle,
+            "chunks_per_window": None if windows is None else windows.blocks_per_window,
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def _largest_block(self) -> int:
+        return int(np.diff(cast(NDArray[np.int64], self.block_starts)).max())
+
+    @property
+    def _stride(self) -> int:
+        return self.batch_size * self.shard[1]  # samples of a step over all shards
+
+
+def check_integer(name: str, value: object, least: int | None = None) -> None:
+    """Check that an argument is an integer.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or below `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or (least is not None and value < least):
+        rule = "" if least is None else f" of at least {least}"
+        raise ValueError(f"{name} must be an integer{rule}, got {value!r}")
+
+
+def check_shard(shard: Any) -> None:
+    """Check that an argument is a share of the samples.
+
+    Raises
+    ------
+    ValueError
+        If it is not (rank, world).
+    """
+    pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(k, int | np.integer) for k in shard)
+    if not pair or not 0 <= shard[0] < shard[1]:
+        raise ValueError(f"shard must be integers (rank, world) with 0 <= rank < world, got {shard!r}")

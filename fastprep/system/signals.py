@@ -1,0 +1,170 @@
+"""Ends that leave nothing half-written: SIGTERM and SIGHUP that end as Ctrl-C does, and none has to wait for TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SECOND_TRY_S = 1.0
+
+
+@contextlib.contextmanager
+def as_by_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM (of a scheduler, say) and SIGHUP (of a terminal that is closed) raise KeyboardInterrupt, too.
+
+    Otherwise they end the process at once, and half-written files stay. One that is ignored, as nohup does with SIGHUP, stays so.
+    The exit status to end with is `status_of` what was raised.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for other in before:  # once is enough: a second one would interrupt the cleaning up
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt(number)
+
+    before = {number: signal.getsignal(number) for number in _STOPS[1:]}
+    before = {number: handler for number, handler in before.items() if handler is signal.SIG_DFL}
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def status_of(interrupt: KeyboardInterrupt) -> int:
+    """Return the exit status of a process that was interrupted: 128 and the signal's number, as shells have it."""
+    return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+
+
+class Notice:
+    """Whether somebody who can wait a little asks the process to end: a scheduler, by SIGTERM, or a terminal that is closed.
+
+    Attributes
+    ----------
+    number : int or None
+        Of the signal.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._since = 0.0
+
+    def take(self, number: int) -> bool:
+        """Take note of a signal; return whether it is one of a second try, which can't wait."""
+        if self.number is None:
+            self.number, self._since = number, time.monotonic()
+            return False
+        # `timeout` and some schedulers signal the process and then its whole group; systemd may send SIGHUP after SIGTERM
+        return time.monotonic() - self._since >= _SECOND_TRY_S
+
+    def leave(self, words: str) -> None:
+        """Raise the KeyboardInterrupt that ends the process, with its last words, if there was such a signal."""
+        if self.number is not None:
+            interrupt = KeyboardInterrupt(self.number)
+            interrupt.add_note(words)
+            raise interrupt
+
+
+@contextlib.contextmanager
+def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 25.0) -> Iterator[Notice]:
+    """End the process soon after Ctrl-C, or a signal that means the same (`as_by_ctrl_c`), even while TensorFlow computes.
+
+    Python raises KeyboardInterrupt in the main thread only when it is back from a training step, which may take many
+    seconds. The system's signal handler, though, writes into a socket at once (`signal.set_wakeup_fd`); a thread waits
+    there, gives the main thread a moment, and then ends the process.
+
+    SIGTERM and SIGHUP raise nothing here at first: the main thread finds them in the notice, and has time to save. A second one
+    is as Ctrl-C.
+
+    Parameters
+    ----------
+    folder : Path
+        Its half-written files (see `fastprep.system.atomic`) are removed; all others are whole.
+    message : str
+        Last words on standard error.
+    grace_s : float
+        How long the main thread may take to end by itself.
+    save_s : float
+        How long it may take after SIGTERM or SIGHUP.
+
+    Yields
+    ------
+    Notice
+    """
+    notice = Notice()
+    if threading.current_thread() is not threading.main_thread():
+        yield notice
+        return
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    ended = threading.Event()
+    # those alone that `as_by_ctrl_c` has taken: one that is ignored, as nohup does with SIGHUP, stays so
+    handlers: dict[int, Any] = {number: handler for number in _STOPS[1:] if callable(handler := signal.getsignal(number))}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if notice.take(number):
+            handlers[number](number, frame)
+
+    def end(number: int, words: str) -> None:
+        for part in folder.glob(".*.part*"):
+            with contextlib.suppress(OSError):  # a folder, say, which an evaluation is filling
+                part.unlink()
+        _say(words)
+        os._exit(status_of(KeyboardInterrupt(number)))
+
+    def watch() -> None:
+        seen, deadline = Notice(), float("inf")  # a notice of its own: the main thread's comes when Python gets round to it
+        while True:
+            if seen.number is not None:
+                ours.settimeout(max(deadline - time.monotonic(), 0.001))
+            try:
+                data = ours.recv(16)
+            except TimeoutError:
+                if not ended.is_set():
+                    end(seen.number or signal.SIGTERM, f"{message}; there was no time to save, {save_s:g} s")
+                return
+            if not data:
+                return
+            for number in data:
+                is_first = seen.number is None
+                if number in handlers and not seen.take(number):
+                    if is_first:
+                        deadline = time.monotonic() + save_s
+                        _say(f"{signal.Signals(number).name}: saving before the next step; a second one ends the run at once")
+                elif number in _STOPS and not ended.wait(grace_s):
+                    end(number, message)
+
+    watcher = threading.Thread(target=watch, name="fastprep-interrupt", daemon=True)
+    before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    for number in handlers:
+        signal.signal(number, ask)
+    watcher.start()
+    try:
+        yield notice
+    finally:
+        ended.set()
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is ask:
+                signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        theirs.close()
+        watcher.join()
+        ours.close()
+
+
+def _say(words: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, f"\n{words}\n".encode())

@@ -1,0 +1,1 @@
+"""Training runs: `config` says what to train, `run` trains; `run_folder`, `state` and `checkpoint` hold what it resumes from."""

@@ -1,0 +1,155 @@
+"""A training run in one file: a Keras model that anybody can load, and beside it in the same zip what resuming needs.
+
+One file is whole or not there, so model, optimizer, random state, place in the data and history can't disagree.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.errors import InputError
+from fastprep.system import whole_file
+
+if TYPE_CHECKING:
+    import keras
+
+VERSION = 1
+_STATE, _ARRAYS = "fastprep/state.json", "fastprep/arrays.npz"
+_METRIC, _VARIABLE, _NUMPY = "metric/", "variable/", "numpy"
+
+
+def save(path: Path, model: keras.Model, state: dict[str, Any], arrays: dict[str, NDArray], *, metrics: bool) -> None:
+    """Write a run, whole or not at all; a file of that name stays until the new one has taken its place.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in .keras.
+    model : keras.Model
+        Compiled, its optimizer built.
+    state : dict
+        What JSON can hold.
+    arrays : dict of str to ndarray
+    metrics : bool
+        Whether to keep what the metrics have added up so far, for the middle of an epoch.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, say.
+    InputError
+        If Keras can't save the network.
+
+    Notes
+    -----
+    Of a network that can't say how it was made (a subclass with arguments and without `get_config`), only the weights are in
+    the file: `load_weights` reads it, `load_model` does not.
+    """
+    variables = _variables(model)
+    kept = {id(v) for v in (*model.weights, *model.optimizer.variables)}
+    arrays = dict(arrays)
+    # states of random generators (dropout's) are variables of the model, but Keras does not write them
+    arrays |= {f"{_VARIABLE}{k}": np.asarray(v) for k, v in enumerate(variables) if id(v) not in kept}
+    if metrics:
+        arrays |= {f"{_METRIC}{k}": np.asarray(v) for k, v in enumerate(model.metrics_variables)}
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - Keras' own seeding sets it, so layers may draw from it
+    arrays[_NUMPY] = np.asarray(keys)
+    random_state = {"python": random.getstate(), "numpy": [kind, *rest]}
+    checks = [[v.path, _crc(v)] for v in variables]
+    state = {"version": VERSION, **state, "random": random_state, "variables": checks}
+    with whole_file(path) as temporary:
+        _save_model(model, temporary)
+        with zipfile.ZipFile(temporary, "a") as archive, io.BytesIO() as packed:
+            np.savez(packed, **arrays)  # type: ignore[arg-type]
+            archive.writestr(_ARRAYS, packed.getvalue())
+            archive.writestr(_STATE, json.dumps(state))
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())  # else a machine that goes down may have renamed a file that it has not written
+
+
+def _save_model(model: keras.Model, path: str) -> None:
+    try:
+        model.save(path)
+        return
+    except NotImplementedError:
+        weights = f"{path}.weights.h5"
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the network can't be saved: {' '.join(str(error).split())[:400]}") from error
+    try:
+        model.save_weights(weights)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(weights, "model.weights.h5")
+    finally:
+        Path(weights).unlink(missing_ok=True)
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray]]:
+    """Return state and arrays of a saved run.
+
+    Raises
+    ------
+    InputError
+        If it is not one.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            state = json.loads(archive.read(_STATE))
+            with np.load(io.BytesIO(archive.read(_ARRAYS))) as arrays:
+                found = dict(arrays)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "it was not written by fastprep.train"
+        raise InputError(f"{str(path)!r} is no saved run: {why}") from error
+    if state.get("version") != VERSION:
+        raise InputError(f"{str(path)!r} is a saved run of version {state.get('version')}, this fastprep reads {VERSION}")
+    return state, found
+
+
+def restore(path: Path, model: keras.Model) -> None:
+    """Put a saved run into a model of the same architecture, compiled alike, and into the global random generators.
+
+    Raises
+    ------
+    InputError
+        If the model is another one, or anything in it is not, bit for bit, what was saved.
+    """
+    state, arrays = read(path)
+    variables = _variables(model)
+    try:
+        model.load_weights(path)
+        for k, variable in enumerate(variables):
+            if (name := f"{_VARIABLE}{k}") in arrays:
+                variable.assign(arrays[name])
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        why = " ".join(str(error).split())[:400]
+        raise InputError(f"{str(path)!r} is damaged, or does not fit the network: {why}") from error
+    if [_crc(v) for v in variables] != [crc for _, crc in state["variables"]]:
+        raise InputError(f"{str(path)!r} does not fit the network: some of its variables are not those that were saved")
+    version, keys, gauss = state["random"]["python"]
+    random.setstate((version, tuple(keys), gauss))
+    kind, *rest = state["random"]["numpy"]
+    np.random.set_state((kind, arrays[_NUMPY], *rest))  # noqa: NPY002
+
+
+def restore_metrics(model: keras.Model, arrays: dict[str, NDArray]) -> None:
+    """Let the metrics go on adding up where they were; they have to be built."""
+    for k, variable in enumerate(model.metrics_variables):
+        variable.assign(arrays[f"{_METRIC}{k}"])
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """Return what a step of training changes, metrics aside, in an order that is the same in every process."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _crc(variable: Any) -> int:
+    return zlib.crc32(np.asarray(variable).tobytes())

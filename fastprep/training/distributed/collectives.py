@@ -1,0 +1,240 @@
+"""What several processes of one training run do together: TensorFlow's collectives between those that TF_CONFIG names.
+
+The only engine is TensorFlow's own (`tf.distribute.MultiWorkerMirroredStrategy` connects the processes and watches that they are
+alive; `tf.raw_ops.Collective*` move the numbers), by its public names only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.errors import InputError, RankError
+from fastprep.training.distributed.cluster import Cluster
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_HOST, _DEVICE = 1, 2  # groups of collectives: between processors, and between the devices that train
+
+
+class Ranks:
+    """A process on its own, which shares with nobody; see `Joined`.
+
+    Attributes
+    ----------
+    rank, world : int
+    """
+
+    rank, world = 0, 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that prints and writes."""
+        return self.rank == 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return what each rank says, by rank; values are such as JSON holds."""
+        return [value]
+
+    def from_first(self, value: Any) -> Any:
+        """Return the value of rank 0, such as JSON holds."""
+        return value
+
+    def spread(self, values: NDArray) -> NDArray:
+        """Return the bytes of rank 0 in an array of this shape and type."""
+        return values
+
+    def reduce(self, values: NDArray, how: str = "Add") -> NDArray:
+        """Return the sum over all ranks, element by element ("Add"), or the "Min" or "Max": the same bits on each of them."""
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Tell whether any rank says so."""
+        return bool(self.reduce(np.array([flag], np.int32), "Max")[0])
+
+    def mean(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Return the means over all ranks, in TensorFlow's graph, for a step of training."""
+        return list(tensors)
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """Go on after the block only if all ranks can: an InputError of one ends them all."""
+        return contextlib.nullcontext()
+
+    def watching(self) -> contextlib.AbstractContextManager[None]:
+        """Turn what TensorFlow says of lost ranks into a RankError."""
+        return contextlib.nullcontext()
+
+    def finish(self) -> None:
+        """Wait for all ranks at the end: while the first one works, the others have to stay."""
+
+
+ALONE = Ranks()
+
+
+class Joined(Ranks):
+    """One of several ranks. All of them have to call the same methods in the same order.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    timeout_s : float
+        How long to wait for the other ranks in one of these calls, and in a step of training.
+    strategy : tf.distribute.Strategy
+        Kept alive: it holds the connections.
+
+    Raises
+    ------
+    RankError
+        By every method, if another rank ends, can't be reached, or does not come in time.
+    """
+
+    def __init__(self, cluster: Cluster, timeout_s: float, strategy: Any) -> None:
+        import tensorflow as tf
+
+        self.rank, self.world = cluster.rank, cluster.world
+        self._cluster, self._timeout_s, self._strategy = cluster, timeout_s, strategy
+        self._calls = 0
+        here = f"/job:worker/replica:0/task:{self.rank}/device:"
+        self._host = f"{here}CPU:0"
+        self.on_gpu = any(device.name.startswith(here) for device in tf.config.list_logical_devices("GPU"))
+        self._device = f"{here}GPU:0" if self.on_gpu else self._host
+
+    def gather(self, value: Any) -> list[Any]:
+        """See `Ranks.gather`."""
+        words = _to_words(json.dumps(value).encode())
+        length = int(self.reduce(np.array([len(words)], np.int32), "Max")[0])
+        padded = np.zeros((1, length), np.int32)
+        padded[0, : len(words)] = words
+        rows = self._call("CollectiveGatherV2", input=padded, communication_hint="ring", ordering_token=[])
+        return [json.loads(_from_words(row)) for row in rows]
+
+    def from_first(self, value: Any) -> Any:
+        """See `Ranks.from_first`."""
+        words = _to_words(json.dumps(value).encode()) if self.first else np.empty(0, np.int32)
+        length = int(self.spread(np.array([len(words)], np.int32))[0])
+        return json.loads(_from_words(self.spread(words if self.first else np.zeros(length, np.int32))))
+
+    def spread(self, values: NDArray) -> NDArray:
+        """See `Ranks.spread`."""
+        words = _to_words(np.ascontiguousarray(values).tobytes())  # as integers, so that no NaN is touched
+        if self.first:
+            self._call("CollectiveBcastSendV2", input=words)
+            return values
+        received = self._call("CollectiveBcastRecvV2", shape=words.shape, T=np.int32)
+        return np.frombuffer(_from_words(received), values.dtype).reshape(values.shape)
+
+    def reduce(self, values: NDArray, how: str = "Add") -> NDArray:
+        """See `Ranks.reduce`."""
+        flat = np.ascontiguousarray(values).reshape(-1)
+        result = self._call(
+            "CollectiveReduceV2", input=flat, merge_op=how, final_op="Id", communication_hint="ring", ordering_token=[]
+        )
+        return result.reshape(values.shape)
+
+    def mean(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """See `Ranks.mean`: in one buffer of float32, for half precision would lose, or overflow in, the sum; float64 apart."""
+        import tensorflow as tf
+
+        result: list[Any] = [None] * len(tensors)
+        before: list[Any] = []
+        for key, kind in ((1, tf.float32), (2, tf.float64)):
+            places = [k for k, tensor in enumerate(tensors) if (tensor.dtype == tf.float64) == (kind == tf.float64)]
+            if not places:
+                continue
+            with tf.control_dependencies(before), tf.device(self._device):  # in the same order everywhere
+                flat = tf.concat([tf.reshape(tf.cast(tensors[k], kind), [-1]) for k in places], 0)
+                # the same key in every step, and however often the step is traced: with a new one each time, TensorFlow keeps
+                # 0.9 kB of each for ever
+                total = tf.raw_ops.CollectiveReduceV2(
+                    input=flat,
+                    group_size=self.world,
+                    group_key=_DEVICE,
+                    instance_key=key,
+                    ordering_token=[],
+                    merge_op="Add",
+                    final_op="Id",
+                    communication_hint="nccl" if self.on_gpu else "ring",
+                    timeout_seconds=self._timeout_s,
+                )
+                parts = tf.split(total / self.world, [tensors[k].shape.num_elements() for k in places])
+                for k, part in zip(places, parts, strict=True):
+                    result[k] = tf.cast(tf.reshape(part, tensors[k].shape), tensors[k].dtype)
+            before = [total]
+        return result
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """See `Ranks.together`."""
+        mine: InputError | None = None
+        try:
+            yield
+        except InputError as error:
+            mine = error
+        told = self.gather(None if mine is None else str(mine))
+        if mine is not None:
+            raise mine
+        for rank, text in enumerate(told):
+            if text is not None:
+                raise RankError(f"{self._cluster.name(rank)} can't go on: {text}")
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """See `Ranks.watching`."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError) as error:
+            raise RankError(self._explain(str(error))) from error
+        except tf.errors.OpError as error:
+            if "ollective" not in str(error):
+                raise
+            raise RankError(self._explain(str(error))) from error
+
+    def finish(self) -> None:
+        """See `Ranks.finish`."""
+        self._call(
+            "CollectiveReduceV2",
+            input=np.zeros(1, np.int32),
+            merge_op="Add",
+            final_op="Id",
+            communication_hint="ring",
+            ordering_token=[],
+            timeout_seconds=0.0,  # however long it takes; a rank that ends is noticed all the same
+        )
+
+    def _call(self, name: str, **arguments: Any) -> NDArray:
+        import tensorflow as tf
+
+        self._calls += 1
+        common = {"group_size": self.world, "group_key": _HOST, "instance_key": self._calls, "timeout_seconds": self._timeout_s}
+        with self.watching(), tf.device(self._host):
+            return np.asarray(getattr(tf.raw_ops, name)(**{**common, **arguments}))
+
+    def _explain(self, text: str) -> str:
+        if "timed out" in text:
+            return f"another rank did not come within {self._timeout_s:g} s (--rank-timeout): it hangs, or has far more to do"
+        named = [int(rank) for rank in re.findall(r"/task:(\d+)", text)]
+        lost = [rank for rank in named if rank != self.rank and rank < self.world]
+        if lost:
+            who = self._cluster.name(lost[0])
+            return f"{who} ended, or can't be reached any more; what it printed says why"
+        return f"the connection to another rank broke: {' '.join(text.split())[:400]}"
+
+
+def _to_words(content: bytes) -> NDArray[np.int32]:
+    """Pack bytes and their number into the integers that collectives take."""
+    packed = len(content).to_bytes(8, "little") + content + bytes(-len(content) % 4)
+    return np.frombuffer(packed, np.int32)
+
+
+def _from_words(words: NDArray[np.int32]) -> bytes:
+    packed = np.ascontiguousarray(words).tobytes()
+    return packed[8 : 8 + int.from_bytes(packed[:8], "little")]

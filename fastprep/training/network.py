@@ -1,0 +1,222 @@
+"""The network and how it learns: its architecture, the weights it begins with, loss, optimizer and learning rate."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import importlib
+import inspect
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.errors import InputError
+from fastprep.training.config import Config
+
+if TYPE_CHECKING:
+    import keras
+
+_NO_DECAY = ["bias", "gamma", "beta"]  # as is usual: decay is for what multiplies the signal
+_SHAPES, _CLASSES = ("input_shape", "shape"), ("classes", "num_classes", "n_classes")  # names that functions give them
+
+
+def build_model(config: Config, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """Return the network, not yet compiled, under the precision asked for.
+
+    Raises
+    ------
+    InputError
+        If there is no such network, or it does not fit the pictures or the classes.
+    """
+    import keras
+
+    keras.utils.set_random_seed(config.seed)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        function = find_network(config.model)
+        if config.model == "alexnet":
+            asked = {"l2": config.l2, "pool_dropout": config.pool_dropout}
+            function = functools.partial(function, **{name: value for name, value in asked.items() if value is not None})
+        model = _call(config.model, function, input_shape, classes)
+    finally:
+        keras.config.set_dtype_policy(before)
+    if not isinstance(model, keras.Model):
+        raise InputError(f"--model {config.model} must return a Keras model, got {type(model).__name__}")
+    try:
+        found = _try_out(model, input_shape).shape
+    except Exception as error:  # whatever a user's own layers raise
+        raise InputError(f"--model {config.model} does not take pictures of {input_shape}: {_line(error)}") from error
+    if found[1:] != (classes,):
+        rule = f"must have an output of {classes} numbers, one for each class"
+        raise InputError(f"--model {config.model} {rule}, got the shape {found[1:]}")
+    return model
+
+
+def gives_logits(model: keras.Model, input_shape: tuple[int, int, int]) -> bool:
+    """Tell whether a network ends without a softmax, by what comes out of it.
+
+    Only rows of probabilities sum to 1; asking the last layer for its activation would miss those of wrapped networks.
+    """
+    rows = _try_out(model, input_shape)
+    return bool((rows < 0).any() or not np.allclose(rows.sum(axis=1), 1, atol=1e-2))
+
+
+def _try_out(model: keras.Model, input_shape: tuple[int, int, int]) -> NDArray[np.float64]:
+    """Return what comes out for two pictures of noise; a subclassed model is built by that, too."""
+    pictures = np.random.default_rng(0).normal(size=(2, *input_shape)).astype("float32")
+    return np.asarray(model(pictures, training=False), np.float64)
+
+
+def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile: bool | str = "auto") -> None:
+    """Give a network its loss and its optimizer, whose variables are made at once: a saved run may be put in.
+
+    Parameters
+    ----------
+    model : keras.Model
+    config : Config
+    logits : bool
+        Whether the network ends without a softmax.
+    jit_compile : bool or "auto"
+        As for `keras.Model.compile`.
+    """
+    import keras
+
+    if config.label_smoothing:
+        loss: Any = keras.losses.CategoricalCrossentropy(from_logits=logits, label_smoothing=config.label_smoothing)
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    decay = (0.004 if config.optimizer == "adamw" else None) if config.weight_decay is None else (config.weight_decay or None)
+    kinds = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
+    more: dict[str, Any] = {"momentum": config.momentum, "nesterov": config.momentum > 0} if config.optimizer == "sgd" else {}
+    optimizer = kinds[config.optimizer](config.lr, weight_decay=decay, **more)
+    if decay:
+        optimizer.exclude_from_weight_decay(var_names=_NO_DECAY)
+    model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[], jit_compile=jit_compile)
+    model.optimizer.build(model.trainable_variables)
+
+
+def take_weights(model: keras.Model, path: str) -> str:
+    """Copy the weights of a saved model, layer by layer: by position if both have the same kinds of layers, else by name.
+
+    Returns
+    -------
+    str
+        What was taken, and what was not.
+
+    Raises
+    ------
+    InputError
+        If it can't be loaded, or nothing fits.
+    """
+    import keras
+
+    try:
+        source = keras.models.load_model(path, compile=False)
+    except Exception as error:  # of many kinds, for files of all kinds
+        raise InputError(f"--weights: {path!r} can't be loaded: {_line(error)}") from error
+    ours, theirs = _with_weights(model), _with_weights(source)
+    if [type(layer) for layer in ours] == [type(layer) for layer in theirs]:
+        pairs: dict[Any, Any] = dict(zip(ours, theirs, strict=True))
+    else:
+        by_name = {layer.name: layer for layer in theirs}
+        pairs = {layer: by_name[layer.name] for layer in ours if layer.name in by_name}
+    new = []
+    for layer in ours:
+        values = pairs[layer].get_weights() if layer in pairs else []
+        if [value.shape for value in values] == [tuple(variable.shape) for variable in layer.weights]:
+            layer.set_weights(values)
+        else:
+            new.append(layer.name)
+    if len(new) == len(ours):
+        raise InputError(f"--weights: no layer of {path!r} fits one of the network")
+    said = f"weights of {len(ours) - len(new)} layers from {path}"
+    return said + (f"; new ones for {', '.join(new)}" if new else "")
+
+
+def freeze(model: keras.Model, wanted: str) -> str:
+    """Keep layers as they are.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Not yet compiled.
+    wanted : str
+        How many of the first layers that have weights, or a pattern of names.
+
+    Returns
+    -------
+    str
+        Which ones.
+
+    Raises
+    ------
+    InputError
+        If that is none, or all.
+    """
+    layers = _with_weights(model)
+    frozen = layers[: int(wanted)] if wanted.isdigit() else [layer for layer in layers if fnmatch.fnmatch(layer.name, wanted)]
+    names = ", ".join(layer.name for layer in layers)
+    if not frozen:
+        raise InputError(f"--freeze {wanted} matches no layer; those with weights are {names}")
+    for layer in frozen:
+        layer.trainable = False
+    if not model.trainable_variables:
+        raise InputError(f"--freeze {wanted} leaves nothing to train; layers with weights are {names}")
+    return f"{len(frozen)} of {len(layers)} layers with weights stay as they are, the last of them {frozen[-1].name}"
+
+
+def _with_weights(model: keras.Model) -> list[Any]:
+    return [layer for layer in model.layers if layer.weights]
+
+
+def find_network(name: str) -> Any:
+    """Return the function that makes a network.
+
+    Raises
+    ------
+    InputError
+        If its module can't be imported, or has no such function.
+    """
+    if name == "alexnet":
+        from fastprep.model import alexnet
+
+        return alexnet
+    module, _, function = name.partition(":")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())  # an installed command does not look there, `python -m` does
+    try:
+        found: Any = importlib.import_module(module)
+        for part in function.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever a user's own module raises
+        raise InputError(f"--model {name} can't be imported: {type(error).__name__}: {_line(error)}") from error
+    if not callable(found):
+        raise InputError(f"--model {name} must be a function, got {type(found).__name__}")
+    return found
+
+
+def _call(name: str, function: Any, input_shape: tuple[int, int, int], classes: int) -> Any:
+    """Call a function that makes a network, however it calls the shape and the number of classes."""
+    try:
+        known = inspect.signature(function).parameters
+        options: dict[str, Any] = {}
+        for names, value in ((_SHAPES, input_shape), (_CLASSES, classes)):
+            if match := next((known_name for known_name in names if known_name in known), None):
+                options[match] = value
+        if len(options) == 2:
+            if "weights" in known:  # of keras.applications: the default would download those of ImageNet
+                options["weights"] = None
+            return function(**options)
+        return function(input_shape, classes)
+    except Exception as error:  # whatever a user's own function raises
+        hint = "" if name == "alexnet" else f"--model {name}, called with the shape {input_shape} and {classes} classes: "
+        raise InputError(f"{hint}{_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 400 else text[:397] + "..."

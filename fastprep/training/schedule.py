@@ -1,0 +1,56 @@
+"""The learning rate over a run, and what makes one epoch better than another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastprep.training.config import Config
+
+if TYPE_CHECKING:
+    pass
+
+
+def learning_rate(config: Config, time: float, val_losses: Sequence[float]) -> float:
+    """Return the learning rate at a moment of a run; it depends on nothing else, so a resumed run has the same.
+
+    Parameters
+    ----------
+    config : Config
+    time : float
+        In epochs, from 0: 1.5 is the middle of the second.
+    val_losses : sequence of float
+        Of the epochs that are over, for the schedule "plateau".
+
+    Returns
+    -------
+    float
+    """
+    warmup = (1.0 if config.schedule == "cosine" else 0.0) if config.warmup is None else config.warmup
+    if time < warmup:
+        return config.lr * (0.1 + 0.9 * time / warmup)
+    if config.schedule == "cosine":
+        share = (time - warmup) / (config.epochs - warmup) if config.epochs > warmup else 0.0
+        return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    if config.schedule == "step":
+        return config.lr * config.factor ** int(time // config.step_every)
+    if config.schedule == "plateau":
+        return config.lr * config.factor ** _plateaus(val_losses, config.patience)
+    return config.lr
+
+
+def _plateaus(losses: Sequence[float], patience: int) -> int:
+    """Count how often `patience` epochs in a row brought no better loss."""
+    best, waited, count = math.inf, 0, 0
+    for loss in losses:
+        if loss < best:
+            best, waited = loss, 0
+        elif (waited := waited + 1) == patience:
+            waited, count = 0, count + 1
+    return count
+
+
+def merit(config: Config, accuracy: float, loss: float) -> tuple[float, float]:
+    """Return what is greater for a better model, by its accuracy and loss on validation."""
+    return (accuracy, -loss) if config.monitor == "accuracy" else (-loss, accuracy)

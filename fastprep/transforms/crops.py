@@ -1,0 +1,227 @@
+"""Which crops a batch gets: frozen descriptions that turn (seed, epoch, sample ids) into a crop table.
+
+A crop table is int32, shape (n_out, 4), one row for each output picture: source slot in the batch, y, x, flags. Flags are
+the sum of `MIRRORED` (left-right) and `FLIPPED` (top-bottom). The kernels only execute it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.sampling import hashing
+
+MIRRORED = 1
+FLIPPED = 2
+
+Order = Literal["tutorial", "torchvision"]
+Size = int | tuple[int, int]
+
+
+class Crop(Protocol):
+    """What `Loader` asks of its `crop`; `RandomCrop`, `CenterCrop` and `TenCrop` are the three there are."""
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of the crops."""
+        ...
+
+    @property
+    def n_crops(self) -> int:
+        """Crops of each picture."""
+        ...
+
+    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+        """Return the crop table of a batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Sized:
+    size: Size
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", check_size(self.size))  # so that RandomCrop(3) equals RandomCrop((3, 3))
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of the crops."""
+        return check_size(self.size)
+
+
+@dataclass(frozen=True)
+class RandomCrop(_Sized):
+    """A patch at a place drawn anew for each sample and epoch.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Side, or (height, width), of the patch in pixels.
+    mirror : bool
+        Mirror left-right with probability 1/2.
+    flip : bool
+        Flip top-bottom with probability 1/2.
+
+    Notes
+    -----
+    y is uniform in 0..H-h inclusive and x in 0..W-w, from a stateless hash of (seed, epoch, sample id): a sample's patch
+    depends neither on its batch, nor on the worker, nor on the shard.
+    """
+
+    mirror: bool = field(default=False, kw_only=True)
+    flip: bool = field(default=False, kw_only=True)
+    n_crops = 1
+
+    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+        """Return the crop table of a batch.
+
+        Parameters
+        ----------
+        height, width : int
+            Size of the source pictures in pixels.
+        samples : ndarray of int64, shape (n,)
+            Sample ids; the picture of `samples[k]` is in slot k.
+        seed, epoch : int
+
+        Returns
+        -------
+        ndarray of int32, shape (n_crops * n, 4)
+            Row by row the crops of slot 0, of slot 1, and so on.
+
+        Raises
+        ------
+        ValueError
+            If the crop is larger than the picture.
+        """
+        h, w = check_fits(self.height_width, height, width)
+        rows = np.zeros((len(samples), 4), np.int32)
+        rows[:, 0] = np.arange(len(samples))
+        rows[:, 1] = hashing.draw(hashing.key(seed, epoch, 1), samples, height - h + 1)
+        rows[:, 2] = hashing.draw(hashing.key(seed, epoch, 2), samples, width - w + 1)
+        if self.mirror:
+            rows[:, 3] += MIRRORED * hashing.draw(hashing.key(seed, epoch, 3), samples, 2).astype(np.int32)
+        if self.flip:
+            rows[:, 3] += FLIPPED * hashing.draw(hashing.key(seed, epoch, 4), samples, 2).astype(np.int32)
+        return rows
+
+
+@dataclass(frozen=True)
+class _FixedCrop(_Sized):
+    """The same places in every picture, whatever seed and epoch."""
+
+    order: Order = "tutorial"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order not in ("tutorial", "torchvision"):
+            raise ValueError(f'order must be "tutorial" or "torchvision", got {self.order!r}')
+
+    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+        """Return the crop table of a batch; `seed` and `epoch` do not matter. See `RandomCrop.table`."""
+        h, w = check_fits(self.height_width, height, width)
+        places = np.array(self._places(height - h, width - w), np.int32)
+        rows = np.empty((len(samples), len(places), 4), np.int32)
+        rows[:, :, 0] = np.arange(len(samples))[:, None]
+        rows[:, :, 1:] = places
+        return rows.reshape(-1, 4)
+
+    def _places(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+        """Return (y, x, flags) of each crop, for crops that fit at y = 0..bottom, x = 0..right."""
+        raise NotImplementedError
+
+    def _center(self, bottom: int, right: int) -> tuple[int, int]:
+        # Python's round() is half to even, and is what torchvision calls
+        return (bottom // 2, right // 2) if self.order == "tutorial" else (round(bottom / 2), round(right / 2))
+
+
+@dataclass(frozen=True)
+class CenterCrop(_FixedCrop):
+    """The middle of the picture.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Side, or (height, width), of the crop in pixels.
+    order : {"tutorial", "torchvision"}
+        How the offset (H-h)/2 is rounded where it is not whole: down, as Keras' CenterCrop and Kornia do, or half to even,
+        as torchvision.transforms.functional.center_crop does.
+    """
+
+    n_crops = 1
+
+    def _places(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+        return [(*self._center(bottom, right), 0)]
+
+
+@dataclass(frozen=True)
+class TenCrop(_FixedCrop):
+    """Four corners and the centre, and each mirrored: ten crops of every picture, sample-major.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Side, or (height, width), of the crops in pixels.
+    order : {"tutorial", "torchvision"}
+        "tutorial": top-left, top-right, bottom-right, bottom-left, centre, then the mirror of each of those crops.
+        "torchvision": top-left, top-right, bottom-left, bottom-right, centre, then the same places of the mirrored
+        picture, as torchvision.transforms.functional.ten_crop does (so the sixth is the mirror of the top-right crop).
+
+    Notes
+    -----
+    Averaging the predictions over these ten is from Krizhevsky, Sutskever, Hinton: "ImageNet classification with deep
+    convolutional neural networks", NIPS 2012.
+    """
+
+    n_crops = 10
+
+    def _places(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+        center = self._center(bottom, right)
+        if self.order == "tutorial":
+            five = [(0, 0), (0, right), (bottom, right), (bottom, 0), center]
+            mirrored = five
+        else:
+            five = [(0, 0), (0, right), (bottom, 0), (bottom, right), center]
+            mirrored = [(y, right - x) for y, x in five]  # x of the mirrored picture is right - x of the picture itself
+        return [(y, x, 0) for y, x in five] + [(y, x, MIRRORED) for y, x in mirrored]
+
+
+def check_size(size: Size) -> tuple[int, int]:
+    """Return (height, width) of a side or a pair of sides.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or not positive.
+    """
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in sides):
+        raise ValueError(f"size must be a positive integer or (height, width), got {size!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    """Return `size` if a crop of that (height, width) fits into the picture.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if size[0] > height or size[1] > width:
+        raise ValueError(f"crop is larger than the picture: {size[0]}x{size[1]} from {height}x{width} pixels")
+    return size
+
+
+def check_crop(crop: object) -> None:
+    """Check that an argument says how to crop.
+
+    Raises
+    ------
+    ValueError
+        If it is no crop, or a class of crops, and not None either.
+    """
+    if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
+        raise ValueError(f"crop must be like RandomCrop(227), CenterCrop(227), TenCrop(227), or None, got {crop!r}")

@@ -1,0 +1,96 @@
+"""Keras on JAX and torch: no copy between the kernel and the training step, and the same training as with arrays."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+pytest.importorskip("keras")
+
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
+@pytest.fixture(scope="module", params=["jax", "torch"])
+def results(request, tmp_path_factory):
+    """What `other_backends.py` found."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    folder, random = tmp_path_factory.mktemp(request.param), np.random.default_rng(3)
+    for name, labels in (("x.h5", random.integers(0, 3, 25)), ("numbered.h5", np.arange(25))):
+        with h5py.File(folder / name, "w") as file:
+            file["images"] = random.integers(0, 256, (25, 12, 14, 3), dtype=np.uint8)
+            file["labels"] = labels
+            file["images"].attrs["mean"] = [90.0, 100.0, 110.0]
+    done = subprocess.run(
+        [sys.executable, str(SUPPORT / "other_backends.py"), str(folder / "x.h5"), str(folder / "numbered.h5")],
+        capture_output=True,
+        text=True,
+        timeout=550,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "KERAS_BACKEND": request.param,
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        },
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return request.param, json.loads(done.stdout.splitlines()[-1])
+
+
+TRAININGS = ["plain", "not built yet, class weights", "TenCrop, float16", "channels_first"]
+PLACES = ["arrays of float32", "arrays of float16", "arrays of bfloat16", "the training step"]
+BATCHES = [
+    "validation on the side",
+    "one step a fit",
+    "stopped early",
+    "steps_per_epoch",
+    "resumed, built",
+    "resumed, not built",
+]
+BUFFERS = ["kept arrays stay as they are", "what is read later is still there", "buffers are used again", "threads"]
+
+
+@pytest.mark.parametrize("name", [*TRAININGS, *(f"{name}: fastprep.predict" for name in TRAININGS)])
+def test_training_is_the_same_as_with_arrays(results, name):
+    """History, validation, `evaluate`, `predict` and weights: difference 0, the partial last batch included."""
+    ours, theirs = results[1][name]
+    assert ours == theirs
+
+
+def test_batch_normalisation_is_measured(results):
+    ours, theirs = results[1]["batch normalisation"]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_arrays_lie_where_the_kernel_wrote(results, name):
+    ours, theirs = results[1][name]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_keras_gets_each_batch_in_its_turn(results, name):
+    ours, theirs = results[1][name]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", BUFFERS)
+def test_buffers_are_used_again_but_not_too_early(results, name):
+    ours, theirs = results[1][name]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", ["distribution", "distribution: history", "another device", "another device: history"])
+def test_jax_gets_batches_where_it_computes(results, name):
+    backend, found = results
+    if backend != "jax":
+        pytest.skip("torch has no such devices")
+    ours, theirs = found[name]
+    assert ours == theirs

@@ -1,0 +1,326 @@
+"""What the GPU does when: every batch is right however late and in whatever order it works, and no wait can be left out.
+
+There is no GPU here: `fake_cupy.py` stands in for one and uses every freedom that CUDA's rules leave.
+"""
+
+import ast
+import contextlib
+import sys
+import threading
+import types
+from pathlib import Path
+
+import fake_cupy
+import h5py
+import numpy as np
+import pytest
+from fake_cupy import CUDARuntimeError, Schedule
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fastprep import CenterCrop, RandomCrop, TenCrop, kernels
+from fastprep.kernels import device
+from fastprep.kernels.device import DeviceMemory, Gpu
+from fastprep.loader import Loader
+from fastprep.pipeline import backends
+from fastprep.pipeline.backends import CudaBackend, CudaMemory
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
+N = 23
+
+
+@pytest.fixture
+def path(make_file):
+    """A file whose label is the picture's number."""
+    path, _, _ = make_file(n=N)
+    with h5py.File(path, "r+") as file:
+        file["labels"][...] = np.arange(N)
+    return path
+
+
+def is_right(read, wanted):
+    return len(read) == len(wanted) and all(
+        len(r) == 1 and r[0].tobytes() == w.tobytes() for r, w in zip(read, wanted, strict=True)
+    )
+
+
+def train(machine, path, epochs=2, keep=0, **options):
+    """Iterate as TensorFlow does: let go of a batch when its reading is queued. Return what was read, and what should be."""
+    with Loader(path, device="cpu", **options) as loader:
+        wanted = [x.copy() for _ in range(epochs) for x, _ in loader]
+    read, kept = [], []
+    try:
+        with Loader(path, device="cuda", **options) as loader:
+            for _ in range(epochs):
+                for x, _y in loader:
+                    read.append(machine.read_later(x))
+                    kept = [*kept, x][-keep:] if keep else []
+                    del x
+            kept.clear()
+        machine.finish_device(0)
+    except CUDARuntimeError:
+        return [], wanted
+    return read, wanted
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    schedule=st.builds(
+        Schedule, eagerness=st.sampled_from([0, 0.1, 0.5, 0.9]), readers_first=st.booleans(), seed=st.integers(0, 1 << 30)
+    ),
+    workers=st.integers(1, 4),
+    prefetch=st.integers(0, 3),
+    keep=st.integers(0, 6),
+    batch_size=st.integers(1, 9),
+    crop=st.sampled_from([RandomCrop((5, 6), mirror=True, flip=True), CenterCrop(4), TenCrop(3)]),
+    mean=st.sampled_from(["file", None, np.arange(12 * 14 * 3.0).reshape(12, 14, 3)]),
+    scale=st.sampled_from([None, 0.5]),
+    dtype=st.sampled_from(["float32", "float16", "bfloat16"]),
+    layout=st.sampled_from(["channels_last", "channels_first"]),
+)
+def test_every_batch_is_right_on_every_schedule(path, schedule, keep, **options):
+    with fake_cupy.installed(schedule) as machine:
+        read, wanted = train(machine, path, keep=keep, shuffle=True, seed=3, **options)
+        assert machine.error is None
+        assert is_right(read, wanted)
+        assert {region.device for region in machine.regions.values()} <= {None}  # the device's memory is given back
+
+
+# --- batches in parts, each on a device of its own
+
+
+class OnTwo(Loader):
+    """As Keras' loader is for a strategy over two GPUs."""
+
+    def _choose_backends(self, device):
+        size = -(-self.batch_size // 2)
+        return [CudaBackend(self.spec, Gpu(number), size, size * self.crop.n_crops) for number in range(2)]
+
+
+def train_on_two(machine, path, epochs=2, **options):
+    with Loader(path, device="cpu", **options) as loader:
+        wanted = []
+        for _ in range(epochs):
+            for x, _y in loader:
+                size = -(-len(x) // loader.crop.n_crops // 2) * loader.crop.n_crops
+                wanted += [part.copy() for part in (x[:size], x[size:])]
+    read = []
+    try:
+        with OnTwo(path, **options) as loader:
+            for _ in range(epochs):
+                for parts in loader:
+                    for number, (x, _y) in enumerate(parts):
+                        assert x.device.id == number
+                        read.append(machine.read_later(x))
+                    del parts, x
+        for number in range(2):
+            machine.finish_device(number)
+    except CUDARuntimeError:
+        return [], wanted
+    return read, wanted
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    schedule=st.builds(
+        Schedule, eagerness=st.sampled_from([0, 0.1, 0.5, 0.9]), readers_first=st.booleans(), seed=st.integers(0, 1 << 30)
+    ),
+    workers=st.integers(1, 4),
+    prefetch=st.integers(0, 3),
+    batch_size=st.sampled_from([2, 4, 6, 22]),  # the last part of the last batch has no pictures in the first and the last
+    crop=st.sampled_from([RandomCrop((5, 6), mirror=True, flip=True), TenCrop(3)]),
+    dtype=st.sampled_from(["float32", "bfloat16"]),
+)
+def test_every_part_is_right_on_every_schedule(path, schedule, **options):
+    with fake_cupy.installed(schedule, n_devices=2) as machine:
+        read, wanted = train_on_two(machine, path, shuffle=True, seed=3, **options)
+        assert machine.error is None
+        assert is_right(read, wanted)
+        assert {region.device for region in machine.regions.values()} <= {None}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("kind", [CudaMemory, DeviceMemory, CudaBackend])
+def test_each_device_is_waited_for_by_itself(path, monkeypatch, kind, number):
+    """Let each wait of a kind be for the other device when it should be for `number`."""
+    options = {"batch_size": 4, "crop": RandomCrop(5), "shuffle": True, "workers": 1, "prefetch": 0}
+
+    def elsewhere(original, of):
+        def wait(self):
+            frame = sys._getframe(1)
+            if isinstance(frame.f_locals.get("self"), kind) and of(self) == number:
+                return
+            original(self)
+
+        return wait
+
+    with fake_cupy.installed(n_devices=2) as machine:
+        assert is_right(*train_on_two(machine, path, **options))
+    with fake_cupy.installed(n_devices=2) as machine:
+        monkeypatch.setattr(Gpu, "synchronize", elsewhere(Gpu.synchronize, lambda gpu: gpu.number))
+        stream = machine.cupy.cuda.Stream
+        monkeypatch.setattr(stream, "synchronize", elsewhere(stream.synchronize, lambda stream: stream.queue.device))
+        assert not is_right(*train_on_two(machine, path, **options))
+
+
+# --- nothing of it can be left out
+
+
+@contextlib.contextmanager
+def without_waiting_in(machine, function):
+    """Leave out the calls of `synchronize` in one function of the package."""
+
+    def patched(original):
+        def synchronize(self):
+            frame = sys._getframe(1)
+            if frame.f_code.co_qualname == "Gpu.synchronize":
+                frame = frame.f_back
+            if frame.f_code.co_qualname != function:
+                original(self)
+
+        return synchronize
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (machine.cupy.cuda.Stream, machine.cupy.cuda.Device):
+            patch.setattr(kind, "synchronize", patched(kind.synchronize))
+        yield
+
+
+def a_training(machine, path):
+    return is_right(*train(machine, path, batch_size=2, crop=RandomCrop(5), shuffle=True, workers=1, prefetch=0))
+
+
+def a_crop(machine, path):
+    images = np.arange(2 * 6 * 7 * 3, dtype=np.uint8).reshape(2, 6, 7, 3)
+    table = np.array([[0, 1, 2, 1], [1, 0, 0, 2]], np.int32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DeviceMemory, "__del__", lambda self: None)  # waits, too
+        read = machine.read_later(kernels.crop(images, table, (4, 4), device="cuda"))
+    with contextlib.suppress(CUDARuntimeError):
+        machine.finish_device(0)
+    return is_right([read], [kernels.crop(images, table, (4, 4))])
+
+
+WAITS = {
+    "CudaBackend.make": a_training,  # before the hand-over
+    "CudaMemory.before_reuse": a_training,  # before a buffer is written to that was read from
+    "DeviceMemory.__del__": a_training,  # before memory is freed
+    "Gpu.upload": a_training,  # before another stream reads the mean
+    "crop_on": a_crop,
+}
+
+
+@pytest.mark.parametrize("function", WAITS)
+def test_no_wait_can_be_left_out(path, function):
+    with fake_cupy.installed() as machine:
+        assert WAITS[function](machine, path)
+    with fake_cupy.installed() as machine, without_waiting_in(machine, function):
+        assert not WAITS[function](machine, path)
+
+
+def test_these_are_all_the_waits_there_are():
+    found = set()
+    for module in (device, backends):
+        tree = ast.parse(Path(module.__file__).read_text())
+        owners = [(f"{c.name}.", f) for c in tree.body if isinstance(c, ast.ClassDef) for f in c.body]
+        for prefix, function in [*owners, *(("", node) for node in tree.body)]:
+            if isinstance(function, ast.FunctionDef):
+                called = [
+                    n.func.attr for n in ast.walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
+                ]
+                found |= {prefix + function.name} if "synchronize" in called else set()
+    assert found == {*WAITS, "Gpu.synchronize"}
+
+
+# --- threads that meet in the middle of a batch
+
+
+def meeting(machine, path, call, turn):
+    """Make a batch, and another one in another thread while the first is at its `turn`-th `call` of cupy's."""
+    with Loader(path, 4, RandomCrop(5), device="cpu") as loader:
+        wanted = [loader.batch(0, step)[0].copy() for step in (1, 2)]
+    with Loader(path, 4, RandomCrop(5), device="cuda") as loader:
+        for step in (3, 4):
+            loader.batch(0, step)  # staging memory is there, the kernel is compiled
+        read, left, me = [[], []], [turn], threading.get_ident()
+
+        def meet(name):
+            if name != call or threading.get_ident() != me:
+                return
+            left[0] -= 1
+            if left[0] == 0:
+                other = threading.Thread(target=lambda: read.__setitem__(1, machine.read_later(loader.batch(0, 2)[0])))
+                other.start()
+                other.join()
+
+        machine.before_call = meet
+        try:
+            read[0] = machine.read_later(loader.batch(0, 1)[0])
+            machine.before_call = lambda name: None
+            machine.finish_device(0)
+        except CUDARuntimeError:
+            return False
+        finally:
+            machine.before_call = lambda name: None
+    assert left[0] <= 0, f"cupy's {call} is called less than {turn} times"
+    return is_right(read, wanted)
+
+
+@pytest.mark.parametrize(
+    ("call", "turn"),
+    [("Device.synchronize", 1), ("memcpyAsync", 1), ("memcpyAsync", 2), ("launch", 1), ("Stream.synchronize", 1)],
+)
+@pytest.mark.parametrize("eagerness", [0, 0.5])
+def test_another_thread_may_come_in_anywhere(path, call, turn, eagerness):
+    with fake_cupy.installed(Schedule(eagerness)) as machine:
+        assert meeting(machine, path, call, turn)
+
+
+def test_staging_memory_goes_back_only_after_the_wait(path, monkeypatch):
+    @contextlib.contextmanager
+    def too_early(self):
+        with original(self) as staging:
+            pass
+        yield staging
+
+    original = CudaBackend._staging
+    monkeypatch.setattr(CudaBackend, "_staging", too_early)
+    with fake_cupy.installed() as machine:
+        assert not meeting(machine, path, "Stream.synchronize", 1)
+
+
+def test_the_stand_in_tells_pinned_memory_from_other():
+    """A queued copy reads pinned memory when it is done, and other memory when it is called."""
+    with fake_cupy.installed() as machine:
+        gpu, values = device.Gpu(0), np.arange(4, dtype=np.uint8)
+        target = gpu.array(DeviceMemory(gpu, 8), (4,), "uint8")
+        for source, wanted in ((values.copy(), [0, 1, 2, 3]), (gpu.pinned(4), [9, 9, 9, 9])):
+            stream = gpu.stream()
+            source[:] = values
+            gpu.copy(target, source, stream)
+            source[:] = 9
+            assert target.get().tolist() != wanted
+            stream.synchronize()
+            assert target.get().tolist() == wanted
+        del target
+        assert machine.calls["free"] == 1
+
+
+def test_the_stand_in_has_cupys_names():
+    cupy = pytest.importorskip("cupy")
+
+    def compare(fake, real, path):
+        assert real is not None
+        for name, value in vars(fake).items():
+            if not name.startswith("_") or name == "__version__":
+                assert hasattr(real, name), f"{path}.{name}"
+                if isinstance(value, types.SimpleNamespace | types.ModuleType):
+                    compare(value, getattr(real, name), f"{path}.{name}")
+
+    with fake_cupy.installed() as machine:
+        compare(machine.cupy, cupy, "cupy")
+        assert issubclass(cupy.cuda.runtime.CUDARuntimeError, RuntimeError)
+        for kind in ("Device", "Stream"):
+            fake, real = getattr(machine.cupy.cuda, kind), getattr(cupy.cuda, kind)
+            assert all(hasattr(real, name) for name in vars(fake) if callable(getattr(fake, name)))

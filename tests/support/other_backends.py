@@ -1,0 +1,242 @@
+"""Run by test_jax_and_torch.py in a process of its own, with KERAS_BACKEND=jax or torch.
+
+Prints JSON: for each case what was found, and what should be.
+"""
+
+import json
+import os
+import sys
+import threading
+
+import keras
+import numpy as np
+
+import fastprep
+from fastprep.loader import Loader as PlainLoader
+from fastprep.training import batchnorm
+
+path, numbered = sys.argv[1:3]
+NAME = keras.backend.backend()
+assert os.environ["KERAS_BACKEND"] == NAME
+assert "tensorflow" not in sys.modules or NAME == "tensorflow"
+KIND = "jaxlib" if NAME == "jax" else "torch"  # where the arrays' class is
+results = {}
+
+
+def address(x):
+    return x.unsafe_buffer_pointer() if NAME == "jax" else x.data_ptr()
+
+
+def model(base=keras.Sequential, built=True, classes=3, first=False, shape=(8, 8, 3), **options):
+    keras.utils.set_random_seed(1)
+    conv = keras.layers.Conv2D(4, 3, activation="relu", data_format="channels_first" if first else "channels_last")
+    layers = [keras.layers.Rescaling(0.01), conv, keras.layers.Flatten(), keras.layers.Dense(classes)]
+    made = base([*([keras.Input(shape)] if built else []), *layers])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    made.compile("adam", loss, metrics=["accuracy"], weighted_metrics=[], **options)
+    return made
+
+
+def loader(batch_size=5, crop=None, of=path, **options):
+    return fastprep.Loader(of, batch_size, crop or fastprep.CenterCrop(8), **options)
+
+
+def arrays(batch_size=5, crop=None, **options):
+    with PlainLoader(path, batch_size, crop or fastprep.CenterCrop(8), device="cpu", **options) as plain:
+        batches = [[np.array(part) for part in plain.batch(0, step)] for step in range(len(plain))]
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+# --- the same as with arrays
+
+
+def compare(name, model_options=None, **options):
+    crop = options.get("crop") or fastprep.CenterCrop(8)
+    size, val_size = 5 * crop.n_crops, 4 * crop.n_crops
+    x, y, *weights = arrays(**options)
+    ours, theirs = model(**(model_options or {})), model(**(model_options or {}))
+    with loader(**options) as train, loader(4, **options) as val:
+        history = ours.fit(train, validation_data=val, epochs=2, verbose=0).history
+        found = [history, ours.evaluate(val, verbose=0), ours.predict(val, verbose=0).tolist()]
+        averages = fastprep.predict(ours, val).tolist()
+    weight = weights[0] if weights else None
+    data = {"x": x, "y": y, "sample_weight": weight, "batch_size": size, "shuffle": False}
+    history = theirs.fit(**data, validation_data=(x, y, *weights), validation_batch_size=val_size, epochs=2, verbose=0).history
+    rows = theirs.predict(x, batch_size=val_size, verbose=0)
+    wanted = [history, theirs.evaluate(x, y, sample_weight=weight, batch_size=val_size, verbose=0), rows.tolist()]
+    found.append([weight.tolist() for weight in ours.get_weights()])
+    wanted.append([weight.tolist() for weight in theirs.get_weights()])
+    results[name] = [found, wanted]
+    results[f"{name}: fastprep.predict"] = [averages, rows.reshape(-1, crop.n_crops, 3).mean(axis=1, dtype=rows.dtype).tolist()]
+
+
+compare("plain")
+compare("not built yet, class weights", {"built": False}, class_weight={0: 0.25, 2: 3.0})
+compare("TenCrop, float16", crop=fastprep.TenCrop(8), dtype="float16")
+compare("channels_first", {"first": True, "shape": (3, 8, 8)}, layout="channels_first")
+
+
+# --- batch normalisation measured anew
+
+norm = keras.layers.BatchNormalization()
+normed = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Dropout(0.5), norm])
+with loader() as train:
+    batchnorm.measure(normed, (x for x, _ in train.tensors()))
+pixels = arrays()[0].astype(np.float64).reshape(-1, 3)
+measured = [keras.ops.convert_to_numpy(values) for values in (norm.moving_mean, norm.moving_variance)]
+results["batch normalisation"] = [bool(np.allclose(measured, [pixels.mean(axis=0), pixels.var(axis=0)], rtol=1e-4)), True]
+
+
+# --- where the arrays lie
+
+
+def with_addresses(loader):
+    written, prepare = {}, loader.prepare
+
+    def noting(epoch, step):
+        batch = prepare(epoch, step)
+        written[epoch, step] = batch.lease.address
+        return batch
+
+    loader.prepare = noting
+    return written
+
+
+for dtype in ("float32", "float16", "bfloat16"):
+    with loader(dtype=dtype, shuffle=True, class_weight={0: 2.0}) as train:
+        written, found = with_addresses(train), []
+        plain = PlainLoader(path, 5, fastprep.CenterCrop(8), device="cpu", dtype=dtype, shuffle=True)
+        with plain:
+            source = train.get_jax_iterator if NAME == "jax" else train.get_torch_dataloader
+            for epoch, begin in enumerate((source, source, train.tensors)):
+                for step, (x, y, weights) in enumerate(begin()):
+                    right, labels = plain.batch(epoch, step)
+                    bits = np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")))
+                    assert {type(part).__module__.partition(".")[0] for part in (y, weights)} == {KIND}
+                    found.append(
+                        [
+                            address(x) == written[epoch, step],
+                            keras.backend.standardize_dtype(x.dtype) == dtype,
+                            bool((bits == right.astype("float32")).all()),
+                            keras.ops.convert_to_numpy(y).tolist() == labels.tolist(),
+                        ]
+                    )
+        results[f"arrays of {dtype}"] = [found, [[True] * 4] * (3 * len(train))]
+
+seen = []
+
+
+class Spy(keras.Sequential):
+    def train_step(self, *arguments):
+        x, y = arguments[-1]
+        seen.append((address(x), keras.ops.convert_to_numpy(y).tolist()))
+        return super().train_step(*arguments)
+
+
+def spy(**options):
+    return model(Spy, classes=25, run_eagerly=True, jit_compile=False, **options)
+
+
+def labels(loader, *steps):
+    return [loader.samples(epoch, step).tolist() for epoch, step in steps]
+
+
+with loader(of=numbered, shuffle=True) as train:
+    written = with_addresses(train)
+    spy(built=False).fit(train, epochs=2, verbose=0)
+    steps = [(epoch, step) for epoch in range(2) for step in range(len(train))]
+    results["the training step"] = [[list(what) for what in seen], [[written[at], *labels(train, at)] for at in steps]]
+
+
+# --- which batches Keras gets
+
+
+class Stop(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_training = batch == 1
+
+
+def run(**options):
+    seen.clear()
+    with loader(of=numbered, shuffle=True) as train:
+        made = spy(built=options.get("built", True))
+        for at in options["fits"]:
+            if "load" in at:
+                train.load_state_dict({**train.state_dict(), **at.pop("load")})
+                at["callbacks"] = [fastprep.EpochSync(train)]
+            made.fit(train, verbose=0, **at)
+        return [[y for _, y in seen], labels(train, *options["wanted"])]
+
+
+whole = [[(epoch, step) for step in range(5)] for epoch in range(5)]
+with loader() as val:
+    results["validation on the side"] = run(fits=[{"epochs": 2, "validation_data": val}], wanted=whole[0] + whole[1])
+results["one step a fit"] = run(fits=[{"steps_per_epoch": 1, "epochs": 1} for _ in range(3)], wanted=[(0, 0), (1, 0), (2, 0)])
+results["stopped early"] = run(fits=[{"epochs": 3, "callbacks": [Stop()]}, {"epochs": 1}], wanted=whole[0][:2] + whole[1])
+results["steps_per_epoch"] = run(fits=[{"steps_per_epoch": 2, "epochs": 4}], wanted=(whole[0] + whole[1])[:7], built=False)
+for built in (True, False):
+    results[f"resumed, {'' if built else 'not '}built"] = run(
+        fits=[{"load": {"epoch": 2, "seen": 10}, "initial_epoch": 2, "epochs": 4}], wanted=whole[2][2:] + whole[3], built=built
+    )
+
+
+# --- buffers
+
+with loader(shuffle=True, workers=2) as train:
+    source = train.get_jax_iterator if NAME == "jax" else train.get_torch_dataloader
+    kept = [batch for _ in range(6) for batch in source()]
+    with PlainLoader(path, 5, fastprep.CenterCrop(8), device="cpu", shuffle=True) as plain:
+        wanted = [x.copy() for _ in range(6) for x, _ in plain]
+    pairs = zip(kept, wanted, strict=True)
+    results["kept arrays stay as they are"] = [
+        [bool((keras.ops.convert_to_numpy(x) == right).all()) for (x, _), right in pairs],
+        [True] * len(kept),
+    ]
+    del kept
+
+with loader(shuffle=True, workers=2) as train:  # work is dispatched on each batch, and the batch let go at once
+    source = train.get_jax_iterator if NAME == "jax" else train.get_torch_dataloader
+    if NAME == "jax":
+        import jax
+
+        ballast = jax.numpy.ones((150, 150))
+
+        @jax.jit
+        def compute(x):
+            busy = jax.lax.fori_loop(0, 40, lambda _, b: b @ b * 1e-3, ballast)
+            return x.sum(axis=(1, 2, 3)) + 0 * busy[0, 0]
+    else:
+
+        def compute(x):
+            return x.sum(axis=(1, 2, 3))
+
+    sums = [keras.ops.convert_to_numpy(s) for s in [compute(x) for _ in range(6) for x, _ in source()]]
+    right = [x.sum(axis=(1, 2, 3)) for x in wanted]
+    # the sums are taken in another order
+    same = [bool(np.allclose(got, of, rtol=1e-4, atol=1e-2)) for got, of in zip(sums, right, strict=True)]
+    results["what is read later is still there"] = [same, [True] * len(right)]
+
+fit = model()
+with loader(workers=2, prefetch=2) as train:
+    fit.fit(train, epochs=6, verbose=0)
+    results["buffers are used again"] = [train.stats()["buffers"] < 6 * len(train), True]  # not one for each batch
+results["threads"] = [[thread.name for thread in threading.enumerate() if thread.name.startswith("fastprep")], []]
+
+if NAME == "jax":
+    with loader() as train:  # a device that arrays from DLPack would not be on
+        jax.config.update("jax_default_device", jax.devices()[1])
+        found = [x.devices() == {jax.devices()[1]} for x, _ in train.get_jax_iterator()]
+        results["another device"] = [found, [True] * len(train)]
+        results["another device: history"] = [
+            model().fit(train, epochs=1, verbose=0).history["loss"],
+            results["plain"][0][0]["loss"][:1],
+        ]
+        jax.config.update("jax_default_device", None)
+    with loader() as train:
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=["cpu:0"]))
+        made = model()
+        history = made.fit(train, epochs=1, verbose=0).history
+        results["distribution"] = [{type(x).__module__ for x, _ in train.get_jax_iterator()} == {"numpy"}, True]
+        results["distribution: history"] = [history["loss"], results["plain"][0][0]["loss"][:1]]
+
+print(json.dumps(results))

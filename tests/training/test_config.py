@@ -1,0 +1,233 @@
+"""The configuration: rules, the JSON of a run as a beginning, and errors before TensorFlow is there."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import h5py
+import numpy as np
+import pytest
+
+from fastprep import train
+from fastprep.errors import InputError
+from fastprep.loader import Loader
+from fastprep.training import config as configuration
+from fastprep.training import data, throughput
+from fastprep.training.config import Config
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--early-stop", "0"], "--early-stop must be at least 1, got 0"),
+        (["--save-every", "0"], "--save-every must be at least 1, got 0"),
+        (["--classes", "1"], "--classes must be at least 2, got 1"),
+        (["--momentum", "1"], "--momentum must be at least 0 and below 1, got 1.0"),
+        (["--label-smoothing", "-0.1"], "--label-smoothing must be at least 0 and below 1, got -0.1"),
+        (["--factor", "1"], "--factor must be above 0 and below 1, got 1.0"),
+        (["--warmup", "-1"], "--warmup must be at least 0, got -1.0"),
+        (["--weight-decay", "nan"], "--weight-decay must be at least 0, got nan"),
+        (["--l2", "-1"], "--l2 must be at least 0, got -1.0"),
+        (["--l2", "0", "--model", "some:network"], "--l2 goes with --model alexnet only, got --model some:network"),
+        (["--pool-dropout", "1"], "--pool-dropout must be at least 0 and below 1, got 1.0"),
+        (["--pool-dropout", "0", "--model", "a:b"], "--pool-dropout goes with --model alexnet only, got --model a:b"),
+        (["--model", "resnet"], "--model must be alexnet or MODULE:FUNCTION"),
+        (["--freeze", "3"], "--freeze keeps random weights for ever without --weights"),
+        (["--weights", "nowhere.keras"], "No such file or directory: 'nowhere.keras'"),
+        (["--out", "."], "--out: '.' exists already"),
+    ],
+)
+def test_rules(make_file, options, message):
+    path, _, _ = make_file()
+    with pytest.raises(InputError) as caught:
+        configuration.check(train.parse(["--train", str(path), "--val", str(path), *options]))
+    assert message in str(caught.value)
+
+
+def test_tensorboard_that_is_not_installed(make_file, monkeypatch):
+    path, _, _ = make_file()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="--tensorboard needs a package that is not installed: pip install tensorboard"):
+        configuration.check(Config(train=str(path), val=str(path), tensorboard=True))
+
+
+def test_a_saved_configuration_is_a_beginning_and_the_command_line_wins(tmp_path):
+    options = ["--train", "a.h5", "--val", "b.h5", "--epochs", "3", "--no-mirror", "--lr", "3e-05", "--early-stop", "2"]
+    first = train.parse([*options, "--out", "somewhere", "--schedule", "step"])
+    configuration.save(first, tmp_path / "config.json")
+    again = train.parse(["--config", str(tmp_path / "config.json"), "--epochs", "9", "--mirror"])
+    assert (again.train, again.epochs, again.mirror, again.lr) == ("a.h5", 9, True, 3e-05)
+    assert (again.early_stop, again.schedule, again.out) == (2, "step", None)
+
+
+def test_a_configuration_of_the_demo(tmp_path):
+    configuration.save(Config(demo=True, train="x", val="y", crop=99), tmp_path / "config.json")
+    again = train.parse([f"--config={tmp_path / 'config.json'}"])
+    assert (again.demo, again.train, again.val, again.crop) == (True, None, None, 99)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[1]", "must hold an object of options, found list"),
+        ('{"epohcs": 3}', "has options that there are not: epohcs"),
+        ('{"epochs": [3]}', "epochs must be text, a number, true, false or null, found [3]"),
+    ],
+)
+def test_a_configuration_that_is_none(tmp_path, capsys, content, message):
+    (tmp_path / "c.json").write_text(content)
+    assert train.main(["--config", str(tmp_path / "c.json")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_value_of_the_wrong_type_is_told_by_the_parser(tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps({"epochs": "many"}))
+    with pytest.raises(SystemExit) as caught:
+        train.main(["--config", str(tmp_path / "c.json")])
+    assert caught.value.code == 2
+
+
+# --- what the files hold
+
+
+@pytest.fixture
+def config(make_file):
+    train_file, _, _ = make_file(n=9, name="train.h5")
+    val_file, _, _ = make_file(n=6, name="val.h5")
+    for path, n in ((train_file, 9), (val_file, 6)):
+        with h5py.File(path, "r+") as file:
+            file["labels"][...] = np.arange(n) % 3
+    return Config(train=str(train_file), val=str(val_file), crop=10, batch_size=4)
+
+
+def relabel(path, labels, **attributes):
+    with h5py.File(path, "r+") as file:
+        del file["labels"]
+        file["labels"] = labels
+        file["images"].attrs.update(attributes)
+
+
+def test_what_is_seen(config):
+    found = data.look(config)
+    assert (found.classes, found.class_names, found.channel_order, found.input_shape) == (3, (), None, (10, 10, 3))
+    assert found.counts.tolist() == [3, 3, 3]
+    assert found.val_counts.tolist() == [2, 2, 2]
+    assert found.notes == []
+
+
+def test_labels_with_gaps_are_an_error_unless_the_classes_are_known(config):
+    relabel(config.train, [7, 9] * 4 + [7])
+    relabel(config.val, [7, 9] * 3)
+    with pytest.raises(InputError) as caught:
+        data.look(config)
+    assert "labels are 7, 9; they must be 0..1 with none left out, unless" in str(caught.value)
+    assert "--classes 10 says how many there are" in str(caught.value)
+    assert data.look(Config(**{**vars(config), "classes": 12})).classes == 12
+    with pytest.raises(InputError, match="label 9 is not among the 5 of --classes"):
+        data.look(Config(**{**vars(config), "classes": 5}))
+    relabel(config.train, [7, 9] * 4 + [7], class_names=[f"class {k}" for k in range(11)])
+    assert data.look(config).classes == 11
+
+
+def test_other_names_of_classes_for_validation(config):
+    relabel(config.train, np.arange(9) % 2, class_names=["cat", "dog"])
+    relabel(config.val, np.arange(6) % 2, class_names=["dog", "cat"])
+    with pytest.raises(InputError, match="class_names are dog, cat, of training cat, dog"):
+        data.look(config)
+
+
+def test_texts_for_labels(config):
+    relabel(config.train, np.array(["cat"] * 9, dtype=h5py.string_dtype()))
+    with pytest.raises(InputError, match="labels must be numbers, found texts; names of classes go into the attribute"):
+        data.look(config)
+
+
+def test_weights_of_samples_are_for_training_alone(config):
+    weighted = Config(**{**vars(config), "sample_weight": "trust", "class_weight": "balanced"})
+    with pytest.raises(InputError, match=r"train\.h5': there is no dataset 'trust'"):
+        data.look(weighted)
+    own = np.arange(9, dtype="float32")
+    relabel(config.train, np.array([0] * 5 + [1, 1, 1, 2]))
+    with h5py.File(config.train, "r+") as file:
+        file["trust"] = own
+    loaders = data.open_loaders(weighted, data.look(weighted))
+    with loaders[0] as train_loader, loaders[1] as val_loader:
+        samples = np.concatenate([train_loader.samples(0, step) for step in range(len(train_loader))])
+        found = np.concatenate([train_loader.batch(0, step)[2] for step in range(len(train_loader))])
+        assert len(val_loader.batch(0, 0)) == 2
+    by_class = np.array([3 / 5] * 5 + [1, 1, 1, 3])  # 9 pictures over 3 classes times those of the class
+    np.testing.assert_allclose(found, (own * by_class)[samples], rtol=1e-6)
+
+
+def test_what_is_unusual_is_said(config):
+    swapped = data.look(Config(**{**vars(config), "train": config.val, "val": config.train}))
+    assert swapped.notes == [
+        "there are more pictures for validation (9) than for training (6): are --train and --val the right way round?"
+    ]
+    same = data.look(Config(**{**vars(config), "val": config.train}))
+    assert same.notes == ["pictures of training are among those of validation, which then says little"]
+
+
+def test_bad_files_are_told_without_tensorflow(config):
+    script = f"""
+        import sys
+        from fastprep import train
+        print(train.main(["--train", "nowhere.h5", "--val", {config.val!r}]))
+        print(train.main(["--train", {config.train!r}, "--val", {config.val!r}, "--crop", "99"]))
+        print(any(name in sys.modules for name in ("keras", "tensorflow")))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.split() == ["2", "2", "False"]
+    assert "No such file or directory: 'nowhere.h5'" in done.stderr
+    assert "crop is larger than the picture" in done.stderr
+    assert done.stderr.count("\n") == 2
+
+
+# --- what a run waited for
+
+
+@pytest.mark.parametrize(
+    ("measured", "wanted"),
+    [
+        (throughput.Meter(seconds=10, waited=0.5, pictures=1000), "100 pictures/s; 5.0% of the training steps' time went into"),
+        (throughput.Meter(seconds=10, waited=0.5, pictures=1000), "not input-bound"),
+        (throughput.Meter(seconds=10, waited=5, pictures=9, disk=10**8), "input-bound, by the disk: 10 MB/s came from there"),
+        (throughput.Meter(seconds=10, waited=5, pictures=9), "of a thread's time; one thread makes"),
+    ],
+)
+def test_the_summary_names_what_a_run_waited_for(config, measured, wanted):
+    def make(workers):
+        return Loader(config.train, 4, None, labels=None, mean=0, workers=workers)
+
+    with make(1) as loader:
+        assert wanted in throughput.summary(measured, loader, make)
+
+
+def test_the_summary_advises_to_convert_what_is_slow_to_read(make_file):
+    path, _, _ = make_file(n=40, chunks=(8, 12, 14, 3), compression="gzip")
+
+    def make(workers):
+        return Loader(path, 4, None, labels=None, mean=0, workers=workers)
+
+    with make(1) as loader:
+        said = throughput.summary(throughput.Meter(seconds=10, waited=5, pictures=40), loader, make)
+    assert "input-bound, by reading and decoding" in said
+    assert "python -m fastprep.convert" in said
+
+
+def test_a_stopwatch_measures_from_its_start(config):
+    now = [100.0]
+    with Loader(config.train, 4, None, labels=None, mean=0) as loader:
+        watch = throughput.Stopwatch(loader, clock=lambda: now[0])
+        list(loader)
+        now[0] = 102.0
+        assert (watch.read().seconds, watch.read().pictures) == (2.0, 9)
+        watch.start()
+        assert (watch.read().seconds, watch.read().pictures, watch.read().rate) == (0.0, 0, 0.0)
+        total = throughput.Meter(1.0, 0.25, 10)
+        total.add(throughput.Meter(1.0, 0.25, 20))
+        assert (total.rate, total.share, str(total)) == (15.0, 0.25, "15 pictures/s, 25% waiting for input")

@@ -1,0 +1,287 @@
+"""Resuming: killed at any moment, a run ends with the same weights, bit for bit, as one that nobody disturbed."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+from small_run import outcome, wait_until
+
+from fastprep import train
+from fastprep.errors import InputError
+from fastprep.training import checkpoint
+
+keras = pytest.importorskip("keras")
+from fastprep.training import callbacks  # noqa: E402
+
+EPOCHS, STEPS = 3, 6
+
+# Dropout and batch normalisation have state of their own, and so has Adam.
+NETWORK = """
+import keras
+from keras import layers
+
+def network(input_shape, classes):
+    return keras.Sequential([
+        keras.Input(input_shape), layers.RandomTranslation(0.1, 0.1), layers.Conv2D(4, 3, activation="relu"),
+        layers.BatchNormalization(), layers.Dropout(0.3), layers.Flatten(), layers.Dropout(0.5), layers.Dense(classes),
+    ])
+"""
+
+
+@pytest.fixture
+def arguments(make_file, tmp_path, monkeypatch):
+    """Of a run of 3 epochs of 6 steps, the last of each with fewer pictures."""
+    (tmp_path / "small_network.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    train_file, _, _ = make_file(n=43, name="train.h5")
+    val_file, _, _ = make_file(n=20, name="val.h5")
+    options = ["--crop", "10", "--batch-size", "8", "--epochs", str(EPOCHS), "--model", "small_network:network"]
+    options += ["--batchnorm-steps", "3"]
+    return ["--train", str(train_file), "--val", str(val_file), *options, "--schedule", "cosine"]
+
+
+class Killed(BaseException):
+    """Stands for a kill in tests that stay in one process."""
+
+
+def kill_before_step(number):
+    """Let the process end before a step of training, counted over all epochs."""
+
+    def arrange(monkeypatch):
+        original = callbacks.RunCallback.on_train_batch_begin
+
+        def begin(keeper, batch, logs=None):
+            original(keeper, batch, logs)
+            if keeper._course.epoch * STEPS + keeper._course.step == number:
+                raise Killed
+
+        monkeypatch.setattr(callbacks.RunCallback, "on_train_batch_begin", begin)
+
+    return arrange
+
+
+def kill_in(module, name, call, before=False):
+    """Let the process end right after, or before, the given call of a function, counted from 1."""
+
+    def arrange(monkeypatch):
+        original, calls = getattr(module, name), []
+
+        def wrapped(*arguments, **options):
+            calls.append(1)
+            if len(calls) == call and before:
+                raise Killed
+            result = original(*arguments, **options)
+            if len(calls) == call:
+                raise Killed
+            return result
+
+        monkeypatch.setattr(module, name, wrapped)
+
+    return arrange
+
+
+def killed(monkeypatch, arrange, command):
+    with monkeypatch.context() as patch:
+        arrange(patch)
+        with pytest.raises(Killed):
+            train.main(command)
+
+
+@pytest.fixture
+def undisturbed(arguments, tmp_path, capsys):
+    assert train.main([*arguments, "--out", str(tmp_path / "undisturbed")]) == 0
+    capsys.readouterr()
+    return outcome(tmp_path / "undisturbed")
+
+
+def test_a_run_killed_at_every_sort_of_moment(arguments, undisturbed, tmp_path, monkeypatch, capsys):
+    """Each kill hits what the last resumed run left, and the end shows whether any of them changed anything."""
+    run = tmp_path / "run"
+    moments = {
+        "before the first save": kill_in(checkpoint, "save", 1, before=True),
+        "before the first step": kill_before_step(0),
+        "before the first save in an epoch": kill_before_step(1),
+        "after it": kill_before_step(3),
+        "while a model is written": kill_in(keras.Model, "save", 1),
+        "before the file has its name": kill_in(checkpoint.os, "fsync", 1),
+        "at the last step of an epoch": kill_before_step(STEPS - 1),
+        "in the validation": kill_in(keras.Model, "evaluate", 1, before=True),
+        "between saving and the best model": kill_in(callbacks, "publish", 1, before=True),
+        "at the first step of an epoch": kill_before_step(STEPS),
+        "in the middle of the last epoch": kill_before_step(2 * STEPS + 4),
+        "between saving and the last best model": kill_in(callbacks, "publish", 1, before=True),
+        "after that": kill_in(callbacks, "publish", 1),
+    }
+    command = [*arguments, "--save-every", "2", "--out", str(run)]
+    for arrange in moments.values():
+        killed(monkeypatch, arrange, command)
+        command = ["--resume", str(run)]
+    capsys.readouterr()
+    assert train.main(command) == 0
+    assert outcome(run) == undisturbed
+
+
+def test_kill_9(arguments, tmp_path):
+    """The same with processes and signals; `FASTPREP_KILLS` is how many of them, at moments that are drawn anew each time."""
+    n_kills = int(os.environ.get("FASTPREP_KILLS", "2"))
+    command = [sys.executable, "-m", "fastprep.train"]
+    options = [*arguments, "--epochs", "6", "--deterministic", "--optimizer", "adamw"]
+    options = [*options, "--save-every", "2", "--schedule", "plateau"]
+    quiet = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    undisturbed = subprocess.Popen([*command, *options, "--out", "undisturbed"], **quiet)
+    moments = random.Random()
+    killed, run = 0, tmp_path / "run"
+    next_command = [*command, *options, "--out", "run"]
+    try:
+        while True:
+            process = subprocess.Popen(next_command, **quiet)
+            if killed == n_kills:
+                break
+            before = stamp(run)
+            wait_until(lambda: stamp(run) != before or process.poll() is not None)  # noqa: B023 - called at once
+            time.sleep(moments.uniform(0, 0.6))
+            process.kill()
+            if process.wait() == -signal.SIGKILL:
+                killed += 1
+                next_command = [*command, "--resume", "run"]
+            else:  # it was too quick; once more
+                assert process.returncode == 0, process.stderr.read()
+                shutil.rmtree(run)
+                next_command = [*command, *options, "--out", "run"]
+            process.stderr.close()
+        for each in (process, undisturbed):
+            _, errors = each.communicate(timeout=120)
+            assert each.returncode == 0, errors
+            assert "oneDNN" not in errors  # what TensorFlow says at every start, and nobody can use
+    finally:
+        process.kill()
+        undisturbed.kill()
+    assert outcome(run) == outcome(tmp_path / "undisturbed")
+
+
+def stamp(run):
+    try:
+        return (run / "last.keras").stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+@pytest.fixture
+def interrupted(arguments, tmp_path, monkeypatch, capsys):
+    """A run that was killed in its second epoch."""
+    killed(monkeypatch, kill_before_step(9), [*arguments, "--save-every", "2", "--out", str(tmp_path / "run")])
+    capsys.readouterr()
+    return tmp_path / "run"
+
+
+def test_what_a_killed_run_leaves_is_whole(interrupted):
+    rows = (interrupted / "history.csv").read_text().splitlines()
+    assert rows[0] == "epoch,accuracy,learning_rate,loss,val_accuracy,val_loss"
+    assert [row.split(",")[0] for row in rows[1:]] == ["0"]
+    for name in ("last.keras", "best.keras"):
+        keras.models.load_model(interrupted / name)
+    state, _ = checkpoint.read(interrupted / "last.keras")
+    assert (state["course"]["epoch"], state["course"]["step"]) == (1, 2)
+    assert (state["loader"]["epoch"], state["loader"]["seen"]) == (1, 16)
+    json.loads((interrupted / "config.json").read_text())
+
+
+def test_what_is_half_written_is_removed_but_an_evaluation_goes_on(interrupted):
+    folder = interrupted / ".evaluation-test.1.part"
+    folder.mkdir()
+    (folder / "predictions.csv").write_text("half")
+    (interrupted / ".last.1.part.keras").write_text("half")
+    assert train.main(["--resume", str(interrupted)]) == 0
+    assert [path.name for path in interrupted.glob(".*")] == [folder.name]
+    assert (folder / "predictions.csv").read_text() == "half"
+
+
+def test_keras_alone_would_forget_the_state_of_dropout(interrupted):
+    """Why there is more in the file than Keras writes; if this fails, less is needed."""
+    state, arrays = checkpoint.read(interrupted / "last.keras")
+    kept = [name for name in arrays if name.startswith("variable/")]
+    paths = [path for path, _ in state["variables"]]
+    assert [paths[int(name.removeprefix("variable/"))].split("/")[-1] for name in kept] == ["seed_generator_state"] * 3
+
+
+def test_more_epochs_than_planned_and_fewer_threads(interrupted, capsys):
+    assert train.main(["--resume", str(interrupted), "--epochs", "4", "--workers", "1"]) == 0
+    assert len((interrupted / "history.csv").read_text().splitlines()) == 5
+    saved = json.loads((interrupted / "config.json").read_text())
+    assert (saved["epochs"], saved["workers"], saved["batch_size"], saved["resume"]) == (4, 1, 8, None)
+    capsys.readouterr()
+    before = (interrupted / "last.keras").read_bytes()
+    assert train.main(["--resume", str(interrupted)]) == 0
+    assert "best epoch" in capsys.readouterr().out
+    assert (interrupted / "last.keras").read_bytes() == before
+
+
+def refused(arguments, message, capsys):
+    assert train.main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
+def test_what_can_not_be_resumed_is_one_clear_line(interrupted, tmp_path, capsys):
+    run = str(interrupted)
+    refused(["--resume", str(tmp_path / "nowhere")], "there is no run in", capsys)
+    refused(["--resume", run, "--batch-size", "4"], "--batch-size was 8 and can't become 4; that is another run", capsys)
+    refused(["--resume", run, "--config", "x.json"], "leave --config out", capsys)
+    original = (interrupted / "last.keras").read_bytes()
+    (interrupted / "last.keras").write_bytes(original[: len(original) // 2])
+    refused(["--resume", run], "is no saved run: it was not written by fastprep.train", capsys)
+    (interrupted / "last.keras").write_bytes(original)
+    (tmp_path / "small_network.py").write_text(NETWORK.replace("Conv2D(4, 3", "Conv2D(5, 3"))
+    sys.modules.pop("small_network")
+    refused(["--resume", run], "last.keras' is damaged, or does not fit the network", capsys)
+    (tmp_path / "small_network.py").write_text(NETWORK)
+    sys.modules.pop("small_network")
+    with h5py.File(tmp_path / "train.h5", "r+") as file:
+        images, labels = file["images"][:-1], file["labels"][:-1]
+        mean = file["images"].attrs["mean"]
+        del file["images"], file["labels"]
+        file["images"], file["labels"] = images, labels
+        file["images"].attrs["mean"] = mean
+    refused(["--resume", run], "state is of a loader with other batches: n_samples 43 (here 42)", capsys)
+
+
+def test_only_one_process_trains_in_a_run(interrupted, capsys):
+    import fcntl
+
+    place = os.open(interrupted, os.O_RDONLY)
+    fcntl.flock(place, fcntl.LOCK_EX)
+    try:
+        refused(["--resume", str(interrupted)], "another process is training in", capsys)
+    finally:
+        os.close(place)
+
+
+def test_restoring_notices_any_other_bit(interrupted, monkeypatch):
+    path = interrupted / "last.keras"
+    state, arrays = checkpoint.read(path)
+    state["variables"][0][1] ^= 1
+    monkeypatch.setattr(checkpoint, "read", lambda _: (state, arrays))
+    model = keras.models.load_model(path)
+    with pytest.raises(InputError, match="some of its variables are not those that were saved"):
+        checkpoint.restore(path, model)
+
+
+def test_mixed_precision_is_resumed_with_its_loss_scale(arguments, tmp_path, monkeypatch, capsys):
+    runs = [tmp_path / "a", tmp_path / "b"]
+    options = [*arguments, "--precision", "mixed_float16", "--epochs", "2"]
+    assert train.main([*options, "--out", str(runs[0])]) == 0
+    killed(monkeypatch, kill_before_step(8), [*options, "--save-every", "3", "--out", str(runs[1])])
+    assert train.main(["--resume", str(runs[1])]) == 0
+    assert outcome(runs[0]) == outcome(runs[1])
+    state, _ = checkpoint.read(runs[0] / "last.keras")
+    assert any(path.endswith("dynamic_scale") for path, _ in state["variables"])
+    assert np.isfinite(state["course"]["history"]["loss"]).all()

@@ -1,0 +1,203 @@
+"""The train command when something breaks meanwhile: one clear line, a run folder that is whole, and a way to go on."""
+
+import os
+import re
+import time
+
+import h5py
+import pytest
+from full_disk import run_on_small_disk
+
+from fastprep import train
+from fastprep.training import checkpoint
+
+keras = pytest.importorskip("keras")
+from small_run import EPOCHS, STEPS, WHOLE, arguments, before_step, files, names, outcome, undisturbed  # noqa: E402, F401
+
+# --- files that are changed meanwhile
+
+
+def flip(path, chunk):
+    with h5py.File(path, "r") as file:
+        place = file["images"].id.get_chunk_info_by_coord((chunk, 0, 0, 0))
+    with open(path, "r+b") as file:
+        file.seek(place.byte_offset + place.size // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 0x55]))
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def write_anew(path):
+    content = bytearray(path.read_bytes())
+    time.sleep(0.02)  # a tick of the file system's clock
+    path.write_bytes(content)
+
+
+CHANGED = "changed or replaced since it was opened first"
+
+
+def test_a_training_file_that_is_changed_meanwhile(files, arguments, undisturbed, tmp_path, monkeypatch, capsys):
+    """It ends with one line; with the file as it was, the run goes on and ends as one that nobody disturbed."""
+    content, times = files[0].read_bytes(), files[0].stat()
+    run = tmp_path / "run"
+    changes = {
+        1: (truncate, rf"dataset 'images', chunk (\d+), sample \1: .*truncated.*; the file was {CHANGED}"),
+        2: (write_anew, rf"dataset 'images': {CHANGED}"),
+    }
+    words = [*arguments, "--out", str(run)]
+    for epoch, (change, message) in changes.items():
+        with monkeypatch.context() as patch:
+            before_step(patch, epoch * STEPS + 2, lambda: change(files[0]))  # noqa: B023 - called in this round
+            assert train.main(words) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert re.match(
+            rf"fastprep.train: file '{files[0]}', {message}; the run folder is whole: go on with --resume {run}\n", error
+        )
+        assert names(run) == WHOLE
+        assert checkpoint.read(run / "last.keras")[0]["course"]["epoch"] == epoch
+        files[0].write_bytes(content)
+        os.utime(files[0], ns=(times.st_atime_ns, times.st_mtime_ns))
+        words = ["--resume", str(run)]
+    assert train.main(words) == 0
+    assert outcome(run) == outcome(undisturbed / "run")
+
+
+def test_a_training_file_whose_name_is_given_to_another_is_read_on(files, arguments, make_file, tmp_path, monkeypatch):
+    """The open file is still the old one, as on any Unix."""
+    other, _, _ = make_file(n=9, name="other.h5")
+    before_step(monkeypatch, STEPS + 2, lambda: os.replace(other, files[0]))
+    assert train.main([*arguments, "--out", str(tmp_path / "run")]) == 0
+    assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == EPOCHS + 1
+
+
+def test_a_picture_that_can_not_be_read_is_an_error_or_left_out(files, arguments, tmp_path, capsys):
+    """The line says how to leave it out, and that can be said to a run that is resumed, too."""
+    flip(files[0], 17)
+    flip(files[1], 3)
+    run = tmp_path / "run"
+    assert train.main([*arguments, "--out", str(run)]) == 2
+    error = capsys.readouterr().err
+    assert f"file {str(files[0])!r}, dataset 'images', chunk 17, sample 17: " in error
+    assert error.endswith(f"go on with --resume {run}, and --on-corrupt skip to leave such pictures out\n")
+    assert train.main(["--resume", str(run), "--on-corrupt", "skip"]) == 0
+    printed = capsys.readouterr().out
+    for word, n, k, path in (("training", 43, 17, files[0]), ("validation", 20, 3, files[1])):
+        said = f"1 of {n} {word} pictures can't be read, and the next ones took their place (--on-corrupt skip): "
+        assert f"{said}file {str(path)!r}, dataset 'images', chunk {k}, sample {k}: " in printed
+    assert names(run) == WHOLE
+
+
+def test_an_error_has_a_line_of_its_own_on_a_terminal(files, arguments, tmp_path, monkeypatch, capsys):
+    flip(files[0], 17)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("fastprep.cli.progress._EVERY_S", 0.0)
+    assert train.main([*arguments, "--out", str(tmp_path / "run")]) == 2
+    assert re.fullmatch(r"epoch 1/3  step \d/6  .*\x1b\[K\n", capsys.readouterr().out.split("\r")[-1])
+
+
+# --- a full disk
+
+
+def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
+    """The network and its optimizer take 3.7 MB: there is room for one last.keras, and not for the next beside it."""
+    arguments = [*arguments, "--epochs", "1", "--save-every", "2", "--model", "network_of_faults:big"]
+    script = f"""
+    import pathlib
+    from fastprep import train
+    from fastprep.training import callbacks, checkpoint
+    sys.path.insert(0, {str(undisturbed)!r})
+    say = lambda *words: print(*words, file=sys.stderr, flush=True)
+    def attempt(size, *words):
+        resize(size)
+        say("status", train.main([*words]), *listing("run"))
+    run = disk + "/run"
+    attempt("1m", *{arguments!r}, "--out", run)
+    attempt("5m", "--resume", run)
+    say("step", checkpoint.read(pathlib.Path(run) / "last.keras")[0]["course"]["step"])
+    original = callbacks.publish
+    def publish(course, folder):  # the model is saved, and then the disk is full to the last byte
+        try:
+            with open(disk + "/filler", "wb", buffering=0) as file:
+                while file.write(bytes(4096)): pass
+        except OSError: pass
+        original(course, folder)
+    callbacks.publish = publish
+    attempt("20m", "--resume", run)
+    callbacks.publish = original
+    os.unlink(disk + "/filler")
+    attempt("20m", "--resume", run)
+    """
+    done = run_on_small_disk(tmp_path / "disk", "1m", script)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "disk" / "run"
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("fastprep.train:", "status", "step"))]
+
+    def full(name):
+        problem = f"[Errno 28] No space left on device: '{run / name}'"
+        return f"fastprep.train: {problem}; the run folder is whole: go on with --resume {run}"
+
+    assert lines == [
+        full("last.keras"),
+        "status 2 config.json",
+        full("last.keras"),
+        "status 2 config.json last.keras",
+        "step 0",
+        full("history.csv"),
+        "status 2 best.keras config.json last.keras",
+        "status 0 " + " ".join(WHOLE),
+    ]
+
+
+# --- not enough memory
+
+
+def test_no_memory_for_a_batch(arguments, tmp_path, monkeypatch, capsys):
+    """As the loader says it (tests/test_faults.py); the run can go on with fewer workers, which take fewer buffers."""
+    run = tmp_path / "run"
+
+    def full(*_):
+        raise MemoryError("no memory for a batch of 9600 bytes")
+
+    with monkeypatch.context() as patch:
+        before_step(patch, 0, lambda: patch.setattr("fastprep.pipeline.buffers.HostMemory.allocate", full))
+        assert train.main([*arguments, "--out", str(run)]) == 2
+    message = "fastprep.train: no memory for a batch of 9600 bytes; the run folder is whole: go on with --resume"
+    assert capsys.readouterr().err == f"{message} {run}\n"
+
+
+# --- a network that diverges
+
+
+def test_a_network_that_diverges_ends_the_run(arguments, tmp_path, capsys):
+    """The largest class's accuracy is all that it has then, which is no reason to keep it as the best one."""
+    run = tmp_path / "run"
+    options = ["--model", "network_of_faults:big", "--optimizer", "sgd", "--lr", "1e30"]
+    assert train.main([*arguments, *options, "--out", str(run)]) == 2
+    output, error = capsys.readouterr()
+    assert "epoch 1/3  loss nan  accuracy 0." in output
+    assert error.count("\n") == 1
+    assert re.match("fastprep.train: epoch 1: the validation loss is not a number: .* there is no best.keras. Begin anew", error)
+    assert names(run) == ["config.json", "last.keras"]
+    again = ["--config", str(run / "config.json"), "--lr", "1e-3", "--out", str(tmp_path / "again")]
+    assert train.main(again) == 0
+    assert names(tmp_path / "again") == WHOLE
+
+
+def test_what_was_saved_before_it_diverged_stays(arguments, tmp_path, monkeypatch, capsys):
+    run, losses = tmp_path / "run", iter([2.0, 1.0, float("nan")])
+    original = keras.Model.evaluate
+
+    def evaluate(model, *args, **options):
+        return {**original(model, *args, **options), "loss": next(losses)}
+
+    monkeypatch.setattr(keras.Model, "evaluate", evaluate)
+    assert train.main([*arguments, "--out", str(run), "--monitor", "loss"]) == 2
+    assert "epoch 3: the validation loss is not a number" in (error := capsys.readouterr().err)
+    assert "best.keras is of epoch 2" in error
+    assert names(run) == WHOLE
+    assert checkpoint.read(run / "last.keras")[0]["course"]["history"]["val_loss"] == [2.0, 1.0]
