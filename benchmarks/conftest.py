@@ -26,7 +26,7 @@ class Table:
     ----------
     values : dict of list of float
         Of each contender, one for each round, in `unit`.
-    unit : {"pictures/s", "seconds"}
+    unit : {"images/s", "seconds"}
         Of seconds less is better.
     left_out : dict of str
         Contenders that could not take part, and why.
@@ -44,14 +44,14 @@ _tables: list[Table] = []
 
 @pytest.fixture(scope="session")
 def n_images():
-    """How many pictures a file has."""
+    """How many images a file has."""
     return N_IMAGES
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    """Path of a contiguous uint8 file; what the pictures show does not matter where nothing is compressed."""
-    path = tmp_path_factory.mktemp("bench") / "pictures.h5"
+def image_file(tmp_path_factory):
+    """Path of a contiguous uint8 file; what the images show does not matter where nothing is compressed."""
+    path = tmp_path_factory.mktemp("bench") / "images.h5"
     generator = np.random.default_rng(0)
     images = (generator.integers(0, 256, (256, 256, 3), dtype=np.uint8) for _ in range(N_IMAGES))
     write_images(path, images, np.arange(N_IMAGES) % 2)
@@ -63,18 +63,18 @@ def pictures(tmp_path_factory):
 def interleaved(benchmark, request):
     """Return a function that times contenders in turn, and notes the medians' ratios for the table at the end.
 
-    Its arguments are a title, the contenders' epochs (functions of no arguments that return how many pictures they delivered),
+    Its arguments are a title, the contenders' epochs (functions of no arguments that return how many images they delivered),
     and the name of the anchor; then, by name:
 
-    path : the file they read, by default that of `pictures`
-    counts : how many pictures a contender's epoch has, for those that have other than N_IMAGES
+    path : the file they read, by default that of `images`
+    counts : how many images a contender's epoch has, for those that have other than N_IMAGES
     unit, left_out : see `Table`
 
     pytest-benchmark times the first contender; the others run in its setup, just before it in every round.
     """
 
-    def measure(title, epochs, anchor, *, path=None, counts=None, unit="pictures/s", left_out=None):
-        path = request.getfixturevalue("pictures") if path is None else path
+    def measure(title, epochs, anchor, *, path=None, counts=None, unit="images/s", left_out=None):
+        path = request.getfixturevalue("image_file") if path is None else path
         expected = dict.fromkeys(epochs, N_IMAGES) | (counts or {})
         seconds = {name: [] for name in epochs}
         first, *others = epochs
@@ -117,4 +117,4 @@ def pytest_terminal_summary(terminalreporter):
         for name, reason in table.left_out.items():
             terminalreporter.write_line(f"{name:32}left out: {reason}")
     if _tables:
-        terminalreporter.write_line(f"{N_IMAGES} pictures, {ROUNDS} rounds, {os.cpu_count()} processors, {platform.platform()}")
+        terminalreporter.write_line(f"{N_IMAGES} images, {ROUNDS} rounds, {os.cpu_count()} processors, {platform.platform()}")

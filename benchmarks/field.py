@@ -1,4 +1,4 @@
-"""The whole field on one job: pictures of 256x256x3 uint8 to crops of 227, mean subtracted, float32, in host memory.
+"""The whole field on one job: images of 256x256x3 uint8 to crops of 227, mean subtracted, float32, in host memory.
 
 Every contender is a process (`peers/`), for their libraries don't get on in one environment. They are prepared one after the
 other, each checks its own pixels, and then rounds are interleaved: in each round every contender runs one epoch, alone.
@@ -85,7 +85,7 @@ class Contender:
         return json.loads(line)
 
     def epoch(self) -> dict:
-        """Run one; return its pictures and seconds."""
+        """Run one; return its images and seconds."""
         with contextlib.suppress(BrokenPipeError):  # the answer says why
             self.process.stdin.write(b"go\n")
         return self.answer()
@@ -101,8 +101,8 @@ def _on(cores: int):
         os.sched_setaffinity(0, allowed)
 
 
-def write_pictures(path: str | os.PathLike[str], n_images: int) -> None:
-    """Write a contiguous file of noise, which makes every crop of a picture another one; labels are the pictures' numbers."""
+def write_images(path: str | os.PathLike[str], n_images: int) -> None:
+    """Write a contiguous file of noise, which makes every crop of an image another one; labels are the images' numbers."""
     generator = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
         images = file.create_dataset("images", (n_images, 256, 256, 3), np.uint8)
@@ -117,7 +117,7 @@ def measure(args: argparse.Namespace, folder: Path, path: Path, n_images: int, t
     arguments = [str(path), "--threads", str(threads), "--mirror", mirror, "--crops", crops, "--batch", str(batch)]
     pythons = dict(name.split("=", 1) for name in args.python)
     keys = [key for key in CONTENDERS if not args.only or {key, key.partition(":")[0]} & set(args.only)]
-    table = {"threads": threads, "mirror": mirror, "crops": crops, "batch": batch, "pictures": n_images}
+    table = {"threads": threads, "mirror": mirror, "crops": crops, "batch": batch, "images": n_images}
     with contextlib.ExitStack() as stack:
         running, entries, left_out = {}, {}, []
 
@@ -176,12 +176,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--threads", type=int, nargs="+", default=[1], help="threads, and cores, of a contender; a table for each number")
     add("--mirror", choices=["none", "half"], nargs="+", default=["none"], help="random crops as they are, or half mirrored")
-    add("--crops", choices=["random", "ten"], nargs="+", default=["random"], help="ten: ten crops of each picture")
+    add("--crops", choices=["random", "ten"], nargs="+", default=["random"], help="ten: ten crops of each image")
     add("--rounds", type=int, default=5)
-    add("--pictures", type=int, default=4096)
-    add("--ten-pictures", type=int, default=1024, help="of an epoch with ten crops")
-    add("--batch", type=int, default=128, help="pictures of a batch")
-    add("--ten-batch", type=int, default=16, help="pictures of a batch with ten crops: about as many bytes as 128 single ones")
+    add("--images", type=int, default=4096)
+    add("--ten-images", type=int, default=1024, help="of an epoch with ten crops")
+    add("--batch", type=int, default=128, help="images of a batch")
+    add("--ten-batch", type=int, default=16, help="images of a batch with ten crops: about as many bytes as 128 single ones")
     add(
         "--python",
         action="append",
@@ -194,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", metavar="FILE", help="write everything that was measured")
     add("--plot", metavar="PNG", help="draw the ratios to memset")
     add("--from", dest="saved", metavar="FILE", help="print, or draw, what --json wrote; measure nothing")
-    add("--write", metavar="FILE", help="only write the pictures, for trying a script of peers/ by hand")
+    add("--write", metavar="FILE", help="only write the images, for trying a script of peers/ by hand")
     return parser
 
 
@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return 1 if a contender failed, other than by not being installed."""
     args = _parser().parse_args(argv)
     if args.write:
-        write_pictures(args.write, args.pictures)
+        write_images(args.write, args.images)
         return 0
     if args.saved:
         document = json.loads(Path(args.saved).read_text())
@@ -212,9 +212,9 @@ def main(argv: list[str] | None = None) -> int:
             jobs = [(n, mirror, "random") for n in args.threads for mirror in args.mirror if "random" in args.crops]
             jobs += [(n, "none", "ten") for n in args.threads if "ten" in args.crops]  # of which half are mirrored anyway
             for crops, of_kind in itertools.groupby(jobs, key=lambda job: job[2]):
-                n_images = args.ten_pictures if crops == "ten" else args.pictures
+                n_images = args.ten_images if crops == "ten" else args.images
                 path = Path(folder) / f"{crops}.h5"
-                write_pictures(path, n_images)
+                write_images(path, n_images)
                 for job in of_kind:
                     _say("{} threads, {} mirrored, {} crops".format(*job))
                     document["tables"].append(measure(args, Path(folder), path, n_images, *job))
@@ -228,7 +228,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _command(args: argparse.Namespace) -> str:
     """Return the command without interpreters and files, which say nothing to others."""
-    names = ["threads", "mirror", "crops", "rounds", "pictures", "ten_pictures", "batch", "ten_batch", "only"]
+    names = ["threads", "mirror", "crops", "rounds", "images", "ten_images", "batch", "ten_batch", "only"]
     given = {name: value for name in names if (value := getattr(args, name)) != _parser().get_default(name)}
     words = [f"--{name.replace('_', '-')} {' '.join(map(str, v)) if isinstance(v, list) else v}" for name, v in given.items()]
     return " ".join(["python benchmarks/field.py", *words])

@@ -1,6 +1,6 @@
-"""Pictures out of HDF5 files as people get them today, in a given order: ours, h5py's ways, bare preadv, two other readers.
+"""Images out of HDF5 files as people get them today, in a given order: ours, h5py's ways, bare preadv, two other readers.
 
-Each contender is a function of a path that returns `read(samples, batch)`, which puts picture samples[k] into batch[k]. Everybody
+Each contender is a function of a path that returns `read(samples, batch)`, which puts image samples[k] into batch[k]. Everybody
 so ends with the same batch in the same order, h5py by a copy of the array that it returns.
 """
 
@@ -27,7 +27,7 @@ _GRAIN = np.random.default_rng(0).normal(0, 3, (512, 512, 3)).astype(np.float32)
 
 
 def photograph(number):
-    """Return a picture that compresses as photographs do: a smooth sky above a ground with a camera's noise.
+    """Return an image that compresses as photographs do: a smooth sky above a ground with a camera's noise.
 
     Noise alone would not do: lz4, lzf and blosc give it up and store it as it is, and nothing would be left to decode.
     """
@@ -40,10 +40,10 @@ def photograph(number):
     y, x = generator.integers(0, 256, 2)
     ground = horizon + (bottom - horizon) * down[n_sky:] + (across - horizon) * right
     ground += _GRAIN[y : y + SHAPE[0] - n_sky, x : x + SHAPE[1]]
-    picture = np.empty(SHAPE, np.uint8)
-    picture[:n_sky] = sky
-    picture[n_sky:] = np.clip(ground, 0, 255)
-    return picture
+    image = np.empty(SHAPE, np.uint8)
+    image[:n_sky] = sky
+    image[n_sky:] = np.clip(ground, 0, 255)
+    return image
 
 
 def write_photographs(path, n_images, **layout):
@@ -80,7 +80,7 @@ def h5py_loop(path, **options):
 
 
 def h5py_read_direct(path):
-    """The same loop without an array for each picture."""
+    """The same loop without an array for each image."""
     dataset = h5py.File(path, "r")["images"]
 
     def read(samples, batch):
@@ -91,7 +91,7 @@ def h5py_read_direct(path):
 
 
 def h5py_fancy(path):
-    """d[sorted list], the only order h5py takes in one call, and each picture put where it belongs."""
+    """d[sorted list], the only order h5py takes in one call, and each image put where it belongs."""
     dataset = h5py.File(path, "r")["images"]
 
     def read(samples, batch):
@@ -112,9 +112,9 @@ def h5py_slices(path):
 
 
 def preadv(path):
-    """The limit of Python for contiguous pictures: os.preadv straight into the rows of the batch, looped by `map`.
+    """The limit of Python for contiguous images: os.preadv straight into the rows of the batch, looped by `map`.
 
-    One system call for each picture, no copy but the kernel's, and no bytecode between the calls. Ours copies once more: from the
+    One system call for each image, no copy but the kernel's, and no bytecode between the calls. Ours copies once more: from the
     page cache into a scratch, and from there to the sink.
     """
     with h5py.File(path, "r") as file:
@@ -157,7 +157,7 @@ def pyfive_loop(path):
 
 
 def passes(opened, order, *, threads=1, dtype=np.uint8):
-    """Return a function of no arguments that reads `order` once, in batches, and returns how many pictures that were.
+    """Return a function of no arguments that reads `order` once, in batches, and returns how many images that were.
 
     `opened` is called first, in every pass, and returns `read`. Each thread takes whole batches, into a buffer of its own.
     """
@@ -182,7 +182,7 @@ def passes(opened, order, *, threads=1, dtype=np.uint8):
 
 
 def loader_passes(path, window, workers):
-    """Return one shuffled epoch of our loader, whole pictures; buffers stay from one epoch to the next, decoded chunks do not."""
+    """Return one shuffled epoch of our loader, whole images; buffers stay from one epoch to the next, decoded chunks do not."""
     loader = Loader(path, BATCH, None, labels=None, mean=None, shuffle=True, shuffle_window=window, workers=workers, device="cpu")
     n_chunks = len(loader.dataset.block_starts) - 1
 
@@ -198,12 +198,12 @@ def loader_passes(path, window, workers):
 
 
 def check(read, n_images):
-    """Raise ValueError unless `read` puts the right pictures in the right places."""
+    """Raise ValueError unless `read` puts the right images in the right places."""
     samples = np.array(sorted({n_images - 1, 0, n_images // 2}, key=lambda j: j * 7 % 5), np.int64)
     batch = np.zeros((len(samples), *SHAPE), np.uint8)
     read(samples, batch)
     if not np.array_equal(batch, [photograph(j) for j in samples.tolist()]):
-        raise ValueError("reads other pictures than were written")
+        raise ValueError("reads other images than were written")
 
 
 def admit(attempts: dict[str, Callable]):
@@ -220,7 +220,7 @@ def admit(attempts: dict[str, Callable]):
 
 
 def open_fastprep(path):
-    """Ours: offsets, sizes and filter masks of all chunks, and three pictures compared with HDF5's."""
+    """Ours: offsets, sizes and filter masks of all chunks, and three images compared with HDF5's."""
     reader = open_images(path)
     assert not reader.index.reason, reader.index.reason
     return len(reader.index.offsets)

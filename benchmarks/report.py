@@ -1,4 +1,4 @@
-"""What `field.py` measured, as a table and as a picture: rates as ratios to a memset of the output and to numpy by hand."""
+"""What `field.py` measured, as a table and as an image: rates as ratios to a memset of the output and to numpy by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def text(document: dict[str, Any]) -> str:
         memset, anchor = (statistics.median(rates[key]) if rates.get(key) else None for key in (MEMSET, ANCHOR))
         lines += [
             title(table),
-            f"{'':36}{'pictures/s':>12}{'of memset':>11}{'of numpy':>10}{'spread, of memset':>20}{'cores busy':>12}",
+            f"{'':36}{'images/s':>12}{'of memset':>11}{'of numpy':>10}{'spread, of memset':>20}{'cores busy':>12}",
         ]
         names = {entry["key"]: entry["name"] for entry in table["contenders"]}
         for key in sorted(rates, key=lambda key: -statistics.median(rates[key])):
@@ -35,9 +35,9 @@ def text(document: dict[str, Any]) -> str:
 def title(table: dict[str, Any]) -> str:
     """Say what was asked of the contenders."""
     mirrored = "half mirrored" if table["mirror"] == "half" else "not mirrored"
-    crops = "ten crops of each picture" if table["crops"] == "ten" else f"random crops, {mirrored}"
+    crops = "ten crops of each image" if table["crops"] == "ten" else f"random crops, {mirrored}"
     cores = f"{table['threads']} core{'s' * (table['threads'] > 1)}"
-    return f"{crops}, {cores}: {table['pictures']:,} pictures in batches of {table['batch']}"
+    return f"{crops}, {cores}: {table['images']:,} images in batches of {table['batch']}"
 
 
 def plot(document: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -73,7 +73,7 @@ def plot(document: dict[str, Any], path: str | os.PathLike[str]) -> None:
 
 
 def _rates(table: dict[str, Any]) -> dict[str, list[float]]:
-    """Return pictures per second of every round, by contender; those that failed before any round are not there."""
+    """Return images per second of every round, by contender; those that failed before any round are not there."""
     rates = {entry["key"]: [r["images"] / r["seconds"] for r in entry["rounds"]] for entry in table["contenders"]}
     return {key: of_rounds for key, of_rounds in rates.items() if of_rounds}
 

@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py --samples 100_000_000 --files 1000 --ranks 256 --batch-size 64
 
-No picture is read: the loaders' own sampling says which samples each step of each rank would read. Files of chunks with several
-pictures are simulated with --chunk; then chunks are shuffled, and samples inside windows of them.
+No image is read: the loaders' own sampling says which samples each step of each rank would read. Files of chunks with several
+images are simulated with --chunk; then chunks are shuffled, and samples inside windows of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Order:
 
 
 def block_starts(n_samples: int, n_files: int, chunk: int) -> np.ndarray | None:
-    """Return the first sample of each chunk, and the end, of files as long as each other; None if every picture is read alone."""
+    """Return the first sample of each chunk, and the end, of files as long as each other; None if every image is read alone."""
     if chunk == 1:
         return None
     ends = np.linspace(0, n_samples, n_files + 1).astype(np.int64)
@@ -103,7 +103,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--files", type=int, default=1)
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=128, help="of each rank")
-    parser.add_argument("--chunk", type=int, default=1, help="pictures of a compressed chunk")
+    parser.add_argument("--chunk", type=int, default=1, help="images of a compressed chunk")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--drop-remainder", action="store_true")
     return parser.parse_args(words)

@@ -32,7 +32,7 @@ def epoch_of(loader, model):
 
 @pytest.fixture(scope="module")
 def training_file(tmp_path_factory, n_images):
-    """Pictures of the demo's size, a whole number of batches."""
+    """Images of the demo's size, a whole number of batches."""
     path = tmp_path_factory.mktemp("fit") / "train.h5"
     n = max(1, min(n_images, 512) // BATCH) * BATCH
     generator = np.random.default_rng(0)
@@ -57,5 +57,5 @@ def test_what_the_loader_costs_in_fit(interleaved, training_file):
         "fit, one constant batch": epoch_of(OneBatch(path, **options), model),
         "the loader by itself": by_itself,
     }
-    title = f"AlexNet on patches of 85, batches of {BATCH}: {n} pictures an epoch"
+    title = f"AlexNet on patches of 85, batches of {BATCH}: {n} images an epoch"
     interleaved(title, epochs, "fit, one constant batch", path=path, counts=dict.fromkeys(epochs, n))

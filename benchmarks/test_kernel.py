@@ -15,21 +15,21 @@ from fastprep.kernels._cpu import supported_versions
 from fastprep.pipeline import BufferPool
 from fastprep.pipeline.buffers import as_array
 
-N_PICTURES = 8  # they stay in the second-level cache, as a picture does that was just read
+N_IMAGES = 8  # they stay in the second-level cache, as an image does that was just read
 LIMIT = "memset of the output"
 
 
 def contenders(spec, tables, monkeypatch):
     """Return functions that each make one batch: every version with every table, and a memset. The tables are of one length."""
     n_out = len(next(iter(tables.values())))
-    shape = (N_PICTURES, *spec.image_shape)
-    pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    offsets = np.arange(N_PICTURES, dtype=np.int64) * pictures[0].nbytes
+    shape = (N_IMAGES, *spec.image_shape)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    offsets = np.arange(N_IMAGES, dtype=np.int64) * images[0].nbytes
     lease = BufferPool(n_out * spec.crop_bytes, 1).lease()
     out = as_array(lease, spec.out_shape(n_out), spec.out_dtype)
 
     def cut(sink):
-        hand_over(pictures.reshape(-1), offsets, np.arange(N_PICTURES), sink)
+        hand_over(images.reshape(-1), offsets, np.arange(N_IMAGES), sink)
         return n_out
 
     def fill(_lease=lease):  # which keeps the memory
@@ -39,12 +39,12 @@ def contenders(spec, tables, monkeypatch):
     made = {LIMIT: fill}
     for version, (name, table) in itertools.product(supported_versions(), tables.items()):
         monkeypatch.setenv("FASTPREP_CPU_KERNEL", version)
-        made[f"{version}, {name}"] = partial(cut, spec.cpu_sink(table, N_PICTURES, out))
+        made[f"{version}, {name}"] = partial(cut, spec.cpu_sink(table, N_IMAGES, out))
     return made
 
 
-def of_few_pictures(table):
-    table[:, 0] %= N_PICTURES
+def of_few_images(table):
+    table[:, 0] %= N_IMAGES
     return table
 
 
@@ -52,7 +52,7 @@ def of_few_pictures(table):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_random_patches(interleaved, monkeypatch, dtype, layout):
     spec = CropSpec((256, 256, 3), "uint8", (227, 227), [106.1, 116.0, 125.0], None, dtype, layout)
-    straight = of_few_pictures(RandomCrop(227).table(256, 256, np.arange(128), 0, 0))
+    straight = of_few_images(RandomCrop(227).table(256, 256, np.arange(128), 0, 0))
     tables = {"straight": straight, "mirrored": straight + np.array([0, 0, 0, 1], np.int32)}
     epochs = contenders(spec, tables, monkeypatch)
     title = f"kernel alone, 227x227x3, {dtype}, {layout.replace('_', ' ')}"
@@ -61,6 +61,6 @@ def test_random_patches(interleaved, monkeypatch, dtype, layout):
 
 def test_ten_crops(interleaved, monkeypatch):
     spec = CropSpec((256, 256, 3), "uint8", (227, 227), [106.1, 116.0, 125.0])
-    table = of_few_pictures(TenCrop(227).table(256, 256, np.arange(12), 0, 0))
+    table = of_few_images(TenCrop(227).table(256, 256, np.arange(12), 0, 0))
     epochs = contenders(spec, {"ten crops": table}, monkeypatch)
-    interleaved("kernel alone, ten crops of 12 pictures", epochs, LIMIT, path=os.devnull, counts=dict.fromkeys(epochs, 120))
+    interleaved("kernel alone, ten crops of 12 images", epochs, LIMIT, path=os.devnull, counts=dict.fromkeys(epochs, 120))

@@ -17,18 +17,18 @@ GZIP = {"chunks": (1, *readers.SHAPE), "compression": "gzip", "compression_opts"
 
 @pytest.fixture(scope="module", params=[{}, GZIP], ids=["contiguous", "gzip-1"])
 def files(request, tmp_path_factory, n_images):
-    """Paths of N_FILES files, and of one with the same pictures; how many these are."""
+    """Paths of N_FILES files, and of one with the same images; how many these are."""
     folder = tmp_path_factory.mktemp("many")
     n_files = min(N_FILES, n_images)
     per_file = n_images // n_files
     whole, paths = folder / "whole.h5", [folder / f"{number:05d}.h5" for number in range(n_files)]
     with h5py.File(whole, "w") as one:
-        pictures = one.create_dataset("images", (n_files * per_file, *readers.SHAPE), np.uint8, **request.param)
+        images = one.create_dataset("images", (n_files * per_file, *readers.SHAPE), np.uint8, **request.param)
         one["labels"] = np.arange(n_files * per_file)
         for number, path in enumerate(paths):
             numbers = np.arange(number * per_file, (number + 1) * per_file)
             some = np.stack([readers.photograph(k) for k in numbers])
-            pictures[numbers[0] : numbers[-1] + 1] = some
+            images[numbers[0] : numbers[-1] + 1] = some
             with h5py.File(path, "w") as file:
                 file.create_dataset("images", data=some, **request.param)
                 file["labels"] = numbers
@@ -45,7 +45,7 @@ def test_opening(interleaved, files):
         return len(Dataset(paths).labels)
 
     def and_index():
-        """Reads a picture of every file, too."""
+        """Reads an image of every file, too."""
         dataset = Dataset(files.paths)
         ours(dataset)(np.arange(0, files.n, files.per_file), np.empty((len(files.paths), *readers.SHAPE), np.uint8))
         return len(dataset.labels)
@@ -61,11 +61,11 @@ def test_opening(interleaved, files):
 
     epochs = {
         "fastprep": lambda: fastprep(files.paths),
-        "fastprep and a picture of each": and_index,
+        "fastprep and an image of each": and_index,
         "h5py": by_h5py,
         "fastprep, one file": lambda: fastprep(files.whole),
     }
-    title = f"opening {len(files.paths)} files of {files.per_file} pictures, {files.name}"
+    title = f"opening {len(files.paths)} files of {files.per_file} images, {files.name}"
     interleaved(title, epochs, "h5py", path=files.whole, counts=dict.fromkeys(epochs, files.n), unit="seconds")
 
 
@@ -73,7 +73,7 @@ def test_random_batches(interleaved, files):
     """Files are opened, and indexed, once and for all before, as in any epoch but the first."""
     order = np.random.default_rng(1).permutation(files.n)
     many, one = Dataset(files.paths), Dataset(files.whole)
-    opened = [h5py.File(path, "r", rdcc_nbytes=0)["images"] for path in files.paths]  # else it would keep each decoded picture
+    opened = [h5py.File(path, "r", rdcc_nbytes=0)["images"] for path in files.paths]  # else it would keep each decoded image
 
     def kept_open(samples, batch):
         for k, (file, j) in enumerate(zip(*np.divmod(samples, files.per_file), strict=True)):
@@ -90,13 +90,13 @@ def test_random_batches(interleaved, files):
         "fastprep, one file, 1 thread": (ours(one), 1),
         "fastprep, one file, 2 threads": (ours(one), 2),
         "h5py, all files kept open": (kept_open, 1),
-        "h5py, opened for each picture": (opened_anew, 1),
+        "h5py, opened for each image": (opened_anew, 1),
     }
     for read, _ in reads.values():
         readers.check(read, files.n)
     epochs = {name: readers.passes(lambda read=read: read, order, threads=threads) for name, (read, threads) in reads.items()}
     kept = f"fastprep keeps {many.handles.limit} open"
-    title = f"random batches over {len(files.paths)} files of {files.per_file} pictures, {files.name}; {kept}"
+    title = f"random batches over {len(files.paths)} files of {files.per_file} images, {files.name}; {kept}"
     counts = dict.fromkeys(epochs, files.n)
     interleaved(title, epochs, "fastprep, one file, 1 thread", path=files.whole, counts=counts)
     for dataset in opened:

@@ -1,4 +1,4 @@
-"""The reader by itself, from the page cache: single pictures in shuffled order, chunks of 32 pictures, and opening a file."""
+"""The reader by itself, from the page cache: single images in shuffled order, chunks of 32 images, and opening a file."""
 
 import os
 
@@ -24,14 +24,14 @@ FILTERS = {
 
 @pytest.fixture(params=FILTERS)
 def photographs(request, tmp_path, n_images):
-    """Name of the filter, path, and stored size in units of the pixels, for one picture a chunk."""
+    """Name of the filter, path, and stored size in units of the pixels, for one image a chunk."""
     path = tmp_path / "photographs.h5"
     layout = {"chunks": (1, *readers.SHAPE), **FILTERS[request.param]} if FILTERS[request.param] else {}
     yield request.param, path, readers.write_photographs(path, n_images, **layout)
     path.unlink()
 
 
-def test_shuffled_single_pictures(interleaved, photographs, n_images):
+def test_shuffled_single_images(interleaved, photographs, n_images):
     name, path, stored = photographs
     order = np.random.default_rng(1).permutation(n_images)
     makers = {
@@ -47,7 +47,7 @@ def test_shuffled_single_pictures(interleaved, photographs, n_images):
         makers |= {"preadv, 1 thread": (readers.preadv, 1), "preadv, 2 threads": (readers.preadv, 2)}
     fewer = {"h5py d[sorted list]": min(n_images, readers.BATCH)}
     if name == "contiguous":
-        fewer["hidefix"] = min(n_images, 16)  # it takes the dataset for one chunk and reads all of it for each picture
+        fewer["hidefix"] = min(n_images, 16)  # it takes the dataset for one chunk and reads all of it for each image
 
     def attempt(key):
         make, threads = makers[key]
@@ -56,15 +56,15 @@ def test_shuffled_single_pictures(interleaved, photographs, n_images):
         return readers.passes(lambda: read, order[: fewer.get(key, n_images)], threads=threads)
 
     epochs, left_out = readers.admit({key: lambda key=key: attempt(key) for key in makers})
-    title = f"shuffled single pictures, {name}, stored at {stored:.0%} of the pixels"
+    title = f"shuffled single images, {name}, stored at {stored:.0%} of the pixels"
     anchor = "preadv, 1 thread" if name == "contiguous" else "h5py d[j]"
     interleaved(title, epochs, anchor, path=path, counts=fewer, left_out=left_out)
 
 
-def test_chunks_of_32_pictures(interleaved, tmp_path, n_images):
+def test_chunks_of_32_images(interleaved, tmp_path, n_images):
     """The loader's two windows of decoded chunks are a quarter of the file, so that it can't keep what it decoded.
 
-    In the loops h5py decodes a whole chunk for each picture, as its chunk cache of 1 MiB is smaller than one; hence few pictures.
+    In the loops h5py decodes a whole chunk for each image, as its chunk cache of 1 MiB is smaller than one; hence few images.
     """
     path = tmp_path / "chunks.h5"
     stored = readers.write_photographs(path, n_images, chunks=(min(PER_CHUNK, n_images), *readers.SHAPE), compression=4)
@@ -84,7 +84,7 @@ def test_chunks_of_32_pictures(interleaved, tmp_path, n_images):
         "same, chunk cache of 64 MiB": by_h5py(readers.h5py_loop, in_file, rdcc_nbytes=64 << 20),
         "h5py d[a:b], file order": by_h5py(readers.h5py_slices, in_file),
     }
-    title = f"{PER_CHUNK} pictures a chunk, gzip-4, stored at {stored:.0%}, to float32, window of {window}"
+    title = f"{PER_CHUNK} images a chunk, gzip-4, stored at {stored:.0%}, to float32, window of {window}"
     counts = {"h5py d[j], shuffled": few, "h5py d[j], file order": few}
     interleaved(title, epochs, "h5py d[j], shuffled", path=path, counts=counts)
     path.unlink()
@@ -92,7 +92,7 @@ def test_chunks_of_32_pictures(interleaved, tmp_path, n_images):
 
 @pytest.fixture(scope="session", params=["earliest", "latest"])
 def many_chunks(request, tmp_path_factory):
-    """Path of a file of N_CHUNKS compressed pictures of one byte, which HDF5 makes by itself when the dataset is created.
+    """Path of a file of N_CHUNKS compressed images of one byte, which HDF5 makes by itself when the dataset is created.
 
     h5py's default file format keeps chunks in a B-tree; the latest one in an array.
     """

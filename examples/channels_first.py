@@ -1,4 +1,4 @@
-"""Pictures as (channels, height, width) for backends and devices that compute so: the loader's kernel writes them in that order.
+"""Images as (channels, height, width) for backends and devices that compute so: the loader's kernel writes them in that order.
 
     KERAS_BACKEND=jax python examples/channels_first.py                 # the demo's solar cells
     KERAS_BACKEND=torch python examples/channels_first.py --train train.h5 --val val.h5
@@ -16,7 +16,7 @@ import tyro
 from keras import layers
 
 import fastprep
-from fastprep.demo import FOLDER, build, picture_size
+from fastprep.demo import FOLDER, build, image_size
 
 Layout = Literal["channels_last", "channels_first"]
 
@@ -33,7 +33,7 @@ def best_layout() -> Layout:
 
 
 def network(shape: tuple[int, int, int], classes: int, layout: Layout) -> keras.Model:
-    """Build a small network for pictures in that layout."""
+    """Build a small network for images in that layout."""
     keras.config.set_image_data_format(layout)  # what layers take that are not told otherwise
     axis = 1 if layout == "channels_first" else -1  # this one has to be told
     x = inputs = keras.Input(shape)
@@ -59,7 +59,7 @@ def main(
     if demo or train is None or val is None:
         if train or val:
             raise SystemExit("--train and --val go together, and without --demo")
-        cells = build(FOLDER / f"cells-{picture_size(size)}", picture_size(size))
+        cells = build(FOLDER / f"cells-{image_size(size)}", image_size(size))
         train, val = cells["train"], cells["val"]
     layout = layout or best_layout()
     crop, centre = fastprep.RandomCrop(size, mirror=True), fastprep.CenterCrop(size)

@@ -21,7 +21,7 @@ import tyro
 
 import fastprep
 from fastprep.adapters.keras import EpochSync
-from fastprep.demo import FOLDER, build, picture_size
+from fastprep.demo import FOLDER, build, image_size
 
 PREPROCESSING: dict[str, dict[str, Any]] = {"inside": {"mean": None}, "outside": {"mean": 127.5, "scale": 1 / 127.5}}
 
@@ -58,7 +58,7 @@ def main(
     if demo or train is None or val is None:
         if train or val:
             raise SystemExit("--train and --val go together, and without --demo")
-        cells = build(FOLDER / f"cells-{picture_size(size)}", picture_size(size))
+        cells = build(FOLDER / f"cells-{image_size(size)}", image_size(size))
         train, val = cells["train"], cells["val"]
     keras.config.set_dtype_policy(precision)
     options: dict[str, Any] = {"batch_size": batch_size, **PREPROCESSING[preprocessing]}

@@ -20,7 +20,7 @@ import tyro
 from keras import layers
 
 import fastprep
-from fastprep.demo import FOLDER, build, picture_size
+from fastprep.demo import FOLDER, build, image_size
 
 
 def network(shape: tuple[int, int, int], classes: int) -> keras.Model:
@@ -61,7 +61,7 @@ def main(
     if demo or train is None or val is None:
         if train or val:
             raise SystemExit("--train and --val go together, and without --demo")
-        cells = build(FOLDER / f"cells-{picture_size(size)}", picture_size(size))
+        cells = build(FOLDER / f"cells-{image_size(size)}", image_size(size))
         train, val = cells["train"], cells["val"]
     out.parent.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""Several numbers to predict for each picture: one head, one loss and one metric each, by name, in a dict.
+"""Several numbers to predict for each image: one head, one loss and one metric each, by name, in a dict.
 
     python examples/regression.py                                       # the demo's solar cells
     python examples/regression.py --train train.h5 --val val.h5 --labels targets --names width height
@@ -22,7 +22,7 @@ import tyro
 from keras import layers
 
 import fastprep
-from fastprep.demo import FOLDER, build, picture_size, split
+from fastprep.demo import FOLDER, build, image_size, split
 
 
 @keras.saving.register_keras_serializable("examples")
@@ -80,7 +80,7 @@ def main(
     if demo or train is None or val is None:
         if train or val:
             raise SystemExit("--train and --val go together, and without --demo")
-        cells = solar_cells(picture_size(size))
+        cells = solar_cells(image_size(size))
         train, val = cells["train"], cells["val"]
     crop = fastprep.RandomCrop(size, mirror=True)
     with (

@@ -19,9 +19,9 @@ import tensorflow as tf
 import tyro
 
 import fastprep
-from fastprep.demo import FOLDER, build, picture_size
+from fastprep.demo import FOLDER, build, image_size
 
-# In the order of the file. Grey pictures have one mean for the three channels that they become.
+# In the order of the file. Grey images have one mean for the three channels that they become.
 IMAGENET_MEAN = {"RGB": (123.68, 116.779, 103.939), "BGR": (103.939, 116.779, 123.68), "L": (114.799,)}
 
 
@@ -34,7 +34,7 @@ def as_bgr(x: Any, order: str | None) -> Any:
 
 @keras.saving.register_keras_serializable("examples")
 class Mixup(keras.Model):
-    """Learns from pairs of pictures laid over each other (https://arxiv.org/abs/1710.09412, with alpha = 1)."""
+    """Learns from pairs of images laid over each other (https://arxiv.org/abs/1710.09412, with alpha = 1)."""
 
     def train_step(self, data: Any) -> dict[str, Any]:
         share = tf.random.uniform(())
@@ -73,7 +73,7 @@ def main(
     if demo or train is None or val is None:
         if train or val:
             raise SystemExit("--train and --val go together, and without --demo")
-        cells = build(FOLDER / f"cells-{picture_size(size)}", picture_size(size))
+        cells = build(FOLDER / f"cells-{image_size(size)}", image_size(size))
         train, val = cells["train"], cells["val"]
     keras.config.set_dtype_policy(precision)
     dtype = keras.config.dtype_policy().compute_dtype  # batches come in the type that the first layer computes in
@@ -81,7 +81,7 @@ def main(
     with fastprep.Loader(train, crop=None, batch_size=1, mean=None) as file:
         order = file.channel_order
     if weights and order not in IMAGENET_MEAN:
-        raise SystemExit(f"--weights needs pictures whose channel_order is one of {', '.join(IMAGENET_MEAN)}, got {order}")
+        raise SystemExit(f"--weights needs images whose channel_order is one of {', '.join(IMAGENET_MEAN)}, got {order}")
     mean = IMAGENET_MEAN[order] if weights else "file"  # type: ignore[index]
     crop = fastprep.RandomCrop(size, mirror=True)
     with (

@@ -1,4 +1,4 @@
-"""python -m fastprep.convert: rewrite the pictures of an HDF5 file as the layout that loads fastest."""
+"""python -m fastprep.convert: rewrite the images of an HDF5 file as the layout that loads fastest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastprep.h5.convert import InexactError, Rewritten, rewrite
 from fastprep.system import as_by_ctrl_c, status_of
 
 _ROUND_HINT = (
-    "multiply pictures that are scaled to 0..1 by 255 first; "
+    "multiply images that are scaled to 0..1 by 255 first; "
     "--round rounds to the nearest whole number, ties to even, and clips to 0..255"
 )
 
@@ -27,22 +27,22 @@ _ROUND_HINT = (
 @flowing
 @dataclass(frozen=True)
 class Config:
-    """Rewrite the pictures of an HDF5 file as the layout that loads fastest: contiguous uint8.
+    """Rewrite the images of an HDF5 file as the layout that loads fastest: contiguous uint8.
 
-    Everything else in the file is kept as it is: other datasets, groups, links, attributes. The mean of the pictures is stored if
-    there is none yet. The new file is checked picture by picture before it gets its name; until then there is none of that name.
+    Everything else in the file is kept as it is: other datasets, groups, links, attributes. The mean of the images is stored if
+    there is none yet. The new file is checked image by image before it gets its name; until then there is none of that name.
     """
 
     source: Annotated[Positional[str], arg(metavar="IN")]
-    """Any HDF5 file that fastprep reads, with pictures of whole numbers from 0 to 255."""
+    """Any HDF5 file that fastprep reads, with images of whole numbers from 0 to 255."""
     target: Annotated[Positional[str], arg(metavar="OUT")]
     """File to write."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
-    """Dataset of pictures, (N, height, width, channels) or (N, height, width). It keeps its name."""
+    """Dataset of images, (N, height, width, channels) or (N, height, width). It keeps its name."""
     labels: Annotated[str | None, arg(metavar="NAME")] = None
-    """Dataset that must have a row for each picture, or nothing is written. Labels are kept with or without this."""
+    """Dataset that must have a row for each image, or nothing is written. Labels are kept with or without this."""
     compression: Literal["none", "gzip"] = "none"
-    """gzip stores each picture as a chunk of its own: sensible where disk space is short and the pictures are plain, such as
+    """gzip stores each image as a chunk of its own: sensible where disk space is short and the images are plain, such as
     drawings and scans; noisy photographs hardly shrink. Every epoch then pays for decoding."""
     gzip_level: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9] = 4
     """1 is quick, 9 is small. With --compression gzip."""
@@ -99,9 +99,9 @@ def parse(argv: list[str]) -> Config:
 def _report(config: Config, done: Rewritten, seconds: float) -> str:
     n, height, width, channels = done.source.shape
     n_bytes = os.path.getsize(config.target)
-    layout = "contiguous" if config.compression == "none" else f"one gzip-{config.gzip_level} chunk for each picture"
+    layout = "contiguous" if config.compression == "none" else f"one gzip-{config.gzip_level} chunk for each image"
     mean = "mean kept" if done.mean is None else "mean " + " ".join(f"{value:.2f}" for value in done.mean)
-    read = f"read {n} pictures of {height}x{width}x{channels} {done.source.stored_dtype}, {done.source.layout}"
+    read = f"read {n} images of {height}x{width}x{channels} {done.source.stored_dtype}, {done.source.layout}"
     return f"{read}; wrote {config.target}: {n_bytes / 1e6:,.1f} MB, uint8, {layout}, {mean}; {seconds:.1f} s"
 
 

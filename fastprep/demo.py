@@ -42,7 +42,7 @@ def defaults(config: Config, full: bool) -> Config:
     config : Config
         To change.
     full : bool
-        Pictures of 256 pixels and crops of 227.
+        Images of 256 pixels and crops of 227.
 
     Returns
     -------
@@ -59,11 +59,11 @@ def run(config: Config, ranks: Ranks = ALONE) -> None:
     from fastprep.errors import DataError
 
     began = time.perf_counter()
-    size = picture_size(config.crop)
+    size = image_size(config.crop)
     for rank in range(ranks.world):  # one after the other: they may share a disk, or not
         with ranks.together(), input_errors(DataError, ValueError, OSError):
             if (config.train or config.val) and config.resume is None:
-                raise InputError("--demo brings its own pictures: leave --train and --val out")
+                raise InputError("--demo brings its own images: leave --train and --val out")
             if rank == ranks.rank:
                 files = build(FOLDER / f"cells-{size}", size)
     print(f"Solar cells from package elpv-dataset ({SOURCE}), licence {LICENCE}: not for commercial use.")
@@ -80,8 +80,8 @@ def run(config: Config, ranks: Ranks = ALONE) -> None:
     print(f"the demo took {(time.perf_counter() - began) / 60:.1f} minutes")
 
 
-def picture_size(crop: int) -> int:
-    """Return the picture side that goes with a crop side, in the proportion of 256 to 227."""
+def image_size(crop: int) -> int:
+    """Return the image side that goes with a crop side, in the proportion of 256 to 227."""
     return round(crop * 256 / 227)
 
 
@@ -97,7 +97,7 @@ def build(folder: Path, size: int) -> dict[str, Path]:
     Returns
     -------
     dict of str to Path
-        "train", "val" and "test". All three hold the mean of the training pictures.
+        "train", "val" and "test". All three hold the mean of the training images.
 
     Raises
     ------
@@ -117,14 +117,14 @@ def build(folder: Path, size: int) -> dict[str, Path]:
         raise InputError(f"the demo needs the package {error.name}: pip install 'fastprep[demo]'") from None
     photographs, probability, kind = load_dataset()
     labels = (probability > 0.5).astype(np.int64)
-    pictures = np.stack([np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.LANCZOS)) for p in photographs])
-    pictures = pictures[..., None]
+    images = np.stack([np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.LANCZOS)) for p in photographs])
+    images = images[..., None]
     parts = split(labels, kind)
-    mean = pictures[parts["train"]].mean(axis=(0, 1, 2), dtype=np.float64)
+    mean = images[parts["train"]].mean(axis=(0, 1, 2), dtype=np.float64)
     for name in missing:
         write_images(
             files[name],
-            pictures[parts[name]],
+            images[parts[name]],
             labels[parts[name]],
             mean=mean,
             channel_order="L",

@@ -26,7 +26,7 @@ from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
 from fastprep.system import as_by_ctrl_c, status_of
 
-N_EXAMPLE = 512  # pictures, if there is no file
+N_EXAMPLE = 512  # images, if there is no file
 
 
 @flowing
@@ -40,11 +40,11 @@ class Config:
     """
 
     file: Annotated[Positional[str | None], arg(metavar="FILE")] = None
-    """An HDF5 file of pictures; without one, a temporary one of noise, 256x256x3, is made."""
+    """An HDF5 file of images; without one, a temporary one of noise, 256x256x3, is made."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
-    """Dataset of pictures."""
+    """Dataset of images."""
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
-    """Side of the patches; by default 227, or seven eighths of smaller pictures."""
+    """Side of the patches; by default 227, or seven eighths of smaller images."""
     batch_size: Annotated[int, arg(metavar="N")] = 128
     """Samples of a batch."""
     rounds: Annotated[int, arg(metavar="N")] = 5
@@ -103,7 +103,7 @@ def _report(config: Config, path: str) -> None:
     crop = fastprep.RandomCrop(size, mirror=True)
     with make(1) as loader:
         facts = {
-            "pictures": f"{about['samples']} of {height}x{width}x{channels}, {about['dtype']}",
+            "images": f"{about['samples']} of {height}x{width}x{channels}, {about['dtype']}",
             "read": str(about["read"]),
             "shuffled order": order_of(loader),
             "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
@@ -144,7 +144,7 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
     figures = gpu_figures.measure(gpu, loader.spec, len(samples), table, rounds)
     print("Batches as above, on the GPU")
     for name, value, limit, of in (
-        ("copy of pictures", figures.copy, figures.link, "a plain copy to the device"),
+        ("copy of images", figures.copy, figures.link, "a plain copy to the device"),
         ("crop kernel", figures.kernel, figures.memory, "a plain copy on the device"),
     ):
         print(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {of}")
@@ -170,7 +170,7 @@ def _rates(rates: Rates, size: int, config: Config) -> None:
     print(f"Random mirrored patches of {size} pixels, float32, batches of {config.batch_size}, file in the page cache")
     limit = rates.values[LIMIT]
     for name, value in rates.values.items():
-        print(f"  {name:20} {value:>10,.0f} pictures/s {value / limit:>7.2f} of a memset of the result")
+        print(f"  {name:20} {value:>10,.0f} images/s {value / limit:>7.2f} of a memset of the result")
     print(f"  Of one thread's time, reading takes {rates.share_read:.0%} and cropping {1 - rates.share_read:.0%}.")
     print()
 

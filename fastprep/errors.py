@@ -51,7 +51,7 @@ class ChangedError(DataError):
 
 
 class DamagedIndexError(DataError):
-    """A file whose list of chunks can't be true: there is no telling where any of its pictures lies."""
+    """A file whose list of chunks can't be true: there is no telling where any of its images lies."""
 
 
 class MissingMeanError(DataError):

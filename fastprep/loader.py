@@ -33,13 +33,13 @@ class Loader:
     batch_size : int
         Samples of a batch; the last batch of an epoch may have fewer. With `TenCrop` a batch has ten rows for each sample.
     crop : RandomCrop, CenterCrop, TenCrop or None
-        None gives whole pictures.
+        None gives whole images.
     images, labels : str
-        Datasets in the files: pictures (N, H, W, C) or (N, H, W), and labels (N, ...) of any shape. `labels=None` for
-        pictures without labels: then batches are x alone.
+        Datasets in the files: images (N, H, W, C) or (N, H, W), and labels (N, ...) of any shape. `labels=None` for
+        images without labels: then batches are x alone.
     mean : "file", array_like, path or None
         Subtracted. "file": the mean stored in the file. A scalar or a number for each channel, in the file's channel
-        order; an (H, W, C) mean picture; the path of a JSON {"R": .., "G": .., "B": ..}, applied in the file's channel
+        order; an (H, W, C) mean image; the path of a JSON {"R": .., "G": .., "B": ..}, applied in the file's channel
         order, or BGR if it names none; None: nothing.
     scale : array_like or None
         Multiplied with after the subtraction: a scalar, or a number for each channel.
@@ -51,9 +51,9 @@ class Loader:
     shuffle : bool
         A new order each epoch, from (seed, epoch); else file order.
     shuffle_window : int
-        Where several pictures share a compressed chunk, or chunks split the pictures, reading them in any order would decode
-        each chunk once for every picture in it. There the chunks are shuffled, and then the samples inside windows of
-        about this many, so that each chunk is decoded once an epoch. Up to two windows of pictures are kept in memory. 0:
+        Where several images share a compressed chunk, or chunks split the images, reading them in any order would decode
+        each chunk once for every image in it. There the chunks are shuffled, and then the samples inside windows of
+        about this many, so that each chunk is decoded once an epoch. Up to two windows of images are kept in memory. 0:
         shuffle all samples alike, whatever it costs.
     seed : int
         Of the order and of random crops.
@@ -82,7 +82,7 @@ class Loader:
         How data that are read directly come in. "mmap" saves a copy; but if a mapped file is truncated meanwhile, the system
         ends the process (SIGBUS), where "pread" raises a DataError. For local files that nobody changes.
     on_corrupt : {"raise", "skip"}
-        "skip" replaces pictures that can't be read, and their labels, by the next ones in the file that can, and says so in the
+        "skip" replaces images that can't be read, and their labels, by the next ones in the file that can, and says so in the
         log and in `stats`. Which ones depends on the file alone, so batches stay the same. A file that is changed meanwhile is
         an error all the same.
 
@@ -200,7 +200,7 @@ class Loader:
 
     @property
     def channel_order(self) -> str | None:
-        """Which channels the pictures have, such as "RGB", "BGR" or "L", if the first file names them; batches keep them so."""
+        """Which channels the images have, such as "RGB", "BGR" or "L", if the first file names them; batches keep them so."""
         return self.dataset.metadata[0].channel_order
 
     @property
@@ -211,7 +211,7 @@ class Loader:
     def __repr__(self) -> str:
         height, width, channels = self.spec.image_shape
         files = self.dataset.paths[0] if len(self.dataset.paths) == 1 else f"{len(self.dataset.paths)} files"
-        what = f"{self.n_samples} pictures of {height}x{width}x{channels}, {len(self)} steps of {self.batch_size}"
+        what = f"{self.n_samples} images of {height}x{width}x{channels}, {len(self)} steps of {self.batch_size}"
         return f"<fastprep.Loader {files!r}: {what}, {self.crop}, {self.sampling.describe()}>"
 
     def __len__(self) -> int:
@@ -403,5 +403,5 @@ class Loader:
 def _hint(dataset: Dataset) -> str:
     first, _, last = dataset.image_shape
     if first <= 4 < last:
-        return f"; pictures must be (N, H, W, C), these are {dataset.image_shape}: is it (C, H, W)?"
+        return f"; images must be (N, H, W, C), these are {dataset.image_shape}: is it (C, H, W)?"
     return ""

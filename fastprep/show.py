@@ -1,4 +1,4 @@
-"""python -m fastprep.show: what is in an HDF5 file of pictures, and what training will see of it."""
+"""python -m fastprep.show: what is in an HDF5 file of images, and what training will see of it."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from fastprep.system import as_by_ctrl_c, status_of
 @flowing
 @dataclass(frozen=True)
 class Config:
-    """Say what is in an HDF5 file of pictures: shape, layout, mean, classes.
+    """Say what is in an HDF5 file of images: shape, layout, mean, classes.
 
     Draws contact sheets of it, and of what training will see, and computes the mean of a file that has none.
     """
 
     file: Annotated[Positional[str], arg(metavar="FILE")]
-    """An HDF5 file of pictures."""
+    """An HDF5 file of images."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
-    """Dataset of pictures."""
+    """Dataset of images."""
     labels: Annotated[str, arg(metavar="NAME")] = "labels"
     """Dataset of labels."""
     sheet: Annotated[str | None, arg(metavar="PNG")] = None
-    """Draw random pictures with the names of their classes."""
-    n: Annotated[int, arg(metavar="PICTURES")] = 40
+    """Draw random images with the names of their classes."""
+    n: Annotated[int, arg(metavar="IMAGES")] = 40
     """With --sheet: how many."""
     crops: Annotated[str | None, arg(metavar="PNG")] = None
-    """Draw what training will see: random mirrored patches, and the ten crops of a picture, the mean added back."""
+    """Draw what training will see: random mirrored patches, and the ten crops of an image, the mean added back."""
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
-    """With --crops: side of the patches; by default 227, or seven eighths of smaller pictures."""
+    """With --crops: side of the patches; by default 227, or seven eighths of smaller images."""
     seed: int = 42
-    """Of the pictures and patches that are drawn."""
+    """Of the images and patches that are drawn."""
     mean: bool = False
-    """Compute the mean of the pictures and print it."""
+    """Compute the mean of the images and print it."""
     store: bool = False
-    """With --mean: store it in the file, as the attribute mean of the pictures; nothing else in the file changes. Meant for
+    """With --mean: store it in the file, as the attribute mean of the images; nothing else in the file changes. Meant for
     training files: validation and test want the mean of training."""
     overwrite: bool = False
     """Replace drawings, and with --store a mean, that are there."""
@@ -99,7 +99,7 @@ def _mean(config: Config, contents: Contents) -> None:
     if config.store and contents.metadata.mean is not None and not config.overwrite:  # before a long computation, not after it
         raise FileExistsError(f"file {config.file!r} has a mean already: {contents.named(contents.metadata.mean)}")
     mean: NDArray[np.float64] = image_mean([config.file], config.images)
-    print(f"mean of {contents.n:,} pictures: {contents.named(mean)}")
+    print(f"mean of {contents.n:,} images: {contents.named(mean)}")
     if config.store:
         contents.close()
         store_mean(config.file, config.images, mean, config.overwrite)

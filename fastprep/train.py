@@ -1,4 +1,4 @@
-"""python -m fastprep.train: train a network on pictures in HDF5 files, or on the demo's."""
+"""python -m fastprep.train: train a network on images in HDF5 files, or on the demo's."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _together(argv: list[str], ranks: Ranks) -> None:
         demo.run(config, ranks)
     else:
         result = run(config, ranks)
-        right = f"{result.best_accuracy:.2%} of the validation pictures right"
+        right = f"{result.best_accuracy:.2%} of the validation images right"
         print(f"best epoch {result.best_epoch}: {right}; all in {result.folder}")
     ranks.finish()
 

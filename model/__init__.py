@@ -1,4 +1,4 @@
-"""The network of the tutorial whose pictures fastprep feeds."""
+"""The network of the tutorial whose images fastprep feeds."""
 
 from .alexnet import alexnet
 

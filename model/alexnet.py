@@ -25,7 +25,7 @@ def alexnet(
     Parameters
     ----------
     input_shape : (int, int, int)
-        Shape of one picture: (height, width, channels), or (channels, height, width) for `channels_first`.
+        Shape of one image: (height, width, channels), or (channels, height, width) for `channels_first`.
     classes : int
         Number of classes, at least 2.
     l2 : float
@@ -33,18 +33,18 @@ def alexnet(
     pool_dropout : float
         Rate of the dropout after each pooling, at least 0 and below 1.
     data_format : {"channels_last", "channels_first"}
-        Which axis of a picture holds the channels. TensorFlow runs `channels_first` convolutions on GPUs only. Weights
+        Which axis of an image holds the channels. TensorFlow runs `channels_first` convolutions on GPUs only. Weights
         fit either format, so a network trained in one can be loaded into the other.
 
     Returns
     -------
     keras.Sequential
-        Network from pictures to class probabilities, which are float32 whatever the dtype policy.
+        Network from images to class probabilities, which are float32 whatever the dtype policy.
 
     Raises
     ------
     ValueError
-        If an argument makes no network: a picture smaller than the three poolings need, say.
+        If an argument makes no network: an image smaller than the three poolings need, say.
 
     Notes
     -----
@@ -119,13 +119,13 @@ def _check(shape: tuple[int, ...], classes: int, pool_dropout: float, data_forma
     smallest = _smallest_side()
     if min(height, width) < smallest:
         raise ValueError(
-            f"pictures of {height}x{width} are too small for AlexNet's {_POOLS} poolings: "
+            f"images of {height}x{width} are too small for AlexNet's {_POOLS} poolings: "
             f"height and width are at least {smallest} in {data_format!r}"
         )
 
 
 def _smallest_side() -> int:
-    """Walk back from one pixel after the last pooling to the picture."""
+    """Walk back from one pixel after the last pooling to the image."""
     side = 1
     for _ in range(_POOLS):
         side = (side - 1) * _POOL_STRIDE + _POOL

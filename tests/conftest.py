@@ -1,4 +1,4 @@
-"""Fixtures: backends, pictures, and small files of every layout."""
+"""Fixtures: backends, images, and small files of every layout."""
 
 from __future__ import annotations
 

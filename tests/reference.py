@@ -3,7 +3,7 @@
 Written from the specification, never from a kernel. ``test_reference.py`` checks it against cv2, against tiny examples
 worked out by hand and against exact arithmetic. Whoever changes a line here changes what fastprep means.
 
-Pictures are arrays of shape (H, W, C): row y runs downwards, column x to the right.
+Images are arrays of shape (H, W, C): row y runs downwards, column x to the right.
 
 The bits of a NaN result are not part of the specification (numpy's float16 cast keeps the NaN's payload, ml_dtypes'
 bfloat16 cast does not), so a comparison has to ask for "NaN in the same places, and the same bits everywhere else".
@@ -41,7 +41,7 @@ def _per_channel(value, channels, name):
         return np.array([value] * channels, np.float32)
     # A list of one number for three channels would broadcast; it is more likely a mistake in the test.
     if value.shape != (channels,):
-        raise ValueError(f"{name} has shape {value.shape}, the pictures have {channels} channels")
+        raise ValueError(f"{name} has shape {value.shape}, the images have {channels} channels")
     return value
 
 
@@ -64,7 +64,7 @@ def crop(images, table, size, mean=None, scale=None, dtype="float32", layout="ch
     size : tuple of int
         (h, w) of a crop.
     mean : None, float, sequence of C floats or ndarray of shape (H, W, C), optional
-        Of a mean picture, the value at the very source pixel (y+i', x+j', c) is taken. None: 0.
+        Of a mean image, the value at the very source pixel (y+i', x+j', c) is taken. None: 0.
     scale : None, float or sequence of C floats, optional
         None: 1.
     dtype : {"float32", "float16", "bfloat16"}, optional
@@ -82,26 +82,26 @@ def crop(images, table, size, mean=None, scale=None, dtype="float32", layout="ch
     with np.errstate(all="ignore"):
         scale = _per_channel(1.0 if scale is None else scale, C, "scale")
         if np.ndim(mean) == 3:
-            mean_picture = np.asarray(mean).astype(np.float32)
-            if mean_picture.shape != (H, W, C):
-                raise ValueError(f"mean has shape {mean_picture.shape}, the pictures have {(H, W, C)}")
+            mean_image = np.asarray(mean).astype(np.float32)
+            if mean_image.shape != (H, W, C):
+                raise ValueError(f"mean has shape {mean_image.shape}, the images have {(H, W, C)}")
         else:
-            mean_picture = np.empty((H, W, C), np.float32)
-            mean_picture[:, :] = _per_channel(mean, C, "mean")
+            mean_image = np.empty((H, W, C), np.float32)
+            mean_image[:, :] = _per_channel(mean, C, "mean")
 
         out = np.empty((len(table), h, w, C), np.float32)
         for k in range(len(table)):
             slot, y, x, flags = (int(entry) for entry in table[k])
             # numpy would take a negative index from the other end.
             if not (0 <= slot < n and 0 <= y <= H - h and 0 <= x <= W - w):
-                raise ValueError(f"row {k} of the table, {(slot, y, x)}, leaves {n} pictures of {H} x {W}")
+                raise ValueError(f"row {k} of the table, {(slot, y, x)}, leaves {n} images of {H} x {W}")
             if flags & ~(MIRRORED | FLIPPED):
                 raise ValueError(f"row {k} of the table has the unknown flags {flags}")
             columns = [x + (w - 1 - j if flags & MIRRORED else j) for j in range(w)]  # x + j' for j = 0, 1, ...
             for i in range(h):
                 row = y + (h - 1 - i if flags & FLIPPED else i)  # y + i'
                 pixels = images[slot, row, columns].astype(np.float32)  # (w, C)
-                pixels = pixels - mean_picture[row, columns]
+                pixels = pixels - mean_image[row, columns]
                 pixels = pixels * scale
                 out[k, i] = pixels
 
@@ -121,7 +121,7 @@ def center_offset(length, crop, order):
     Parameters
     ----------
     length : int
-        Height or width of the picture.
+        Height or width of the image.
     crop : int
         The same of the crop, at most `length`.
     order : {"tutorial", "torchvision"}
@@ -144,14 +144,14 @@ def center_offset(length, crop, order):
 def _cut(image, y, x, size):
     """Return the crop of `size` (h, w) whose top-left pixel is (y, x): shape (h, w, C), a view of `image`."""
     h, w = size
-    # A slice that leaves the picture is not an error in numpy, only shorter.
+    # A slice that leaves the image is not an error in numpy, only shorter.
     if not (0 <= y <= image.shape[0] - h and 0 <= x <= image.shape[1] - w):
-        raise ValueError(f"a crop of {size} at {(y, x)} leaves a picture of {image.shape[:2]}")
+        raise ValueError(f"a crop of {size} at {(y, x)} leaves an image of {image.shape[:2]}")
     return image[y : y + h, x : x + w]
 
 
 def ten_crop(image, size, order):
-    """Return the four corners and the centre of a picture, and the same mirrored, by really mirroring.
+    """Return the four corners and the centre of an image, and the same mirrored, by really mirroring.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def ten_crop(image, size, order):
     order : {"tutorial", "torchvision"}
         "tutorial": top-left, top-right, bottom-right, bottom-left, centre; then the mirror image of each of these crops.
         "torchvision": top-left, top-right, bottom-left, bottom-right, centre; then the five crops at these places of the
-        mirrored *picture*, as torchvision.transforms.functional.ten_crop does: its sixth is the mirror image of the
+        mirrored *image*, as torchvision.transforms.functional.ten_crop does: its sixth is the mirror image of the
         second.
 
     Returns
@@ -190,7 +190,7 @@ def ten_crop(image, size, order):
 
 
 def tutorial_mean(image, r_mean, g_mean, b_mean):
-    """Subtract a mean from each channel of a picture, in float32.
+    """Subtract a mean from each channel of an image, in float32.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def tutorial_patch(image, y, x, height, width):
 
 
 def tutorial_crop(image, height, width, horizontal_flip=True):
-    """Return the four corners and the centre of a picture, and their mirror images.
+    """Return the four corners and the centre of an image, and their mirror images.
 
     The tutorial's centre crop runs from (dW, dH) to (W-dW, H-dH), one pixel too large where W-w or H-h is odd, and is
     then resampled to the size asked for. Here it has that size from the start, and nothing is resampled.

@@ -20,8 +20,8 @@ from fastprep.loader import Loader
 MEAN = np.array([90, 100, 110], "float32")
 
 
-def check_pictures(folder: Path) -> None:
-    """Read pictures of each kind of layout, and crop them by every kind of crop."""
+def check_images(folder: Path) -> None:
+    """Read images of each kind of layout, and crop them by every kind of crop."""
     images = np.random.default_rng(0).integers(0, 256, (11, 12, 14, 3), dtype=np.uint8)
     for layout in (
         {},
@@ -60,7 +60,7 @@ def main() -> None:
     images, table = np.zeros((1, 9, 9, 3), np.uint8), np.zeros((1, 4), np.int32)
     assert "fastprep_crop" in plan(images, table, (8, 8)).source  # crop.cu is there
     with tempfile.TemporaryDirectory() as folder:
-        check_pictures(Path(folder))
+        check_images(Path(folder))
         trained = check_training(Path(folder))
     place = Path(fastprep.__file__).parent
     print(f"fastprep {fastprep.__version__} in {place}: kernels {', '.join(supported_versions())}; {trained}")

@@ -18,15 +18,15 @@ from fastprep.h5.convert import rewrite
 from fastprep.loader import Loader
 
 rewriting = sys.modules["fastprep.h5.convert.rewrite"]
-N, PICTURE = 23, (12, 14, 3)
+N, IMAGE = 23, (12, 14, 3)
 LAYOUTS = {
     "contiguous": {},
-    "a chunk each": {"chunks": (1, *PICTURE)},
-    "gzip": {"chunks": (5, *PICTURE), "compression": "gzip", "shuffle": True},
-    "lzf": {"chunks": (4, *PICTURE), "compression": "lzf"},
-    "fletcher32": {"chunks": (1, *PICTURE), "fletcher32": True},
-    "split pictures": {"chunks": (4, 5, 7, 1), "compression": "gzip"},
-    "one chunk, growable": {"chunks": (64, *PICTURE), "maxshape": (None, *PICTURE)},
+    "a chunk each": {"chunks": (1, *IMAGE)},
+    "gzip": {"chunks": (5, *IMAGE), "compression": "gzip", "shuffle": True},
+    "lzf": {"chunks": (4, *IMAGE), "compression": "lzf"},
+    "fletcher32": {"chunks": (1, *IMAGE), "fletcher32": True},
+    "split images": {"chunks": (4, 5, 7, 1), "compression": "gzip"},
+    "one chunk, growable": {"chunks": (64, *IMAGE), "maxshape": (None, *IMAGE)},
 }
 
 
@@ -61,12 +61,12 @@ def check_refused(capsys, out, message, *arguments):
     return captured.err
 
 
-# --- pictures
+# --- images
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "int16", ">u2", "float16", ">f8"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_pictures_of_any_type_and_layout(make_file, out, layout, dtype):
+def test_images_of_any_type_and_layout(make_file, out, layout, dtype):
     path, images, labels = make_file(dtype=dtype, **LAYOUTS[layout])
     assert run(path, out) == 0
     with h5py.File(out) as file:
@@ -82,13 +82,13 @@ def test_pictures_of_any_type_and_layout(make_file, out, layout, dtype):
 
 
 @pytest.mark.parametrize("layout", [{}, {"chunks": (4, 5, 14)}, {"chunks": (1, 12, 14), "compression": "gzip"}])
-def test_pictures_without_a_channel_axis_get_one(make_file, out, layout):
+def test_images_without_a_channel_axis_get_one(make_file, out, layout):
     path, images, _ = make_file(channels=0, dtype="float32", **layout)
     assert run(path, out) == 0
     np.testing.assert_array_equal(images_of(out), images[..., None])
 
 
-def test_pictures_never_written_and_pictures_in_small_blocks(make_file, out, monkeypatch):
+def test_images_never_written_and_images_in_small_blocks(make_file, out, monkeypatch):
     path, images, _ = make_file(n=50, chunks=(8, 5, 7, 3), compression="gzip", dtype="float64")
 
     def add_empty(file):
@@ -102,11 +102,11 @@ def test_pictures_never_written_and_pictures_in_small_blocks(make_file, out, mon
             np.testing.assert_array_equal(images_of(out, name), wanted)
 
 
-def test_virtual_pictures_if_all_their_files_are_there(make_file, out, tmp_path, capsys):
+def test_virtual_images_if_all_their_files_are_there(make_file, out, tmp_path, capsys):
     parts = [make_file(n=n, name=f"part{n}.h5", dtype="float32") for n in (3, 4)]
-    layout = h5py.VirtualLayout((7, *PICTURE), "float32")
-    layout[:3] = h5py.VirtualSource("part3.h5", "images", (3, *PICTURE))
-    layout[3:] = h5py.VirtualSource(tmp_path / "part4.h5", "images", (4, *PICTURE))
+    layout = h5py.VirtualLayout((7, *IMAGE), "float32")
+    layout[:3] = h5py.VirtualSource("part3.h5", "images", (3, *IMAGE))
+    layout[3:] = h5py.VirtualSource(tmp_path / "part4.h5", "images", (4, *IMAGE))
     with h5py.File(tmp_path / "virtual.h5", "w") as file:
         file.create_virtual_dataset("images", layout)
     assert run(tmp_path / "virtual.h5", out) == 0
@@ -120,25 +120,23 @@ def test_virtual_pictures_if_all_their_files_are_there(make_file, out, tmp_path,
 def test_gzip_output(make_file, out, capsys):
     path, images, _ = make_file(dtype="float64")
     assert run(path, out, "--compression", "gzip", "--gzip-level", "7") == 0
-    assert "one gzip-7 chunk for each picture" in capsys.readouterr().out
+    assert "one gzip-7 chunk for each image" in capsys.readouterr().out
     with h5py.File(out) as file:
         dataset = file["images"]
-        assert (dataset.chunks, dataset.compression, dataset.compression_opts) == ((1, *PICTURE), "gzip", 7)
+        assert (dataset.chunks, dataset.compression, dataset.compression_opts) == ((1, *IMAGE), "gzip", 7)
         np.testing.assert_array_equal(dataset[()], images)
     with Loader(out, N, None, mean=None) as loader:
-        assert "chunked, 1 picture each, filters gzip" in loader.stats()["files"][0]["read"]
+        assert "chunked, 1 image each, filters gzip" in loader.stats()["files"][0]["read"]
         np.testing.assert_array_equal(loader.batch(0, 0)[0], images)
 
 
 def test_the_last_line_says_what_was_done(make_file, out, capsys):
-    path, _, _ = make_file(dtype="float64", chunks=(5, *PICTURE), compression="gzip")
+    path, _, _ = make_file(dtype="float64", chunks=(5, *IMAGE), compression="gzip")
     assert run(path, out) == 0
     printed, errors = capsys.readouterr()
     assert errors == ""
     assert printed.count("\n") == 1
-    assert printed.startswith(
-        f"read 23 pictures of 12x14x3 float64, chunked, 5 pictures each, filters gzip; wrote {out}: 0.0 MB,"
-    )
+    assert printed.startswith(f"read 23 images of 12x14x3 float64, chunked, 5 images each, filters gzip; wrote {out}: 0.0 MB,")
 
 
 # --- what else is in the file
@@ -159,7 +157,7 @@ def fill_with_everything(file):
     group.create_dataset("boxes", data=np.arange(N * 4.0).reshape(N, 4), chunks=(5, 4), compression="gzip").attrs["unit"] = "px"
     file["more/text"] = ["a", "bc"]
     file["more/type"] = np.dtype([("x", "f8")])
-    file["more/pictures too"] = images
+    file["more/images too"] = images
     file["more/labels too"] = file["labels"]
     group["up"] = file["more"]
     file["soft"] = h5py.SoftLink("/images")
@@ -190,7 +188,7 @@ def test_everything_else_is_kept(make_file, out):
         np.testing.assert_array_equal(boxes[()], np.arange(N * 4.0).reshape(N, 4))
         assert new["more/text"].asstr()[()].tolist() == ["a", "bc"]
         assert new["more/type"].dtype == old["more/type"].dtype
-        for same in ("more/pictures too", "soft"):
+        for same in ("more/images too", "soft"):
             assert new[same] == new["images"]
         assert new["more/labels too"] == new["labels"]
         assert new["more/deep/up"] == new["more"]
@@ -202,7 +200,7 @@ def test_everything_else_is_kept(make_file, out):
 
 
 @pytest.mark.parametrize("name", ["set/train/x", "/set/train/x", "soft", "external"])
-def test_pictures_by_any_name(make_file, out, name):
+def test_images_by_any_name(make_file, out, name):
     path, images, _ = make_file(dtype="float32")
     other, _, _ = make_file(name="other.h5", n=2)
 
@@ -224,11 +222,11 @@ def test_pictures_by_any_name(make_file, out, name):
             np.testing.assert_array_equal(file["set/y"][()], np.arange(3))
 
 
-def test_pictures_inside_a_group_of_another_file(make_file, out, capsys):
+def test_images_inside_a_group_of_another_file(make_file, out, capsys):
     make_file()
     other, _, _ = make_file(name="other.h5", n=2)
     spoil(other, lambda file: file.__setitem__("there", h5py.ExternalLink("images.h5", "/")))
-    check_refused(capsys, out, "the pictures lie in a group of another file", other, out, "--images", "there/images")
+    check_refused(capsys, out, "the images lie in a group of another file", other, out, "--images", "there/images")
 
 
 def test_what_can_not_be_kept_is_said(make_file, out, capsys):
@@ -275,7 +273,7 @@ def test_labels_may_be_missing_unless_they_are_asked_for(make_file, out, capsys)
     spoil(path, lambda file: file.move("labels", "y"))
     check_refused(capsys, out, "there is no dataset 'labels'", path, out, "--labels", "labels")
     spoil(path, lambda file: file.__setitem__("few", np.arange(5)))
-    check_refused(capsys, out, "one label for each of the 23 pictures, found shape (5,)", path, out, "--labels", "few")
+    check_refused(capsys, out, "one label for each of the 23 images, found shape (5,)", path, out, "--labels", "few")
     assert run(path, out) == 0
     assert run(path, out, "--labels", "y", "--overwrite") == 0
     np.testing.assert_array_equal(images_of(out), images)
@@ -285,7 +283,7 @@ def test_labels_may_be_missing_unless_they_are_asked_for(make_file, out, capsys)
 
 
 @pytest.mark.parametrize("value", [0.5, -1, 256, 1e30, np.nan, np.inf, 254.99999999999997])
-@pytest.mark.parametrize("layout", ["contiguous", "gzip", "split pictures"])
+@pytest.mark.parametrize("layout", ["contiguous", "gzip", "split images"])
 def test_what_uint8_does_not_hold_is_refused_with_its_place(make_file, out, capsys, monkeypatch, layout, value):
     monkeypatch.setattr(sys.modules["fastprep.h5.convert.blocks"], "_BLOCK_BYTES", 3000)  # several parts
     path, _, _ = make_file(dtype="float64", **LAYOUTS[layout])
@@ -371,13 +369,13 @@ def test_not_onto_itself(make_file, out, capsys):
 def test_too_little_space(make_file, out, capsys, monkeypatch):
     path, _, _ = make_file(dtype="float64")
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, np.prod((N, *PICTURE)) - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, np.prod((N, *IMAGE)) - 1))
     check_refused(capsys, out, "MB free", path, out)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 1 << 30))
     assert run(path, out.parent / "new" / "folder.h5") == 0
 
 
-@pytest.mark.parametrize("what", ["pictures", "gzip", "rest"])
+@pytest.mark.parametrize("what", ["images", "gzip", "rest"])
 def test_a_disk_that_fills_up(make_file, out, tmp_path, what):
     """The limit on the size of files stands in for a full disk; HDF5 fails in the same places."""
     path, _, _ = make_file(n=300)
@@ -441,7 +439,7 @@ def test_bad_arguments():
         assert caught.value.code == 2
 
 
-def test_progress_counts_every_picture_of_both_passes(make_file, out, monkeypatch):
+def test_progress_counts_every_image_of_both_passes(make_file, out, monkeypatch):
     monkeypatch.setattr(sys.modules["fastprep.h5.convert.blocks"], "_BLOCK_BYTES", 3000)
     path, _, _ = make_file()
     calls = []

@@ -1,4 +1,4 @@
-"""The demo: the split it claims, files it can reuse, and its table, on few and small pictures."""
+"""The demo: the split it claims, files it can reuse, and its table, on few and small images."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_split_is_stratified_and_complete():
     assert all(np.array_equal(parts[name], again[name]) for name in parts)
 
 
-def test_files_hold_the_pictures_and_the_mean_of_training(cells):
+def test_files_hold_the_images_and_the_mean_of_training(cells):
     files, folder = cells
     photographs, probability, kind = elpv.load_dataset()
     parts = demo.split((probability > 0.5).astype(int), kind)
@@ -45,8 +45,8 @@ def test_files_hold_the_pictures_and_the_mean_of_training(cells):
             np.testing.assert_array_equal(loader.labels, (probability > 0.5)[parts[name]])
             np.testing.assert_array_equal(loader.spec.mean, mean.astype("float32"))
             x, _ = loader.batch(0, 0)
-            for picture, original in zip(x[..., 0] + loader.spec.mean, photographs[parts[name]], strict=False):
-                assert picture.mean() == pytest.approx(original.mean(), abs=1)
+            for image, original in zip(x[..., 0] + loader.spec.mean, photographs[parts[name]], strict=False):
+                assert image.mean() == pytest.approx(original.mean(), abs=1)
     before = {path: path.stat().st_mtime_ns for path in files.values()}
     files["val"].unlink()
     assert demo.build(folder, 64) == files
@@ -122,8 +122,8 @@ def test_the_test_subtracts_what_training_subtracted(cells):
     assert with_mean < 1
 
 
-def test_the_size_of_the_pictures_follows_that_of_the_crops():
-    assert [demo.picture_size(crop) for crop in (227, 113, 85, 57)] == [256, 127, 96, 64]
+def test_the_size_of_the_images_follows_that_of_the_crops():
+    assert [demo.image_size(crop) for crop in (227, 113, 85, 57)] == [256, 127, 96, 64]
 
 
 def test_without_its_package_the_demo_says_what_to_install(tmp_path, monkeypatch, capsys):

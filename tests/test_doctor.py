@@ -35,11 +35,11 @@ def test_a_plain_file(make_file, capsys):
     assert "* " not in out  # nothing to advise
 
 
-def test_chunks_of_several_pictures(make_file, capsys):
+def test_chunks_of_several_images(make_file, capsys):
     path, _, _ = make_file(n=4000, height=4, width=4, chunks=(10, 4, 4, 3), compression="gzip")
     _, out, _ = report(capsys, path, "--batch-size", 8, "--rounds", 1)
     assert "chunks shuffled, then the samples in windows of 205 of 400 chunks; up to" in out
-    assert "MiB of decoded pictures in memory" in out
+    assert "MiB of decoded images in memory" in out
     assert "fastprep.convert" in out
 
 
@@ -69,8 +69,8 @@ def test_bad_input_is_one_line(capsys, tmp_path):
     assert err.count("\n") == 1
 
 
-def test_rates_are_pictures_over_seconds(make_file, monkeypatch):
-    """With a clock that says one second for everything, the rate is the number of pictures."""
+def test_rates_are_images_over_seconds(make_file, monkeypatch):
+    """With a clock that says one second for everything, the rate is the number of images."""
     path, _, _ = make_file(n=24)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     ticks = iter(np.arange(10_000.0))

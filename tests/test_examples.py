@@ -26,14 +26,14 @@ CENTRE = fastprep.CenterCrop(32)
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Two files of 24 pictures each, with labels and with two targets."""
+    """Two files of 24 images each, with labels and with two targets."""
     folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(11)
     paths = {}
     for name in ("train", "val"):
         paths[name] = folder / f"{name}.h5"
         labels = np.arange(24) % 3 == 0
-        pictures = rng.integers(0, 200, (24, 64, 64, 3)) + labels[:, None, None, None] * 50
-        write_images(paths[name], pictures.astype("uint8"), labels.astype("int64"), channel_order="RGB")
+        images = rng.integers(0, 200, (24, 64, 64, 3)) + labels[:, None, None, None] * 50
+        write_images(paths[name], images.astype("uint8"), labels.astype("int64"), channel_order="RGB")
         with h5py.File(paths[name], "a") as file:
             file["targets"] = rng.normal(size=(24, 2)).astype("float32")
     return paths
@@ -215,12 +215,12 @@ def test_regression_knows_the_targets_of_the_demo(cells):
     files = names["solar_cells"](16)
     for part, samples in names["split"]((probability > 0.5).astype("int64"), kind).items():
         with h5py.File(files[part]) as file:
-            targets, pictures = file["targets"][()], file["images"][()]
+            targets, images = file["targets"][()], file["images"][()]
             np.testing.assert_array_equal(file["labels"][()], targets[:, 0] > 0.5)
         np.testing.assert_array_equal(targets[:, 0], probability[samples].astype("float32"))
         np.testing.assert_array_equal(targets[:, 1], kind[samples] == "mono")
         bright = photographs[samples].mean(axis=(1, 2))
-        np.testing.assert_allclose(pictures.mean(axis=(1, 2, 3)), bright, atol=4)  # of pictures a nineteenth as wide
+        np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), bright, atol=4)  # of images a nineteenth as wide
     assert names["solar_cells"](16) == files  # a second time, as they are
 
 

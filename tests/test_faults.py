@@ -27,7 +27,7 @@ N = 96
 
 @pytest.fixture
 def path(make_file):
-    """Pictures that are all different, with their numbers for labels."""
+    """Images that are all different, with their numbers for labels."""
     path, _, _ = make_file(n=N)
     with h5py.File(path, "r+") as file:
         file["labels"][...] = np.arange(N)

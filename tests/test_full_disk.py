@@ -41,14 +41,14 @@ attempt(convert.main, *words)
 
 def test_build(tmp_path, rng):
     for label in ("a", "b"):
-        (tmp_path / "pictures" / label).mkdir(parents=True)
+        (tmp_path / "images" / label).mkdir(parents=True)
         for k in range(15):
-            picture = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-            picture.save(tmp_path / "pictures" / label / f"{k}.png")
+            image = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+            image.save(tmp_path / "images" / label / f"{k}.png")
     script = COMMON + (
         f"""
 from fastprep import build
-words = [{str(tmp_path / "pictures")!r}, disk + "/out", "--size", "64", "--compression", "gzip"]
+words = [{str(tmp_path / "images")!r}, disk + "/out", "--size", "64", "--compression", "gzip"]
 attempt(build.main, *words)
 resize("8m")
 attempt(build.main, *words)

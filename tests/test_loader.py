@@ -29,7 +29,7 @@ N = 23
 
 @pytest.fixture
 def path(make_file):
-    """A file whose every picture is different, and whose label is its number."""
+    """A file whose every image is different, and whose label is its number."""
     path, _, _ = make_file(n=N)
     with h5py.File(path, "r+") as file:
         file["labels"][...] = np.arange(N)
@@ -53,7 +53,7 @@ def test_a_batch_is_what_the_oracle_cuts(path, backend):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(workers=st.integers(1, 4), prefetch=st.integers(0, 4), batch_size=st.integers(1, 30), seed=st.integers(0, 3))
-def test_pictures_depend_on_file_seed_and_epoch_only(path, workers, prefetch, batch_size, seed):
+def test_images_depend_on_file_seed_and_epoch_only(path, workers, prefetch, batch_size, seed):
     """Neither on workers, nor prefetch, nor on how the epoch is cut into batches."""
     options = {"crop": RandomCrop(6, mirror=True), "shuffle": True, "seed": seed}
     with Loader(path, N, **options, workers=1, prefetch=0) as loader:
@@ -103,7 +103,7 @@ def test_a_mapped_file_gives_the_same(make_file, layout):
 
 def test_a_loader_says_what_it_is(path):
     with Loader(path, 4, CenterCrop(5), shuffle=True) as loader:
-        what = "23 pictures of 12x14x3, 6 steps of 4, CenterCrop(size=(5, 5), order='tutorial'), all samples shuffled"
+        what = "23 images of 12x14x3, 6 steps of 4, CenterCrop(size=(5, 5), order='tutorial'), all samples shuffled"
         assert repr(loader) == f"<fastprep.Loader {str(path)!r}: {what}>"
 
 
@@ -125,7 +125,7 @@ def test_ten_crop_rows_are_sample_major_with_labels_for_each(path, backend):
     )
 
 
-def test_whole_pictures_without_labels(path, backend):
+def test_whole_images_without_labels(path, backend):
     with h5py.File(path, "r") as file:
         images = file["images"][()]
     with Loader(path, 10, None, labels=None, mean=None) as loader:
@@ -157,7 +157,7 @@ def test_several_files_are_one_dataset(make_file, tmp_path, backend):
             assert [f["samples"] for f in loader.stats()["files"]] == [5, 1, 9]
 
 
-# --- pictures that are decoded together
+# --- images that are decoded together
 
 SHARED = {
     "gzip": {"chunks": (8, 12, 14, 3), "compression": "gzip"},
@@ -302,11 +302,11 @@ def test_sample_weights_that_make_no_sense(make_file):
         file["debt"], file["unknown"] = np.where(np.arange(N) == 7, -0.5, 1.0), np.where(np.arange(N) == 5, np.nan, 1.0)
     for name, message in (
         ("nothing", "there is no dataset 'nothing'; it has .*sample_weight="),
-        ("few", r"dataset 'few': there must be one weight for each of the 23 pictures, found shape \(22,\)"),
-        ("names", r"dataset 'names': weights must be one number for each picture, found object \(23,\)"),
-        ("wide", r"dataset 'wide': weights must be one number for each picture, found float64 \(23, 2\)"),
-        ("empty", "dataset 'empty': weights must be one number for each picture, found float32 None"),
-        ("one", r"dataset 'one': weights must be one number for each picture, found float64 \(\)"),
+        ("few", r"dataset 'few': there must be one weight for each of the 23 images, found shape \(22,\)"),
+        ("names", r"dataset 'names': weights must be one number for each image, found object \(23,\)"),
+        ("wide", r"dataset 'wide': weights must be one number for each image, found float64 \(23, 2\)"),
+        ("empty", "dataset 'empty': weights must be one number for each image, found float32 None"),
+        ("one", r"dataset 'one': weights must be one number for each image, found float64 \(\)"),
         ("debt", "dataset 'debt', sample 7: weights must not be negative, and finite as float32, found -0.5"),
         ("unknown", "dataset 'unknown', sample 5: weights must not be negative, and finite as float32, found nan"),
     ):
@@ -338,7 +338,7 @@ def test_mean_of_a_tutorials_json(make_file, tmp_path, caplog, order, wanted):
     assert ("do not name their channel order" in caplog.text) == (order is None)
 
 
-def test_mean_numbers_and_picture(make_file, backend):
+def test_mean_numbers_and_image(make_file, backend):
     path, images, _ = make_file(mean=False)
     for mean in (3.5, [1, 2, 3], np.random.default_rng(0).uniform(0, 255, images.shape[1:])):
         with Loader(path, N, None, mean=mean) as loader:
@@ -668,11 +668,11 @@ def test_pickling_keeps_the_place(path, backend):
         ({"crop": RandomCrop}, ValueError, r"crop must be like RandomCrop\(227\)"),
         ({"shard": (0, 99), "drop_remainder": True}, ValueError, "there is no batch"),
         ({"device": "gpu"}, ValueError, 'device must be "auto", "cpu", "cuda"'),
-        ({"crop": RandomCrop(13)}, ValueError, r"crop is larger than the picture: 13x13 from 12x14 pixels \(file .*images\.h5"),
+        ({"crop": RandomCrop(13)}, ValueError, r"crop is larger than the image: 13x13 from 12x14 pixels \(file .*images\.h5"),
         ({"dtype": "int8"}, ValueError, "dtype must be one of"),
         ({"mean": [1, 2]}, ValueError, r"mean must be a scalar or have the shape \(3,\)"),
         ({"mean": [1, 2, float("nan")]}, ValueError, "mean must be finite"),
-        ({"images": "labels"}, DataError, r"pictures have the shape"),
+        ({"images": "labels"}, DataError, r"images have the shape"),
         ({"labels": "nothing"}, DataError, "there is no dataset 'nothing'"),
         ({"labels": None, "num_classes": 3}, ValueError, "num_classes needs labels"),
         ({"labels": None, "class_weight": {0: 1}}, ValueError, "class_weight needs labels"),
@@ -694,7 +694,7 @@ def test_refusals(path, arguments, error, message):
 
 def test_channels_first_files_are_hinted_at(make_file):
     path, _, _ = make_file(height=3, width=12, channels=14)
-    with pytest.raises(ValueError, match=r"pictures must be \(N, H, W, C\), these are \(3, 12, 14\): is it \(C, H, W\)\?"):
+    with pytest.raises(ValueError, match=r"images must be \(N, H, W, C\), these are \(3, 12, 14\): is it \(C, H, W\)\?"):
         Loader(path, 4, CenterCrop(5))
 
 
@@ -709,9 +709,7 @@ def test_labels_of_another_length(make_file):
     with h5py.File(path, "r+") as file:
         file["few"] = np.zeros(N - 1)
         file["names"] = ["a"] * N
-    with pytest.raises(
-        DataError, match=r"dataset 'few': there must be one label for each of the 23 pictures, found shape \(22,\)"
-    ):
+    with pytest.raises(DataError, match=r"dataset 'few': there must be one label for each of the 23 images, found shape \(22,\)"):
         Loader(path, 4, None, labels="few")
     with pytest.raises(DataError, match="labels must be numbers, found texts; "):
         Loader(path, 4, None, labels="names")
@@ -727,5 +725,5 @@ def test_files_that_do_not_fit_together(make_file):
         Loader([one, two], 4, None)
     for other in ({"height": 13}, {"channels": 1}, {"dtype": "float32"}):
         two, _, _ = make_file(name="two.h5", **other)
-        with pytest.raises(DataError, match=r"two\.h5', dataset 'images': pictures are .*, in .*images\.h5' they are uint8"):
+        with pytest.raises(DataError, match=r"two\.h5', dataset 'images': images are .*, in .*images\.h5' they are uint8"):
             Loader([one, two], 4, None)

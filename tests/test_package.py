@@ -237,11 +237,11 @@ def test_writing_is_all_or_nothing(tmp_path, rng):
     images = rng.integers(0, 256, (7, 5, 6, 3), dtype=np.uint8)
     path = tmp_path / "x.h5"
     for bad, labels, message in (
-        (images, np.arange(6), "6 labels, but more pictures"),
-        (images[:5], np.arange(6), "6 labels, but 5 pictures"),
-        ([images[0], images[1].astype(float)], [0, 1], "picture 1 is float64"),
-        ([images[0], images[1, :4]], [0, 1], r"picture 1 is uint8 \(4, 6, 3\), the first is uint8 \(5, 6, 3\)"),
-        ([], [], "0 labels, but 0 pictures"),
+        (images, np.arange(6), "6 labels, but more images"),
+        (images[:5], np.arange(6), "6 labels, but 5 images"),
+        ([images[0], images[1].astype(float)], [0, 1], "image 1 is float64"),
+        ([images[0], images[1, :4]], [0, 1], r"image 1 is uint8 \(4, 6, 3\), the first is uint8 \(5, 6, 3\)"),
+        ([], [], "0 labels, but 0 images"),
     ):
         with pytest.raises(ValueError, match=message):
             write_images(path, bad, labels)
@@ -296,5 +296,5 @@ def test_image_mean_of_every_type(make_file):
     with pytest.raises(ValueError, match="files must name at least one file"):
         fastprep.image_mean([])
     one, _, _ = make_file(channels=1, name="one.h5")
-    with pytest.raises(ValueError, match=r"one\.h5', dataset 'images': pictures have 1 channels, those before have 3"):
+    with pytest.raises(ValueError, match=r"one\.h5', dataset 'images': images have 1 channels, those before have 3"):
         fastprep.image_mean([path, one])

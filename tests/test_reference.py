@@ -9,11 +9,11 @@ import pytest
 import reference
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-PICTURE_DTYPES = ["uint8", "float64"]
+IMAGE_DTYPES = ["uint8", "float64"]
 
 
-def picture(height, width, channels=3, dtype="uint8", seed=0):
-    """Return a random picture; fractions too if its dtype has them."""
+def random_image(height, width, channels=3, dtype="uint8", seed=0):
+    """Return a random image; fractions too if its dtype has them."""
     values = np.random.default_rng(seed).random((height, width, channels)) * 256
     return values.astype(dtype)
 
@@ -26,8 +26,8 @@ def assert_same_bits(got, expected):
     assert np.ascontiguousarray(got).tobytes() == np.ascontiguousarray(expected).tobytes()
 
 
-def number_picture(height, width):
-    """Return the (H, W, 1) picture whose pixel (y, x) is 10 y + x, so that a crop can be read off by eye."""
+def number_image(height, width):
+    """Return the (H, W, 1) image whose pixel (y, x) is 10 y + x, so that a crop can be read off by eye."""
     return (10 * np.arange(height)[:, None] + np.arange(width))[:, :, None].astype(np.uint8)
 
 
@@ -44,13 +44,13 @@ def number_picture(height, width):
     ],
 )
 def test_crop_turns_by_hand(flags, expected):
-    images = np.stack([np.zeros((4, 6, 1), np.uint8), number_picture(4, 6)])
+    images = np.stack([np.zeros((4, 6, 1), np.uint8), number_image(4, 6)])
     out = reference.crop(images, np.array([[1, 1, 2, flags]], np.int32), (2, 3))
     assert_same_bits(out, np.array(expected, np.float32)[None, :, :, None])
 
 
 def test_crop_arithmetic_by_hand():
-    images = np.array([[[[10, 20], [30, 40]]]], np.uint8)  # one picture of 1 x 2 pixels, two channels
+    images = np.array([[[[10, 20], [30, 40]]]], np.uint8)  # one image of 1 x 2 pixels, two channels
     table = np.array([[0, 0, 0, 0], [0, 0, 0, 1]], np.int32)
     out = reference.crop(images, table, (1, 2), mean=[1, 2], scale=[2, 0.5])
     assert out.tolist() == [[[[18, 9], [58, 19]]], [[[58, 19], [18, 9]]]]
@@ -60,9 +60,9 @@ def test_crop_arithmetic_by_hand():
     assert reference.crop(images, table[:1], (1, 2), mean=5, scale=2).tolist() == [[[[10, 30], [50, 70]]]]
 
 
-def test_crop_mean_picture_belongs_to_the_source_pixel():
-    # Where the mean picture is the picture itself nothing may be left, however the crop is placed and turned.
-    image = picture(7, 9)
+def test_crop_mean_image_belongs_to_the_source_pixel():
+    # Where the mean image is the image itself nothing may be left, however the crop is placed and turned.
+    image = random_image(7, 9)
     table = np.array([[0, y, x, flags] for y in range(4) for x in range(5) for flags in range(4)], np.int32)
     out = reference.crop(image[None], table, (4, 5), mean=image.astype(np.float64))
     assert_same_bits(out, np.zeros((len(table), 4, 5, 3), np.float32))
@@ -71,7 +71,7 @@ def test_crop_mean_picture_belongs_to_the_source_pixel():
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
 def test_crop_turns_as_cv2_flip(dtype):
     cv2 = pytest.importorskip("cv2")
-    images = np.stack([picture(9, 11, dtype=dtype, seed=seed) for seed in range(3)])
+    images = np.stack([random_image(9, 11, dtype=dtype, seed=seed) for seed in range(3)])
     cv2_codes = {1: 1, 2: 0, 3: -1}  # flags to cv2's flipCode: 1 around the vertical axis, 0 the horizontal one, -1 both
     for slot, y, x in [(0, 0, 0), (1, 4, 5), (2, 2, 3)]:
         window = np.ascontiguousarray(images[slot, y : y + 5, x : x + 6])
@@ -89,12 +89,12 @@ def to_float32(value):
 def test_crop_arithmetic_as_pure_python(dtype):
     # A double holds more than twice the digits of a float32, so a float32 sum or product that is first rounded to a double
     # and then to float32 is rounded correctly: S. Figueroa, "When is double rounding innocuous?", SIGNUM 30(3), 1995.
-    images = np.stack([picture(6, 7, dtype=dtype, seed=seed) for seed in range(2)])
-    mean_picture = picture(6, 7, dtype="float64", seed=9)
+    images = np.stack([random_image(6, 7, dtype=dtype, seed=seed) for seed in range(2)])
+    mean_image = random_image(6, 7, dtype="float64", seed=9)
     mean, scale = [123.675, 116.28, 103.53], [1 / 58.395, 1 / 57.12, 1 / 57.375]
     table = np.array([[0, 1, 2, 0], [1, 0, 3, 1], [1, 2, 0, 2], [0, 2, 3, 3]], np.int32)
     h, w = 4, 4
-    for mean_argument in (mean, mean_picture):
+    for mean_argument in (mean, mean_image):
         out = reference.crop(images, table, (h, w), mean=mean_argument, scale=scale)
         assert out.dtype == np.float32
         for k, (slot, y, x, flags) in enumerate(table.tolist()):
@@ -102,7 +102,7 @@ def test_crop_arithmetic_as_pure_python(dtype):
                 for j in range(w):
                     row, column = y + (h - 1 - i if flags & 2 else i), x + (w - 1 - j if flags & 1 else j)
                     for c in range(3):
-                        m = mean[c] if mean_argument is mean else mean_picture[row, column, c].item()
+                        m = mean[c] if mean_argument is mean else mean_image[row, column, c].item()
                         value = to_float32(images[slot, row, column, c].item())
                         value = to_float32(value - to_float32(m))
                         value = to_float32(value * to_float32(scale[c]))
@@ -153,7 +153,7 @@ def test_crop_rounds_after_every_step():
     "dtype", ["bool", "int8", "uint8", "uint16", "int32", "uint64", "float16", "float32", "float64", "bfloat16"]
 )
 def test_crop_takes_any_real_dtype(dtype):
-    image = picture(5, 6).astype(BFLOAT16 if dtype == "bfloat16" else dtype)
+    image = random_image(5, 6).astype(BFLOAT16 if dtype == "bfloat16" else dtype)
     out = reference.crop(image[None], np.array([[0, 0, 0, 0]], np.int32), (5, 6))
     assert out.dtype == np.float32
     assert out[0].tolist() == image.astype(float).tolist()
@@ -162,7 +162,7 @@ def test_crop_takes_any_real_dtype(dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 def test_crop_dtype_and_layout(dtype, layout):
-    images = np.stack([picture(8, 9, channels=2, seed=seed) for seed in range(2)])
+    images = np.stack([random_image(8, 9, channels=2, seed=seed) for seed in range(2)])
     table = np.array([[1, 2, 3, 1], [0, 0, 0, 2]], np.int32)
     plain = reference.crop(images, table, (3, 5), mean=100.1, scale=0.3)
     out = reference.crop(images, table, (3, 5), mean=100.1, scale=0.3, dtype=dtype, layout=layout)
@@ -175,7 +175,7 @@ def test_crop_dtype_and_layout(dtype, layout):
 
 
 def test_crop_of_nothing_and_of_everything():
-    image = picture(5, 6)
+    image = random_image(5, 6)
     assert reference.crop(image[None], np.empty((0, 4), np.int32), (2, 3)).shape == (0, 2, 3, 3)
     whole = reference.crop(image[None], np.array([[0, 0, 0, 0]], np.int32), (5, 6))
     assert_same_bits(whole[0], image.astype(np.float32))
@@ -186,7 +186,7 @@ def test_crop_of_nothing_and_of_everything():
 )
 def test_crop_refuses_what_numpy_would_let_pass(row):
     with pytest.raises(ValueError, match="row 0"):
-        reference.crop(picture(5, 6)[None], np.array([row], np.int32), (2, 3))
+        reference.crop(random_image(5, 6)[None], np.array([row], np.int32), (2, 3))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_crop_refuses_what_numpy_would_let_pass(row):
 )
 def test_crop_refuses_wrong_arguments(arguments):
     with pytest.raises(ValueError, match=r"shape|layout"):
-        reference.crop(picture(5, 6)[None], np.array([[0, 0, 0, 0]], np.int32), (2, 3), **arguments)
+        reference.crop(random_image(5, 6)[None], np.array([[0, 0, 0, 0]], np.int32), (2, 3), **arguments)
 
 
 # --- rounding to 16 bits ------------------------------------------------------------------------------------------------
@@ -330,8 +330,8 @@ def test_center_offset_everywhere():
         reference.center_offset(5, 4, "?")
 
 
-# Top-left pixels and flags of the ten crops of 2 x 3 of a picture of 5 x 6, worked out by hand. H-h = W-w = 3, so the
-# centre starts at 1 (tutorial) or 2 (torchvision), and in the mirrored picture at 6 - 3 - 2 = 1 of the unmirrored one.
+# Top-left pixels and flags of the ten crops of 2 x 3 of an image of 5 x 6, worked out by hand. H-h = W-w = 3, so the
+# centre starts at 1 (tutorial) or 2 (torchvision), and in the mirrored image at 6 - 3 - 2 = 1 of the unmirrored one.
 TEN_BY_HAND = {
     "tutorial": [(y, x, mirrored) for mirrored in (0, 1) for y, x in [(0, 0), (0, 3), (3, 3), (3, 0), (1, 1)]],
     "torchvision": [
@@ -343,7 +343,7 @@ TEN_BY_HAND = {
 
 @pytest.mark.parametrize("order", ["tutorial", "torchvision"])
 def test_ten_crop_by_hand(order):
-    crops = reference.ten_crop(number_picture(5, 6), (2, 3), order)
+    crops = reference.ten_crop(number_image(5, 6), (2, 3), order)
     expected = []
     for y, x, mirrored in TEN_BY_HAND[order]:
         rows = [[10 * row + column for column in (x, x + 1, x + 2)] for row in (y, y + 1)]
@@ -351,12 +351,12 @@ def test_ten_crop_by_hand(order):
     assert [crop[:, :, 0].tolist() for crop in crops] == expected
     # The same by crop().
     table = np.array([(0, *place) for place in TEN_BY_HAND[order]], np.int32)
-    out = reference.crop(number_picture(5, 6)[None], table, (2, 3))
+    out = reference.crop(number_image(5, 6)[None], table, (2, 3))
     assert_same_bits(out, np.stack(crops).astype(np.float32))
 
 
 def test_ten_crop_torchvision_written_out():
-    crops = [crop[:, :, 0].tolist() for crop in reference.ten_crop(number_picture(4, 4), (2, 2), "torchvision")]
+    crops = [crop[:, :, 0].tolist() for crop in reference.ten_crop(number_image(4, 4), (2, 2), "torchvision")]
     assert crops == [
         [[0, 1], [10, 11]],
         [[2, 3], [12, 13]],
@@ -375,7 +375,7 @@ def test_ten_crop_torchvision_written_out():
 def test_ten_crop_as_torchvision(shape):
     torch = pytest.importorskip("torch")
     functional = pytest.importorskip("torchvision.transforms.functional")
-    image = picture(*shape)
+    image = random_image(*shape)
     theirs = functional.ten_crop(torch.from_numpy(image.transpose(2, 0, 1).copy()), (5, 4))
     for ours, other in zip(reference.ten_crop(image, (5, 4), "torchvision"), theirs, strict=True):
         assert_same_bits(ours, other.numpy().transpose(1, 2, 0))
@@ -385,9 +385,9 @@ def test_ten_crop_as_torchvision(shape):
 def test_ten_crop_refuses_too_large_a_crop(order):
     for size in [(6, 3), (3, 7)]:
         with pytest.raises(ValueError, match="does not fit"):
-            reference.ten_crop(picture(5, 6), size, order)
+            reference.ten_crop(random_image(5, 6), size, order)
     with pytest.raises(ValueError, match="order"):
-        reference.ten_crop(picture(5, 6), (2, 2), "?")
+        reference.ten_crop(random_image(5, 6), (2, 2), "?")
 
 
 # --- the tutorial -------------------------------------------------------------------------------------------------------
@@ -395,10 +395,10 @@ def test_ten_crop_refuses_too_large_a_crop(order):
 R_MEAN, G_MEAN, B_MEAN = 124.96761639328, 115.97504255599975, 106.13840215289986  # float32 cannot hold them
 
 
-@pytest.mark.parametrize("dtype", PICTURE_DTYPES)
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES)
 def test_tutorial_mean_as_cv2(dtype):
     cv2 = pytest.importorskip("cv2")
-    image = picture(13, 17, dtype=dtype)
+    image = random_image(13, 17, dtype=dtype)
     b, g, r = cv2.split(image.astype("float32"))
     r = r - R_MEAN  # numpy keeps float32 beside a Python float
     g = g - G_MEAN
@@ -406,7 +406,7 @@ def test_tutorial_mean_as_cv2(dtype):
     expected = cv2.merge([b, g, r])
     assert expected.dtype == np.float32
     assert_same_bits(reference.tutorial_mean(image, R_MEAN, G_MEAN, B_MEAN), expected)
-    # And as crop(), whose mean has the picture's channel order.
+    # And as crop(), whose mean has the image's channel order.
     out = reference.crop(image[None], np.array([[0, 0, 0, 0]], np.int32), (13, 17), mean=[B_MEAN, G_MEAN, R_MEAN])
     assert_same_bits(out[0], expected)
 
@@ -417,9 +417,9 @@ def test_tutorial_mean_by_hand():
     assert image.tolist() == [[[10, 20, 30]]]
 
 
-@pytest.mark.parametrize("dtype", PICTURE_DTYPES)
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES)
 def test_tutorial_patch_as_every_window(dtype):
-    image = picture(6, 7, dtype=dtype)
+    image = random_image(6, 7, dtype=dtype)
     windows = np.lib.stride_tricks.sliding_window_view(image, (3, 4), axis=(0, 1))  # (4, 4, C, 3, 4)
     for y in range(4):
         for x in range(4):
@@ -429,20 +429,20 @@ def test_tutorial_patch_as_every_window(dtype):
             reference.tutorial_patch(image, y, x, 3, 4)
 
 
-@pytest.mark.parametrize("dtype", PICTURE_DTYPES)
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES)
 def test_tutorial_patch_as_sklearn(dtype):
     sklearn_image = pytest.importorskip("sklearn.feature_extraction.image")
-    image = picture(6, 7, dtype=dtype)
+    image = random_image(6, 7, dtype=dtype)
     every_patch = sklearn_image.extract_patches_2d(image, (3, 4))  # row after row
     places = [(y, x) for y in range(4) for x in range(4)]
     assert_same_bits(np.stack([reference.tutorial_patch(image, y, x, 3, 4) for y, x in places]), every_patch)
 
 
-@pytest.mark.parametrize("dtype", PICTURE_DTYPES)
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES)
 @pytest.mark.parametrize("shape", [(9, 11), (8, 8), (10, 9), (6, 5)])
 def test_tutorial_crop_as_cv2(shape, dtype):
     cv2 = pytest.importorskip("cv2")
-    image = picture(*shape, dtype=dtype)
+    image = random_image(*shape, dtype=dtype)
     (H, W), h, w = shape, 6, 5
     dy, dx = math.floor((H - h) / 2), math.floor((W - w) / 2)
     crops = [image[:h, :w], image[:h, -w:], image[-h:, -w:], image[-h:, :w], image[dy : dy + h, dx : dx + w]]
@@ -452,23 +452,23 @@ def test_tutorial_crop_as_cv2(shape, dtype):
     assert_same_bits(reference.tutorial_crop(image, h, w), np.stack(reference.ten_crop(image, (h, w), "tutorial")))
 
 
-@pytest.mark.parametrize("dtype", PICTURE_DTYPES)
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES)
 def test_tutorial_crop_centre_as_published_where_that_is_a_crop(dtype):
     # The published centre is image[dH:H-dH, dW:W-dW], resized. With even margins it has the right size already, and
     # resizing it changes nothing; with odd ones it is a pixel larger, which is what the specification corrects.
     cv2 = pytest.importorskip("cv2")
-    image = picture(10, 12, dtype=dtype)
+    image = random_image(10, 12, dtype=dtype)
     h, w = 6, 4
     d_h, d_w = int(0.5 * (10 - h)), int(0.5 * (12 - w))
     published = cv2.resize(image[d_h : 10 - d_h, d_w : 12 - d_w], (w, h), interpolation=cv2.INTER_AREA)
     assert_same_bits(reference.tutorial_crop(image, h, w)[4], published)
-    odd = picture(9, 11)
+    odd = random_image(9, 11)
     assert odd[int(0.5 * 3) : 9 - int(0.5 * 3)].shape[0] == h + 1
     assert reference.tutorial_crop(odd, h, w).shape == (10, h, w, 3)
 
 
 def test_tutorial_crop_by_hand():
-    crops = reference.tutorial_crop(number_picture(3, 4), 2, 3)
+    crops = reference.tutorial_crop(number_image(3, 4), 2, 3)
     assert crops[:, :, :, 0].tolist() == [
         [[0, 1, 2], [10, 11, 12]],
         [[1, 2, 3], [11, 12, 13]],
@@ -482,4 +482,4 @@ def test_tutorial_crop_by_hand():
         [[2, 1, 0], [12, 11, 10]],
     ]
     with pytest.raises(ValueError, match="leaves"):
-        reference.tutorial_crop(number_picture(3, 4), 4, 3)
+        reference.tutorial_crop(number_image(3, 4), 4, 3)

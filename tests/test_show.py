@@ -50,7 +50,7 @@ def test_everything_is_said(built, capsys):
     mean = images.mean(axis=(0, 1, 2))
     for line in (
         str(path),
-        "  pictures     12 of 30x40x3, uint8, in dataset 'images'",
+        "  images     12 of 30x40x3, uint8, in dataset 'images'",
         "  read         contiguous",
         "  size         0.0 MiB",
         "  channels     RGB",
@@ -71,7 +71,7 @@ def test_a_file_of_others(make_file, capsys):
     assert status == 0
     for text in (
         "23 of 12x14x3, float32",
-        "chunked, 5 pictures each, filters gzip",
+        "chunked, 5 images each, filters gzip",
         "the file does not say in which order",
         "mean         none",
         "std          none",
@@ -139,7 +139,7 @@ def test_bad_input_is_one_line(make_file, tmp_path, capsys):
     ):
         assert check_refused(capsys, message, *arguments) == ""
     check_refused(
-        capsys, "--size: crop is larger than the picture: 13x13 from 12x14", path, "--crops", tmp_path / "x.png", "--size", 13
+        capsys, "--size: crop is larger than the image: 13x13 from 12x14", path, "--crops", tmp_path / "x.png", "--size", 13
     )
     check_refused(capsys, "--size: size must be a positive integer", path, "--crops", tmp_path / "x.png", "--size", 0)
     assert (tmp_path / "there.png").read_text() == "precious"
@@ -165,15 +165,15 @@ def test_sheet(built, tmp_path, capsys, monkeypatch):
     assert f"wrote {tmp_path / 'sheet.png'}" in printed
     with Image.open(tmp_path / "sheet.png") as drawing:
         assert drawing.format == "PNG"
-    ((pictures, titles, heading, _),) = calls
-    assert heading == "5 of 12 pictures of train.h5"
-    samples = [next(k for k, image in enumerate(images) if np.array_equal(image, picture)) for picture in pictures]
+    ((drawn, titles, heading, _),) = calls
+    assert heading == "5 of 12 images of train.h5"
+    samples = [next(k for k, image in enumerate(images) if np.array_equal(image, drawn_image)) for drawn_image in drawn]
     assert len(set(samples)) == 5
     assert titles == ["cat" if sample < 8 else "dog" for sample in samples]
     run(capsys, path, "--sheet", tmp_path / "sheet.png", "--overwrite")
     assert sorted(calls[1][0].tobytes()) == sorted(images.tobytes())  # all there are
     run(capsys, path, "--sheet", tmp_path / "sheet.png", "--overwrite", "--n", 5, "--seed", 4)
-    assert not np.array_equal(calls[2][0], pictures)
+    assert not np.array_equal(calls[2][0], drawn)
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,9 @@ def test_crops_are_what_training_sees(built, tmp_path, capsys, monkeypatch, mean
             np.testing.assert_array_equal(patch, wanted[:, ::-1] if mirrored else wanted)
     caption, ten, titles = rows[5]
     table = fastprep.TenCrop(26).table(30, 40, np.array(used[:1]), 0, 0)
-    for picture, (_, y, x, mirrored) in zip(ten, table, strict=True):
+    for drawn_image, (_, y, x, mirrored) in zip(ten, table, strict=True):
         wanted = images[used[0], y : y + 26, x : x + 26]
-        np.testing.assert_array_equal(picture, wanted[:, ::-1] if mirrored else wanted)
+        np.testing.assert_array_equal(drawn_image, wanted[:, ::-1] if mirrored else wanted)
     assert titles[2] == "bottom right"
     assert titles[7] == "bottom right, mirrored"
 
@@ -244,7 +244,7 @@ def test_mean_is_printed_and_stored_where_there_is_none(make_file, capsys):
     status, printed, _ = run(capsys, path, "--mean")
     mean = images.mean(axis=(0, 1, 2), dtype="float64")
     assert status == 0
-    assert printed == f"mean of 23 pictures: {mean[0]:.4f}, {mean[1]:.4f}, {mean[2]:.4f}\n"
+    assert printed == f"mean of 23 images: {mean[0]:.4f}, {mean[1]:.4f}, {mean[2]:.4f}\n"
     assert path.read_bytes() == before
     command = str(error.value).split("`")[1].split()[3:]  # as the error has it
     status, printed, _ = run(capsys, *command)
@@ -282,7 +282,7 @@ def test_a_file_that_can_not_be_written_to(make_file, capsys):
     path, _, _ = make_file(mean=False)
     with h5py.File(path, "r"):
         printed = check_refused(capsys, "the mean can't be stored: ", path, "--mean", "--store")
-    assert printed.startswith("mean of 23 pictures")
+    assert printed.startswith("mean of 23 images")
     path.chmod(0o400)
     if not os.access(path, os.W_OK):  # root may always
         check_refused(capsys, "Permission denied", path, "--mean", "--store")

@@ -1,4 +1,4 @@
-"""Are a contender's pixels right? Each delivered crop must be one of the picture it claims to be, minus the mean.
+"""Are a contender's pixels right? Each delivered crop must be one of the image it claims to be, minus the mean.
 
 Where the crop was taken is not told but found, so contenders need not agree in how they draw.
 """
@@ -26,7 +26,7 @@ def check(batches: Iterable[tuple[Any, Sequence[int]]], path: str, mirror: bool,
     Raises
     ------
     WrongPixels
-        If a picture is missing or comes twice; if a crop is not of its picture; if crops are at too few places, or if other than
+        If an image is missing or comes twice; if a crop is not of its image; if crops are at too few places, or if other than
         about half of them are mirrored.
     """
     worst, numbers_seen, mirrored = 0.0, [], []
@@ -36,11 +36,11 @@ def check(batches: Iterable[tuple[Any, Sequence[int]]], path: str, mirror: bool,
             numbers = np.asarray(numbers).ravel().tolist()
             crops = _channels_last(np.asarray(x), len(numbers), 10 if ten else 1)
             places = set()
-            for number, of_picture in zip(numbers, crops, strict=True):
+            for number, of_image in zip(numbers, crops, strict=True):
                 if ten:
-                    error = _ten(dataset[number], of_picture)
+                    error = _ten(dataset[number], of_image)
                 else:
-                    y, x_, is_mirrored, error = _find(dataset[number], of_picture[0], mirror, number)
+                    y, x_, is_mirrored, error = _find(dataset[number], of_image[0], mirror, number)
                     places.add((y, x_))
                     mirrored.append(is_mirrored)
                 worst = max(worst, error)
@@ -48,7 +48,7 @@ def check(batches: Iterable[tuple[Any, Sequence[int]]], path: str, mirror: bool,
                 raise WrongPixels(f"the {len(numbers)} crops of a batch are at {len(places)} places only")
             numbers_seen += numbers
         if sorted(numbers_seen) != list(range(len(dataset))):
-            raise WrongPixels(f"not every picture once: {len(numbers_seen)} came, of {len(dataset)} in the file")
+            raise WrongPixels(f"not every image once: {len(numbers_seen)} came, of {len(dataset)} in the file")
     if mirror and len(mirrored) >= 64 and not 0.25 < np.mean(mirrored) < 0.75:
         raise WrongPixels(f"{np.mean(mirrored):.0%} of the crops are mirrored, not about half")
     return worst
@@ -61,33 +61,33 @@ def _channels_last(x: np.ndarray, n: int, n_crops: int) -> np.ndarray:
     if x.shape[-3:] == (3, SIZE, SIZE):
         x = np.moveaxis(x, -3, -1)
     if x.shape[-3:] != (SIZE, SIZE, 3) or x.size != n * n_crops * SIZE * SIZE * 3:
-        raise WrongPixels(f"{n} pictures, {n_crops} crops each, came in shape {x.shape}")
+        raise WrongPixels(f"{n} images, {n_crops} crops each, came in shape {x.shape}")
     return x.reshape(n, n_crops, SIZE, SIZE, 3)
 
 
-def _find(picture: np.ndarray, crop: np.ndarray, mirror: bool, number: int) -> tuple[int, int, bool, float]:
+def _find(image: np.ndarray, crop: np.ndarray, mirror: bool, number: int) -> tuple[int, int, bool, float]:
     """Return y, x, mirrored, and the largest difference."""
     for is_mirrored in (False, True) if mirror else (False,):
         straight = crop[:, ::-1] if is_mirrored else crop
         pixels = np.rint(straight + MEANS)
-        bottom, right = (side - SIZE for side in picture.shape[:2])
-        for y, x in np.argwhere((picture[: bottom + 1, : right + 1] == pixels[0, 0]).all(axis=-1)).tolist():
-            source = picture[y : y + SIZE, x : x + SIZE]
+        bottom, right = (side - SIZE for side in image.shape[:2])
+        for y, x in np.argwhere((image[: bottom + 1, : right + 1] == pixels[0, 0]).all(axis=-1)).tolist():
+            source = image[y : y + SIZE, x : x + SIZE]
             if np.array_equal(source, pixels):
                 return y, x, is_mirrored, _difference(straight, source)
-    raise WrongPixels(f"a crop is none of picture {number}, whose number came with it")
+    raise WrongPixels(f"a crop is none of image {number}, whose number came with it")
 
 
-def _ten(picture: np.ndarray, crops: np.ndarray) -> float:
+def _ten(image: np.ndarray, crops: np.ndarray) -> float:
     """Return the largest difference of ten crops in the order of the tutorial or of torchvision."""
-    bottom, right = (side - SIZE for side in picture.shape[:2])
+    bottom, right = (side - SIZE for side in image.shape[:2])
     y, x = bottom // 2, right // 2
     tutorial = [(0, 0), (0, right), (bottom, right), (bottom, 0), (y, x)]
     torchvision = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
     orders = [tutorial + tutorial, torchvision + [(y, right - x) for y, x in torchvision]]
     differences = []
     for places in orders:
-        sources = [picture[y : y + SIZE, x : x + SIZE] for y, x in places]
+        sources = [image[y : y + SIZE, x : x + SIZE] for y, x in places]
         sources[5:] = [source[:, ::-1] for source in sources[5:]]
         if all(np.array_equal(source, np.rint(crop + MEANS)) for source, crop in zip(sources, crops, strict=True)):
             differences += map(_difference, crops, sources)

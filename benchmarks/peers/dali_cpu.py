@@ -1,7 +1,7 @@
 """DALI without a GPU: external source, then crop, mirror, mean and conversion in one operator.
 
-Variant `h5py` reads slices with `read_direct` into buffers used in turn, in file order; variant `mmap` hands single pictures
-of a memory map over, shuffled, without a copy. Ten crops are each picture ten times with ten places, which DALI does in one
+Variant `h5py` reads slices with `read_direct` into buffers used in turn, in file order; variant `mmap` hands single images
+of a memory map over, shuffled, without a copy. Ten crops are each image ten times with ten places, which DALI does in one
 operator, too. A pass ends with the source, and the next one starts with an empty queue, as with the other contenders.
 """
 
@@ -19,20 +19,20 @@ AHEAD = 2
 
 
 class Source:
-    """Pictures, numbers, and, for ten crops, places and flags of a batch at each call."""
+    """Images, numbers, and, for ten crops, places and flags of a batch at each call."""
 
     def __init__(self, path: str, options: Options) -> None:
         self.by_h5py = options.variant in ("", "h5py")
-        self.pictures = h5py.File(path, "r")["images"] if self.by_h5py else mapped(path)
+        self.images = h5py.File(path, "r")["images"] if self.by_h5py else mapped(path)
         self.options = options
         self.generator = np.random.default_rng(0)
-        self.buffers = [np.zeros((options.batch, *self.pictures.shape[1:]), np.uint8) for _ in range(2 * AHEAD + 3)]
+        self.buffers = [np.zeros((options.batch, *self.images.shape[1:]), np.uint8) for _ in range(2 * AHEAD + 3)]
         self.turn = 0
         self.handed_over = deque(maxlen=len(self.buffers))  # DALI reads them later, and does not keep them
         self.restart()
 
     def restart(self) -> None:
-        n, batch = len(self.pictures), self.options.batch
+        n, batch = len(self.images), self.options.batch
         order = np.arange(n) if self.by_h5py else self.generator.permutation(n)
         self.batches = iter([order[first : first + batch] for first in range(0, n, batch)])
 
@@ -44,17 +44,17 @@ class Source:
         numbers = next(self.batches)
         if self.by_h5py:
             self.turn = (self.turn + 1) % len(self.buffers)
-            pictures = self.buffers[self.turn][: len(numbers)]
-            self.pictures.read_direct(pictures, np.s_[numbers[0] : numbers[-1] + 1])
+            images = self.buffers[self.turn][: len(numbers)]
+            self.images.read_direct(images, np.s_[numbers[0] : numbers[-1] + 1])
         else:
-            pictures = [self.pictures[number] for number in numbers.tolist()]
+            images = [self.images[number] for number in numbers.tolist()]
         if not self.options.ten:
-            return pictures, numbers
+            return images, numbers
         corners = np.array([(0, 0), (0, 1), (1, 1), (1, 0), (0.5, 0.5)] * 2, np.float32)
-        sides = np.array(self.pictures.shape[1:3]) - SIZE
+        sides = np.array(self.images.shape[1:3]) - SIZE
         y, x = np.tile(np.floor(corners * sides) / sides, (len(numbers), 1)).astype(np.float32).T.copy()
         mirrored = np.tile(np.repeat(np.array([0, 1], np.int32), 5), len(numbers))
-        return [p for p in pictures for _ in range(10)], np.repeat(numbers, 10), y, x, mirrored
+        return [p for p in images for _ in range(10)], np.repeat(numbers, 10), y, x, mirrored
 
 
 def make(path, options: Options):

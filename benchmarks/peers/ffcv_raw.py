@@ -1,4 +1,4 @@
-"""FFCV, from a .beton file of its own with raw pictures, shuffled, in the page cache.
+"""FFCV, from a .beton file of its own with raw images, shuffled, in the page cache.
 
 It has no RandomCrop: this is RandomResizedCrop at a fixed scale, so that its resizing is a copy. There is nothing for ten
 crops. Its numba runs on OpenMP: on TBB, numba's first choice, the process sometimes hangs when it ends.
@@ -26,20 +26,20 @@ def make(path, options: Options):
     from ffcv.transforms import NormalizeImage, RandomHorizontalFlip, ToTensor
     from ffcv.writer import DatasetWriter
 
-    pictures = mapped(path)
+    mapped_images = mapped(path)
 
-    class Pictures:
+    class Images:
         def __len__(self):
-            return len(pictures)
+            return len(mapped_images)
 
         def __getitem__(self, number):
-            return np.array(pictures[number]), number
+            return np.array(mapped_images[number]), number
 
-    copy = str(options.folder / "pictures.beton")
+    copy = str(options.folder / "images.beton")
     fields = {"image": RGBImageField(write_mode="raw"), "number": IntField()}
-    DatasetWriter(copy, fields, num_workers=options.threads).from_indexed_dataset(Pictures())
+    DatasetWriter(copy, fields, num_workers=options.threads).from_indexed_dataset(Images())
 
-    scale = SIZE**2 / (pictures.shape[1] * pictures.shape[2])
+    scale = SIZE**2 / (mapped_images.shape[1] * mapped_images.shape[2])
     images = [
         RandomResizedCropRGBImageDecoder((SIZE, SIZE), scale=(scale, scale), ratio=(1, 1)),
         *([RandomHorizontalFlip()] if options.mirror else []),

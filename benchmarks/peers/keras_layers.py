@@ -1,6 +1,6 @@
 """Keras' preprocessing layers in tf.data, from memory: RandomCrop, RandomFlip, Normalization.
 
-Of a batch RandomCrop cuts all pictures at one place. So it is mapped over pictures, where each gets its own; the other two
+Of a batch RandomCrop cuts all images at one place. So it is mapped over images, where each gets its own; the other two
 take whole batches.
 """
 

@@ -1,6 +1,6 @@
 """MosaicML Streaming: a local copy in MDS shards, neither compressed nor hashed, shuffled, in torch's DataLoader.
 
-Crops are numpy's, as by hand, one picture at a time; the DataLoader has as many worker processes as threads, kept over
+Crops are numpy's, as by hand, one image at a time; the DataLoader has as many worker processes as threads, kept over
 epochs.
 """
 
@@ -16,23 +16,23 @@ def make(path, options: Options):
     from streaming import MDSWriter, StreamingDataset
     from torch.utils.data import DataLoader
 
-    pictures = mapped(path)
-    columns = {"image": f"ndarray:uint8:{','.join(map(str, pictures.shape[1:]))}", "number": "int"}
+    images = mapped(path)
+    columns = {"image": f"ndarray:uint8:{','.join(map(str, images.shape[1:]))}", "number": "int"}
     copy = str(options.folder / "mds")
     with MDSWriter(out=copy, columns=columns) as writer:
-        for number in range(len(pictures)):
-            writer.write({"image": np.array(pictures[number]), "number": number})
-    patches = Patches(*pictures.shape[1:3], options.mirror, options.ten)
+        for number in range(len(images)):
+            writer.write({"image": np.array(images[number]), "number": number})
+    patches = Patches(*images.shape[1:3], options.mirror, options.ten)
     shape = (10, SIZE, SIZE, 3) if options.ten else (SIZE, SIZE, 3)
 
-    class Pictures(StreamingDataset):
+    class Images(StreamingDataset):
         def __getitem__(self, at):
             sample = super().__getitem__(at)
             x = np.empty((1, *shape), np.float32)
             patches.fill(x, [sample["image"]])
             return x[0], sample["number"]
 
-    dataset = Pictures(local=copy, batch_size=options.batch, shuffle=True, num_canonical_nodes=1)
+    dataset = Images(local=copy, batch_size=options.batch, shuffle=True, num_canonical_nodes=1)
     loader = DataLoader(dataset, options.batch, num_workers=options.threads, persistent_workers=True, prefetch_factor=2)
     return lambda: loader
 

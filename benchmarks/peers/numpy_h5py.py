@@ -1,7 +1,7 @@
 """By hand, the fastest way we found: whole batches read into one buffer, cropped row by row into another, all used again.
 
 Variant `h5py` reads slices with `read_direct`, in file order, for that is what h5py is fast at. Variant `mmap` takes the
-pictures from a memory map of the contiguous dataset, without h5py, and shuffled, which is free there. With several threads
+images from a memory map of the contiguous dataset, without h5py, and shuffled, which is free there. With several threads
 each makes whole batches.
 """
 
@@ -27,23 +27,23 @@ class Slot:
 
 def make(path, options: Options):
     by_h5py = options.variant in ("", "h5py")
-    pictures = h5py.File(path, "r")["images"] if by_h5py else mapped(path)
+    images = h5py.File(path, "r")["images"] if by_h5py else mapped(path)
     # one in the consumer's hands, one for each thread, and one that is ready
-    slots = [Slot(pictures.shape, options, seed) for seed in range(1 if options.threads == 1 else options.threads + 2)]
+    slots = [Slot(images.shape, options, seed) for seed in range(1 if options.threads == 1 else options.threads + 2)]
     pool = ThreadPoolExecutor(options.threads)
     generator = np.random.default_rng(0)
 
     def prepare(slot, numbers):
         target = slot.target[: len(numbers)]
         if by_h5py:
-            pictures.read_direct(slot.source, np.s_[numbers[0] : numbers[-1] + 1], np.s_[: len(numbers)])
+            images.read_direct(slot.source, np.s_[numbers[0] : numbers[-1] + 1], np.s_[: len(numbers)])
             slot.patches.fill(target, slot.source[: len(numbers)])
         else:
-            slot.patches.fill(target, (pictures[number] for number in numbers))
+            slot.patches.fill(target, (images[number] for number in numbers))
         return target, numbers
 
     def epoch():
-        order = np.arange(len(pictures)) if by_h5py else generator.permutation(len(pictures))
+        order = np.arange(len(images)) if by_h5py else generator.permutation(len(images))
         batches = [order[first : first + options.batch].tolist() for first in range(0, len(order), options.batch)]
         if options.threads == 1:
             yield from (prepare(slots[0], numbers) for numbers in batches)

@@ -6,7 +6,7 @@ them.
 
 A contender is a function `make(path, options)` that returns `epoch`, and `epoch()` iterates over (x, numbers): a batch in
 host memory, float32, (n, 227, 227, 3) or (n, 3, 227, 227), in a buffer that may be used again for a later batch; and which
-pictures of the file these are, which is what the file's labels hold. Of ten crops x has ten rows for each picture.
+images of the file these are, which is what the file's labels hold. Of ten crops x has ten rows for each image.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Options:
     threads : int
         Threads, or worker processes, that prepare batches; `field.py` gives the process as many cores.
     mirror, ten : bool
-        Mirror half of the crops; ten crops of each picture instead of a random one.
+        Mirror half of the crops; ten crops of each image instead of a random one.
     variant : str
         Which of its ways, for a contender that has several.
     folder : Path

@@ -19,10 +19,10 @@ from protocol import Options, run
 def make(path, options: Options):
     from spdl.pipeline import PipelineBuilder
 
-    pictures = mapped(path)
+    images = mapped(path)
     free = queue.SimpleQueue()
     for seed in range(options.threads + 3):  # one in the consumer's hands, two that are ready
-        patches = Patches(*pictures.shape[1:3], options.mirror, options.ten, seed)
+        patches = Patches(*images.shape[1:3], options.mirror, options.ten, seed)
         free.put((patches, patches.empty(options.batch)))
     generator = np.random.default_rng(0)
     # not the pipeline's threads, which hand batches over, and must not wait with `load` for a buffer to come back
@@ -30,11 +30,11 @@ def make(path, options: Options):
 
     def load(numbers):
         patches, target = slot = free.get()
-        patches.fill(target[: len(numbers)], (pictures[number] for number in numbers.tolist()))
+        patches.fill(target[: len(numbers)], (images[number] for number in numbers.tolist()))
         return slot, numbers
 
     def epoch():
-        order = generator.permutation(len(pictures))
+        order = generator.permutation(len(images))
         batches = [order[first : first + options.batch] for first in range(0, len(order), options.batch)]
         builder = (
             PipelineBuilder().add_source(batches).pipe(load, executor=pool, concurrency=options.threads, output_order="input")

@@ -1,4 +1,4 @@
-"""tf.data from memory: the pictures are one tensor, each is cropped by a parallel map, shuffled.
+"""tf.data from memory: the images are one tensor, each is cropped by a parallel map, shuffled.
 
 Crops are cut from uint8 before anything else. Map and batch are fused, which saves a copy, and order need not be kept.
 """

@@ -1,6 +1,6 @@
 """torch's DataLoader with torchvision's v2 transforms: as many worker processes as threads, kept over epochs, shuffled.
 
-Pictures come from a memory map, which workers share and no lock guards, and are first turned to torch's order, (3, 256, 256):
+Images come from a memory map, which workers share and no lock guards, and are first turned to torch's order, (3, 256, 256):
 as strided views everything after takes twice as long. Crop and mirror work on uint8, so that ToDtype and Normalize (in place)
 only see the crop; of ten crops it is the other way round. Batches come as (n, 3, 227, 227).
 """
@@ -24,17 +24,17 @@ def make(path, options: Options):
     else:
         mirror = [v2.RandomHorizontalFlip()] if options.mirror else []
         transform = v2.Compose([v2.RandomCrop(SIZE), *mirror, *to_float])
-    pictures = mapped(path)
+    images = mapped(path)
 
-    class Pictures(Dataset):
+    class Images(Dataset):
         def __len__(self):
-            return len(pictures)
+            return len(images)
 
         def __getitem__(self, number):
-            return transform(torch.tensor(pictures[number]).permute(2, 0, 1).contiguous()), number
+            return transform(torch.tensor(images[number]).permute(2, 0, 1).contiguous()), number
 
     loader = DataLoader(
-        Pictures(), options.batch, shuffle=True, num_workers=options.threads, persistent_workers=True, prefetch_factor=2
+        Images(), options.batch, shuffle=True, num_workers=options.threads, persistent_workers=True, prefetch_factor=2
     )
     return lambda: loader
 

@@ -1,6 +1,6 @@
-"""The Dogs-vs-Cats tutorial: a slice of the file a batch, then a Python loop over pictures, in one thread.
+"""The Dogs-vs-Cats tutorial: a slice of the file a batch, then a Python loop over images, in one thread.
 
-From uint8 pictures; the tutorial's own files are float64 and eight times as large. Its ten crops have a centre crop that is
+From uint8 images; the tutorial's own files are float64 and eight times as large. Its ten crops have a centre crop that is
 228 pixels wide and resampled to 227, so they can't be compared with anybody's.
 """
 

@@ -18,16 +18,16 @@ WORK = ".fastprep-build"
 @flowing
 @dataclass(frozen=True)
 class Config:
-    """Turn a folder of pictures into train.h5, val.h5 and test.h5, with the mean of the training pictures inside.
+    """Turn a folder of images into train.h5, val.h5 and test.h5, with the mean of the training images inside.
 
-    Classes are the sub-folders of IMAGES, or come from --pattern or --csv. Each picture is turned upright by its EXIF, put on
+    Classes are the sub-folders of IMAGES, or come from --pattern or --csv. Each image is turned upright by its EXIF, put on
     white where it is transparent, resized so that its shorter side has --size pixels, and cut to the square in its middle. OUT
-    gets mean.json too, report.csv, which says of every file what became of it, and sizes.png, which shows how large the pictures
+    gets mean.json too, report.csv, which says of every file what became of it, and sizes.png, which shows how large the images
     were. Run the same command again to go on where an interrupted build stopped.
     """
 
     images: Annotated[Positional[str], arg(metavar="IMAGES")]
-    """Folder of pictures: JPEG, PNG, WebP, BMP, TIFF, GIF (the first picture) or PNM."""
+    """Folder of images: JPEG, PNG, WebP, BMP, TIFF, GIF (the first image) or PNM."""
     out: Annotated[Positional[str], arg(metavar="OUT")]
     """Folder for the files; made if it is not there."""
     pattern: Annotated[str | None, arg(metavar="PATTERN")] = None
@@ -39,23 +39,23 @@ class Config:
     label_column: Annotated[str | None, arg(metavar="NAME|NUMBER")] = None
     """With --csv: column of the classes; by default the one named label, if another is named file, else the second."""
     split: Annotated[tuple[float, float, float], arg(metavar="TRAIN VAL TEST")] = (0.8, 0.1, 0.1)
-    """Shares of the pictures of each class. A share of 0 makes no file."""
+    """Shares of the images of each class. A share of 0 makes no file."""
     split_folders: bool = False
     """IMAGES is split already, into the folders train, val (or validation) and test, with the classes inside."""
     seed: int = 42
     """Of the split, and of the order in the files."""
     size: Annotated[int, arg(metavar="PIXELS")] = 256
-    """Height and width of the pictures in the files."""
+    """Height and width of the images in the files."""
     channels: Literal["rgb", "grey"] = "rgb"
     """Channels to store: red, green, blue; or one of brightness."""
     compression: Literal["none", "gzip"] = "none"
-    """none loads fastest. gzip stores each picture as a chunk of its own; noisy photographs hardly shrink."""
+    """none loads fastest. gzip stores each image as a chunk of its own; noisy photographs hardly shrink."""
     gzip_level: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9] = 4
     """1 is quick, 9 is small. With --compression gzip."""
     workers: Annotated[int | None, arg(metavar="N")] = None
     """Threads that decode. Default: one for each processor."""
     strict: bool = False
-    """Stop at a picture that can't be read, instead of leaving it out."""
+    """Stop at an image that can't be read, instead of leaving it out."""
     overwrite: bool = False
     """Replace the files of an earlier build."""
 

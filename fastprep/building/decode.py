@@ -1,4 +1,4 @@
-"""Decode one picture file: upright, without transparency, 8 bits, resized and cut to a square."""
+"""Decode one image file: upright, without transparency, 8 bits, resized and cut to a square."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ENDINGS = "jpg jpeg jpe jfif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm
 ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """Of file names, in lower case."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-"""What Pillow may take a file for. Not all that it knows: some kinds start other programs, or are no pictures of things."""
+"""What Pillow may take a file for. Not all that it knows: some kinds start other programs, or are no images of things."""
 
-JPEG_GAP = 2  # a JPEG is decoded at a half, quarter or eighth if that leaves this many times the size: see docs/design-notes.md
+JPEG_GAP = 2  # a JPEG is decoded at a half, quarter or eighth if that leaves this many times the size: see docs/notes/building.md
 
 DECODER = f"Pillow {__version__}, recipe 1"
-"""Names what the pixels depend on beside the file; to be counted up when `read_picture` gives others."""
+"""Names what the pixels depend on beside the file; to be counted up when `read_image` gives others."""
 
 ChannelOrder = Literal["RGB", "L"]
 
@@ -36,12 +36,12 @@ _UPRIGHT = {
 
 
 class UnreadableError(Exception):
-    """A picture file that can't be decoded, and why, in words for people."""
+    """An image file that can't be decoded, and why, in words for people."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A decoded picture.
+class DecodedImage:
+    """A decoded image.
 
     Attributes
     ----------
@@ -58,13 +58,13 @@ class Picture:
     note: str
 
 
-def read_picture(path: str | os.PathLike[str], size: int, channel_order: ChannelOrder = "RGB") -> Picture:
-    """Decode a picture, turn it upright, resize its shorter side to `size` and cut the square in its middle.
+def read_image(path: str | os.PathLike[str], size: int, channel_order: ChannelOrder = "RGB") -> DecodedImage:
+    """Decode an image, turn it upright, resize its shorter side to `size` and cut the square in its middle.
 
     Parameters
     ----------
     path : str or path
-        A JPEG, PNG, WebP, BMP, TIFF, GIF or PNM; of several pictures in one file, the first.
+        A JPEG, PNG, WebP, BMP, TIFF, GIF or PNM; of several images in one file, the first.
     size : int
         Side in pixels of the result.
     channel_order : {"RGB", "L"}
@@ -72,7 +72,7 @@ def read_picture(path: str | os.PathLike[str], size: int, channel_order: Channel
 
     Returns
     -------
-    Picture
+    Image
 
     Raises
     ------
@@ -103,11 +103,11 @@ def read_picture(path: str | os.PathLike[str], size: int, channel_order: Channel
         raise UnreadableError(_reason(error)) from error
     if turned:
         width, height = height, width
-    return Picture(np.asarray(square).reshape(size, size, len(channel_order)), width, height, note)
+    return DecodedImage(np.asarray(square).reshape(size, size, len(channel_order)), width, height, note)
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Turn a picture as its EXIF says; return also whether width and height changed places."""
+    """Turn an image as its EXIF says; return also whether width and height changed places."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # damaged EXIF says nothing, and the pixels are whole
@@ -117,11 +117,11 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
 
 
 def _eight_bits(image: Image.Image, kind: str | None) -> tuple[Image.Image, str]:
-    """Return a picture of at most 8 bits a channel, and a note if it had more."""
+    """Return an image of at most 8 bits a channel, and a note if it had more."""
     wide = image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM"))
     if wide:
         values = np.asarray(image)
-        # not all of their range may be in use, and nobody can know: pictures of 12 bits come out dark
+        # not all of their range may be in use, and nobody can know: images of 12 bits come out dark
         return Image.fromarray((values >> 8).astype(np.uint8)), f"16 bits, values up to {values.max()}, divided by 256"
     if image.mode in ("I", "F"):
         kinds = {"I": "32-bit whole numbers", "F": "floating-point numbers"}
@@ -130,7 +130,7 @@ def _eight_bits(image: Image.Image, kind: str | None) -> tuple[Image.Image, str]
 
 
 def _flat(image: Image.Image, channel_order: ChannelOrder) -> Image.Image:
-    """Return a picture in RGB or grey, on white where it was transparent."""
+    """Return an image in RGB or grey, on white where it was transparent."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -142,7 +142,7 @@ def _flat(image: Image.Image, channel_order: ChannelOrder) -> Image.Image:
 def _square(image: Image.Image, size: int) -> Image.Image:
     """Resize the shorter side to `size`, and keep the middle of the longer one.
 
-    The same as resizing the whole and cutting, but for the pixels that would be thrown away; a picture of 1 x 100,000 pixels
+    The same as resizing the whole and cutting, but for the pixels that would be thrown away; an image of 1 x 100,000 pixels
     would have 6.5 milliard of them. Pixels beside the square still count at its edges.
     """
     width, height = image.size
@@ -153,7 +153,7 @@ def _square(image: Image.Image, size: int) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture of a kind that is read here, or damaged at its start"
+        return "not an image of a kind that is read here, or damaged at its start"
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:,.0f} million pixels; reduce it first"
     if isinstance(error, MemoryError):

@@ -1,4 +1,4 @@
-"""Pictures that are decoded already, in a hidden work folder: an interrupted build goes on from there."""
+"""Images that are decoded already, in a hidden work folder: an interrupted build goes on from there."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.building.decode import Picture
+from fastprep.building.decode import DecodedImage
 from fastprep.building.staging import clear
 from fastprep.system.atomic import named_if_full
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a picture without looking at it again.
+    """What is known of an image without looking at it again.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Record:
     width, height : int
         Of the source, upright.
     note : str
-        See `fastprep.building.decode.Picture`.
+        See `fastprep.building.decode.DecodedImage`.
     sums, squares : list of int
         Of the values, and of their squares, for each channel.
     digest : str
@@ -46,9 +46,9 @@ class Record:
 
 
 class Decoded:
-    """Pictures of one size in a raw file, each at its place, and a journal of those that are there.
+    """Images of one size in a raw file, each at its place, and a journal of those that are there.
 
-    A line of the journal is written after the pixels, and holds their digest: whatever ended an earlier run, a picture counts
+    A line of the journal is written after the pixels, and holds their digest: whatever ended an earlier run, an image counts
     only if its pixels are those that were decoded.
 
     Parameters
@@ -58,14 +58,14 @@ class Decoded:
     key : str
         Of everything that the pixels depend on; what is there under another key is removed.
     n : int
-        Pictures there will be.
+        Images there will be.
     shape : (int, int, int)
         Of each: height, width, channels.
 
     Attributes
     ----------
     records : dict of int to Record
-        By place, of the pictures that are there.
+        By place, of the images that are there.
     was_stale : bool
         Something under another key was removed.
     """
@@ -89,21 +89,21 @@ class Decoded:
         os.close(self._pixels)
         os.close(self._journal)
 
-    def add(self, place: int, picture: Picture) -> None:
-        """Keep a picture; any thread may.
+    def add(self, place: int, image: DecodedImage) -> None:
+        """Keep an image; any thread may.
 
         Raises
         ------
         OSError
             If the disk is full, say.
         """
-        columns = picture.pixels.sum(axis=0, dtype=np.uint32)  # numpy lets other threads run meanwhile; bincount would not
+        columns = image.pixels.sum(axis=0, dtype=np.uint32)  # numpy lets other threads run meanwhile; bincount would not
         sums = columns.sum(axis=0, dtype=np.uint64).tolist()
-        columns = np.square(picture.pixels, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
+        columns = np.square(image.pixels, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
         squares = columns.sum(axis=0, dtype=np.uint64).tolist()
-        record = Record(place, picture.width, picture.height, picture.note, sums, squares, _digest(picture.pixels))
+        record = Record(place, image.width, image.height, image.note, sums, squares, _digest(image.pixels))
         with named_if_full(self._folder / "pixels"):
-            _write_all(self._pixels, np.ascontiguousarray(picture.pixels).reshape(-1).data, place * self._bytes)
+            _write_all(self._pixels, np.ascontiguousarray(image.pixels).reshape(-1).data, place * self._bytes)
         line = json.dumps(asdict(record)).encode() + b"\n"
         with self._lock, named_if_full(self._folder / "journal"):
             _write_all(self._journal, memoryview(line), self._end)
@@ -111,7 +111,7 @@ class Decoded:
             self.records[place] = record
 
     def pixels(self, place: int) -> NDArray[np.uint8]:
-        """Return the pixels of a picture that is there."""
+        """Return the pixels of an image that is there."""
         content = os.pread(self._pixels, self._bytes, place * self._bytes)
         pixels = np.frombuffer(content, np.uint8)
         return pixels.reshape(self._shape) if len(content) == self._bytes else np.zeros(self._shape, np.uint8)

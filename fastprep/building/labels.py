@@ -1,4 +1,4 @@
-"""Which class a picture belongs to: by its folder, by a pattern of its name, or by a list in a CSV."""
+"""Which class an image belongs to: by its folder, by a pattern of its name, or by a list in a CSV."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
-from fastprep.building.scan import MISSING, PICTURE, SourceFile, shown
+from fastprep.building.scan import IMAGE, MISSING, SourceFile, shown
 from fastprep.errors import InputError
 
 SPLIT_FOLDERS = {
@@ -21,7 +21,7 @@ SPLIT_FOLDERS = {
 
 
 def by_folder(found: Iterable[SourceFile], split_folders: bool = False) -> None:
-    """Take the first folder below the root for the class, however deep the picture lies in it.
+    """Take the first folder below the root for the class, however deep the image lies in it.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ def by_folder(found: Iterable[SourceFile], split_folders: bool = False) -> None:
     InputError
         If the folders look like splits and that was not said, or the other way round.
     """
-    pictures = [one for one in found if one.status == PICTURE]
-    tops = {one.name.split("/")[0] for one in pictures if "/" in one.name}
+    images = [one for one in found if one.status == IMAGE]
+    tops = {one.name.split("/")[0] for one in images if "/" in one.name}
     as_splits = {top for top in tops if top.lower() in SPLIT_FOLDERS}
     if not split_folders and len(tops) > 1 and as_splits == tops:
         names = ", ".join(sorted(tops))
         raise InputError(f"IMAGES has the folders {names}, which look like a split, not like classes; say --split-folders")
-    for one in pictures:
+    for one in images:
         first, *rest = one.name.split("/")
         if split_folders:
             if not rest or first not in as_splits:
@@ -75,7 +75,7 @@ def by_pattern(found: Iterable[SourceFile], pattern: str) -> None:
     """
     expression = compile_pattern(pattern)
     for one in found:
-        if one.status != PICTURE:
+        if one.status != IMAGE:
             continue
         match = expression.fullmatch(one.name if "/" in pattern else posixpath.basename(one.name))
         if match:
@@ -116,10 +116,10 @@ def by_csv(found: list[SourceFile], path: str, file_column: str | None = None, l
     Raises
     ------
     InputError
-        If there is no such column, or the list gives a picture two classes.
+        If there is no such column, or the list gives an image two classes.
     """
     rows = _read_rows(path)
-    known = _by_any_name(one for one in found if one.status == PICTURE)
+    known = _by_any_name(one for one in found if one.status == IMAGE)
     there = {one.name for one in found}
     columns, has_header = _columns(path, rows[0], file_column, label_column, known)
     given: dict[str, tuple[str, int]] = {}
@@ -144,7 +144,7 @@ def by_csv(found: list[SourceFile], path: str, file_column: str | None = None, l
             raise InputError(f"--csv: {path!r}, row {number}: {name!r} is {label!r}, but {before!r} in row {where}")
         one.label = label
     for one in found:
-        if one.status == PICTURE and not one.label:
+        if one.status == IMAGE and not one.label:
             one.skip("no label in the CSV" if one.name in given else "not named in the CSV")
     header = f"row 1 is the header: {', '.join(rows[0])}" if has_header else "without a header"
     return f"{path}: {len(rows) - has_header} rows, {header}; files in column {columns[0] + 1}, labels in column {columns[1] + 1}"
@@ -172,17 +172,17 @@ def _read_rows(path: str) -> list[list[str]]:
     return rows
 
 
-def _by_any_name(pictures: Iterable[SourceFile]) -> dict[str, list[SourceFile]]:
-    """Index pictures by their path below the root, with and without its ending."""
+def _by_any_name(images: Iterable[SourceFile]) -> dict[str, list[SourceFile]]:
+    """Index images by their path below the root, with and without its ending."""
     known: dict[str, list[SourceFile]] = defaultdict(list)
-    for one in pictures:
+    for one in images:
         known[_text(one.name)].append(one)
         known[_text(posixpath.splitext(one.name)[0])].append(one)
     return known
 
 
 def _matches(name: str, known: dict[str, list[SourceFile]]) -> list[SourceFile]:
-    """Return the pictures that a list may mean by a name: that of its very name before those of other endings."""
+    """Return the images that a list may mean by a name: that of its very name before those of other endings."""
     plain = _text(posixpath.normpath(name.replace("\\", "/"))) if name else ""
     matches = known.get(plain, [])
     exact = [one for one in matches if _text(one.name) == plain]

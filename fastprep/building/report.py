@@ -51,12 +51,12 @@ def check_classes(found: Sequence[SourceFile], names: Sequence[str]) -> None:
         If there are no two classes.
     """
     if len(names) < 2:
-        only = f"only one class, {names[0]!r}" if names else "no picture with a class"
+        only = f"only one class, {names[0]!r}" if names else "no image with a class"
         raise InputError(f"IMAGES has {only}. {outcome(found)}. Classes are sub-folders, or come from --pattern or --csv")
 
 
 def mark_twins(candidates: Sequence[SourceFile], records: dict[int, Record]) -> tuple[int, int]:
-    """Note which pictures are the same as others, once they are resized.
+    """Note which images are the same as others, once they are resized.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def mark_twins(candidates: Sequence[SourceFile], records: dict[int, Record]) -> 
     Returns
     -------
     int
-        Pictures that are the same as one before, by name.
+        Images that are the same as one before, by name.
     int
         Those of them that are in another split than that one.
     """
@@ -106,9 +106,9 @@ def notes(found: Sequence[SourceFile], class_names: Sequence[str], twins: tuple[
     empty = sorted({one.label for one in found if one.label} - set(class_names))
     if empty:
         more = ", ..." if len(empty) > _SHOWN else ""
-        said.append(f"no class, as no picture of it is used: {', '.join(empty[:_SHOWN])}{more}")
+        said.append(f"no class, as no image of it is used: {', '.join(empty[:_SHOWN])}{more}")
     if wide := sum("16 bits" in one.why for one in found if one.status == USED):
-        said.append(f"{wide:,} pictures have 16 bits and were divided by 256; report.csv has their highest values")
+        said.append(f"{wide:,} images have 16 bits and were divided by 256; report.csv has their highest values")
     if twins[0]:
-        said.append(f"{twins[0]:,} pictures are the same as others, {twins[1]:,} of them across splits; report.csv names them")
+        said.append(f"{twins[0]:,} images are the same as others, {twins[1]:,} of them across splits; report.csv names them")
     return said

@@ -18,7 +18,7 @@ from pathlib import Path
 from fastprep._version import __version__
 from fastprep.building import labels, report, scan, write
 from fastprep.building.config import WORK, Config, check
-from fastprep.building.decode import DECODER, ChannelOrder, UnreadableError, read_picture
+from fastprep.building.decode import DECODER, ChannelOrder, UnreadableError, read_image
 from fastprep.building.decode_cache import Decoded
 from fastprep.building.scan import SourceFile
 from fastprep.building.split import SPLITS, shuffled, stratify
@@ -42,7 +42,7 @@ def run(config: Config) -> None:
     found = scan.find(config.images, out)
     _classify(config, found)
     report.check_classes(found, labels.class_names(found))
-    candidates = shuffled([one for one in found if one.status == scan.PICTURE], config.seed)
+    candidates = shuffled([one for one in found if one.status == scan.IMAGE], config.seed)
     keys = _keys(config, candidates)
     if not is_finished(work, keys[1]):
         _check_target(out, config.overwrite)
@@ -65,7 +65,7 @@ def _make(config: Config, found: list[SourceFile], candidates: list[SourceFile],
         stack.callback(decoded.close)
         progress = stack.enter_context(shown_progress())
         if decoded.was_stale:
-            warn("an interrupted build of other pictures, or with other settings, lay there; beginning anew")
+            warn("an interrupted build of other images, or with other settings, lay there; beginning anew")
         n_before = len(decoded.records)
         for done in decoded.check():
             progress("checking what is decoded", done, n_before)
@@ -105,9 +105,9 @@ def _classify(config: Config, found: list[SourceFile]) -> None:
 
 def _keys(config: Config, candidates: Sequence[SourceFile]) -> tuple[str, str]:
     """Return digests of all that the decoded pixels, and of all that the files depend on."""
-    pictures = [(one.shown, one.n_bytes, one.mtime_ns) for one in candidates]
+    images = [(one.shown, one.n_bytes, one.mtime_ns) for one in candidates]
     root = os.path.realpath(config.images)
-    decode = key_of(DECODER, root, config.size, config.channels, pictures)
+    decode = key_of(DECODER, root, config.size, config.channels, images)
     labels = [(one.label, one.split) for one in candidates]
     return decode, key_of(decode, __version__, labels, _attributes(config), config.compression, config.gzip_level)
 
@@ -128,9 +128,9 @@ def _check_target(out: Path, overwrite: bool) -> None:
 
 
 def _check_space(config: Config, n: int, n_there: int) -> None:
-    """Compare the free space with what is needed: each picture once while it is decoded, and once in its file."""
-    picture = config.size**2 * (3 if config.channels == "rgb" else 1)
-    needed = picture * (n - n_there + (n if config.compression == "none" else 0))
+    """Compare the free space with what is needed: each image once while it is decoded, and once in its file."""
+    image = config.size**2 * (3 if config.channels == "rgb" else 1)
+    needed = image * (n - n_there + (n if config.compression == "none" else 0))
     free = shutil.disk_usage(config.out).free
     if needed > free:
         raise InputError(
@@ -141,10 +141,10 @@ def _check_space(config: Config, n: int, n_there: int) -> None:
 def _check_splits(config: Config, used: Sequence[SourceFile]) -> None:
     there = {one.split for one in used}
     if "train" not in there:
-        raise InputError("there is no picture for training")
+        raise InputError("there is no image for training")
     wanted = [split for split, share in zip(SPLITS, config.split, strict=True) if share and not config.split_folders]
     if missing := [split for split in wanted if split not in there]:
-        warn(f"there are too few pictures for {' and '.join(missing)}; no such file is written")
+        warn(f"there are too few images for {' and '.join(missing)}; no such file is written")
 
 
 def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, order: ChannelOrder, progress: Progress) -> None:
@@ -152,10 +152,10 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
 
     def decode(place: int) -> tuple[int, str | None]:
         try:
-            picture = read_picture(candidates[place].path, config.size, order)
+            image = read_image(candidates[place].path, config.size, order)
         except UnreadableError as error:
             return place, str(error)
-        decoded.add(place, picture)
+        decoded.add(place, image)
         return place, None
 
     n, n_threads = len(candidates), config.workers or len(os.sched_getaffinity(0))
@@ -177,7 +177,7 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
 
 @contextlib.contextmanager
 def _pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that, however this ends, finish the picture they are at and no other."""
+    """Threads that, however this ends, finish the image they are at and no other."""
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastprep-decode")
     try:
         yield pool
@@ -186,7 +186,7 @@ def _pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _in_turn(pool: ThreadPoolExecutor, work, items: Sequence[int], ahead: int) -> Iterator[Future]:  # type: ignore[no-untyped-def]
-    """Yield futures in order, with a bounded number of them under way: there may be millions of pictures."""
+    """Yield futures in order, with a bounded number of them under way: there may be millions of images."""
     left = iter(items)
     pending = deque(pool.submit(work, item) for item in itertools.islice(left, ahead))
     while pending:
@@ -198,7 +198,7 @@ def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: 
     print(report.outcome(found))
     for split, (n, n_bytes) in made.files.items():
         path = os.path.join(config.out, f"{split}.h5")
-        print(f"{path}: {n:,} pictures of {config.size}x{config.size}, {made.n_classes} classes, {n_bytes / 1e6:,.1f} MB")
+        print(f"{path}: {n:,} images of {config.size}x{config.size}, {made.n_classes} classes, {n_bytes / 1e6:,.1f} MB")
     letters = "RGB" if config.channels == "rgb" else "L"
     for word, values in (("mean", made.mean), ("std", made.std)):
         print(f"{word} of training: " + ", ".join(f"{letter} {value:.2f}" for letter, value in zip(letters, values, strict=True)))

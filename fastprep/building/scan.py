@@ -1,4 +1,4 @@
-"""Find the pictures in a folder, so that every file that is there is accounted for."""
+"""Find the images in a folder, so that every file that is there is accounted for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from fastprep.building.decode import ENDINGS
 from fastprep.errors import InputError
 
-PICTURE, USED, UNREADABLE, SKIPPED, MISSING = "picture", "used", "unreadable", "skipped", "missing"
+IMAGE, USED, UNREADABLE, SKIPPED, MISSING = "image", "used", "unreadable", "skipped", "missing"
 
 
 @dataclass
@@ -21,11 +21,11 @@ class SourceFile:
     Attributes
     ----------
     name : str
-        Path below the folder of pictures, parts separated by "/"; a folder's ends with one.
+        Path below the folder of images, parts separated by "/"; a folder's ends with one.
     path : str
         To open it by.
     status : str
-        PICTURE until it is USED or UNREADABLE; SKIPPED; MISSING where only a list names it.
+        IMAGE until it is USED or UNREADABLE; SKIPPED; MISSING where only a list names it.
     why : str
         Why it is not used, or what its owner should know.
     label : str
@@ -40,7 +40,7 @@ class SourceFile:
 
     name: str
     path: str
-    status: str = PICTURE
+    status: str = IMAGE
     why: str = ""
     label: str = ""
     split: str = ""
@@ -78,7 +78,7 @@ def find(root: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
     Returns
     -------
     list of SourceFile
-        By name. Status PICTURE, or SKIPPED.
+        By name. Status IMAGE, or SKIPPED.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def _walk(name: str, path: str, folders: dict[tuple[int, int], str]) -> tuple[li
             found.append(SourceFile(name, path, SKIPPED, "empty folder"))
         for entry in entries:
             one = _look_at(name, entry)
-            if one.status == PICTURE and one.name.endswith("/"):
+            if one.status == IMAGE and one.name.endswith("/"):
                 (links if entry.is_symlink() else left).append((one.name, one.path))
             else:
                 found.append(one)
@@ -138,7 +138,7 @@ def _walk(name: str, path: str, folders: dict[tuple[int, int], str]) -> tuple[li
 
 
 def _look_at(folder: str, entry: os.DirEntry[str]) -> SourceFile:
-    """Return what an entry is; for a folder to look into, status PICTURE and a name that ends with "/"."""
+    """Return what an entry is; for a folder to look into, status IMAGE and a name that ends with "/"."""
     one = SourceFile(folder + entry.name, entry.path)
     try:
         about = entry.stat()
@@ -157,7 +157,7 @@ def _look_at(folder: str, entry: os.DirEntry[str]) -> SourceFile:
     elif not stat.S_ISREG(about.st_mode):
         one.skip("no regular file")
     elif Path(entry.name).suffix.lower() not in ENDINGS:
-        one.skip("not a picture, by the ending of its name")
+        one.skip("not an image, by the ending of its name")
     one.n_bytes, one.mtime_ns = about.st_size, about.st_mtime_ns
     return one
 
@@ -165,7 +165,7 @@ def _look_at(folder: str, entry: os.DirEntry[str]) -> SourceFile:
 def _leave_out_twins(found: list[SourceFile]) -> None:
     """Keep one of several names of the same file: a real one before a link, then the first by name."""
     first: dict[tuple[int, int], str] = {}
-    for one in sorted(_pictures(found), key=lambda one: (os.path.islink(one.path), one.name)):
+    for one in sorted(_images(found), key=lambda one: (os.path.islink(one.path), one.name)):
         try:
             identity = _identity(os.stat(one.path))
         except OSError:
@@ -176,8 +176,8 @@ def _leave_out_twins(found: list[SourceFile]) -> None:
             first[identity] = one.name
 
 
-def _pictures(found: list[SourceFile]) -> Iterator[SourceFile]:
-    return (one for one in found if one.status == PICTURE)
+def _images(found: list[SourceFile]) -> Iterator[SourceFile]:
+    return (one for one in found if one.status == IMAGE)
 
 
 def _identity(about: os.stat_result) -> tuple[int, int]:

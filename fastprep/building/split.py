@@ -1,4 +1,4 @@
-"""Split pictures into training, validation and test, alike in their classes and the same every time."""
+"""Split images into training, validation and test, alike in their classes and the same every time."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ def check_shares(shares: Sequence[float]) -> None:
         raise InputError(f"--split must be three shares that add up to 1, that of training above 0; got {got}")
 
 
-def shuffled(pictures: Sequence[SourceFile], seed: int) -> list[SourceFile]:
-    """Return pictures in an order that depends on the seed and their names only, not on what else is there.
+def shuffled(images: Sequence[SourceFile], seed: int) -> list[SourceFile]:
+    """Return images in an order that depends on the seed and their names only, not on what else is there.
 
     Parameters
     ----------
-    pictures : sequence of SourceFile
+    images : sequence of SourceFile
     seed : int
 
     Returns
     -------
     list of SourceFile
     """
-    return sorted(pictures, key=lambda one: hashlib.blake2b(f"{seed}/{one.shown}".encode(), digest_size=16).digest())
+    return sorted(images, key=lambda one: hashlib.blake2b(f"{seed}/{one.shown}".encode(), digest_size=16).digest())
 
 
-def stratify(pictures: Sequence[SourceFile], shares: Sequence[float]) -> None:
-    """Give each picture a split, class by class, so that counts are right in each class and over all of them.
+def stratify(images: Sequence[SourceFile], shares: Sequence[float]) -> None:
+    """Give each image a split, class by class, so that counts are right in each class and over all of them.
 
     Parameters
     ----------
-    pictures : sequence of SourceFile
+    images : sequence of SourceFile
         With labels, in the order of `shuffled`; `split` is set.
     shares : sequence of float
         Of training, validation and test, see `check_shares`.
 
     Notes
     -----
-    Within a class each picture goes where most is missing so far. What is missing is carried over to the next class, so that
-    many small classes have their share of validation and test together, though none of them has a whole picture to give. The
-    first picture of a class is for training: what has never been seen there can't be told later.
+    Within a class each image goes where most is missing so far. What is missing is carried over to the next class, so that
+    many small classes have their share of validation and test together, though none of them has a whole image to give. The
+    first image of a class is for training: what has never been seen there can't be told later.
     """
     classes: dict[str, list[SourceFile]] = defaultdict(list)
-    for one in pictures:
+    for one in images:
         classes[one.label].append(one)
     parts = [round(share * _UNIT) for share in shares]
     parts[0] = _UNIT - parts[1] - parts[2]

@@ -1,4 +1,4 @@
-"""The files of a data set from decoded pictures: train.h5, val.h5, test.h5, mean.json, report.csv, sizes.png."""
+"""The files of a data set from decoded images: train.h5, val.h5, test.h5, mean.json, report.csv, sizes.png."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Made:
     Attributes
     ----------
     files : dict of str to (int, int)
-        Pictures and bytes, of each split that has any.
+        Images and bytes, of each split that has any.
     n_classes : int
     mean, std : ndarray of float64, shape (C,)
-        Of the training pictures.
+        Of the training images.
     """
 
     files: dict[str, tuple[int, int]]
@@ -67,7 +67,7 @@ def assemble(
         Those that were read; number k is at place k in `decoded`. Those USED have a split.
     decoded : Decoded
     size : int
-        Side of the pictures.
+        Side of the images.
     channel_order : str
     class_names : sequence of str
         Their places are the labels.
@@ -122,7 +122,7 @@ def mean_and_std(records: Sequence[Record], n_pixels: int) -> tuple[NDArray[np.f
     records : sequence of Record
         At least one.
     n_pixels : int
-        Of each picture.
+        Of each image.
 
     Returns
     -------

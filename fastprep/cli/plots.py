@@ -1,4 +1,4 @@
-"""Drawings of data sets: sizes of the source pictures, contact sheets, what training will see."""
+"""Drawings of data sets: sizes of the source images, contact sheets, what training will see."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
 _DPI = 120
-_TITLE_LENGTH = 22  # letters over a picture of a sheet; longer ones would run into each other
+_TITLE_LENGTH = 22  # letters over an image of a sheet; longer ones would run into each other
 
 
 def draw_sizes(sizes: Sequence[tuple[int, int]], size: int, path: str | os.PathLike[str]) -> None:
-    """Draw how large the source pictures are: their shorter sides, and their proportions.
+    """Draw how large the source images are: their shorter sides, and their proportions.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def draw_sizes(sizes: Sequence[tuple[int, int]], size: int, path: str | os.PathL
     left.hist(shorter, bins=np.geomspace(low * 0.95, high * 1.05, 31), color="tab:blue")
     left.axvline(size, color="tab:red", label=f"--size {size}")
     n_small = int((shorter < size).sum())
-    left.set(title=f"Shorter side; {n_small:,} of {len(sizes):,} are enlarged", xlabel="pixels", ylabel="pictures")
+    left.set(title=f"Shorter side; {n_small:,} of {len(sizes):,} are enlarged", xlabel="pixels", ylabel="images")
     left.set_xscale("log")
     _plain_ticks(left, low, high)
     left.legend()
@@ -53,18 +53,18 @@ def draw_sizes(sizes: Sequence[tuple[int, int]], size: int, path: str | os.PathL
     widest = max(2.0, ratio.max(), 1 / ratio.min()) * 1.05
     right.hist(ratio, bins=np.geomspace(1 / widest, widest, 32), color="tab:blue")
     right.axvline(1, color="tab:red", linewidth=1)
-    right.set(title="Width / height; at 1 nothing is cut off", xlabel="width / height", ylabel="pictures")
+    right.set(title="Width / height; at 1 nothing is cut off", xlabel="width / height", ylabel="images")
     right.set_xscale("log")
     _plain_ticks(right, 1 / widest, widest)
     _save(figure, path)
 
 
-def draw_sheet(pictures: NDArray, titles: Sequence[str], heading: str, path: str | os.PathLike[str], n_columns: int = 8) -> None:
-    """Draw pictures in rows, each with a title.
+def draw_sheet(images: NDArray, titles: Sequence[str], heading: str, path: str | os.PathLike[str], n_columns: int = 8) -> None:
+    """Draw images in rows, each with a title.
 
     Parameters
     ----------
-    pictures : ndarray of uint8, shape (n, H, W, 1 or 3)
+    images : ndarray of uint8, shape (n, H, W, 1 or 3)
         In the order RGB.
     titles : sequence of str
         One for each.
@@ -76,15 +76,15 @@ def draw_sheet(pictures: NDArray, titles: Sequence[str], heading: str, path: str
     """
     from matplotlib.figure import Figure
 
-    n_rows = -(-len(pictures) // n_columns)
-    shape = pictures.shape[1] / pictures.shape[2]
+    n_rows = -(-len(images) // n_columns)
+    shape = images.shape[1] / images.shape[2]
     figure = Figure(figsize=(1.5 * n_columns, (1.5 * shape + 0.25) * n_rows + 0.4), layout="constrained")
     figure.suptitle(_plain(heading), fontsize=10)
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
-    for axes, picture, title in zip(grid.flat, pictures, titles, strict=False):
-        _show(axes, picture, title)
+    for axes, image, title in zip(grid.flat, images, titles, strict=False):
+        _show(axes, image, title)
     _save(figure, path)
 
 
@@ -94,7 +94,7 @@ def draw_crops(rows: Sequence[tuple[str, Sequence[NDArray], Sequence[str]]], hea
     Parameters
     ----------
     rows : sequence of (str, sequence of ndarray of uint8 of shape (h, w, 1 or 3), sequence of str)
-        Caption, pictures in the order RGB, a title for each.
+        Caption, images in the order RGB, a title for each.
     heading : str
         Over all.
     path : str or path
@@ -102,25 +102,25 @@ def draw_crops(rows: Sequence[tuple[str, Sequence[NDArray], Sequence[str]]], hea
     """
     from matplotlib.figure import Figure
 
-    n_columns = max(len(pictures) for _, pictures, _ in rows)
+    n_columns = max(len(images) for _, images, _ in rows)
     figure = Figure(figsize=(1.4 * n_columns, 2.0 * len(rows) + 0.4), layout="constrained")
     figure.suptitle(_plain(heading), fontsize=10)
-    for part, (caption, pictures, titles) in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows, strict=True):
+    for part, (caption, images, titles) in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows, strict=True):
         part.suptitle(_plain(caption), fontsize=9)
         grid = part.subplots(1, n_columns, squeeze=False)
         for axes in grid.flat:
             axes.axis("off")
-        for axes, picture, title in zip(grid.flat, pictures, titles, strict=False):
-            _show(axes, picture, title)
+        for axes, image, title in zip(grid.flat, images, titles, strict=False):
+            _show(axes, image, title)
     _save(figure, path)
 
 
-def _show(axes: Axes, picture: NDArray, title: str) -> None:
-    grey = picture.shape[2] == 1
-    axes.axis("on")  # a frame, without which white pictures have no edges
+def _show(axes: Axes, image: NDArray, title: str) -> None:
+    grey = image.shape[2] == 1
+    axes.axis("on")  # a frame, without which white images have no edges
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("silver")
-    axes.imshow(picture[..., 0] if grey else picture, cmap="gray" if grey else None, vmin=0, vmax=255)
+    axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255)
     axes.set_title(_plain(title if len(title) <= _TITLE_LENGTH else f"{title[: _TITLE_LENGTH - 1]}…"), fontsize=7, pad=2)
 
 

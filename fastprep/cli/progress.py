@@ -18,7 +18,7 @@ def shown_progress() -> Iterator[Progress]:
     Yields
     ------
     callable
-        To be called with the name of a stage, the number of pictures done, and that of all.
+        To be called with the name of a stage, the number of images done, and that of all.
     """
     if not sys.stderr.isatty():
         yield lambda stage, done, total: None
@@ -35,7 +35,7 @@ def shown_progress() -> Iterator[Progress]:
             tasks[stage] = bars.add_task(stage, total=total, rate="")
         bars.update(tasks[stage], completed=done)
         speed = next(task.speed for task in bars.tasks if task.id == tasks[stage])
-        bars.update(tasks[stage], rate=f"{speed:,.0f} pictures/s" if speed else "")
+        bars.update(tasks[stage], rate=f"{speed:,.0f} images/s" if speed else "")
 
     with bars:
         yield show

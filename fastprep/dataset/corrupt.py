@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class Corrupt:
-    """What `on_corrupt="skip"` knows. A damaged block of pictures is replaced by the next one that is not.
+    """What `on_corrupt="skip"` knows. A damaged block of images is replaced by the next one that is not.
 
     Which one that is depends on the file alone, and not on what was read before: so batches stay the same for any order and any
     number of threads.

@@ -1,4 +1,4 @@
-"""One or several files as one long dataset: pictures by number, labels in memory."""
+"""One or several files as one long dataset: images by number, labels in memory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class Dataset:
-    """Pictures and labels of one or several files, numbered through.
+    """Images and labels of one or several files, numbered through.
 
-    Every file is opened once, for its shape, type, attributes and labels. If there are several, where the pictures of each lie is
+    Every file is opened once, for its shape, type, attributes and labels. If there are several, where the images of each lie is
     found out when they are first asked for. The order of samples can't depend on that: it follows from the headers. Files
     are kept open while `handles` has room.
 
@@ -30,15 +30,15 @@ class Dataset:
     ----------
     files : path, glob pattern, or sequence of paths
     images : str
-        Dataset of pictures in each file.
+        Dataset of images in each file.
     labels : str or None
-        Dataset of labels in each file; None for pictures without.
+        Dataset of labels in each file; None for images without.
     weights : str or None
-        Dataset of a weight for each picture in each file; None for none.
+        Dataset of a weight for each image in each file; None for none.
     io : {"pread", "mmap"}
         See `fastprep.h5.Reader`.
     on_corrupt : {"raise", "skip"}
-        What `read` does about pictures that can't be read. Those of a file whose list of chunks is damaged are all of that kind;
+        What `read` does about images that can't be read. Those of a file whose list of chunks is damaged are all of that kind;
         with only one file that is an error in either case.
 
     Attributes
@@ -48,7 +48,7 @@ class Dataset:
     image_shape : (int, int, int)
         Height, width, channels.
     dtype : dtype
-        Of the pictures as they are handed on: uint8, float32 or float64.
+        Of the images as they are handed on: uint8, float32 or float64.
     labels : ndarray, shape (n_samples, ...), or None
     weights : ndarray, shape (n_samples,), or None
     metadata : list of Metadata
@@ -89,7 +89,7 @@ class Dataset:
             for look in looks:
                 self._readers.append(Reader(look.index, io, self.handles, scratch))
                 self.metadata.append(look.metadata)
-                self._check_pictures(look.index)
+                self._check_images(look.index)
                 if look.labels is not None:
                     found_labels.append(look.labels)
                 if look.weights is not None:
@@ -107,7 +107,7 @@ class Dataset:
         self.keep(0)
 
     def read(self, samples: NDArray[np.int64], sink: Sink) -> NDArray[np.int64]:
-        """Hand the pictures of `samples` to a sink; slot k is for `samples[k]`. See `fastprep.h5.Reader.read`.
+        """Hand the images of `samples` to a sink; slot k is for `samples[k]`. See `fastprep.h5.Reader.read`.
 
         Returns
         -------
@@ -145,7 +145,7 @@ class Dataset:
 
     @property
     def block_starts(self) -> NDArray[np.int64] | None:
-        """First sample of each block of pictures that are decoded together, and the end; None if each is read alone."""
+        """First sample of each block of images that are decoded together, and the end; None if each is read alone."""
         sizes = [reader.index.images_decoded_at_once for reader in self._readers]
         if max(sizes) == 1:
             return None
@@ -179,7 +179,7 @@ class Dataset:
         Returns
         -------
         list of dict
-            Keys file, samples, shape, dtype, read, indexed. Until a file is indexed, which is when its pictures are first asked
+            Keys file, samples, shape, dtype, read, indexed. Until a file is indexed, which is when its images are first asked
             for, `read` is what its header says.
         """
         return [
@@ -209,11 +209,11 @@ class Dataset:
         """Return the path of the file that has a sample."""
         return self.paths[int(np.searchsorted(self._starts, sample, side="right")) - 1]
 
-    def _check_pictures(self, index: ImageIndex) -> None:
+    def _check_images(self, index: ImageIndex) -> None:
         first = self._readers[0].index
         if index.shape[1:] != first.shape[1:] or index.dtype != first.dtype:
             found, wanted = f"{index.dtype} {index.shape[1:]}", f"{first.dtype} {first.shape[1:]}"
-            raise DataError(f"pictures are {found}, in {first.file!r} they are {wanted}", index.file, self.images)
+            raise DataError(f"images are {found}, in {first.file!r} they are {wanted}", index.file, self.images)
 
     def _warn_of_hdf5(self) -> None:
         """Say it once for each reason, not thousands of times."""

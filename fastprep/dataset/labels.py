@@ -1,4 +1,4 @@
-"""What comes with the pictures: labels as they are or one-hot, and a weight for each sample."""
+"""What comes with the images: labels as they are or one-hot, and a weight for each sample."""
 
 from __future__ import annotations
 
@@ -111,4 +111,4 @@ def _class_labels(dataset: Dataset, purpose: str) -> NDArray[np.integer]:
     if labels.dtype.kind in "iu" and labels[:1].size == 1:
         return labels.reshape(-1)
     found = f"{labels.dtype} {labels.shape}"
-    raise DataError(f"{purpose} needs integer labels, one for each picture, found {found}", dataset.paths[0])
+    raise DataError(f"{purpose} needs integer labels, one for each image, found {found}", dataset.paths[0])

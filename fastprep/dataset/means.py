@@ -32,7 +32,7 @@ def resolve_mean(
         Of each file.
     files : sequence of str
     dataset : str
-        Name of the pictures' dataset, for the error.
+        Name of the images' dataset, for the error.
 
     Returns
     -------
@@ -61,13 +61,13 @@ def resolve_mean(
 
 
 def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
-    """Compute the mean of each channel over all pictures.
+    """Compute the mean of each channel over all images.
 
     Parameters
     ----------
     files : path, glob pattern, or sequence of paths
     images : str
-        Name of the pictures' dataset.
+        Name of the images' dataset.
 
     Returns
     -------
@@ -85,12 +85,12 @@ def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
         reader = open_images(path, images)
         n, height, width, channels = reader.index.shape
         if total is not None and len(total) != channels:
-            raise DataError(f"pictures have {channels} channels, those before have {len(total)}", path, images)
+            raise DataError(f"images have {channels} channels, those before have {len(total)}", path, images)
         sums = _channel_sums(reader, n)
         total = sums if total is None else total + sums
         n_pixels += n * height * width
         reader.close()
-    assert total is not None  # there is a file, and a file has pictures
+    assert total is not None  # there is a file, and a file has images
     return total / n_pixels
 
 
@@ -98,12 +98,12 @@ def _channel_sums(reader: Reader, n: int) -> NDArray[np.float64]:
     step = max(1, _BATCH_BYTES // reader.index.image_bytes)
     sums = np.zeros(reader.index.shape[3])
     for first in range(0, n, step):
-        pictures = reader.array(np.arange(first, min(first + step, n)))
-        if pictures.dtype == np.uint8:
-            rows = pictures.sum(axis=(0, 1), dtype=np.uint32)  # at most 255 * 2**24: a batch is 2**24 bytes
+        images = reader.array(np.arange(first, min(first + step, n)))
+        if images.dtype == np.uint8:
+            rows = images.sum(axis=(0, 1), dtype=np.uint32)  # at most 255 * 2**24: a batch is 2**24 bytes
             sums += rows.sum(axis=0, dtype=np.uint64)
         else:
-            sums += pictures.sum(axis=(0, 1, 2), dtype=np.float64)
+            sums += images.sum(axis=(0, 1, 2), dtype=np.float64)
     return sums
 
 
@@ -115,9 +115,9 @@ def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: st
             raise DataError(about.mean_problem, file, dataset)
         if mean is None or first is None:
             raise MissingMeanError(
-                "no mean is stored in the file (attribute 'mean' of the pictures): "
+                "no mean is stored in the file (attribute 'mean' of the images): "
                 f"`python -m fastprep.show {shlex.quote(file)} --mean --store`{_option(dataset)} computes and stores that of "
-                "training pictures; or pass mean=fastprep.image_mean(training files), numbers, the path of a JSON with R, G "
+                "training images; or pass mean=fastprep.image_mean(training files), numbers, the path of a JSON with R, G "
                 "and B, or mean=None to subtract nothing",
                 file,
                 dataset,
@@ -144,7 +144,7 @@ def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:
             raise ValueError(f"mean file {path!r} is not JSON: {error}") from error
     if channel_order is None:
         _log.warning(
-            "the pictures do not name their channel order; the mean of %s is applied as the tutorial's, in the order BGR", path
+            "the images do not name their channel order; the mean of %s is applied as the tutorial's, in the order BGR", path
         )
     order = (channel_order or "BGR").upper()
     if not isinstance(means, dict) or not all(_is_finite(means.get(c)) for c in order):

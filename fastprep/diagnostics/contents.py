@@ -1,4 +1,4 @@
-"""The contents of an HDF5 file of pictures, for people: in words, and as drawings."""
+"""The contents of an HDF5 file of images, for people: in words, and as drawings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fastprep.transforms import Crop, RandomCrop, TenCrop, check_fits
 _BAR = 40  # letters of the longest
 _MOST_CLASSES = 60  # in words; of more, the largest and the smallest
 _N_ROWS, _N_EPOCHS = 5, 9  # of random patches that are drawn
-_PICTURES = 10  # a stream of random numbers
+_IMAGES = 10  # a stream of random numbers
 
 
 class Contents:
-    """An open file of pictures.
+    """An open file of images.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Contents:
     Attributes
     ----------
     n : int
-        Pictures there are.
+        Images there are.
     metadata : fastprep.h5.Metadata
     labels : ndarray, or None
 
@@ -67,12 +67,12 @@ class Contents:
         self._reader.close()
 
     def describe(self) -> list[str]:
-        """Return lines for people: pictures, how they are read, mean, channel order, classes and how many are of each."""
+        """Return lines for people: images, how they are read, mean, channel order, classes and how many are of each."""
         index, about = self._reader.index, self.metadata
         n, height, width, channels = index.shape
         std = read_std(self.path, self.images)
         facts = {
-            "pictures": f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}, in dataset {self.images!r}",
+            "images": f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}, in dataset {self.images!r}",
             "read": index.layout,
             "size": f"{os.path.getsize(self.path) / 2**20:,.1f} MiB",
             "channels": about.channel_order or "the file does not say in which order",
@@ -88,12 +88,12 @@ class Contents:
         return lines if counts is None else [*lines, "", *_bars(counts)]
 
     def counts(self) -> list[tuple[str, int]] | None:
-        """Return the name of each class and how many pictures are of it; None if labels are not whole numbers from 0."""
+        """Return the name of each class and how many images are of it; None if labels are not whole numbers from 0."""
         if self.labels is None or self.labels.dtype.kind not in "iu" or self.labels.size != self.n or self.labels.min() < 0:
             return None
         values, counts = np.unique(self.labels, return_counts=True)
         given = dict(zip(values.tolist(), counts.tolist(), strict=True))
-        # named classes without a picture count, too; a label may be any number, so not all below the highest are listed
+        # named classes without an image count, too; a label may be any number, so not all below the highest are listed
         labels = sorted({*given, *range(len(self.metadata.class_names))})
         return [(self.class_of(label), given.get(label, 0)) for label in labels]
 
@@ -109,7 +109,7 @@ class Contents:
         return ", ".join(f"{letter}{value:.4f}" for letter, value in zip(letters, values, strict=True))
 
     def sheet(self, path: str, n: int, seed: int) -> None:
-        """Draw random pictures with their classes.
+        """Draw random images with their classes.
 
         Parameters
         ----------
@@ -121,11 +121,11 @@ class Contents:
         """
         samples = self._some(n, seed)
         titles = [self._title(int(sample)) for sample in samples]
-        heading = f"{len(samples)} of {self.n:,} pictures of {os.path.basename(self.path)}{self._order_note()}"
+        heading = f"{len(samples)} of {self.n:,} images of {os.path.basename(self.path)}{self._order_note()}"
         draw_sheet(self._drawable(self._reader.array(samples)), titles, heading, path)
 
     def crops(self, path: str, size: int | None, seed: int) -> None:
-        """Draw what training sees, read by a loader: random mirrored patches, and the ten crops of a picture.
+        """Draw what training sees, read by a loader: random mirrored patches, and the ten crops of an image.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class Contents:
         Raises
         ------
         InputError
-            If the patches are larger than the pictures.
+            If the patches are larger than the images.
         """
         _, height, width, _ = self._reader.index.shape
         side = size if size is not None else 227 if min(height, width) > 227 else max(1, min(height, width) * 7 // 8)
@@ -156,9 +156,9 @@ class Contents:
             caption = f"{self._title(int(sample))}: a random patch of {side} pixels in each epoch"
             rows.append((caption, [*whole, *patches[k]], titles))
         places = ["top left", "top right", "bottom right", "bottom left", "centre"]
-        (pictures,) = self._seen(samples[:1], ten, seed, 1)
+        (images,) = self._seen(samples[:1], ten, seed, 1)
         titles = [*places, *(f"{place}, mirrored" for place in places)]
-        rows.append((f"{self._title(int(samples[0]))}: its ten crops", list(pictures), titles))
+        rows.append((f"{self._title(int(samples[0]))}: its ten crops", list(images), titles))
         mean = "mean added back" if self._has_mean else "no mean to subtract"
         draw_crops(rows, f"{os.path.basename(self.path)} as loaders give it, {mean}{self._order_note()}", path)
 
@@ -180,21 +180,21 @@ class Contents:
                     seen[-1] += list(self._drawable(values if loader.mean is None else values + loader.mean))
         return seen
 
-    def _drawable(self, pictures: NDArray) -> NDArray[np.uint8]:
-        """Return pictures as uint8 in the order RGB, or grey, whatever their range is."""
+    def _drawable(self, images: NDArray) -> NDArray[np.uint8]:
+        """Return images as uint8 in the order RGB, or grey, whatever their range is."""
         order = (self.metadata.channel_order or "").upper()
-        n_channels = pictures.shape[-1]
+        n_channels = images.shape[-1]
         if {"R", "G", "B"} <= set(order) and len(order) == n_channels:
-            pictures = pictures[..., [order.index(letter) for letter in "RGB"]]
+            images = images[..., [order.index(letter) for letter in "RGB"]]
         else:
-            pictures = pictures[..., :3] if n_channels >= 3 else pictures[..., :1]
+            images = images[..., :3] if n_channels >= 3 else images[..., :1]
         if self._factor is None:  # of the first that are drawn
-            highest = float(pictures.max())
+            highest = float(images.max())
             self._factor = 255.0 if 0 < highest <= 1 else 255 / highest if highest > 255.5 else 1.0
-        return np.clip(np.rint(pictures * self._factor), 0, 255).astype(np.uint8)
+        return np.clip(np.rint(images * self._factor), 0, 255).astype(np.uint8)
 
     def _some(self, n: int, seed: int) -> NDArray[np.int64]:
-        order = np.argsort(hashing.draw(hashing.key(seed, 0, _PICTURES), np.arange(self.n), 2**32), kind="stable")
+        order = np.argsort(hashing.draw(hashing.key(seed, 0, _IMAGES), np.arange(self.n), 2**32), kind="stable")
         return np.sort(order[:n])
 
     def _title(self, sample: int) -> str:
@@ -208,7 +208,7 @@ class Contents:
 
 
 def _bars(counts: list[tuple[str, int]]) -> list[str]:
-    """Draw the pictures of each class as text."""
+    """Draw the images of each class as text."""
     left_out = max(0, len(counts) - _MOST_CLASSES)
     if left_out:
         by_count = sorted(counts, key=lambda pair: -pair[1])

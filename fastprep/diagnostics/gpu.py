@@ -29,7 +29,7 @@ class Figures:
     memory : float
         Read and written, of a plain copy on the device.
     copy : float
-        Of the copy of a batch's pictures.
+        Of the copy of a batch's images.
     kernel : float
         Read and written by the kernel: each source byte of a crop and each byte of the result counts once.
     batch_s : float
@@ -44,7 +44,7 @@ class Figures:
 
 
 def differences(gpu: Gpu, n_cases: int = 40, seed: int = 0) -> tuple[int, list[str]]:
-    """Compare the CUDA kernel with the CPU kernel, bit by bit, on random pictures, crops, types and layouts.
+    """Compare the CUDA kernel with the CPU kernel, bit by bit, on random images, crops, types and layouts.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def differences(gpu: Gpu, n_cases: int = 40, seed: int = 0) -> tuple[int, list[s
 def measure(
     gpu: Gpu,
     spec: CropSpec,
-    n_pictures: int,
+    n_images: int,
     table: NDArray[np.int32],
     rounds: int = 5,
     clock: Callable[[], float] = time.perf_counter,
@@ -92,7 +92,7 @@ def measure(
     ----------
     gpu : Gpu
     spec : CropSpec
-    n_pictures : int
+    n_images : int
     table : ndarray of int32, shape (n_out, 4)
     rounds : int
         How often each is timed, after one time that does not count.
@@ -104,7 +104,7 @@ def measure(
     """
     with gpu.current():
         stream = gpu.stream()
-        images = gpu.array(DeviceMemory(gpu, n_pictures * _bytes_of(spec)), (n_pictures, *spec.image_shape), spec.source_dtype)
+        images = gpu.array(DeviceMemory(gpu, n_images * _bytes_of(spec)), (n_images, *spec.image_shape), spec.source_dtype)
         out = gpu.array(DeviceMemory(gpu, len(table) * spec.crop_bytes), spec.out_shape(len(table)), spec.out_dtype)
         launch = CropKernel(gpu, spec).launch(images, table, gpu.upload(table), out)
         pinned = gpu.pinned(max(PLAIN_BYTES, images.nbytes))

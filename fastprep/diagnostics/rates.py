@@ -44,14 +44,14 @@ def machine() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Rates:
-    """Pictures a second, medians over the rounds.
+    """Images a second, medians over the rounds.
 
     Attributes
     ----------
     values : dict of float
         Of `LIMIT`, "crop kernel", "reading", "loader, 1 thread", and "loader, n threads" if the machine has more.
     share_read : float
-        Of the time that one thread spends on a picture, the part that goes into reading and decoding; 0..1.
+        Of the time that one thread spends on an image, the part that goes into reading and decoding; 0..1.
     size : (int, int)
         Height and width of the crops.
     """
@@ -62,7 +62,7 @@ class Rates:
 
 
 def measure(
-    make_loader: Callable[[int], Loader], rounds: int = 5, n_pictures: int = 1024, clock: Callable[[], float] = time.perf_counter
+    make_loader: Callable[[int], Loader], rounds: int = 5, n_images: int = 1024, clock: Callable[[], float] = time.perf_counter
 ) -> Rates:
     """Time reading, cropping, both, and the memory's limit, in turn.
 
@@ -72,7 +72,7 @@ def measure(
         Takes the number of threads, returns a loader of shuffled random crops.
     rounds : int
         How often each is timed, after one time that does not count and brings the file into the page cache.
-    n_pictures : int
+    n_images : int
         Of each round.
     clock : callable
 
@@ -90,7 +90,7 @@ def measure(
     loaders = {"loader, 1 thread": single}
     if n_threads > 1:
         loaders[f"loader, {n_threads} threads"] = make_loader(n_threads)
-    steps = max(1, min(len(single), -(-n_pictures // single.batch_size)))
+    steps = max(1, min(len(single), -(-n_images // single.batch_size)))
     contenders: dict[str, Callable[[], int]] = {LIMIT: _memset(single), "crop kernel": _crop(single), "reading": _read(single)}
     seconds: dict[str, list[float]] = {name: [] for name in (*contenders, *loaders)}
     try:
@@ -116,12 +116,12 @@ def advice(loader: Loader, rates: Rates) -> list[str]:
     by_hdf5 = [about["file"] for about in files if about["read"].startswith("read by HDF5")]
     if by_hdf5:
         more = f" and {len(by_hdf5) - 1} more" if len(by_hdf5) > 1 else ""
-        said.append(f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time; {convert} makes the pictures plain.")
+        said.append(f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time; {convert} makes the images plain.")
     if loader.dataset.block_starts is not None:
-        said.append(f"Pictures are decoded several at a time, so the order is a compromise; {convert} makes each its own.")
+        said.append(f"Images are decoded several at a time, so the order is a compromise; {convert} makes each its own.")
     n_bytes = np.dtype(files[0]["dtype"]).itemsize
     if n_bytes > 1:
-        said.append(f"A number of a picture takes {n_bytes} bytes in the file; {convert} stores whole numbers to 255 in one.")
+        said.append(f"A number of an image takes {n_bytes} bytes in the file; {convert} stores whole numbers to 255 in one.")
     if rates.share_read > 0.75 and "filters" in files[0]["read"]:
         said.append(f"Reading and decoding take {rates.share_read:.0%} of a thread's time; {convert} needs no decoding.")
     return said
@@ -134,7 +134,7 @@ def order_of(loader: Loader) -> str:
     if starts is None or not n_blocks:
         return said
     n_blocks = min(n_blocks, len(starts) - 1)
-    return f"{said}; up to {n_blocks * loader.dataset.block_bytes / 2**20:,.0f} MiB of decoded pictures in memory"
+    return f"{said}; up to {n_blocks * loader.dataset.block_bytes / 2**20:,.0f} MiB of decoded images in memory"
 
 
 def _installed(name: str) -> str | None:
@@ -175,17 +175,17 @@ def _memset(loader: Loader) -> Callable[[], int]:
 def _crop(loader: Loader) -> Callable[[], int]:
     samples = loader.samples(0, 0)
     height, width, channels = loader.spec.image_shape
-    pictures = np.empty((len(samples), height, width, channels), loader.dataset.dtype)
-    loader.dataset.read(samples, CopySink(_bytes_of(pictures), pictures[0].nbytes))
+    images = np.empty((len(samples), height, width, channels), loader.dataset.dtype)
+    loader.dataset.read(samples, CopySink(_bytes_of(images), images[0].nbytes))
     table = loader.crop.table(height, width, samples, 0, 0)
     spec = loader.spec
     lease = BufferPool(len(table) * spec.crop_bytes, 1).lease()
     out = as_array(lease, spec.out_shape(len(table)), spec.out_dtype)
     sink = spec.cpu_sink(table, len(samples), out)
-    offsets = np.arange(len(samples), dtype=np.int64) * pictures[0].nbytes
+    offsets = np.arange(len(samples), dtype=np.int64) * images[0].nbytes
 
     def crop() -> int:
-        hand_over(_bytes_of(pictures), offsets, np.arange(len(samples), dtype=np.int64), sink)
+        hand_over(_bytes_of(images), offsets, np.arange(len(samples), dtype=np.int64), sink)
         return len(samples)
 
     return crop
@@ -205,5 +205,5 @@ def _read(loader: Loader) -> Callable[[], int]:
     return read
 
 
-def _bytes_of(pictures: NDArray) -> NDArray[np.uint8]:
-    return pictures.reshape(-1).view(np.uint8)
+def _bytes_of(images: NDArray) -> NDArray[np.uint8]:
+    return images.reshape(-1).view(np.uint8)

@@ -13,7 +13,7 @@ from fastprep.cli.help import flowing
 @flowing
 @dataclass(frozen=True)
 class Config:
-    """Test trained networks on one file: centre crop and ten-crop, on the same pictures.
+    """Test trained networks on one file: centre crop and ten-crop, on the same images.
 
     Several runs are tested one by one and as an ensemble, whose predictions are averaged. Writes a folder with a summary, the
     predictions, a confusion matrix and a table by class.
@@ -22,15 +22,15 @@ class Config:
     runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
     """Run folders of fastprep.train, or .keras files."""
     data: Annotated[str, arg(metavar="FILE")]
-    """HDF5 file of pictures, or a glob pattern of files."""
+    """HDF5 file of images, or a glob pattern of files."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
-    """Dataset of pictures."""
+    """Dataset of images."""
     labels: Annotated[str, arg(metavar="NAME|none")] = "labels"
-    """Dataset of labels; `none` for pictures without: then there are only predictions."""
+    """Dataset of labels; `none` for images without: then there are only predictions."""
     which: Literal["best", "last"] = "best"
     """Which model of a run."""
     crops: Literal["both", "plain", "ten"] = "both"
-    """plain is the centre; ten are the corners and the centre, and their mirror pictures, averaged."""
+    """plain is the centre; ten are the corners and the centre, and their mirror images, averaged."""
     average: Literal["probs", "logits"] = "probs"
     """What is averaged over crops and over models."""
     crop: Annotated[int | None, arg(metavar="PIXELS")] = None
@@ -38,7 +38,7 @@ class Config:
     mean: Annotated[str, arg(metavar="run|file|compute|none|JSON")] = "run"
     """What is subtracted: `run` (what training subtracted), or as for fastprep.train."""
     batch_size: Annotated[int, arg(metavar="N")] = 64
-    """Pictures at a time; with ten-crop ten times as many crops."""
+    """Images at a time; with ten-crop ten times as many crops."""
     workers: Annotated[int | None, arg(metavar="N")] = None
     """Threads that prepare batches."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None

@@ -19,9 +19,9 @@ Average = Literal["probs", "logits"]
 def predict_crops(
     model: keras.Model, loader: Loader, *, logits: bool, average: Average, progress: Callable[[int], None] | None = None
 ) -> NDArray[np.float64]:
-    """Predict every sample of a loader, in file order, averaged over the crops of each picture.
+    """Predict every sample of a loader, in file order, averaged over the crops of each image.
 
-    Batch by batch, so that only one row for each picture is kept, however many crops it has.
+    Batch by batch, so that only one row for each image is kept, however many crops it has.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def predict_crops(
     average : {"probs", "logits"}
         What is averaged.
     progress : callable, optional
-        Told how many pictures are done.
+        Told how many images are done.
 
     Returns
     -------
     ndarray of float64, shape (N, classes)
-        Average probabilities, or average logits (up to a constant for each picture); see `probabilities`.
+        Average probabilities, or average logits (up to a constant for each image); see `probabilities`.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def predict_crops(
         (whole,) = batch.parts
         out = np.asarray(model.predict_on_batch(to_tensor(whole, loader.spec.dtype)), np.float64)
         if not np.isfinite(out).all():  # no comparison with NaN holds, so each would count as right
-            raise ValueError(f"the model's output for pictures {sum(map(len, rows))} and on is not finite")
+            raise ValueError(f"the model's output for images {sum(map(len, rows))} and on is not finite")
         if logits:
             out = softmax(out)
         if average == "logits":
@@ -89,7 +89,7 @@ def log(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def hits(rows: NDArray[np.float64], labels: NDArray[np.integer], k: int) -> NDArray[np.bool_]:
-    """Tell of each picture whether its label is among the k likeliest classes; of equally likely ones the first come first."""
+    """Tell of each image whether its label is among the k likeliest classes; of equally likely ones the first come first."""
     own = rows[np.arange(len(rows)), labels][:, None]
     before = (rows > own) | ((rows == own) & (np.arange(rows.shape[1]) < labels[:, None]))
     return before.sum(axis=1) < k
@@ -101,7 +101,7 @@ def cross_entropy(rows: NDArray[np.float64], labels: NDArray[np.integer]) -> flo
 
 
 def confusion_matrix(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
-    """Count pictures by label (rows) and prediction (columns)."""
+    """Count images by label (rows) and prediction (columns)."""
     return np.bincount(labels.astype(np.int64) * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -111,16 +111,16 @@ def by_class(confusion: NDArray[np.int64]) -> list[dict[str, float]]:
     Returns
     -------
     list of dict
-        pictures; predicted (how often); recall, precision and f1, 0 where they have nothing to count.
+        images; predicted (how often); recall, precision and f1, 0 where they have nothing to count.
     """
-    right, pictures, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    right, images, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     return [
         {
-            "pictures": int(n),
+            "images": int(n),
             "predicted": int(p),
             "recall": float(r / n) if n else 0.0,
             "precision": float(r / p) if p else 0.0,
             "f1": float(2 * r / (n + p)) if n + p else 0.0,
         }
-        for r, n, p in zip(right, pictures, predicted, strict=True)
+        for r, n, p in zip(right, images, predicted, strict=True)
     ]

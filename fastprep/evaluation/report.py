@@ -1,4 +1,4 @@
-"""What an evaluation found, as a table, CSV files and pictures."""
+"""What an evaluation found, as a table, CSV files and images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastprep.evaluation.metrics import Average
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """Predictions of one or several models for the same pictures.
+    """Predictions of one or several models for the same images.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Evaluated:
     class_names : sequence of str
         Of all classes.
     file_names : sequence of str, or None
-        Of all pictures.
+        Of all images.
     """
 
     rows: dict[str, list[NDArray[np.float64]]]
@@ -85,17 +85,17 @@ class Evaluated:
 
 
 def table(evaluated: Evaluated) -> str:
-    """Lay the scores out, all over the same pictures."""
+    """Lay the scores out, all over the same images."""
     n = len(next(iter(evaluated.probabilities.values())))
     if not evaluated.scores:
-        return f"{n} pictures without labels: predictions only"
+        return f"{n} images without labels: predictions only"
     with_5 = any(score["rank_5"] is not None for score in evaluated.scores)
     width = max(len(score["name"]) for score in evaluated.scores)
     lines = [f"{'':{width}}    rank-1{'    rank-5' if with_5 else ''}      loss  on"]
     for score in evaluated.scores:
         rank_5 = f"{_percent(score['rank_5']):>10}" if with_5 else ""
         loss = "" if score["loss"] is None else f"{score['loss']:.4f}"
-        lines.append(f"{score['name']:{width}}{_percent(score['rank_1']):>10}{rank_5}{loss:>10}  {score['n']} pictures")
+        lines.append(f"{score['name']:{width}}{_percent(score['rank_1']):>10}{rank_5}{loss:>10}  {score['n']} images")
     return "\n".join(lines)
 
 

@@ -126,13 +126,13 @@ def _folder(config: Config, candidates: list[Candidate]) -> Path:
 def _look(
     config: Config, candidates: list[Candidate], facts: dict[str, Any]
 ) -> tuple[NDArray[np.integer] | None, list[str] | None]:
-    """Check the file against what is known of the models; return its labels and the names of its pictures."""
+    """Check the file against what is known of the models; return its labels and the names of its images."""
     for candidate in candidates:
         size = config.crop or (candidate.about or {}).get("crop")
         with _loader(config, candidate, None if size is None else CenterCrop(size), Loader, device="cpu") as loader:
             about = loader.dataset.metadata[0]
             if facts["channels"] is not None and loader.output_shape[2] != facts["channels"]:
-                raise InputError(f"pictures have {loader.output_shape[2]} channels, of training {facts['channels']}")
+                raise InputError(f"images have {loader.output_shape[2]} channels, of training {facts['channels']}")
             if None not in (about.channel_order, facts["channel_order"]) and about.channel_order != facts["channel_order"]:
                 raise InputError(f"channel_order is {about.channel_order!r}, of training {facts['channel_order']!r}")
             if about.class_names and facts["class_names"] and list(about.class_names) != facts["class_names"]:
@@ -148,7 +148,7 @@ def _look(
         return None, names
     if labels.dtype.kind not in "iu" or labels.shape[1:] not in ((), (1,)):
         found = f"{labels.dtype} {labels.shape}"
-        raise InputError(f"{config.data!r}: labels must be one integer for each picture, found {found}; or say --labels none")
+        raise InputError(f"{config.data!r}: labels must be one integer for each image, found {found}; or say --labels none")
     labels = labels.reshape(-1)
     if labels.min() < 0 or (facts["classes"] is not None and labels.max() >= facts["classes"]):
         wrong = labels.min() if labels.min() < 0 else labels.max()
@@ -178,10 +178,10 @@ def _load(config: Config, candidate: Candidate) -> tuple[Any, tuple[int, int], b
         return model, (side, side), about["logits"]
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4:
-        raise InputError(f"{str(candidate.path)!r} must take pictures (height, width, channels), its input is {shape}")
+        raise InputError(f"{str(candidate.path)!r} must take images (height, width, channels), its input is {shape}")
     height, width = (config.crop, config.crop) if config.crop else shape[1:3]
     if height is None or width is None:
-        raise InputError(f"{str(candidate.path)!r} takes pictures of any size: say --crop")
+        raise InputError(f"{str(candidate.path)!r} takes images of any size: say --crop")
     return model, (height, width), network.gives_logits(model, (height, width, shape[3]))
 
 

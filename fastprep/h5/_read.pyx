@@ -1,4 +1,4 @@
-"""Bytes from files to whoever wants the pictures, without the GIL. Arguments are checked by reader.py, not here."""
+"""Bytes from files to whoever wants the images, without the GIL. Arguments are checked by reader.py, not here."""
 
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
@@ -24,7 +24,7 @@ cdef extern from *:
     """
     void fastprep_will_need(int fd, int64_t offset, int64_t n_bytes) nogil
 
-cdef int64_t READ_AHEAD = 64  # pictures
+cdef int64_t READ_AHEAD = 64  # images
 
 TRUNCATED = -1
 
@@ -35,7 +35,7 @@ cdef struct Staging:
 
 
 cdef class CopySink(Sink):
-    """Puts each picture, as it is, into its slot of a staging array."""
+    """Puts each image, as it is, into its slot of a staging array."""
 
     cdef Staging staging
     cdef object keep
@@ -78,16 +78,16 @@ def read_bytes(int fd, int64_t offset, uint8_t[::1] buffer):
 
 
 cdef void announce(int fd, const int64_t *offsets, int64_t k, int64_t n_bytes) noexcept nogil:
-    # what follows on the picture before it, the system reads ahead by itself
+    # what follows on the image before it, the system reads ahead by itself
     if k == 0 or offsets[k] != offsets[k - 1] + n_bytes:
         fastprep_will_need(fd, offsets[k], n_bytes)
 
 
 def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, uint8_t[::1] scratch, Sink sink):
-    """Read pictures that lie in the file as they are, each of scratch's size, and hand each to the sink.
+    """Read images that lie in the file as they are, each of scratch's size, and hand each to the sink.
 
     Only the bytes that the sink needs are read, to their places in scratch.
-    Returns (status, position): the position in `offsets` of the picture that failed, or their number.
+    Returns (status, position): the position in `offsets` of the image that failed, or their number.
     """
     cdef int64_t k = 0, status = 0, n = offsets.shape[0]
     cdef int64_t first = 0, n_bytes = scratch.shape[0]

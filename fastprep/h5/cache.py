@@ -1,4 +1,4 @@
-"""Memory for decoding: blocks of pictures, kept while others of theirs are still to come, and each thread's scratch."""
+"""Memory for decoding: blocks of images, kept while others of theirs are still to come, and each thread's scratch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Block:
 
     def __init__(self) -> None:
         self.making = threading.Lock()
-        self.pictures: NDArray | None = None
+        self.images: NDArray | None = None
         self.error: Exception | None = None
 
 
@@ -61,16 +61,16 @@ class BlockCache:
         with block.making:
             if block.error is not None:
                 raise block.error
-            if block.pictures is None:
+            if block.images is None:
                 try:
-                    block.pictures = make()
+                    block.images = make()
                 except Exception as error:
                     block.error = error
                     with self._lock:
                         if self._blocks.get(key) is block:
                             del self._blocks[key]
                     raise
-            return block.pictures
+            return block.images
 
     def clear(self) -> None:
         """Forget all blocks."""
@@ -87,7 +87,7 @@ class BlockCache:
 
 
 class Scratch(threading.local):
-    """Memory of each thread to decode into, which readers may share: fresh memory for every picture costs more than lz4."""
+    """Memory of each thread to decode into, which readers may share: fresh memory for every image costs more than lz4."""
 
     def __init__(self) -> None:
         self._kept: dict[str, NDArray[np.uint8]] = {}

@@ -1,4 +1,4 @@
-"""The pictures of one row of chunks, or one picture that has to be converted: bytes out of an open file, decoded."""
+"""The images of one row of chunks, or one image that has to be converted: bytes out of an open file, decoded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rows:
         self.index, self.file, self._scratch = index, file, scratch
 
     def block(self, number: int, keeps: bool) -> NDArray:
-        """Return a block of pictures, shape (images_decoded_at_once, H, W, C) of `index.dtype`, the last one maybe shorter.
+        """Return a block of images, shape (images_decoded_at_once, H, W, C) of `index.dtype`, the last one maybe shorter.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class Rows:
         return reading_error(self.index, problem, sample, self.has_changed())
 
     def _row(self, row: int, keeps: bool) -> NDArray:
-        """Return the pictures of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; the last is smaller."""
+        """Return the images of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; the last is smaller."""
         index = self.index
         tiles = [-(-s // c) for s, c in zip(index.shape[1:], index.chunk_shape[1:], strict=True)]
         n_tiles = int(np.prod(tiles))
@@ -77,15 +77,15 @@ class Rows:
                 chunk = chunk.copy()  # it lies where the next one will be read or decoded to, or in the mapping of the file
             return chunk if index.stored_dtype == index.dtype else chunk.astype(index.dtype)
         out = self._scratch.memory("out", n_out)
-        n_pictures = min(index.images_per_chunk, index.shape[0] - row * index.images_per_chunk)
-        pictures = np.empty((n_pictures, *index.shape[1:]), index.dtype)
+        n_images = min(index.images_per_chunk, index.shape[0] - row * index.images_per_chunk)
+        images = np.empty((n_images, *index.shape[1:]), index.dtype)
         for tile, place in enumerate(np.ndindex(*tiles)):
             starts = [p * c for p, c in zip(place, index.chunk_shape[1:], strict=True)]
             inside = [min(c, s - a) for c, s, a in zip(index.chunk_shape[1:], index.shape[1:], starts, strict=True)]
             target = (slice(None), *(slice(a, a + n) for a, n in zip(starts, inside, strict=True)))
-            source = (slice(n_pictures), *(slice(n) for n in inside))
-            pictures[target] = self._chunk(row * n_tiles + tile, row, out, spare)[source]
-        return pictures
+            source = (slice(n_images), *(slice(n) for n in inside))
+            images[target] = self._chunk(row * n_tiles + tile, row, out, spare)[source]
+        return images
 
     def _chunk(self, number: int, row: int, out: NDArray[np.uint8], spare: NDArray[np.uint8]) -> NDArray:
         """Read and decode one chunk, shape `chunk_shape`, of the stored type; it may lie in `out` or `spare`."""
@@ -118,4 +118,4 @@ def problem_of(status: int) -> str:
     """Say what a status of `_read` means."""
     if status == _read.TRUNCATED:
         return "the file ends before the data do; it may have been truncated"
-    return "the crop kernel refused the picture" if status == SINK_FAILED else os.strerror(status)
+    return "the crop kernel refused the image" if status == SINK_FAILED else os.strerror(status)

@@ -1,4 +1,4 @@
-"""Check a dataset under h5py, and record where every picture's bytes lie.
+"""Check a dataset under h5py, and record where every image's bytes lie.
 
 A dataset is read directly only where it is proven to be plain; anything else is left to HDF5, with the reason on record. What has
 to be known of every file at once is in its header (`index_images`); its list of chunks can wait (`with_chunks`).
@@ -33,7 +33,7 @@ _WIDENED = {
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """Where the pictures of one dataset lie.
+    """Where the images of one dataset lie.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class ImageIndex:
     reason : str
         Why HDF5 has to read this dataset; empty if it is read directly.
     layout : str
-        For people: "contiguous", "chunked, 1 picture each, gzip", ...
+        For people: "contiguous", "chunked, 1 image each, gzip", ...
     holder : str
         Absolute path of the file that has the bytes (not `path` where a link leads elsewhere).
     identity : tuple of int
@@ -59,14 +59,14 @@ class ImageIndex:
         Samples, height, width and channels of a chunk; contiguous data are one chunk.
     offsets, sizes : ndarray of int64, shape (rows * tiles,)
         Place and stored length of each chunk in `holder`, bytes. A *row* is the chunks that hold the same samples; where chunks
-        split pictures a row has several *tiles*.
+        split images a row has several *tiles*.
     masks : ndarray of uint32, shape (rows * tiles,)
         Filters skipped by each chunk.
     direct : ndarray of bool, shape (rows,)
         False for the odd row that is left to HDF5, because a chunk of it was never written.
     pipeline : Pipeline
     images_decoded_at_once : int
-        How many pictures have to be read to get at one of them. The order of samples depends on it, so it is what the header
+        How many images have to be read to get at one of them. The order of samples depends on it, so it is what the header
         says, whatever is found out about the chunks later.
     is_complete : bool
         Whether offsets, sizes, masks and direct are known and proven, or not needed.
@@ -93,12 +93,12 @@ class ImageIndex:
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of one picture in `dtype`."""
+        """Bytes of one image in `dtype`."""
         return int(np.prod(self.shape[1:])) * self.dtype.itemsize
 
     @property
     def stored_image_bytes(self) -> int:
-        """Bytes of one picture in the file, without filters."""
+        """Bytes of one image in the file, without filters."""
         return int(np.prod(self.shape[1:])) * self.stored_dtype.itemsize
 
     @property
@@ -108,17 +108,17 @@ class ImageIndex:
 
     @property
     def images_per_chunk(self) -> int:
-        """Picture i lies in row i // images_per_chunk."""
+        """Image i lies in row i // images_per_chunk."""
         return self.chunk_shape[0]
 
     @property
     def is_split(self) -> bool:
-        """Whether chunks and pictures differ in height, width or channels."""
+        """Whether chunks and images differ in height, width or channels."""
         return self.chunk_shape[1:] != self.shape[1:]
 
     @property
     def is_plain(self) -> bool:
-        """Whether the pictures lie in the file as the kernels take them."""
+        """Whether the images lie in the file as the kernels take them."""
         alone = not self.reason and not self.pipeline.filters and not self.is_split
         return alone and self.stored_dtype == self.dtype and self.stored_dtype.isnative
 
@@ -128,7 +128,7 @@ class ImageIndex:
 
 
 def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
-    """Describe a dataset of pictures by its header.
+    """Describe a dataset of images by its header.
 
     Parameters
     ----------
@@ -144,16 +144,16 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
     Raises
     ------
     DataError
-        If the dataset does not hold pictures, or can't be as large.
+        If the dataset does not hold images, or can't be as large.
     """
     shape = dataset.shape
     if shape is None or len(shape) not in (3, 4) or 0 in shape:
-        raise DataError(f"pictures have the shape (N, height, width, channels) or (N, height, width), found {shape}", *named)
+        raise DataError(f"images have the shape (N, height, width, channels) or (N, height, width), found {shape}", *named)
     stored = dataset.dtype
     plain_name = stored.newbyteorder("=").name
     if plain_name not in (*_KERNEL_DTYPES, *_WIDENED) or h5py.check_enum_dtype(stored):
         known = ", ".join((*_KERNEL_DTYPES, *_WIDENED))
-        raise DataError(f"pictures have one of the types {known}, found {stored}", *named)
+        raise DataError(f"images have one of the types {known}, found {stored}", *named)
     check_claims(dataset, named)
     n, height, width, channels = four_sides(shape)
     known_facts = {

@@ -1,4 +1,4 @@
-"""What a file says about its pictures: labels, mean, channel order, class names."""
+"""What a file says about its images: labels, mean, channel order, class names."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fastprep.h5.header_checks import check_claims
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its pictures.
+    """What a file says about its images.
 
     Attributes
     ----------
     mean : ndarray of float64, shape (C,), or None
-        Mean of each channel, in the channel order of the pictures (attribute `mean` of the pictures' dataset).
+        Mean of each channel, in the channel order of the images (attribute `mean` of the images' dataset).
     mean_problem : str or None
         What is wrong with that attribute, for those who want the mean.
     channel_order : str or None
@@ -37,7 +37,7 @@ class Metadata:
 
 
 def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
-    """Read the attributes of the pictures' dataset.
+    """Read the attributes of the images' dataset.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
 
 
 def metadata_of(dataset: h5py.Dataset, named: tuple[str, str]) -> Metadata:
-    """Read the attributes of the pictures' dataset; see `read_metadata`. `named` is what the user calls its file and itself."""
+    """Read the attributes of the images' dataset; see `read_metadata`. `named` is what the user calls its file and itself."""
     channels = dataset.shape[3] if dataset.ndim == 4 else 1
     try:
         stored, order, names = (dataset.attrs.get(key) for key in ("mean", "channel_order", "class_names"))
@@ -94,7 +94,7 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
     labels : str
         Name of the dataset.
     n_samples : int
-        Pictures there are.
+        Images there are.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
     Raises
     ------
     OSError, DataError
-        As `fastprep.h5.open_images`; DataError also if there are more or fewer labels than pictures.
+        As `fastprep.h5.open_images`; DataError also if there are more or fewer labels than images.
     """
     with open_file(path) as file:
         return labels_of(file, labels, n_samples)
@@ -128,7 +128,7 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
     weights : str
         Name of the dataset.
     n_samples : int
-        Pictures there are.
+        Images there are.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
     """
     dataset = get_dataset(file, weights)
     if dataset.dtype.kind not in "iufb" or dataset.ndim == 0 or dataset.shape[1:] not in ((), (1,)):
-        problem = f"weights must be one number for each picture, found {dataset.dtype} {dataset.shape}"
+        problem = f"weights must be one number for each image, found {dataset.dtype} {dataset.shape}"
         raise DataError(problem, file.filename, weights)
     values = _one_for_each(dataset, (file.filename, weights), "weight", n_samples).reshape(-1)
     if (wrong := ~are_weights(values)).any():
@@ -159,7 +159,7 @@ def are_weights(values: NDArray) -> NDArray[np.bool_]:
 
 def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], what: str, n_samples: int) -> NDArray:
     if dataset.ndim == 0 or dataset.shape[0] != n_samples:
-        raise DataError(f"there must be one {what} for each of the {n_samples} pictures, found shape {dataset.shape}", *named)
+        raise DataError(f"there must be one {what} for each of the {n_samples} images, found shape {dataset.shape}", *named)
     check_claims(dataset, named, n_at_once=n_samples)
     try:
         values = dataset[()]
@@ -169,13 +169,13 @@ def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], what: str, n_sa
 
 
 def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
-    """Return the name of the file that each picture comes from (dataset `file_names`), or nothing if that is not stored.
+    """Return the name of the file that each image comes from (dataset `file_names`), or nothing if that is not stored.
 
     Parameters
     ----------
     path : str or path
     n_samples : int
-        Pictures there are.
+        Images there are.
 
     Returns
     -------
@@ -204,7 +204,7 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
 
 
 def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] | None:
-    """Return the standard deviation of each channel (attribute `std` of the pictures), or None if there is none, or no such.
+    """Return the standard deviation of each channel (attribute `std` of the images), or None if there is none, or no such.
 
     Raises
     ------
@@ -220,9 +220,9 @@ def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] |
 
 
 def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float64], overwrite: bool = False) -> None:
-    """Write the mean of each channel into a file that is there: attribute `mean` of the pictures.
+    """Write the mean of each channel into a file that is there: attribute `mean` of the images.
 
-    Only that attribute changes, not the pictures; a process that is killed in the very moment may damage the file, though.
+    Only that attribute changes, not the images; a process that is killed in the very moment may damage the file, though.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pictures of one dataset, by number, from any thread: `_read.pyx` and `rows` move the bytes, `handles` has the open files."""
+"""Images of one dataset, by number, from any thread: `_read.pyx` and `rows` move the bytes, `handles` has the open files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str = "pread") -> Reader:
-    """Index a dataset of pictures and prove on three of them that the index is right.
+    """Index a dataset of images and prove on three of them that the index is right.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
     OSError
         If the file is not there or may not be read.
     DataError
-        If it is not HDF5, or the dataset is missing, damaged, or no pictures.
+        If it is not HDF5, or the dataset is missing, damaged, or no images.
     """
     with open_file(path) as file:
         index = verify.complete(index_images(get_dataset(file, dataset), (file.filename, dataset)), file)
@@ -66,12 +66,12 @@ def warn_of_hdf5(index: ImageIndex, more: int = 0) -> None:
 
 
 class Reader:
-    """Reads pictures of one dataset. Any number of threads may call it at once; after a fork it opens its files anew.
+    """Reads images of one dataset. Any number of threads may call it at once; after a fork it opens its files anew.
 
     Parameters
     ----------
     index : ImageIndex
-        If it is not complete, it is completed when pictures are first asked for.
+        If it is not complete, it is completed when images are first asked for.
     io : {"pread", "mmap"}
         How the bytes come in. "mmap" saves a copy, but if the file is truncated while it is mapped, the system ends the process
         (SIGBUS) where "pread" raises a DataError; for local files that nobody changes.
@@ -97,7 +97,7 @@ class Reader:
         self._indexing = threading.Lock()
 
     def read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
-        """Hand pictures to a sink, in any order.
+        """Hand images to a sink, in any order.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class Reader:
         slots : ndarray of int64, shape (n,)
             The slot that the sink is told for each of them.
         sink : Sink
-            Takes each picture, (H, W, C) of `index.dtype`.
+            Takes each image, (H, W, C) of `index.dtype`.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class Reader:
             self._read_by_hdf5(samples[~direct], slots[~direct], sink)
 
     def complete(self) -> None:
-        """Find the chunks and prove on three pictures that they are the right ones, unless that is done.
+        """Find the chunks and prove on three images that they are the right ones, unless that is done.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Reader:
             self.index = index
 
     def keep_in(self, cache: BlockCache) -> None:
-        """Keep decoded blocks, of `index.images_decoded_at_once` pictures, in a cache, which readers may share."""
+        """Keep decoded blocks, of `index.images_decoded_at_once` images, in a cache, which readers may share."""
         self._cache = cache
 
     def fetch(self, samples: NDArray[np.int64]) -> None:
@@ -172,7 +172,7 @@ class Reader:
                 self._kept_block(int(number))
 
     def array(self, samples: NDArray[np.int64]) -> NDArray:
-        """Return pictures as one array.
+        """Return images as one array.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class Reader:
         return np.zeros(len(samples), bool) if index.reason else index.direct[samples // index.images_per_chunk]
 
     def _read_directly(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
-        """Read pictures one by one out of one open file."""
+        """Read images one by one out of one open file."""
         with self._open() as rows:
             if self.index.is_plain:
                 self._read_plain(rows, samples, slots, sink)
@@ -218,7 +218,7 @@ class Reader:
         if file.mapping is not None:
             status, position = hand_over(file.mapping, offsets, slots, sink)
         else:
-            scratch = self._scratch.memory("picture", index.image_bytes)
+            scratch = self._scratch.memory("image", index.image_bytes)
             status, position = _read.read_images(file.number, offsets, slots, scratch, sink)
         if status:
             raise rows.error(status, int(samples[position]))
@@ -242,7 +242,7 @@ class Reader:
         return self._cache.get((self._key, number), lambda: self._block(number))
 
     def _block(self, number: int) -> NDArray:
-        """Return a block of several pictures, in memory of its own, unless no block is kept."""
+        """Return a block of several images, in memory of its own, unless no block is kept."""
         per_block = self.index.images_decoded_at_once
         first = number * per_block
         if not self._is_direct(np.array([first]))[0]:

@@ -179,10 +179,10 @@ def _place_chunked(dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, named: 
         raise Unsupported("this build of h5py cannot list chunks")
     if pipeline.filters:
         _partial_chunks_are_raw(properties)  # refuses where that can't be known
-    split = "" if chunk[1:] == shape[1:] else f", {math.prod(_grid(shape, chunk)[1:])} to a picture"
-    pictures = "1 picture" if chunk[0] == 1 else f"{chunk[0]} pictures"
+    split = "" if chunk[1:] == shape[1:] else f", {math.prod(_grid(shape, chunk)[1:])} to an image"
+    images = "1 image" if chunk[0] == 1 else f"{chunk[0]} images"
     return {
-        "layout": f"chunked, {pictures} each{split}, filters {pipeline.names}",
+        "layout": f"chunked, {images} each{split}, filters {pipeline.names}",
         "chunk_shape": chunk,
         "pipeline": pipeline,
     }
@@ -265,7 +265,7 @@ def _beyond_end(offset: int, n_bytes: int, file_size: int) -> str:
 
 
 def _check_virtual(dataset: h5py.Dataset, named: tuple[str, str]) -> None:
-    """Refuse a virtual dataset with a file missing: HDF5 reads fill values in its place, which would be taken for pictures."""
+    """Refuse a virtual dataset with a file missing: HDF5 reads fill values in its place, which would be taken for images."""
     folder = os.path.dirname(os.path.abspath(dataset.file.filename))
     places = [folder, os.environ.get("HDF5_VDS_PREFIX", "").replace("${ORIGIN}", folder), "."]
     for part in dataset.virtual_sources():

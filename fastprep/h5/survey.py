@@ -1,4 +1,4 @@
-"""The first look at many files: each is opened once, for what has to be known of all of them before any picture is read."""
+"""The first look at many files: each is opened once, for what has to be known of all of them before any image is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EDGE_BYTES = 32768  # at the start of a file are its headers, at the end labels
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What is known of a file before its pictures are read.
+    """What is known of a file before its images are read.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ def survey(
     ----------
     paths : sequence of str
     images : str
-        Name of the pictures' dataset.
+        Name of the images' dataset.
     labels : str or None
         Name of that of the labels; None to leave them.
     weights : str or None

@@ -1,4 +1,4 @@
-"""Complete an index, and prove on three pictures that it is right."""
+"""Complete an index, and prove on three images that it is right."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def complete(index: ImageIndex, file: h5py.File) -> ImageIndex:
     Returns
     -------
     ImageIndex
-        Complete; one that leaves the dataset to HDF5 if a picture differs.
+        Complete; one that leaves the dataset to HDF5 if an image differs.
 
     Raises
     ------
@@ -49,12 +49,12 @@ def complete(index: ImageIndex, file: h5py.File) -> ImageIndex:
         return index
     wrong = _first_difference(index, dataset)
     if wrong is not None:
-        return index.by_hdf5(f"picture {wrong} differs from HDF5's when it is read directly")
+        return index.by_hdf5(f"image {wrong} differs from HDF5's when it is read directly")
     return replace(index, is_complete=True)
 
 
 def _first_difference(index: ImageIndex, dataset: h5py.Dataset) -> int | None:
-    """Compare a picture of the first, the last and one other chunk with HDF5's; return one that differs."""
+    """Compare an image of the first, the last and one other chunk with HDF5's; return one that differs."""
     n, per_block = index.shape[0], index.images_decoded_at_once
     with contextlib.closing(OpenFile(index.holder)) as file:
         rows = Rows(index, file, Scratch())
@@ -66,7 +66,7 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset) -> int | None:
                 rows.check_unchanged()
                 theirs = dataset[sample].reshape(index.shape[1:]).astype(index.dtype)
             except (DataError, OSError, RuntimeError):
-                continue  # damaged pictures are reported when they are asked for
+                continue  # damaged images are reported when they are asked for
             if ours.tobytes() != theirs.tobytes():
                 return sample
     return None

@@ -1,4 +1,4 @@
-"""Write image files in the layout that loads fastest: contiguous uint8, so that picture i lies at offset + i * size."""
+"""Write image files in the layout that loads fastest: contiguous uint8, so that image i lies at offset + i * size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastprep.system import whole_file
 from fastprep.system.atomic import named_if_full
 
-_BLOCK_BYTES = 8 << 20  # enough pictures for every thread that compresses
+_BLOCK_BYTES = 8 << 20  # enough images for every thread that compresses
 
 
 def write_images(
@@ -33,7 +33,7 @@ def write_images(
     gzip_level: int | None = None,
     overwrite: bool = False,
 ) -> NDArray[np.float64]:
-    """Write pictures and labels to a new file, whole or not at all.
+    """Write images and labels to a new file, whole or not at all.
 
     Parameters
     ----------
@@ -42,18 +42,18 @@ def write_images(
         One for each label.
     labels : array_like, shape (N, ...)
     mean : array_like, shape (C,), optional
-        Mean of each channel to store (of the training pictures, say); by default that of these pictures.
+        Mean of each channel to store (of the training images, say); by default that of these images.
     std : array_like, shape (C,), optional
         Standard deviation of each channel to store.
     channel_order : str, optional
         Such as "RGB" or "L".
     class_names : sequence of str
     file_names : sequence of str
-        Where each picture comes from: the dataset `file_names`.
+        Where each image comes from: the dataset `file_names`.
     attributes : dict of str to str, optional
         Further attributes of the file: source, licence.
     gzip_level : int, optional
-        1..9: one gzip chunk for each picture. None: contiguous.
+        1..9: one gzip chunk for each image. None: contiguous.
     overwrite : bool
         Replace a file that exists.
 
@@ -67,7 +67,7 @@ def write_images(
     FileExistsError
         If the file exists and `overwrite` is False.
     ValueError
-        If a picture is not uint8 or not like the first, or there are more or fewer than labels or file names.
+        If an image is not uint8 or not like the first, or there are more or fewer than labels or file names.
     """
     path = os.fspath(path)
     if len(file_names) not in (0, len(np.asarray(labels))):
@@ -76,7 +76,7 @@ def write_images(
         raise FileExistsError(f"{path!r} exists already; it is only replaced when asked to")
     labels = np.asarray(labels)
     with whole_file(path) as temporary, new_file(temporary, path) as file:
-        totals = _write_pictures(file, iter(images), len(labels), gzip_level)
+        totals = _write_images(file, iter(images), len(labels), gzip_level)
         dataset = file["images"]
         stored = totals / (len(labels) * dataset.shape[1] * dataset.shape[2]) if mean is None else np.asarray(mean, np.float64)
         dataset.attrs["mean"] = stored
@@ -95,29 +95,29 @@ def write_images(
     return stored
 
 
-def _write_pictures(
-    file: h5py.File, pictures: Iterator[NDArray[np.uint8]], n_pictures: int, gzip_level: int | None
+def _write_images(
+    file: h5py.File, images: Iterator[NDArray[np.uint8]], n_images: int, gzip_level: int | None
 ) -> NDArray[np.float64]:
-    first = next(pictures, None)
-    if first is None or n_pictures == 0:
-        raise ValueError(f"there are {n_pictures} labels, but {'0' if first is None else 'more'} pictures")
+    first = next(images, None)
+    if first is None or n_images == 0:
+        raise ValueError(f"there are {n_images} labels, but {'0' if first is None else 'more'} images")
     if first.ndim != 3:
-        raise ValueError(f"pictures have the shape (height, width, channels), got {first.shape}")
+        raise ValueError(f"images have the shape (height, width, channels), got {first.shape}")
     totals = np.zeros(first.shape[2], np.float64)
-    block, count = np.empty((max(1, min(n_pictures, _BLOCK_BYTES // first.nbytes)), *first.shape), np.uint8), 0
-    with PictureWriter(file, "images", (n_pictures, *first.shape), gzip_level) as writer:
-        for count, picture in enumerate(itertools.chain([first], pictures), 1):
-            if picture.dtype != np.uint8 or picture.shape != first.shape:
-                raise ValueError(f"picture {count - 1} is {picture.dtype} {picture.shape}, the first is uint8 {first.shape}")
-            if count > n_pictures:
-                raise ValueError(f"there are {n_pictures} labels, but more pictures")
+    block, count = np.empty((max(1, min(n_images, _BLOCK_BYTES // first.nbytes)), *first.shape), np.uint8), 0
+    with ImageWriter(file, "images", (n_images, *first.shape), gzip_level) as writer:
+        for count, image in enumerate(itertools.chain([first], images), 1):
+            if image.dtype != np.uint8 or image.shape != first.shape:
+                raise ValueError(f"image {count - 1} is {image.dtype} {image.shape}, the first is uint8 {first.shape}")
+            if count > n_images:
+                raise ValueError(f"there are {n_images} labels, but more images")
             place = (count - 1) % len(block)
-            block[place] = picture
-            totals += picture.sum(axis=(0, 1), dtype=np.float64)  # whole numbers below 2**53 for any file there is: exact
-            if place + 1 == len(block) or count == n_pictures:
+            block[place] = image
+            totals += image.sum(axis=(0, 1), dtype=np.float64)  # whole numbers below 2**53 for any file there is: exact
+            if place + 1 == len(block) or count == n_images:
                 writer.write(count - 1 - place, block[: place + 1])
-    if count != n_pictures:
-        raise ValueError(f"there are {n_pictures} labels, but {count} pictures")
+    if count != n_images:
+        raise ValueError(f"there are {n_images} labels, but {count} images")
     return totals
 
 
@@ -163,8 +163,8 @@ def new_file(path: str, name: str) -> Iterator[h5py.File]:
             raise
 
 
-class PictureWriter:
-    """Writes a dataset of pictures block by block; a context manager, which ends its threads.
+class ImageWriter:
+    """Writes a dataset of images block by block; a context manager, which ends its threads.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class PictureWriter:
     shape : (int, int, int, int)
         Samples, height, width, channels.
     gzip_level : int, optional
-        1..9: one gzip chunk for each picture, compressed by several threads outside of HDF5's lock. None: contiguous.
+        1..9: one gzip chunk for each image, compressed by several threads outside of HDF5's lock. None: contiguous.
 
     Attributes
     ----------
@@ -191,7 +191,7 @@ class PictureWriter:
             self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="fastprep-gzip")
         self.dataset = file.create_dataset(name, shape, np.uint8, **layout)
 
-    def __enter__(self) -> PictureWriter:
+    def __enter__(self) -> ImageWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -199,7 +199,7 @@ class PictureWriter:
             self._pool.shutdown(cancel_futures=True)
 
     def write(self, first: int, block: NDArray[np.uint8]) -> None:
-        """Write pictures.
+        """Write images.
 
         Parameters
         ----------
@@ -218,5 +218,5 @@ class PictureWriter:
         for sample, chunk in enumerate(self._pool.map(self._compress, block), first):
             self.dataset.id.write_direct_chunk((sample, 0, 0, 0), chunk)
 
-    def _compress(self, picture: NDArray[np.uint8]) -> bytes:
-        return bytes(imagecodecs.deflate_encode(picture.reshape(-1), level=self._level))
+    def _compress(self, image: NDArray[np.uint8]) -> bytes:
+        return bytes(imagecodecs.deflate_encode(image.reshape(-1), level=self._level))

@@ -1,4 +1,4 @@
-"""Takes pictures from a reader and puts their crops into the batch. Arguments are checked by spec.py, not here."""
+"""Takes images from a reader and puts their crops into the batch. Arguments are checked by spec.py, not here."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
@@ -17,7 +17,7 @@ cdef extern from "_crop.h" nogil:
         const float *mean
         const float *scale
         int64_t row_pixels
-        int mean_is_picture, has_scale
+        int mean_is_image, has_scale
     int fastprep_crop_supported(int version)
     size_t fastprep_crop_room(const fastprep_crop *crop)
     void fastprep_crop_run(
@@ -42,12 +42,12 @@ cdef struct Batch:
     const int64_t *firsts   # rows of slot s: firsts[s] .. firsts[s + 1]
     uint8_t *target
     int64_t target_bytes    # of one crop
-    int64_t row_bytes       # of the source picture
+    int64_t row_bytes       # of the source image
     void *room              # of the kernel: a sink serves one thread at a time
 
 
 cdef class CropSink(Sink):
-    """Executes a crop table on the pictures it is handed."""
+    """Executes a crop table on the images it is handed."""
 
     cdef Batch batch
     cdef object keep
@@ -78,7 +78,7 @@ cdef class CropSink(Sink):
         crop.height, crop.width, crop.channels = image_shape
         crop.crop_height, crop.crop_width = size
         crop.mean = &mean_rows[0, 0, 0]
-        crop.mean_is_picture = mean_rows.shape[0] > 1
+        crop.mean_is_image = mean_rows.shape[0] > 1
         crop.scale = &scale_rows[0, 0]
         crop.has_scale = has_scale
         crop.row_pixels = scale_rows.shape[1] // (1 if channels_first else crop.channels)
@@ -118,7 +118,7 @@ cdef void rows_of_crops(void *context, int64_t slot, int64_t *first, int64_t *n_
         y = batch.table[4 * k + 1]
         top = min(top, y)
         bottom = max(bottom, y + batch.crop.crop_height)
-    if bottom <= top:  # no crop of this picture
+    if bottom <= top:  # no crop of this image
         first[0] = n_bytes[0] = 0
     else:
         first[0] = top * batch.row_bytes

@@ -15,7 +15,7 @@
  * to go on meanwhile */
 enum { BURST = 512 };
 
-/* A mapped file comes from memory, and no processor looks ahead beyond a page, or from the last line of a picture up */
+/* A mapped file comes from memory, and no processor looks ahead beyond a page, or from the last line of an image up */
 enum { ROWS_AHEAD = 2 };
 
 static void prefetch(const char *bytes, int64_t n)
@@ -32,9 +32,9 @@ typedef struct {
     char *target;                   /* where the next result goes */
     char *arranged;                 /* numbers of the source that are not converted yet */
     int64_t n_arranged;
-    const float *mean, *scale;      /* rows; the mean of a picture only for its first line */
+    const float *mean, *scale;      /* rows; the mean of an image only for its first line */
     int64_t n_head;                 /* numbers before the first whole cache line */
-    float *line_mean, *line_scale;  /* for a block after them; of a mean picture, for what is arranged */
+    float *line_mean, *line_scale;  /* for a block after them; of a mean image, for what is arranged */
 } plane;
 
 typedef struct {
@@ -69,7 +69,7 @@ static size_t scale_bytes(const shape *of) { return (size_t)of->block * sizeof(f
 
 static size_t mean_bytes(const fastprep_crop *crop, const shape *of)
 {
-    return crop->mean_is_picture ? whole_lines((size_t)of->capacity * sizeof(float)) : scale_bytes(of);
+    return crop->mean_is_image ? whole_lines((size_t)of->capacity * sizeof(float)) : scale_bytes(of);
 }
 
 size_t fastprep_crop_room(const fastprep_crop *crop)
@@ -78,7 +78,7 @@ size_t fastprep_crop_room(const fastprep_crop *crop)
     return planes_bytes(&of) + (size_t)of.n_planes * (arranged_bytes(&of) + mean_bytes(crop, &of) + scale_bytes(&of));
 }
 
-/* The mean of a crop's row in plane p, if the mean is a picture */
+/* The mean of a crop's row in plane p, if the mean is an image */
 static const float *mean_row(const fastprep_crop *crop, const shape *of, int64_t p, int64_t source_y, int64_t x, int mirrored)
 {
     const int64_t length = crop->row_pixels * of->channels;
@@ -106,7 +106,7 @@ static void lay_out(const fastprep_crop *crop, const shape *of, void *target, vo
         buffer = (char *)to->line_scale + scale_bytes(of);
         if (!of->in_lines) continue;
         const int64_t phase = to->n_head % of->channels;
-        if (!crop->mean_is_picture) memcpy(to->line_mean, to->mean + phase, scale_bytes(of));
+        if (!crop->mean_is_image) memcpy(to->line_mean, to->mean + phase, scale_bytes(of));
         memcpy(to->line_scale, to->scale + phase, scale_bytes(of));
     }
 }
@@ -118,19 +118,19 @@ static void drop(const fastprep_crop *crop, const shape *of, plane *to, int64_t 
     to->target += (size_t)n * of->target_size;
     to->n_arranged -= n;
     memmove(to->arranged, to->arranged + n, (size_t)to->n_arranged);
-    if (crop->mean_is_picture) memmove(to->line_mean, to->line_mean + n, (size_t)to->n_arranged * sizeof(float));
+    if (crop->mean_is_image) memmove(to->line_mean, to->line_mean + n, (size_t)to->n_arranged * sizeof(float));
 }
 
 static void convert_lines(const fastprep_crop *crop, const shape *of, plane *to, fastprep_lines *lines, int is_end)
 {
     if (to->n_head) {
         const int64_t n = to->n_head < to->n_arranged ? to->n_head : to->n_arranged;
-        fastprep_convert(crop, to->arranged, crop->mean_is_picture ? to->line_mean : to->mean, to->scale, to->target, n);
+        fastprep_convert(crop, to->arranged, crop->mean_is_image ? to->line_mean : to->mean, to->scale, to->target, n);
         to->n_head -= n;
         drop(crop, of, to, n);
     }
     if (!to->n_head) {
-        const int64_t mean_step = crop->mean_is_picture ? of->block : 0;
+        const int64_t mean_step = crop->mean_is_image ? of->block : 0;
         drop(crop, of, to, lines((const uint8_t *)to->arranged, to->line_mean, mean_step, crop->has_scale ? to->line_scale : NULL,
                                  to->target, to->n_arranged, of->channels, crop->stream));
     }
@@ -163,11 +163,11 @@ void fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y,
         }
         for (int64_t p = 0; p < of.n_planes; p++) {
             plane *to = planes + p;
-            const float *mean = crop->mean_is_picture ? mean_row(crop, &of, p, source_y, x, mirrored) : to->mean;
+            const float *mean = crop->mean_is_image ? mean_row(crop, &of, p, source_y, x, mirrored) : to->mean;
 #ifdef FASTPREP_X86
             if (of.in_lines) {
                 const int is_end = i == crop->crop_height - 1;
-                if (crop->mean_is_picture) memcpy(to->line_mean + to->n_arranged, mean, (size_t)of.row * sizeof(float));
+                if (crop->mean_is_image) memcpy(to->line_mean + to->n_arranged, mean, (size_t)of.row * sizeof(float));
                 to->n_arranged += of.row;
                 if (is_end || to->n_arranged >= BURST) convert_lines(crop, &of, to, lines, is_end);
                 continue;

@@ -15,13 +15,13 @@ enum { FASTPREP_BLOCK = 32, FASTPREP_MIN_PIXELS = 64 };          /* the latter: 
 typedef struct {
     int version, source_type, target_type, channels_first;
     int stream;                         /* not 0: write around the caches, if the version can */
-    int64_t height, width, channels;    /* of the source picture, channels last */
+    int64_t height, width, channels;    /* of the source image, channels last */
     int64_t crop_height, crop_width;
-    const float *mean;                  /* a row for each plane, `row_pixels` pixels long; of a mean picture the rows of all
+    const float *mean;                  /* a row for each plane, `row_pixels` pixels long; of a mean image the rows of all
                                            its lines, and then once more, each from right to left, for mirrored crops */
     const float *scale;                 /* a row for each plane */
     int64_t row_pixels;
-    int mean_is_picture, has_scale;     /* not 0: the scale is not 1 everywhere */
+    int mean_is_image, has_scale;     /* not 0: the scale is not 1 everywhere */
 } fastprep_crop;
 
 /* Not 0 if this processor can run the version. */

@@ -39,7 +39,7 @@ def crop(
     size : (int, int)
         Height h and width w of the crops.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional
-        Subtracted; of a mean picture, the value at the same source pixel.
+        Subtracted; of a mean image, the value at the same source pixel.
     scale : array_like, scalar or shape (C,), optional
         Multiplied with after the subtraction.
     dtype : {"float32", "float16", "bfloat16"}

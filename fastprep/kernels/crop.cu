@@ -1,7 +1,7 @@
 /* The CUDA crop kernel: cut out, mirror or not, flip or not, subtract the mean, scale, convert, in one pass.
  *
  * A block makes one tile of one crop: TILE_ROWS whole rows, or TILE_COLUMNS pixels of one row where rows are long. It copies the
- * bytes of the picture that it needs into shared memory, 16 at a time and in the order of the source; then every thread stores 16
+ * bytes of the image that it needs into shared memory, 16 at a time and in the order of the source; then every thread stores 16
  * bytes of the result at a time, and picks its elements out of shared memory. So what is read and what is written is coalesced
  * whatever the crop's place, mirrored or not, and a mirrored crop is nothing but other offsets in shared memory.
  *
@@ -21,16 +21,16 @@ typedef Stored<TARGET>::Bits Bits;
 typedef Stored<TARGET>::Vector Vector;
 
 enum { MIRRORED = 1, FLIPPED = 2 };
-enum { NO_MEAN, CHANNEL_MEAN, PICTURE_MEAN };
+enum { NO_MEAN, CHANNEL_MEAN, IMAGE_MEAN };
 constexpr bool IS_INTEGER = (SOURCE)1 / 2 == 0;
 constexpr int VECTOR = 16 / sizeof(Bits), LINE = 128 / sizeof(Bits);
 constexpr int TILES_DOWN = (CROP_HEIGHT + TILE_ROWS - 1) / TILE_ROWS;
 constexpr int TILES_ACROSS = (CROP_WIDTH + TILE_COLUMNS - 1) / TILE_COLUMNS;
 
-/* The source, in elements: a picture, a row of it, a row of the tile, and from a row to the next in shared memory. That is as in
- * the picture modulo 16, so that what is aligned in the one is aligned in the other, and so far that the 16 bytes around the ends
+/* The source, in elements: an image, a row of it, a row of the tile, and from a row to the next in shared memory. That is as in
+ * the image modulo 16, so that what is aligned in the one is aligned in the other, and so far that the 16 bytes around the ends
  * of neighbouring rows are not the same ones. */
-constexpr long long PICTURE = 1LL * HEIGHT * WIDTH * CHANNELS, ROW = 1LL * WIDTH * CHANNELS;
+constexpr long long IMAGE = 1LL * HEIGHT * WIDTH * CHANNELS, ROW = 1LL * WIDTH * CHANNELS;
 constexpr int TILE_LENGTH = TILE_COLUMNS * CHANNELS;
 constexpr int PITCH = TILE_LENGTH + 15 + (int)((ROW - TILE_LENGTH + 1) % 16);
 constexpr int STAGED_LENGTH = STAGED ? TILE_ROWS * PITCH + 16 : 16;
@@ -123,13 +123,13 @@ template <typename T> __device__ __forceinline__ uint4 pack(const float *values,
     return make_uint4(pair(values, type), pair(values + 2, type), pair(values + 4, type), pair(values + 6, type));
 }
 
-/* Copy rows of a picture into shared memory; return where the first element is. `shared` is 16-byte aligned. */
+/* Copy rows of an image into shared memory; return where the first element is. `shared` is 16-byte aligned. */
 template <typename T>
-__device__ __forceinline__ int stage(T *shared, const T *picture, long long first, int rows, int length)
+__device__ __forceinline__ int stage(T *shared, const T *image, long long first, int rows, int length)
 {
     constexpr int N = 16 / sizeof(T); /* elements of a load */
     constexpr int LOADS = (TILE_LENGTH + 2 * N - 2) / N; /* of a row, wherever it starts */
-    const unsigned long long begin = (unsigned long long)picture, end = begin + PICTURE * sizeof(T);
+    const unsigned long long begin = (unsigned long long)image, end = begin + IMAGE * sizeof(T);
     const int lead = (int)((begin + first * sizeof(T)) % 16 / sizeof(T));
     for (int k = threadIdx.x; k < rows * LOADS; k += THREADS) {
         const int row = k / LOADS;
@@ -141,7 +141,7 @@ __device__ __forceinline__ int stage(T *shared, const T *picture, long long firs
         T *to = shared + lead + row * PITCH + from;
         if (address >= begin && address + 16 <= end) {
             *(uint4 *)to = __ldg((const uint4 *)address);
-        } else { /* the ends of the picture, which may be those of the memory */
+        } else { /* the ends of the image, which may be those of the memory */
 #pragma unroll 1
             for (int n = 0; n < N; n++)
                 if (from + n >= 0 && from + n < length) to[n] = ((const T *)at)[from + n];
@@ -185,7 +185,7 @@ __device__ __forceinline__ float element(const SOURCE *source, const float *mean
 {
     float value = widen(source[offset]);
     if (MEAN == CHANNEL_MEAN) value = subtract(value, mean);
-    if (MEAN == PICTURE_MEAN) value = subtract(value, means[offset]);
+    if (MEAN == IMAGE_MEAN) value = subtract(value, means[offset]);
     if (SCALE) value = multiply(value, scale);
     return value;
 }
@@ -198,7 +198,7 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
               const float *__restrict__ scale, Bits *__restrict__ out)
 {
     __shared__ uint4 staged_source[STAGED_LENGTH * sizeof(SOURCE) / 16];
-    __shared__ uint4 staged_mean[MEAN == PICTURE_MEAN ? STAGED_LENGTH * sizeof(float) / 16 : 1];
+    __shared__ uint4 staged_mean[MEAN == IMAGE_MEAN ? STAGED_LENGTH * sizeof(float) / 16 : 1];
 
     const unsigned tile = blockIdx.x % (TILES_DOWN * TILES_ACROSS), number = blockIdx.x / (TILES_DOWN * TILES_ACROSS);
     const int tile_y = tile / TILES_ACROSS * TILE_ROWS, tile_x = tile % TILES_ACROSS * TILE_COLUMNS;
@@ -207,14 +207,14 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
     const bool mirrored = crop.w & MIRRORED, flipped = crop.w & FLIPPED;
     const int y = crop.y + (flipped ? CROP_HEIGHT - tile_y - rows : tile_y);
     const int x = crop.z + (mirrored ? CROP_WIDTH - tile_x - columns : tile_x);
-    const SOURCE *picture = images + crop.x * PICTURE;
+    const SOURCE *image = images + crop.x * IMAGE;
     const long long first = y * ROW + 1LL * x * CHANNELS;
 
-    const SOURCE *source = picture + first;
-    const float *means = MEAN == PICTURE_MEAN ? mean + first : mean;
+    const SOURCE *source = image + first;
+    const float *means = MEAN == IMAGE_MEAN ? mean + first : mean;
     if (STAGED) {
-        source = (SOURCE *)staged_source + stage((SOURCE *)staged_source, picture, first, rows, columns * CHANNELS);
-        if (MEAN == PICTURE_MEAN) means = (float *)staged_mean + stage((float *)staged_mean, mean, first, rows, columns * CHANNELS);
+        source = (SOURCE *)staged_source + stage((SOURCE *)staged_source, image, first, rows, columns * CHANNELS);
+        if (MEAN == IMAGE_MEAN) means = (float *)staged_mean + stage((float *)staged_mean, mean, first, rows, columns * CHANNELS);
         __syncthreads();
     }
 

@@ -100,7 +100,7 @@ def plan(
     size : (int, int)
         Height h and width w of the crops.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional
-        Subtracted; of a mean picture, the value at the same source pixel.
+        Subtracted; of a mean image, the value at the same source pixel.
     scale : array_like, scalar or shape (C,), optional
         Multiplied with after the subtraction.
     dtype : {"float32", "float16", "bfloat16"}
@@ -134,12 +134,12 @@ def plan(
 
 
 def plan_of(spec: CropSpec, images: Any, table: NDArray[np.int32]) -> Plan:
-    """Return the plan of a launch for pictures that are as `spec` says; see `plan`.
+    """Return the plan of a launch for images that are as `spec` says; see `plan`.
 
     Raises
     ------
     ValueError
-        If a row of the table leads outside the pictures, or it has too many.
+        If a row of the table leads outside the images, or it has too many.
     """
     table = np.ascontiguousarray(spec.checked_table(table, images.shape[0]))
     constants = _constants(spec)

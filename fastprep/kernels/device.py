@@ -233,7 +233,7 @@ class CropKernel:
         Raises
         ------
         ValueError
-            If the table leads outside the pictures.
+            If the table leads outside the images.
         """
         launch = plan_of(self.spec, images, table)
         source, _, mean, scale, target = launch.arguments(out)
@@ -268,7 +268,7 @@ def crop_on(gpu: Gpu, spec: CropSpec, images: Any, table: NDArray[np.int32], out
     Raises
     ------
     ValueError
-        If the table leads outside the pictures, `images` or `out` is not on the device and C-contiguous, or `out` is not of the
+        If the table leads outside the images, `images` or `out` is not on the device and C-contiguous, or `out` is not of the
         right shape and type.
     """
     cupy = gpu.cupy
@@ -278,12 +278,12 @@ def crop_on(gpu: Gpu, spec: CropSpec, images: Any, table: NDArray[np.int32], out
     if out is not None and not isinstance(out, cupy.ndarray):
         raise ValueError(f"out must be a cupy array on {gpu}, got {type(out).__name__}")
     with gpu.current():
-        pictures = gpu.upload(images) if isinstance(images, np.ndarray) else images
+        source = gpu.upload(images) if isinstance(images, np.ndarray) else images
         table = np.ascontiguousarray(spec.checked_table(table, len(images)))
         if out is None:
             shape = spec.out_shape(len(table))
             out = gpu.array(DeviceMemory(gpu, len(table) * spec.crop_bytes), shape, spec.out_dtype)
         table_on_device = gpu.upload(table)
-        CropKernel(gpu, spec).launch(pictures, table, table_on_device, out)()
+        CropKernel(gpu, spec).launch(source, table, table_on_device, out)()
         cupy.cuda.get_current_stream().synchronize()
     return out

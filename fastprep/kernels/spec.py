@@ -21,7 +21,7 @@ SOURCE_DTYPES = ("uint8", "uint16", "float32", "float64")  # the CPU kernel take
 _NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
-# Larger batches are written around the caches (docs/design-notes.md has the measurement)
+# Larger batches are written around the caches (docs/notes/cpu-kernel.md has the measurement)
 STREAM_BYTES = 8 << 20
 
 
@@ -53,12 +53,12 @@ class CropSpec:
     Parameters
     ----------
     image_shape : (int, int, int)
-        Height, width and channels of the source pictures.
+        Height, width and channels of the source images.
     source_dtype : {"uint8", "uint16", "float32", "float64"}
     size : (int, int)
         Height and width of the crops.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional
-        Subtracted; of a mean picture, the value at the same source pixel.
+        Subtracted; of a mean image, the value at the same source pixel.
     scale : array_like, scalar or shape (C,), optional
         Multiplied with after the subtraction.
     dtype : {"float32", "float16", "bfloat16"}
@@ -67,7 +67,7 @@ class CropSpec:
     Raises
     ------
     ValueError
-        If an argument is not one of these, or a crop is larger than the picture.
+        If an argument is not one of these, or a crop is larger than the image.
     """
 
     image_shape: tuple[int, int, int]
@@ -102,7 +102,7 @@ class CropSpec:
 
     @cached_property
     def mean_values(self) -> NDArray[np.float32] | None:
-        """The mean as float32: None, shape (C,), or, of a mean picture, (H, W, C)."""
+        """The mean as float32: None, shape (C,), or, of a mean image, (H, W, C)."""
         if self.mean is None:
             return None
         height, width, channels = self.image_shape
@@ -122,7 +122,7 @@ class CropSpec:
     def mean_rows(self) -> NDArray[np.float32]:
         """The mean as the CPU kernel reads it.
 
-        Shape (1, planes, row), or of a mean picture (2 H, planes, row): its lines, and once more from right to left. There is one
+        Shape (1, planes, row), or of a mean image (2 H, planes, row): its lines, and once more from right to left. There is one
         plane of all channels, or, channels first, one for each. A row has at least W pixels; no mean is a mean of 0.
         """
         height, width, channels = self.image_shape
@@ -156,7 +156,7 @@ class CropSpec:
         table : ndarray of int32, shape (n_out, 4)
             Source slot, y, x, flags.
         n_slots : int
-            Pictures there will be.
+            Images there will be.
         out : ndarray of `out_dtype`, shape `out_shape(n_out)`, C-contiguous, aligned, writeable
 
         Returns
@@ -167,7 +167,7 @@ class CropSpec:
         Raises
         ------
         ValueError
-            If a row of the table leads outside the pictures, or `out` is not as above.
+            If a row of the table leads outside the images, or `out` is not as above.
         """
         table = self.checked_table(table, n_slots)
         shape = self.out_shape(len(table))
@@ -197,7 +197,7 @@ class CropSpec:
         )
 
     def checked_table(self, table: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
-        """Return a crop table as int32, if all of its rows lie inside `n_slots` pictures.
+        """Return a crop table as int32, if all of its rows lie inside `n_slots` images.
 
         Raises
         ------

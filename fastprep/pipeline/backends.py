@@ -1,4 +1,4 @@
-"""Where batches are made: on the CPU, or on a CUDA device. Each backend takes pictures and a crop table, and gives a batch."""
+"""Where batches are made: on the CPU, or on a CUDA device. Each backend takes images and a crop table, and gives a batch."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Backend(Protocol):
     memory: Memory
 
     def make(
-        self, read: Callable[[Sink], T], n_pictures: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
+        self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
     ) -> tuple[Any, Lease, T]:
-        """Read pictures and cut crops out of them.
+        """Read images and cut crops out of them.
 
         Parameters
         ----------
         read : callable
-            Hands pictures to a sink, for each slot 0..n_pictures-1 one, or another one in its place.
-        n_pictures : int
+            Hands images to a sink, for each slot 0..n_images-1 one, or another one in its place.
+        n_images : int
         table : ndarray of int32, shape (n_out, 4)
         new_lease : callable
             Returns a buffer of `memory`.
@@ -71,7 +71,7 @@ class Backend(Protocol):
 
 
 class CpuBackend:
-    """The CPU kernel, which takes each picture from the reader's hands.
+    """The CPU kernel, which takes each image from the reader's hands.
 
     Parameters
     ----------
@@ -85,12 +85,12 @@ class CpuBackend:
         self.memory: Memory = HOST
 
     def make(
-        self, read: Callable[[Sink], T], n_pictures: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
+        self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
     ) -> tuple[NDArray, Lease, T]:
         """See `Backend`."""
         lease = new_lease()
         x = self.view(lease, len(table))
-        return x, lease, read(self.spec.cpu_sink(table, n_pictures, x))
+        return x, lease, read(self.spec.cpu_sink(table, n_images, x))
 
     def view(self, lease: Lease, n_rows: int) -> NDArray:
         """See `Backend`."""
@@ -101,7 +101,7 @@ class CpuBackend:
 
 
 class CudaBackend:
-    """The CUDA kernel: whole pictures go to the device as they are, and crops are cut there.
+    """The CUDA kernel: whole images go to the device as they are, and crops are cut there.
 
     Each thread has a stream and staging memory of its own, and synchronises the stream before it hands a batch out. So the copy
     and the kernel of one thread run beside the reading of the others.
@@ -110,33 +110,33 @@ class CudaBackend:
     ----------
     spec : CropSpec
     gpu : Gpu
-    n_pictures, n_rows : int
-        Most pictures, and most rows of a crop table, of a batch.
+    n_images, n_rows : int
+        Most images, and most rows of a crop table, of a batch.
     """
 
-    def __init__(self, spec: CropSpec, gpu: Gpu, n_pictures: int, n_rows: int) -> None:
-        self.spec, self.gpu, self.n_pictures, self.n_rows = spec, gpu, n_pictures, n_rows
+    def __init__(self, spec: CropSpec, gpu: Gpu, n_images: int, n_rows: int) -> None:
+        self.spec, self.gpu, self.n_images, self.n_rows = spec, gpu, n_images, n_rows
         self.device = str(gpu)
         self.memory: Memory = CudaMemory(gpu)
         self._lock = threading.RLock()  # reentrant: see `WorkerPool`, which may be closed by a finalizer under it
         self.close()
 
     def __reduce__(self) -> tuple:
-        return CudaBackend, (self.spec, self.gpu, self.n_pictures, self.n_rows)
+        return CudaBackend, (self.spec, self.gpu, self.n_images, self.n_rows)
 
     def make(
-        self, read: Callable[[Sink], T], n_pictures: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
+        self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
     ) -> tuple[Any, Lease, T]:
         """See `Backend`."""
         gpu, spec = self.gpu, self.spec
         with gpu.current(), self._staging() as staging:
-            result = read(CopySink(staging.pictures, staging.picture_bytes))
+            result = read(CopySink(staging.images, staging.image_bytes))
             rows = staging.table[: len(table)]
-            rows[:] = spec.checked_table(table, n_pictures)
+            rows[:] = spec.checked_table(table, n_images)
             lease = new_lease()
             x = self.view(lease, len(table))
             try:
-                images, rows_on_device = staging.upload(n_pictures, rows)
+                images, rows_on_device = staging.upload(n_images, rows)
                 launch = self._kernel.launch(images, rows, rows_on_device, x)
                 with staging.stream:
                     launch()
@@ -162,7 +162,7 @@ class CudaBackend:
         with self._lock:
             staging = self._idle.pop() if self._idle else None
         if staging is None:
-            staging = _Staging(self.gpu, self.spec, self.n_pictures, self.n_rows)
+            staging = _Staging(self.gpu, self.spec, self.n_images, self.n_rows)
         try:
             yield staging
         finally:
@@ -195,28 +195,28 @@ class CudaMemory:
 
 
 class _Staging:
-    """Both ends of the copy of a batch's pictures and crop table to the device, and the stream it goes through."""
+    """Both ends of the copy of a batch's images and crop table to the device, and the stream it goes through."""
 
-    def __init__(self, gpu: Gpu, spec: CropSpec, n_pictures: int, n_rows: int) -> None:
+    def __init__(self, gpu: Gpu, spec: CropSpec, n_images: int, n_rows: int) -> None:
         self.gpu, self.spec = gpu, spec
-        self.picture_bytes = int(np.prod(spec.image_shape)) * np.dtype(spec.source_dtype).itemsize
+        self.image_bytes = int(np.prod(spec.image_shape)) * np.dtype(spec.source_dtype).itemsize
         self.stream = gpu.stream()
-        self.pictures = gpu.pinned(n_pictures * self.picture_bytes)
+        self.images = gpu.pinned(n_images * self.image_bytes)
         self.table = gpu.pinned(n_rows * 16).view(np.int32).reshape(n_rows, 4)
-        self._pictures_on_device = DeviceMemory(gpu, n_pictures * self.picture_bytes)
+        self._images_on_device = DeviceMemory(gpu, n_images * self.image_bytes)
         self._table_on_device = DeviceMemory(gpu, n_rows * 16)
 
-    def upload(self, n_pictures: int, rows: NDArray[np.int32]) -> tuple[Any, Any]:
-        """Queue the copies; return pictures and table as arrays of the device."""
-        images = self.gpu.array(self._pictures_on_device, (n_pictures, *self.spec.image_shape), self.spec.source_dtype)
+    def upload(self, n_images: int, rows: NDArray[np.int32]) -> tuple[Any, Any]:
+        """Queue the copies; return images and table as arrays of the device."""
+        images = self.gpu.array(self._images_on_device, (n_images, *self.spec.image_shape), self.spec.source_dtype)
         table = self.gpu.array(self._table_on_device, rows.shape, np.dtype(np.int32))
-        self.gpu.copy(images, self.pictures[: n_pictures * self.picture_bytes], self.stream)
+        self.gpu.copy(images, self.images[: n_images * self.image_bytes], self.stream)
         self.gpu.copy(table, rows, self.stream)
         return images, table
 
 
 def choose(
-    device: str, spec: CropSpec, n_pictures: int, n_rows: int, objection: Callable[[int], str | None] = lambda number: None
+    device: str, spec: CropSpec, n_images: int, n_rows: int, objection: Callable[[int], str | None] = lambda number: None
 ) -> Backend:
     """Return the backend for a loader's argument `device`.
 
@@ -225,8 +225,8 @@ def choose(
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}
         "auto": the first CUDA device, if it can be used and there is no objection. Which way it went is logged.
     spec : CropSpec
-    n_pictures, n_rows : int
-        Most pictures, and most rows of a crop table, of a batch.
+    n_images, n_rows : int
+        Most images, and most rows of a crop table, of a batch.
     objection : callable
         Takes the number of a device, returns why "auto" should not take it, or None.
 
@@ -250,8 +250,8 @@ def choose(
             reason = str(error)
         if reason is None:
             _log.info("device='auto': batches are made on %s", gpu)
-            return CudaBackend(spec, gpu, n_pictures, n_rows)
+            return CudaBackend(spec, gpu, n_images, n_rows)
         _log.info("device='auto': batches are made on the CPU: %s", reason)
     if number is None:
         return CpuBackend(spec)
-    return CudaBackend(spec, Gpu(number), n_pictures, n_rows)
+    return CudaBackend(spec, Gpu(number), n_images, n_rows)

@@ -38,9 +38,9 @@ class Sampler:
         (rank, world).
     drop_remainder : bool
     shuffle_window : int
-        Samples that are shuffled together where pictures share chunks; 0: all of them.
+        Samples that are shuffled together where images share chunks; 0: all of them.
     block_starts : ndarray of int64, shape (n_blocks + 1,), or None
-        First samples of the blocks that are decoded as one, and n_samples; None if every picture is read alone.
+        First samples of the blocks that are decoded as one, and n_samples; None if every image is read alone.
     """
 
     n_samples: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -207,7 +206,7 @@ class RunCallback(keras.callbacks.Callback):
         course, config = self._course, self._folder / "config.json"
         kept = f"best.keras is of epoch {course.best_epoch}" if course.best_epoch else "there is no best.keras"
         raise InputError(
-            f"epoch {course.epoch + 1}: the validation loss is not a number: the network has diverged, or pictures have values "
+            f"epoch {course.epoch + 1}: the validation loss is not a number: the network has diverged, or images have values "
             f"that are not numbers; {kept}. Begin anew with a lower learning rate, or with --warmup: --config {config} --lr ..."
         )
 
@@ -220,7 +219,7 @@ class RunCallback(keras.callbacks.Callback):
             return
         seen = self._train.seen(course.epoch, course.step)
         place = {**self._train.state_dict(), "epoch": course.epoch, "seen": seen}
-        state = {"course": dataclasses.asdict(course), "loader": place, "about": self._about}
+        state = {"course": course.to_dict(), "loader": place, "about": self._about}
         arrays = {name: values for name, values in self._arrays.items() if name == "mean"}
         checkpoint.save(self._folder / "last.keras", self.model, state, arrays, metrics=course.step > 0)
 

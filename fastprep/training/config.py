@@ -27,22 +27,22 @@ MAY_DIFFER = (*_PLACES, "mean", "weights", "out", "resume", "config")
 @flowing
 @dataclass(frozen=True)
 class Config:
-    """Train a network on pictures in HDF5 files: --train FILE --val FILE, or --demo, or --resume RUN."""
+    """Train a network on images in HDF5 files: --train FILE --val FILE, or --demo, or --resume RUN."""
 
     train: Annotated[str | None, arg(metavar="FILE")] = None
     """Training file, or a glob pattern of files, in quotes."""
     val: Annotated[str | None, arg(metavar="FILE")] = None
     """Validation file."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
-    """Dataset of pictures in the files."""
+    """Dataset of images in the files."""
     labels: Annotated[str, arg(metavar="NAME")] = "labels"
-    """Dataset of labels in the files: one integer, from 0, for each picture."""
+    """Dataset of labels in the files: one integer, from 0, for each image."""
     classes: Annotated[int | None, arg(metavar="INT")] = None
     """Number of classes. Default: as many as the training file names (attribute class_names), or has labels."""
     demo: bool = False
     """Train on 2,624 photographs of solar cells from the package elpv-dataset, and test. Its own defaults: --demo --help."""
     full: bool = False
-    """With --demo: pictures of 256 and crops of 227 instead of the quick sizes. Half an hour or more without a GPU."""
+    """With --demo: images of 256 and crops of 227 instead of the quick sizes. Half an hour or more without a GPU."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None
     """Run folder to make. Default: runs/DATE-TIME."""
     resume: Annotated[str | None, arg(metavar="RUN")] = None
@@ -53,7 +53,7 @@ class Config:
     """The config.json of another run, to start from: what else is on the command line wins."""
 
     model: Annotated[str, arg(metavar="alexnet|MODULE:FUNCTION")] = "alexnet"
-    """The network: `keras.applications:MobileNetV2`, or a function of your own that takes the shape of a picture and the number
+    """The network: `keras.applications:MobileNetV2`, or a function of your own that takes the shape of an image and the number
     of classes and returns a Keras model."""
     weights: Annotated[str | None, arg(metavar="FILE.keras")] = None
     """Begin with the weights of a saved model; layers of another shape (the last one, for other classes) begin anew."""
@@ -63,7 +63,7 @@ class Config:
     epochs: int = 75
     """Passes over the training file."""
     batch_size: int = 128
-    """Pictures a step; of several ranks (see docs/distributed.md) those of each, and --lr stays what it is."""
+    """Images a step; of several ranks (see docs/distributed.md) those of each, and --lr stays what it is."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """sgd is with Nesterov's momentum."""
     lr: float = 1e-3
@@ -94,10 +94,10 @@ class Config:
     label_smoothing: float = 0.0
     """Part of each label that is spread over all classes, 0..1; the validation loss has it, too."""
     class_weight: Annotated[str, arg(metavar="none|balanced|CLASS:WEIGHT,...")] = "none"
-    """Weight of the classes in the loss of training: `balanced` (N over classes times pictures of the class), or one by one, by
+    """Weight of the classes in the loss of training: `balanced` (N over classes times images of the class), or one by one, by
     number or name: `cat:1,dog:2.5`; 1 for those not named."""
     sample_weight: Annotated[str | None, arg(metavar="NAME")] = None
-    """Dataset of a weight for each picture in the training file, for the loss of training; with --class-weight, their product."""
+    """Dataset of a weight for each image in the training file, for the loss of training; with --class-weight, their product."""
     batchnorm_steps: Annotated[int, arg(metavar="STEPS")] = 0
     """Before each validation, measure the means and variances of batch normalisation anew on as many batches of training, with
     dropout off, in the place of their moving averages: these lag behind, and dropout distorts them. 0: leave them."""
@@ -113,7 +113,7 @@ class Config:
     mean: Annotated[str, arg(metavar="file|compute|none|JSON")] = "file"
     """What is subtracted: `file` (stored in the training file), `compute`, `none`, or the path of a JSON with R, G and B."""
     on_corrupt: Literal["raise", "skip"] = "raise"
-    """What to do about pictures that can't be read: `skip` takes the next ones in the file, and says in the end how many."""
+    """What to do about images that can't be read: `skip` takes the next ones in the file, and says in the end how many."""
     seed: int = 42
     """Of weights, dropout, order and patches."""
     deterministic: bool = False

@@ -27,9 +27,9 @@ class Inputs:
     Attributes
     ----------
     mean : ndarray of float32, or None
-        What is subtracted from all pictures: that of the training file.
+        What is subtracted from all images: that of the training file.
     counts, val_counts : ndarray of int64, shape (classes,)
-        Pictures of each class.
+        Images of each class.
     class_names : tuple of str
         Empty if the training file has none.
     channel_order : str or None
@@ -87,7 +87,7 @@ def look(config: Config, mean: NDArray[np.float32] | str | None = "as configured
                 raise InputError(f"channel_order is {orders[1]!r} for validation and {orders[0]!r} for training")
             if train.output_shape != val.output_shape:
                 raise InputError(
-                    f"pictures have {val.output_shape[2]} channels for validation and {train.output_shape[2]} for training"
+                    f"images have {val.output_shape[2]} channels for validation and {train.output_shape[2]} for training"
                 )
             counts, val_counts = (
                 np.bincount(np.asarray(loader.labels).reshape(-1), minlength=n_classes) for loader in (train, val)
@@ -106,7 +106,7 @@ def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)
     config : Config
     inputs : Inputs
     shard : (int, int)
-        (rank, world). Of several ranks, all train the same number of steps, and validate every picture once.
+        (rank, world). Of several ranks, all train the same number of steps, and validate every image once.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]
     Returns
     -------
     dict of int to float, or None
-        None for "none". Classes without pictures are left out.
+        None for "none". Classes without images are left out.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]
             rule = "--class-weight must be none, balanced, or CLASS:WEIGHT, with a comma between two of them"
             raise InputError(f"{rule}; classes are {_few(names) or f'0..{len(counts) - 1}'}; got {part!r}") from None
         if label not in present:
-            raise InputError(f"--class-weight: the training file has no pictures of class {name.strip()!r}")
+            raise InputError(f"--class-weight: the training file has no images of class {name.strip()!r}")
         if not (np.isfinite(weight) and weight >= 0):
             raise InputError(f"--class-weight must be finite and not negative, got {part!r}")
         weights[label] = weight
@@ -187,7 +187,7 @@ def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | Non
         )
     except MissingMeanError as error:
         raise no_mean(error) from None
-    # pictures are centred by the mean of the training file, whatever the validation file says of itself
+    # images are centred by the mean of the training file, whatever the validation file says of itself
     return train, kind(config.val, config.batch_size, CenterCrop(config.crop), mean=train.mean, **both)
 
 
@@ -201,7 +201,7 @@ def _check_labels(loader: Loader) -> None:
     labels = loader.labels
     if labels is None or labels.dtype.kind not in "iu" or labels.shape[1:] not in ((), (1,)):
         found = "none" if labels is None else f"{labels.dtype} {labels.shape}"
-        raise InputError(f"{_file(loader)}: labels must be one integer for each picture, found {found}")
+        raise InputError(f"{_file(loader)}: labels must be one integer for each image, found {found}")
     if labels.min() < 0:
         raise InputError(f"{_file(loader)}: labels must be 0 and up, found {labels.min()}")
 
@@ -225,10 +225,10 @@ def _count_classes(config: Config, train: Loader, highest: int) -> int:
 def _notes(config: Config, train: Loader, val: Loader) -> list[str]:
     notes = []
     if {*map(str, expand_paths(config.train))} & {*map(str, expand_paths(config.val))}:  # type: ignore[arg-type]
-        notes.append("pictures of training are among those of validation, which then says little")
+        notes.append("images of training are among those of validation, which then says little")
     elif val.n_samples > train.n_samples:
         notes.append(
-            f"there are more pictures for validation ({val.n_samples}) than for training ({train.n_samples}): "
+            f"there are more images for validation ({val.n_samples}) than for training ({train.n_samples}): "
             "are --train and --val the right way round?"
         )
     return notes

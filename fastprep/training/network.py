@@ -29,7 +29,7 @@ def build_model(config: Config, input_shape: tuple[int, int, int], classes: int)
     Raises
     ------
     InputError
-        If there is no such network, or it does not fit the pictures or the classes.
+        If there is no such network, or it does not fit the images or the classes.
     """
     import keras
 
@@ -49,7 +49,7 @@ def build_model(config: Config, input_shape: tuple[int, int, int], classes: int)
     try:
         found = _try_out(model, input_shape).shape
     except Exception as error:  # whatever a user's own layers raise
-        raise InputError(f"--model {config.model} does not take pictures of {input_shape}: {_line(error)}") from error
+        raise InputError(f"--model {config.model} does not take images of {input_shape}: {_line(error)}") from error
     if found[1:] != (classes,):
         rule = f"must have an output of {classes} numbers, one for each class"
         raise InputError(f"--model {config.model} {rule}, got the shape {found[1:]}")
@@ -66,9 +66,9 @@ def gives_logits(model: keras.Model, input_shape: tuple[int, int, int]) -> bool:
 
 
 def _try_out(model: keras.Model, input_shape: tuple[int, int, int]) -> NDArray[np.float64]:
-    """Return what comes out for two pictures of noise; a subclassed model is built by that, too."""
-    pictures = np.random.default_rng(0).normal(size=(2, *input_shape)).astype("float32")
-    return np.asarray(model(pictures, training=False), np.float64)
+    """Return what comes out for two images of noise; a subclassed model is built by that, too."""
+    images = np.random.default_rng(0).normal(size=(2, *input_shape)).astype("float32")
+    return np.asarray(model(images, training=False), np.float64)
 
 
 def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile: bool | str = "auto") -> None:

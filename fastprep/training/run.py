@@ -1,4 +1,4 @@
-"""One training run on the pictures of HDF5 files, into a folder whose files are whole at any moment.
+"""One training run on the images of HDF5 files, into a folder whose files are whole at any moment.
 
 The folder: config.json, history.csv, curves.png, best.keras and last.keras, which a run can be resumed from.
 """
@@ -48,7 +48,7 @@ class Result:
     best_accuracy : float
         Its accuracy on the validation file, 0..1.
     mean : ndarray of float32, or None
-        What was subtracted from the pictures.
+        What was subtracted from the images.
     """
 
     folder: Path
@@ -243,13 +243,13 @@ def _fit(
 
 
 def _left_out(word: str, loader: Loader) -> str:
-    """Say how many pictures can't be read, and why the first of them, if there are any."""
+    """Say how many images can't be read, and why the first of them, if there are any."""
     corrupt = loader.stats()["corrupt"]
     if not corrupt or not corrupt["samples"]:
         return ""
     problems, n = corrupt["problems"], corrupt["samples"]
     more = f"; and {len(problems) - 1} more of the kind" if len(problems) > 1 else ""
-    said = f"{n} of {loader.n_samples} {word} pictures can't be read, and the next ones took their place"
+    said = f"{n} of {loader.n_samples} {word} images can't be read, and the next ones took their place"
     return f"{said} (--on-corrupt skip): {problems[0]}{more}"
 
 
@@ -296,7 +296,7 @@ def _describe(
     for word, loader in (("training", train), ("validation", val)):
         height, width, channels = loader.spec.image_shape
         how = loader.stats()["files"][0]["read"]
-        lines.append(f"{word}: {loader.n_samples} pictures of {height}x{width}x{channels}, {how}")
+        lines.append(f"{word}: {loader.n_samples} images of {height}x{width}x{channels}, {how}")
     names = f" ({', '.join(inputs.class_names[:10])}{', ...' if inputs.classes > 10 else ''})" if inputs.class_names else ""
     majority = inputs.val_counts.max() / inputs.val_counts.sum()
     lines.append(f"{inputs.classes} classes{names}; the largest alone would be {majority:.2%} of validation")

@@ -77,7 +77,7 @@ def resumable(folder: Path) -> Iterator[None]:
     except (DataError, OSError, MemoryError) as error:
         hint = ""
         if isinstance(error, DataError) and error.sample is not None and not isinstance(error, ChangedError):
-            hint = ", and --on-corrupt skip to leave such pictures out"
+            hint = ", and --on-corrupt skip to leave such images out"
         problem = " ".join(str(error).split()) or "out of memory"
         raise InputError(f"{problem}; the run folder is whole: go on with --resume {folder}{hint}") from error
 

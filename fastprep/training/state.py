@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastprep.training.config import Config
@@ -35,10 +35,17 @@ class RunState:
     best_loss: float = float("inf")
     meter: Meter = field(default_factory=Meter)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state as JSON can hold it, in the words that saved runs have always had."""
+        values = asdict(self)
+        values["meter"]["pictures"] = values["meter"].pop("images")
+        return values
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunState:
-        """Return what `dataclasses.asdict` wrote."""
-        return cls(**{**values, "meter": Meter(**values["meter"])})
+        """Return the state that `to_dict` wrote."""
+        meter = {{"pictures": "images"}.get(name, name): value for name, value in values["meter"].items()}
+        return cls(**{**values, "meter": Meter(**meter)})
 
     def finished(self, config: Config) -> bool:
         """Tell whether there is nothing left to train."""

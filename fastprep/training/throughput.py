@@ -10,30 +10,30 @@ from dataclasses import dataclass
 from fastprep.diagnostics.rates import advice, measure
 from fastprep.loader import Loader
 
-BOUND = 0.1  # part of the time of training spent waiting for pictures from which on a run is called input-bound
+BOUND = 0.1  # part of the time of training spent waiting for images from which on a run is called input-bound
 
 
 @dataclass
 class Meter:
-    """Time, pictures and waiting of the training steps, validation and saving left out.
+    """Time, images and waiting of the training steps, validation and saving left out.
 
     Attributes
     ----------
     seconds, waited : float
-    pictures : int
+    images : int
     disk : int
         Bytes that came from a disk and not from memory, as Linux counts them for this process.
     """
 
     seconds: float = 0.0
     waited: float = 0.0
-    pictures: int = 0
+    images: int = 0
     disk: int = 0
 
     @property
     def rate(self) -> float:
-        """Pictures a second."""
-        return self.pictures / self.seconds if self.seconds else 0.0
+        """Images a second."""
+        return self.images / self.seconds if self.seconds else 0.0
 
     @property
     def share(self) -> float:
@@ -41,13 +41,13 @@ class Meter:
         return min(1.0, self.waited / self.seconds) if self.seconds else 0.0
 
     def __str__(self) -> str:
-        return f"{self.rate:,.0f} pictures/s, {self.share:.0%} waiting for input"
+        return f"{self.rate:,.0f} images/s, {self.share:.0%} waiting for input"
 
     def add(self, other: Meter) -> None:
         """Add what another one has measured."""
         self.seconds += other.seconds
         self.waited += other.waited
-        self.pictures += other.pictures
+        self.images += other.images
         self.disk += other.disk
 
 
@@ -57,7 +57,7 @@ class Stopwatch:
     Parameters
     ----------
     loader : Loader
-        Of the pictures of training.
+        Of the images of training.
     """
 
     def __init__(self, loader: Loader, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -70,8 +70,8 @@ class Stopwatch:
 
     def read(self) -> Meter:
         """Return what was measured since the start."""
-        seconds, waited, pictures, disk = (now - then for now, then in zip(self._now(), self._before, strict=True))
-        return Meter(seconds, waited, int(pictures), int(disk))
+        seconds, waited, images, disk = (now - then for now, then in zip(self._now(), self._before, strict=True))
+        return Meter(seconds, waited, int(images), int(disk))
 
     def _now(self) -> tuple[float, float, int, int]:
         stats = self._loader.stats()
@@ -79,14 +79,14 @@ class Stopwatch:
 
 
 def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) -> str:
-    """Say whether a run had to wait for its pictures, and if so, for what.
+    """Say whether a run had to wait for its images, and if so, for what.
 
     Parameters
     ----------
     meter : Meter
         Of the whole run.
     loader : Loader
-        Of the pictures of training.
+        Of the images of training.
     make_loader : callable
         Takes the number of threads, returns such a loader; for measuring, if there is something to find out.
 
@@ -95,21 +95,21 @@ def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) 
     str
         One or several lines.
     """
-    said = f"{meter.rate:,.0f} pictures/s; {meter.share:.1%} of the training steps' time went into waiting for pictures"
+    said = f"{meter.rate:,.0f} images/s; {meter.share:.1%} of the training steps' time went into waiting for images"
     if meter.share < BOUND:
         return f"{said}: not input-bound, the network is what takes the time"
     said = f"{said}: input-bound"
-    n_bytes = sum(os.path.getsize(path) for path in loader.dataset.paths) * meter.pictures / loader.n_samples
+    n_bytes = sum(os.path.getsize(path) for path in loader.dataset.paths) * meter.images / loader.n_samples
     if meter.disk > n_bytes / 2:
         return f"{said}, by the disk: {meter.disk / meter.seconds / 1e6:,.0f} MB/s came from there and not from memory"
-    rates = measure(make_loader, rounds=1, n_pictures=256)
+    rates = measure(make_loader, rounds=1, n_images=256)
     if loader.stats()["device"] != "cpu":
         said = f"{said}, by reading and decoding, or by the link to the device"
     else:
         what = "reading and decoding" if rates.share_read >= 0.5 else "cropping"
         share = max(rates.share_read, 1 - rates.share_read)
         said = f"{said}, by {what}: {share:.0%} of a thread's time"
-    said += f"; one thread makes {rates.values['loader, 1 thread']:,.0f} pictures/s by itself"
+    said += f"; one thread makes {rates.values['loader, 1 thread']:,.0f} images/s by itself"
     said += f", {loader.pool.n_threads} had {len(os.sched_getaffinity(0))} processors to share with the network"
     return "\n".join([said, *(f"* {hint}" for hint in advice(loader, rates))])
 

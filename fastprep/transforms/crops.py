@@ -1,6 +1,6 @@
 """Which crops a batch gets: frozen descriptions that turn (seed, epoch, sample ids) into a crop table.
 
-A crop table is int32, shape (n_out, 4), one row for each output picture: source slot in the batch, y, x, flags. Flags are
+A crop table is int32, shape (n_out, 4), one row for each output image: source slot in the batch, y, x, flags. Flags are
 the sum of `MIRRORED` (left-right) and `FLIPPED` (top-bottom). The kernels only execute it.
 """
 
@@ -31,7 +31,7 @@ class Crop(Protocol):
 
     @property
     def n_crops(self) -> int:
-        """Crops of each picture."""
+        """Crops of each image."""
         ...
 
     def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
@@ -81,9 +81,9 @@ class RandomCrop(_Sized):
         Parameters
         ----------
         height, width : int
-            Size of the source pictures in pixels.
+            Size of the source images in pixels.
         samples : ndarray of int64, shape (n,)
-            Sample ids; the picture of `samples[k]` is in slot k.
+            Sample ids; the image of `samples[k]` is in slot k.
         seed, epoch : int
 
         Returns
@@ -94,7 +94,7 @@ class RandomCrop(_Sized):
         Raises
         ------
         ValueError
-            If the crop is larger than the picture.
+            If the crop is larger than the image.
         """
         h, w = check_fits(self.height_width, height, width)
         rows = np.zeros((len(samples), 4), np.int32)
@@ -110,7 +110,7 @@ class RandomCrop(_Sized):
 
 @dataclass(frozen=True)
 class _FixedCrop(_Sized):
-    """The same places in every picture, whatever seed and epoch."""
+    """The same places in every image, whatever seed and epoch."""
 
     order: Order = "tutorial"
 
@@ -139,7 +139,7 @@ class _FixedCrop(_Sized):
 
 @dataclass(frozen=True)
 class CenterCrop(_FixedCrop):
-    """The middle of the picture.
+    """The middle of the image.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class CenterCrop(_FixedCrop):
 
 @dataclass(frozen=True)
 class TenCrop(_FixedCrop):
-    """Four corners and the centre, and each mirrored: ten crops of every picture, sample-major.
+    """Four corners and the centre, and each mirrored: ten crops of every image, sample-major.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ class TenCrop(_FixedCrop):
     order : {"tutorial", "torchvision"}
         "tutorial": top-left, top-right, bottom-right, bottom-left, centre, then the mirror of each of those crops.
         "torchvision": top-left, top-right, bottom-left, bottom-right, centre, then the same places of the mirrored
-        picture, as torchvision.transforms.functional.ten_crop does (so the sixth is the mirror of the top-right crop).
+        image, as torchvision.transforms.functional.ten_crop does (so the sixth is the mirror of the top-right crop).
 
     Notes
     -----
@@ -184,7 +184,7 @@ class TenCrop(_FixedCrop):
             mirrored = five
         else:
             five = [(0, 0), (0, right), (bottom, 0), (bottom, right), center]
-            mirrored = [(y, right - x) for y, x in five]  # x of the mirrored picture is right - x of the picture itself
+            mirrored = [(y, right - x) for y, x in five]  # x of the mirrored image is right - x of the image itself
         return [(y, x, 0) for y, x in five] + [(y, x, MIRRORED) for y, x in mirrored]
 
 
@@ -203,7 +203,7 @@ def check_size(size: Size) -> tuple[int, int]:
 
 
 def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
-    """Return `size` if a crop of that (height, width) fits into the picture.
+    """Return `size` if a crop of that (height, width) fits into the image.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int
         If it does not.
     """
     if size[0] > height or size[1] > width:
-        raise ValueError(f"crop is larger than the picture: {size[0]}x{size[1]} from {height}x{width} pixels")
+        raise ValueError(f"crop is larger than the image: {size[0]}x{size[1]} from {height}x{width} pixels")
     return size
 
 

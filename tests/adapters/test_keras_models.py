@@ -94,7 +94,7 @@ def two_outputs():
 
 
 def application(name):
-    """A network of keras.applications, from scratch, on pictures as small as it takes."""
+    """A network of keras.applications, from scratch, on images as small as it takes."""
     body = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg")
     model = keras.Model(body.input, layers.Dense(CLASSES, activation="softmax")(body.output))
     model.compile("adam", **LOSS)
@@ -128,7 +128,7 @@ def path(make_file, request):
 
 
 def fit_both(path, name):
-    """Fit a model on a loader, and another one like it on the same pictures as arrays; return ((history, weights), ...)."""
+    """Fit a model on a loader, and another one like it on the same images as arrays; return ((history, weights), ...)."""
     options = {"crop": fastprep.CenterCrop(32 if name in APPLICATIONS else 8)}
     epochs = 1 if name in APPLICATIONS else 2
     if name == "class weights":

@@ -42,7 +42,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module", params=[2, 3])
 def results(request, tmp_path_factory):
-    """What `mirrored.py` found: 25 pictures in batches of 4 or 6, so that all replicas but one get nothing of the last batch."""
+    """What `mirrored.py` found: 25 images in batches of 4 or 6, so that all replicas but one get nothing of the last batch."""
     path, random = tmp_path_factory.mktemp("mirrored") / "x.h5", np.random.default_rng(3)
     with h5py.File(path, "w") as file:
         file["images"] = random.integers(0, 256, (25, 12, 14, 3), dtype=np.uint8)
@@ -142,7 +142,7 @@ def test_devices_are_those_of_the_strategy(monkeypatch):
         for device in ("auto", "cuda"):
             made = mirrored.backends_of(strategy_on("GPU:1", "GPU:0"), device, SPEC, 8, 10)
             assert [backend.device for backend in made] == ["cuda:2", "cuda:0"]  # TensorFlow counts the visible ones anew
-            assert {(backend.n_pictures, backend.n_rows) for backend in made} == {(4, 40)}
+            assert {(backend.n_images, backend.n_rows) for backend in made} == {(4, 40)}
         mixed = mirrored.backends_of(strategy_on("GPU:0", "CPU:0"), "auto", SPEC, 8, 1)
         assert [type(backend) for backend in mixed] == [CudaBackend, CpuBackend]
         for names, device in (("GPU:1", "GPU:0"), "cpu"), (("CPU:0", "CPU:1"), "auto"):

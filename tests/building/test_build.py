@@ -20,7 +20,7 @@ from PIL import Image
 import fastprep
 from fastprep import build
 from fastprep.building import staging
-from fastprep.building.decode import read_picture
+from fastprep.building.decode import read_image
 from fastprep.building.labels import by_pattern, compile_pattern
 from fastprep.building.scan import SourceFile, find
 from fastprep.building.split import shuffled, stratify
@@ -39,13 +39,13 @@ def draw(path, seed, size=(20, 18)):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def image_folder(tmp_path):
     """20 cats and 10 dogs."""
     for k in range(20):
-        draw(tmp_path / "pictures" / "cat" / f"{k}.png", k)
+        draw(tmp_path / "images" / "cat" / f"{k}.png", k)
     for k in range(10):
-        draw(tmp_path / "pictures" / "dog" / f"{k}.png", 100 + k)
-    return tmp_path / "pictures"
+        draw(tmp_path / "images" / "dog" / f"{k}.png", 100 + k)
+    return tmp_path / "images"
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def check_refused(capsys, message, *arguments):
 
 @pytest.mark.parametrize("channels", ["rgb", "grey"])
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_files_hold_the_pictures_and_what_is_known_of_them(pictures, out, channels, compression):
-    assert run(pictures, out, "--channels", channels, "--compression", compression, "--seed", 3) == 0
+def test_files_hold_the_images_and_what_is_known_of_them(image_folder, out, channels, compression):
+    assert run(image_folder, out, "--channels", channels, "--compression", compression, "--seed", 3) == 0
     assert sorted(contents(out)) == ["mean.json", "report.csv", "sizes.png", "test.h5", "train.h5", "val.h5"]
     order = "RGB" if channels == "rgb" else "L"
     with h5py.File(out / "train.h5") as file:
@@ -99,15 +99,15 @@ def test_files_hold_the_pictures_and_what_is_known_of_them(pictures, out, channe
             images = file["images"]
             assert (images.shape, images.dtype) == ((n, SIZE, SIZE, len(order)), np.uint8)
             assert images.chunks == (None if compression == "none" else (1, SIZE, SIZE, len(order)))
-            for name, picture, label in zip(names, images, file["labels"], strict=True):
-                np.testing.assert_array_equal(picture, read_picture(pictures / name, SIZE, order).pixels)
+            for name, image, label in zip(names, images, file["labels"], strict=True):
+                np.testing.assert_array_equal(image, read_image(image_folder / name, SIZE, order).pixels)
                 assert ("cat", "dog")[label] == name.split("/")[0]
             np.testing.assert_allclose(images.attrs["mean"], training.mean(axis=(0, 1, 2)), rtol=1e-14)
             np.testing.assert_allclose(images.attrs["std"], training.std(axis=(0, 1, 2)), rtol=1e-12)
             assert images.attrs["channel_order"].decode() == order
             assert [name.decode() for name in images.attrs["class_names"]] == ["cat", "dog"]
             assert file.attrs["split"].decode() == split
-            assert file.attrs["source"].decode() == str(pictures)
+            assert file.attrs["source"].decode() == str(image_folder)
             settings = json.loads(file.attrs["settings"])
             assert settings == {"size": SIZE, "channels": channels, "classes": "folder", "split": [0.8, 0.1, 0.1], "seed": 3}
             assert "Pillow" in file.attrs["software"].decode()
@@ -119,8 +119,8 @@ def test_files_hold_the_pictures_and_what_is_known_of_them(pictures, out, channe
         assert drawing.format == "PNG"
 
 
-def test_a_loader_trains_on_them(pictures, out):
-    assert run(pictures, out) == 0
+def test_a_loader_trains_on_them(image_folder, out):
+    assert run(image_folder, out) == 0
     with Loader(out / "train.h5", 5, fastprep.RandomCrop(12, mirror=True), shuffle=True) as train:
         x = np.concatenate([x for x, _ in train])
         assert x.shape == (24, 12, 12, 3)
@@ -131,10 +131,10 @@ def test_a_loader_trains_on_them(pictures, out):
             np.testing.assert_array_equal(val.mean, train.mean)
 
 
-def test_keras_trains_on_them(pictures, out):
+def test_keras_trains_on_them(image_folder, out):
     import keras
 
-    assert run(pictures, out) == 0
+    assert run(image_folder, out) == 0
     crop = fastprep.CenterCrop(12)
     with fastprep.Loader(out / "train.h5", 8, crop, shuffle=True) as train, fastprep.Loader(out / "val.h5", 8, crop) as val:
         model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")])
@@ -143,11 +143,11 @@ def test_keras_trains_on_them(pictures, out):
     assert np.isfinite(history["val_loss"]).all()
 
 
-def test_the_same_bytes_every_time_and_with_any_number_of_threads(pictures, out, tmp_path):
-    assert run(pictures, out, "--workers", 1) == 0
-    assert run(pictures, tmp_path / "again", "--workers", 7) == 0
+def test_the_same_bytes_every_time_and_with_any_number_of_threads(image_folder, out, tmp_path):
+    assert run(image_folder, out, "--workers", 1) == 0
+    assert run(image_folder, tmp_path / "again", "--workers", 7) == 0
     assert contents(out) == contents(tmp_path / "again")
-    assert run(pictures, tmp_path / "other", "--seed", 1) == 0
+    assert run(image_folder, tmp_path / "other", "--seed", 1) == 0
     assert names_of(out / "train.h5") != names_of(tmp_path / "other" / "train.h5")
 
 
@@ -182,23 +182,23 @@ def test_the_split_depends_on_names_and_seed_only():
     assert [one.name for one in shuffled(found, 1)] != order
 
 
-def test_a_share_of_nothing_makes_no_file_and_removes_an_old_one(pictures, out, capsys):
-    assert run(pictures, out) == 0
-    assert run(pictures, out, "--split", 0.9, 0.1, 0, "--overwrite") == 0
+def test_a_share_of_nothing_makes_no_file_and_removes_an_old_one(image_folder, out, capsys):
+    assert run(image_folder, out) == 0
+    assert run(image_folder, out, "--split", 0.9, 0.1, 0, "--overwrite") == 0
     assert sorted(contents(out)) == ["mean.json", "report.csv", "sizes.png", "train.h5", "val.h5"]
     capsys.readouterr()
-    shutil.rmtree(pictures / "cat")
+    shutil.rmtree(image_folder / "cat")
     for k in range(2):
-        draw(pictures / "bird" / f"{k}.png", k)
-    shutil.rmtree(pictures / "dog")
-    draw(pictures / "dog" / "1.png", 5)
-    assert run(pictures, out, "--overwrite") == 0
-    assert "too few pictures for val and test; no such file is written" in capsys.readouterr().err
+        draw(image_folder / "bird" / f"{k}.png", k)
+    shutil.rmtree(image_folder / "dog")
+    draw(image_folder / "dog" / "1.png", 5)
+    assert run(image_folder, out, "--overwrite") == 0
+    assert "too few images for val and test; no such file is written" in capsys.readouterr().err
     assert "val.h5" not in contents(out)
 
 
 def test_folders_that_are_a_split_already(tmp_path, out, capsys):
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     for k, (split, name) in enumerate([("train", "cat"), ("train", "dog"), ("Validation", "cat"), ("test", "dog")] * 3):
         draw(root / split / name / f"{k}.png", k)
     draw(root / "train" / "loose.png", 1)
@@ -330,7 +330,7 @@ def test_classes_that_are_numbers_are_in_their_order(tmp_path, out):
 
 
 def test_a_messy_folder(tmp_path, out, capsys):
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     for k in range(6):
         draw(root / "a" / f"{k}.PNG", k)
         draw(root / "Zürich" / "deep" / f"{k}.png", 10 + k)
@@ -344,7 +344,7 @@ def test_a_messy_folder(tmp_path, out, capsys):
     (root / "broken" / "zero.jpg").touch()
     draw(root / "broken" / "cut.png", 43, (300, 300))
     os.truncate(root / "broken" / "cut.png", 1000)
-    (root / "a" / "text.jpg").write_text("no picture")
+    (root / "a" / "text.jpg").write_text("no image")
     (root / "a" / "notes.txt").write_text("x")
     draw(root / "a" / ".hidden.png", 44)
     draw(root / ".git" / "x.png", 45)
@@ -379,8 +379,8 @@ def test_a_messy_folder(tmp_path, out, capsys):
     for name, status, why in (
         ("broken/zero.jpg", "unreadable", "the file is empty"),
         ("broken/cut.png", "unreadable", "truncated"),
-        ("a/text.jpg", "unreadable", "not a picture of a kind that is read here"),
-        ("a/notes.txt", "skipped", "not a picture, by the ending of its name"),
+        ("a/text.jpg", "unreadable", "not an image of a kind that is read here"),
+        ("a/notes.txt", "skipped", "not an image, by the ending of its name"),
         ("a/.hidden.png", "skipped", "hidden"),
         (".git/", "skipped", "hidden folder, not looked into"),
         ("empty/", "skipped", "empty folder"),
@@ -401,26 +401,26 @@ def test_a_messy_folder(tmp_path, out, capsys):
         assert [name.decode() for name in file["images"].attrs["class_names"]] == ["Zürich", "a", "linked", "one"]
     printed, errors = capsys.readouterr()
     assert f"{len(rows)} files and folders: {len(used)} used, 3 unreadable, {len(rows) - len(used) - 3} skipped" in printed
-    assert "no class, as no picture of it is used: broken" in errors
+    assert "no class, as no image of it is used: broken" in errors
     assert "unreadable: broken/zero.jpg: the file is empty" in errors
-    assert "1 pictures are the same as others" in errors
+    assert "1 images are the same as others" in errors
 
 
-def test_the_output_folder_inside_the_pictures_is_left_out(pictures):
-    assert run(pictures, pictures / "out") == 0
-    assert run(pictures, pictures / "out", "--overwrite") == 0
-    assert report(pictures / "out")["out/"]["why"] == "the output folder"
+def test_the_output_folder_inside_the_images_is_left_out(image_folder):
+    assert run(image_folder, image_folder / "out") == 0
+    assert run(image_folder, image_folder / "out", "--overwrite") == 0
+    assert report(image_folder / "out")["out/"]["why"] == "the output folder"
 
 
-def test_folders_and_files_that_may_not_be_read(pictures, out):
-    (pictures / "cat" / "0.png").chmod(0)
-    if os.access(pictures / "cat" / "0.png", os.R_OK):
+def test_folders_and_files_that_may_not_be_read(image_folder, out):
+    (image_folder / "cat" / "0.png").chmod(0)
+    if os.access(image_folder / "cat" / "0.png", os.R_OK):
         pytest.skip("root may read everything")
-    draw(pictures / "locked" / "x.png", 1).parent.chmod(0)
+    draw(image_folder / "locked" / "x.png", 1).parent.chmod(0)
     try:
-        assert run(pictures, out) == 0
+        assert run(image_folder, out) == 0
     finally:
-        (pictures / "locked").chmod(0o700)
+        (image_folder / "locked").chmod(0o700)
     rows = report(out)
     assert (rows["cat/0.png"]["status"], rows["cat/0.png"]["why"]) == ("unreadable", "Permission denied")
     assert rows["locked/"]["why"] == "folder that can't be read: Permission denied"
@@ -444,44 +444,48 @@ def test_sixteen_bits_are_told(tmp_path, out, capsys):
         draw(tmp_path / "all" / label / "x.png", 1 + ord(label))
     Image.fromarray(np.full((20, 20), 4000, np.uint16)).save(tmp_path / "all" / "a" / "wide.png")
     assert run(tmp_path / "all", out) == 0
-    assert "1 pictures have 16 bits and were divided by 256" in capsys.readouterr().err
+    assert "1 images have 16 bits and were divided by 256" in capsys.readouterr().err
     assert report(out)["a/wide.png"]["why"] == "16 bits, values up to 4000, divided by 256"
 
 
-def test_strict(pictures, out, capsys):
-    (pictures / "cat" / "bad.jpg").write_bytes(b"x")
+def test_strict(image_folder, out, capsys):
+    (image_folder / "cat" / "bad.jpg").write_bytes(b"x")
     check_refused(
-        capsys, f"{str(pictures / 'cat' / 'bad.jpg')!r}: not a picture of a kind that is read here", pictures, out, "--strict"
+        capsys,
+        f"{str(image_folder / 'cat' / 'bad.jpg')!r}: not an image of a kind that is read here",
+        image_folder,
+        out,
+        "--strict",
     )
     assert [path.name for path in out.iterdir()] == [build.WORK]
-    assert run(pictures, out) == 0
+    assert run(image_folder, out) == 0
     assert report(out)["cat/bad.jpg"]["status"] == "unreadable"
 
 
 # --- what is refused
 
 
-def test_bad_arguments(pictures, out, capsys, tmp_path):
+def test_bad_arguments(image_folder, out, capsys, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "nothing").mkdir()
     draw(tmp_path / "single" / "a" / "x.png", 1)
     for message, arguments in (
         ("does not exist", (tmp_path / "nowhere", out)),
         ("is a file, not a folder", (tmp_path / "file", out)),
-        ("is a file; the name of a folder is needed", (pictures, tmp_path / "file")),
-        ("must be three shares that add up to 1", (pictures, out, "--split", 0.8, 0.1, 0.2)),
-        ("must be three shares that add up to 1", (pictures, out, "--split", 0, 0.5, 0.5)),
-        ("must be three shares that add up to 1", (pictures, out, "--split", 1.5, -0.5, 0)),
-        ("must be three shares that add up to 1", (pictures, out, "--split", "nan", 0, 0)),
-        ("--workers must be at least 1, got 0", (pictures, out, "--workers", 0)),
-        ("--file-column and --label-column go with --csv only", (pictures, out, "--label-column", "x")),
-        ("one of --csv, --pattern and --split-folders at a time", (pictures, out, "--pattern", "{class}", "--split-folders")),
-        ("IMAGES has no picture with a class. 0 files", (tmp_path / "nothing", out)),
+        ("is a file; the name of a folder is needed", (image_folder, tmp_path / "file")),
+        ("must be three shares that add up to 1", (image_folder, out, "--split", 0.8, 0.1, 0.2)),
+        ("must be three shares that add up to 1", (image_folder, out, "--split", 0, 0.5, 0.5)),
+        ("must be three shares that add up to 1", (image_folder, out, "--split", 1.5, -0.5, 0)),
+        ("must be three shares that add up to 1", (image_folder, out, "--split", "nan", 0, 0)),
+        ("--workers must be at least 1, got 0", (image_folder, out, "--workers", 0)),
+        ("--file-column and --label-column go with --csv only", (image_folder, out, "--label-column", "x")),
+        ("one of --csv, --pattern and --split-folders at a time", (image_folder, out, "--pattern", "{class}", "--split-folders")),
+        ("IMAGES has no image with a class. 0 files", (tmp_path / "nothing", out)),
         ("IMAGES has only one class, 'a'", (tmp_path / "single", out)),
-        ("--pattern must name {class} once", (pictures, out, "--pattern", "x")),
+        ("--pattern must name {class} once", (image_folder, out, "--pattern", "x")),
     ):
         check_refused(capsys, message, *arguments)
-    assert run(pictures, out, size=0) == 2
+    assert run(image_folder, out, size=0) == 2
     assert "--size must be at least 1, got 0" in capsys.readouterr().err
     assert not out.exists()
 
@@ -490,58 +494,58 @@ def test_nothing_readable_leaves_nothing(tmp_path, out, capsys):
     for label in ("a", "b"):
         (tmp_path / "all" / label).mkdir(parents=True)
         (tmp_path / "all" / label / "x.jpg").write_bytes(b"x")
-    check_refused(capsys, "no picture with a class. 2 files and folders: 0 used, 2 unreadable", tmp_path / "all", out)
+    check_refused(capsys, "no image with a class. 2 files and folders: 0 used, 2 unreadable", tmp_path / "all", out)
     assert list(out.iterdir()) == []
 
 
-def test_finished_files_are_replaced_only_when_asked_to(pictures, out, capsys):
-    assert run(pictures, out) == 0
+def test_finished_files_are_replaced_only_when_asked_to(image_folder, out, capsys):
+    assert run(image_folder, out) == 0
     before = contents(out)
     capsys.readouterr()
-    check_refused(capsys, "holds train.h5, val.h5, test.h5, mean.json, report.csv, sizes.png already", pictures, out)
-    assert run(pictures, out, "--overwrite", size=8) == 0
+    check_refused(capsys, "holds train.h5, val.h5, test.h5, mean.json, report.csv, sizes.png already", image_folder, out)
+    assert run(image_folder, out, "--overwrite", size=8) == 0
     assert contents(out)["train.h5"] != before["train.h5"]
-    assert run(pictures, out, "--overwrite") == 0
+    assert run(image_folder, out, "--overwrite") == 0
     assert contents(out) == before
 
 
-def test_too_little_space(pictures, out, capsys, monkeypatch):
+def test_too_little_space(image_folder, out, capsys, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 2 * 30 * SIZE * SIZE * 3 - 1))
-    check_refused(capsys, "MB free", pictures, out)
+    check_refused(capsys, "MB free", image_folder, out)
     assert list(out.iterdir()) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 2 * 30 * SIZE * SIZE * 3))
-    assert run(pictures, out) == 0
+    assert run(image_folder, out) == 0
 
 
 @pytest.mark.parametrize("limit", [10_000, 20_000])
-def test_a_disk_that_fills_up(pictures, out, limit):
-    """The limit on the size of files stands in for a full disk: the raw pictures take 23,040 bytes."""
+def test_a_disk_that_fills_up(image_folder, out, limit):
+    """The limit on the size of files stands in for a full disk: the raw images take 23,040 bytes."""
     script = (
         "import resource, signal, sys; from fastprep import build; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); sys.exit(build.main(sys.argv[1:]))"
     )
-    arguments = [sys.executable, "-c", script, str(pictures), str(out), "--size", str(SIZE)]
+    arguments = [sys.executable, "-c", script, str(image_folder), str(out), "--size", str(SIZE)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
     assert f"[Errno 27] File too large: '{out / build.WORK / 'pixels'}'" in done.stderr
     assert done.stderr.count("\n") == 1
     assert [path.name for path in out.iterdir()] == [build.WORK]
-    assert run(pictures, out) == 0  # on a disk with room again
+    assert run(image_folder, out) == 0  # on a disk with room again
 
 
 # --- interrupted builds
 
 
-def test_a_build_at_a_time(pictures, out, capsys):
+def test_a_build_at_a_time(image_folder, out, capsys):
     with staging.locked(out / build.WORK):
-        check_refused(capsys, "another build is at work in", pictures, out)
-    assert run(pictures, out) == 0
+        check_refused(capsys, "another build is at work in", image_folder, out)
+    assert run(image_folder, out) == 0
 
 
 @pytest.fixture
 def many(tmp_path):
-    """Pictures that take about a second to decode."""
+    """Images that take about a second to decode."""
     for label in ("a", "b"):
         (tmp_path / "many" / label).mkdir(parents=True)
         first = draw(tmp_path / "many" / label / "0.png", ord(label), (700, 700))
@@ -570,14 +574,14 @@ def test_an_interrupted_build_goes_on_and_ends_the_same(many, out, tmp_path, num
     n_before = n_decoded(out)
     assert n_before >= 10
     read = []
-    monkeypatch.setattr(build, "read_picture", lambda path, *more: read.append(path) or read_picture(path, *more))
+    monkeypatch.setattr("fastprep.building.run.read_image", lambda path, *more: read.append(path) or read_image(path, *more))
     assert run(many, out) == 0
     assert len(read) == 120 - n_before
     assert contents(out) == contents(tmp_path / "whole")
 
 
 def start(images, out, n):
-    """Return a process that has decoded n pictures at least."""
+    """Return a process that has decoded n images at least."""
     arguments = [sys.executable, "-m", "fastprep.build", str(images), str(out), "--size", str(SIZE), "--workers", "1"]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -599,21 +603,21 @@ class StopError(BaseException):
 
 
 def stop_after(monkeypatch, n):
-    """End the build after n pictures."""
+    """End the build after n images."""
     read = []
 
     def read_some(path, *more):
         if len(read) == n:
             raise StopError
         read.append(path)
-        return read_picture(path, *more)
+        return read_image(path, *more)
 
-    monkeypatch.setattr(build, "read_picture", read_some)
+    monkeypatch.setattr("fastprep.building.run.read_image", read_some)
 
 
-def test_what_the_work_folder_holds_is_not_trusted(pictures, out, tmp_path, monkeypatch):
+def test_what_the_work_folder_holds_is_not_trusted(image_folder, out, tmp_path, monkeypatch):
     """Neither a line of the journal that was cut, nor pixels that are not there, nor other pixels than were decoded."""
-    assert run(pictures, tmp_path / "whole") == 0
+    assert run(image_folder, tmp_path / "whole") == 0
 
     def cut_journal(work):
         os.truncate(work / "journal", (work / "journal").stat().st_size - 9)
@@ -637,49 +641,49 @@ def test_what_the_work_folder_holds_is_not_trusted(pictures, out, tmp_path, monk
         with monkeypatch.context() as patch:
             stop_after(patch, 17)
             with pytest.raises(StopError):
-                run(pictures, out, "--workers", 1)
+                run(image_folder, out, "--workers", 1)
         assert n_decoded(out) == 17
         spoil(out / build.WORK)
-        assert run(pictures, out) == 0
+        assert run(image_folder, out) == 0
         assert contents(out) == contents(tmp_path / "whole"), spoil.__name__
         shutil.rmtree(out)
 
 
-def test_other_settings_or_pictures_begin_anew(pictures, out, tmp_path, monkeypatch, capsys):
+def test_other_settings_or_images_begin_anew(image_folder, out, tmp_path, monkeypatch, capsys):
     def other_size():
         return 12
 
-    def other_picture():
-        draw(pictures / "cat" / "0.png", 999, (50, 50))
+    def other_image():
+        draw(image_folder / "cat" / "0.png", 999, (50, 50))
         return SIZE
 
-    for change in (other_size, other_picture):
+    for change in (other_size, other_image):
         with monkeypatch.context() as patch:
             stop_after(patch, 17)
             with pytest.raises(StopError):
-                run(pictures, out, "--workers", 1)
+                run(image_folder, out, "--workers", 1)
         size = change()
         capsys.readouterr()
-        assert run(pictures, out, size=size) == 0
+        assert run(image_folder, out, size=size) == 0
         assert "beginning anew" in capsys.readouterr().err
-        assert run(pictures, tmp_path / change.__name__, size=size) == 0
+        assert run(image_folder, tmp_path / change.__name__, size=size) == 0
         assert contents(out) == contents(tmp_path / change.__name__)
         shutil.rmtree(out)
 
 
-def test_another_split_of_what_is_decoded_is_not_decoded_again(pictures, out, monkeypatch):
+def test_another_split_of_what_is_decoded_is_not_decoded_again(image_folder, out, monkeypatch):
     stop_after(monkeypatch, 17)
     with pytest.raises(StopError):
-        run(pictures, out, "--workers", 1)
+        run(image_folder, out, "--workers", 1)
     read = []
-    monkeypatch.setattr(build, "read_picture", lambda path, *more: read.append(path) or read_picture(path, *more))
-    assert run(pictures, out, "--split", 0.5, 0.5, 0, "--compression", "gzip") == 0
+    monkeypatch.setattr("fastprep.building.run.read_image", lambda path, *more: read.append(path) or read_image(path, *more))
+    assert run(image_folder, out, "--split", 0.5, 0.5, 0, "--compression", "gzip") == 0
     assert len(read) == 13
     assert len(names_of(out / "val.h5")) == 15
 
 
-def test_an_end_between_the_names_of_two_files(pictures, out, tmp_path, monkeypatch, capsys):
-    assert run(pictures, tmp_path / "whole") == 0
+def test_an_end_between_the_names_of_two_files(image_folder, out, tmp_path, monkeypatch, capsys):
+    assert run(image_folder, tmp_path / "whole") == 0
     replace = os.replace
 
     for n in range(7):
@@ -696,14 +700,14 @@ def test_an_end_between_the_names_of_two_files(pictures, out, tmp_path, monkeypa
             patch.setattr(os, "replace", replace_some)
             if n < 6:
                 with pytest.raises(StopError):
-                    run(pictures, out)
+                    run(image_folder, out)
                 assert len(contents_without_work(out)) == n
                 assert (out / "train.h5").exists() is False
             else:
-                assert run(pictures, out) == 0
+                assert run(image_folder, out) == 0
         if n < 6:
             capsys.readouterr()
-            assert run(pictures, out) == 0
+            assert run(image_folder, out) == 0
             assert "have their names now" in capsys.readouterr().out
         assert contents(out) == contents(tmp_path / "whole")
         shutil.rmtree(out)
@@ -713,8 +717,8 @@ def contents_without_work(out):
     return [path for path in out.iterdir() if path.name != build.WORK]
 
 
-def test_an_end_while_files_are_written(pictures, out, tmp_path, monkeypatch):
-    assert run(pictures, tmp_path / "whole") == 0
+def test_an_end_while_files_are_written(image_folder, out, tmp_path, monkeypatch):
+    assert run(image_folder, tmp_path / "whole") == 0
 
     def end(*arguments, **options):
         raise StopError
@@ -722,32 +726,32 @@ def test_an_end_while_files_are_written(pictures, out, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("fastprep.building.write.draw_sizes", end)
         with pytest.raises(StopError):
-            run(pictures, out)
+            run(image_folder, out)
     assert contents_without_work(out) == []
-    assert run(pictures, out) == 0
+    assert run(image_folder, out) == 0
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_an_interrupt_before_anything_is_done(pictures, out, monkeypatch, capsys):
+def test_an_interrupt_before_anything_is_done(image_folder, out, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fastprep.building.scan.find", interrupt)
-    assert run(pictures, out) == 130
+    assert run(image_folder, out) == 130
     assert capsys.readouterr().err == "\nfastprep.build: interrupted; nothing was written\n"
 
 
-def test_no_thread_is_left_and_the_lock_is_free(pictures, out, monkeypatch, no_thread_left):
+def test_no_thread_is_left_and_the_lock_is_free(image_folder, out, monkeypatch, no_thread_left):
     stop_after(monkeypatch, 5)
     with pytest.raises(StopError):
-        run(pictures, out)
+        run(image_folder, out)
     with open(out / build.WORK / "lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_progress_is_shown_on_a_terminal(pictures, out):
+def test_progress_is_shown_on_a_terminal(image_folder, out):
     ours, theirs = pty.openpty()
-    arguments = [sys.executable, "-m", "fastprep.build", str(pictures), str(out), "--size", str(SIZE)]
+    arguments = [sys.executable, "-m", "fastprep.build", str(image_folder), str(out), "--size", str(SIZE)]
     done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=theirs, timeout=120, check=False)
     os.close(theirs)
     shown = os.read(ours, 1 << 16).decode()

@@ -1,4 +1,4 @@
-"""on_corrupt="skip": what takes the place of pictures that can't be read, and that it depends on nothing but the file."""
+"""on_corrupt="skip": what takes the place of images that can't be read, and that it depends on nothing but the file."""
 
 import shutil
 import subprocess
@@ -14,12 +14,12 @@ from fastprep import CenterCrop, TenCrop
 from fastprep.errors import DataError
 from fastprep.loader import Loader
 
-CROP = CenterCrop((12, 14))  # whole pictures
+CROP = CenterCrop((12, 14))  # whole images
 
 
 @pytest.fixture
-def pictures(make_file):
-    """A gzip file of 40 pictures, 5, 6, 17 and 39 of them damaged, whose labels are their numbers."""
+def damaged_file(make_file):
+    """A gzip file of 40 images, 5, 6, 17 and 39 of them damaged, whose labels are their numbers."""
     path, images, _ = make_file(n=40, chunks=(1, 12, 14, 3), compression="gzip", fletcher32=True)
     with h5py.File(path, "r+") as file:
         file["labels"][:] = np.arange(40)
@@ -32,8 +32,8 @@ EXPECTED = [{5: 7, 6: 7, 17: 18, 39: 0}.get(k, k) for k in range(40)]
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_the_next_picture_comes_instead_with_its_own_label(pictures, shuffle, workers, caplog, backend):
-    path, images = pictures
+def test_the_next_image_comes_instead_with_its_own_label(damaged_file, shuffle, workers, caplog, backend):
+    path, images = damaged_file
     with Loader(path, 7, CROP, mean=None, shuffle=shuffle, workers=workers, on_corrupt="skip") as loader:
         for number in range(2):
             for step, (x, y) in enumerate(loader):
@@ -47,8 +47,8 @@ def test_the_next_picture_comes_instead_with_its_own_label(pictures, shuffle, wo
     assert len([r for r in caplog.records if "on_corrupt='skip'" in r.getMessage()]) == 4
 
 
-def test_a_batch_is_the_same_whatever_was_read_before(pictures):
-    path, _ = pictures
+def test_a_batch_is_the_same_whatever_was_read_before(damaged_file):
+    path, _ = damaged_file
     options = {"batch_size": 4, "crop": CROP, "shuffle": True, "on_corrupt": "skip"}
     with Loader(path, **options) as one, Loader(path, **options) as other:
         for step in reversed(range(len(one))):
@@ -58,7 +58,7 @@ def test_a_batch_is_the_same_whatever_was_read_before(pictures):
                 np.testing.assert_array_equal(a, b)
 
 
-def test_a_block_of_pictures_is_replaced_by_the_next_block(make_file):
+def test_a_block_of_images_is_replaced_by_the_next_block(make_file):
     path, images, _ = make_file(n=30, chunks=(4, 12, 14, 3), compression="gzip", fletcher32=True)
     damage(path, [0, 28])
     with Loader(path, 6, CROP, mean=None, labels=None, shuffle=True, on_corrupt="skip", shuffle_window=8) as loader:
@@ -69,8 +69,8 @@ def test_a_block_of_pictures_is_replaced_by_the_next_block(make_file):
         assert loader.stats()["corrupt"]["samples"] == 6
 
 
-def test_over_several_files(pictures, tmp_path):
-    path, _ = pictures
+def test_over_several_files(damaged_file, tmp_path):
+    path, _ = damaged_file
     twin = tmp_path / "twin.h5"
     shutil.copy(path, twin)
     with Loader([path, twin], 16, CROP, on_corrupt="skip") as loader:
@@ -79,16 +79,16 @@ def test_over_several_files(pictures, tmp_path):
     assert labels.tolist() == EXPECTED + EXPECTED
 
 
-def test_ten_crops_and_weights_go_with_the_picture_that_was_read(pictures):
-    path, _ = pictures
+def test_ten_crops_and_weights_go_with_the_image_that_was_read(damaged_file):
+    path, _ = damaged_file
     with Loader(path, 8, TenCrop(5), class_weight={7: 3.0}, on_corrupt="skip") as loader:
         _, y, weights = loader.batch(0, 0)
     assert y.reshape(8, 10).tolist() == [[k] * 10 for k in EXPECTED[:8]]
     assert weights.reshape(8, 10)[:, 0].tolist() == [1, 1, 1, 1, 1, 3, 3, 3]
 
 
-def test_a_file_that_was_changed_or_has_nothing_left_is_an_error(pictures):
-    path, _ = pictures
+def test_a_file_that_was_changed_or_has_nothing_left_is_an_error(damaged_file):
+    path, _ = damaged_file
     with Loader(path, 4, CROP, on_corrupt="skip") as loader:
         loader.batch(0, 0)
         path.write_bytes(path.read_bytes()[:-1000])
@@ -96,7 +96,7 @@ def test_a_file_that_was_changed_or_has_nothing_left_is_an_error(pictures):
             list(loader)
 
 
-def test_a_file_without_a_good_picture_is_an_error(make_file):
+def test_a_file_without_a_good_image_is_an_error(make_file):
     path, _, _ = make_file(n=6, chunks=(1, 12, 14, 3), compression="gzip", fletcher32=True)
     damage(path, range(6))
     with Loader(path, 2, CROP, on_corrupt="skip") as loader, pytest.raises(DataError, match="sample"):
@@ -105,7 +105,7 @@ def test_a_file_without_a_good_picture_is_an_error(make_file):
 
 NOTHING_LEFT = """
 import faulthandler, logging, sys
-faulthandler.dump_traceback_later(60, exit=True)  # where it would look on and on for a good picture
+faulthandler.dump_traceback_later(60, exit=True)  # where it would look on and on for a good image
 logging.disable(logging.CRITICAL)
 from fastprep import CenterCrop, DataError
 from fastprep.loader import Loader
@@ -118,7 +118,7 @@ with Loader(sys.argv[1], 2, CenterCrop(5), workers=2, on_corrupt="skip") as load
 """
 
 
-def test_without_a_good_picture_every_pass_is_an_error(make_file):
+def test_without_a_good_image_every_pass_is_an_error(make_file):
     path, _, _ = make_file(n=6, chunks=(1, 12, 14, 3), compression="gzip", fletcher32=True)
     damage(path, range(6))
     done = subprocess.run([sys.executable, "-c", NOTHING_LEFT, path], capture_output=True, text=True, timeout=120, check=False)
@@ -128,6 +128,6 @@ def test_without_a_good_picture_every_pass_is_an_error(make_file):
     assert all(line.startswith("error ") and str(path) in line and "sample" in line for line in said), said
 
 
-def test_other_words_are_refused(pictures):
+def test_other_words_are_refused(damaged_file):
     with pytest.raises(ValueError, match='on_corrupt must be "raise" or "skip", got \'ignore\''):
-        Loader(pictures[0], 4, CROP, on_corrupt="ignore")
+        Loader(damaged_file[0], 4, CROP, on_corrupt="ignore")

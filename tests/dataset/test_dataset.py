@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from many_files import BY_HDF5, CROP, LAYOUTS, ONE, PICTURE, SEVERAL, write, write_many
+from many_files import BY_HDF5, CROP, IMAGE, LAYOUTS, ONE, SEVERAL, write, write_many
 
 from fastprep import DataError
 from fastprep.dataset.dataset import Dataset
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 @pytest.fixture
 def few(tmp_path):
-    """Nine gzip files of four pictures, one a chunk."""
+    """Nine gzip files of four images, one a chunk."""
     return write_many(tmp_path, [4] * 9, [{**ONE, "compression": "gzip"}])
 
 
@@ -45,7 +45,7 @@ def indexed(monkeypatch):
 
 
 def read(dataset, samples):
-    out = np.empty((len(samples), *PICTURE), np.uint8)
+    out = np.empty((len(samples), *IMAGE), np.uint8)
     got = dataset.read(np.asarray(samples), CopySink(out.reshape(-1), out[0].nbytes))
     return out, got
 
@@ -105,14 +105,14 @@ def test_one_file_is_indexed_at_once_and_opened_once(few, indexed, monkeypatch):
         (
             lambda path: write(path, np.zeros((4, 6, 7, 3), np.uint8), np.zeros(4)),
             DataError,
-            r"0005\.h5', dataset 'images': pictures are uint8 \(6, 7, 3\), in '.*0000\.h5' they are uint8 \(6, 5, 3\)",
+            r"0005\.h5', dataset 'images': images are uint8 \(6, 7, 3\), in '.*0000\.h5' they are uint8 \(6, 5, 3\)",
         ),
         (
-            lambda path: write(path, np.zeros((4, *PICTURE), np.float32), np.zeros(4)),
+            lambda path: write(path, np.zeros((4, *IMAGE), np.float32), np.zeros(4)),
             DataError,
-            r"0005\.h5', dataset 'images': pictures are float32",
+            r"0005\.h5', dataset 'images': images are float32",
         ),
-        (lambda path: write(path, np.zeros((4, *PICTURE), np.uint8), np.zeros(3)), DataError, r"0005\.h5', dataset 'labels'"),
+        (lambda path: write(path, np.zeros((4, *IMAGE), np.uint8), np.zeros(3)), DataError, r"0005\.h5', dataset 'labels'"),
     ],
     ids=["missing", "text", "truncated", "shape", "type", "labels"],
 )
@@ -137,7 +137,7 @@ def damage_index(path):
     path.write_bytes(content.replace(key, (0x7FFFFF00).to_bytes(4, "little") + bytes(12)))
 
 
-def test_a_damaged_index_is_an_error_where_its_pictures_are_asked_for(few):
+def test_a_damaged_index_is_an_error_where_its_images_are_asked_for(few):
     paths, images = few
     damage_index(paths[5])
     with Loader(paths, 4, CROP, mean=None, workers=2) as loader:
@@ -152,7 +152,7 @@ def test_a_damaged_index_is_an_error_where_its_pictures_are_asked_for(few):
         Dataset(paths[5], on_corrupt="skip")  # nothing is left of it
 
 
-@pytest.mark.parametrize("layout", [ONE, SEVERAL], ids=["one picture a chunk", "three pictures a chunk"])
+@pytest.mark.parametrize("layout", [ONE, SEVERAL], ids=["one image a chunk", "three images a chunk"])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_skipped_is_the_whole_file_and_the_next_one_comes_instead(tmp_path, layout, workers):
     paths, images = write_many(tmp_path, [4, 6, 3, 5], [{**layout, "compression": "gzip"}])
@@ -214,7 +214,7 @@ def test_a_file_that_is_replaced_before_it_is_first_read(few):
 
 
 @pytest.mark.parametrize("read_before", [False, True])
-def test_a_file_that_is_gone_is_missed_only_by_batches_with_its_pictures(tmp_path, monkeypatch, read_before):
+def test_a_file_that_is_gone_is_missed_only_by_batches_with_its_images(tmp_path, monkeypatch, read_before):
     """Its blocks are fetched by earlier batches, too, which have no use for them yet."""
     monkeypatch.setattr(handles, "default_limit", lambda: 2)
     paths, images = write_many(tmp_path, [12] * 4, [{**SEVERAL, "compression": "gzip"}])
@@ -238,7 +238,7 @@ def test_a_file_that_is_gone_is_missed_only_by_batches_with_its_pictures(tmp_pat
 
 
 def test_an_index_that_turns_out_wrong_changes_the_way_and_not_the_order(tmp_path, monkeypatch, caplog):
-    """Three pictures a chunk without filters: read directly each is read alone, by HDF5 a chunk at a time."""
+    """Three images a chunk without filters: read directly each is read alone, by HDF5 a chunk at a time."""
     from fastprep.h5 import index
 
     paths, images = write_many(tmp_path, [6] * 4, [SEVERAL, {**SEVERAL, "compression": "gzip"}])
@@ -305,7 +305,7 @@ def test_windows_over_many_files_keep_what_they_decode(tmp_path, monkeypatch):
         for number in range(1, 3):
             for x, y in loader:
                 np.testing.assert_array_equal(x, images[y].astype(np.float32))
-            # a few more: how many blocks the steps under way take is an average, and these are of 2 and 4 pictures in turn
+            # a few more: how many blocks the steps under way take is an average, and these are of 2 and 4 images in turn
             assert loader.stats()["blocks_decoded"] <= number * 40 * 2 * 1.1
 
 

@@ -21,7 +21,7 @@ CLONE_FILES = 0x400  # linux/sched.h
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """350 files of every layout, with 1 to 5 pictures each."""
+    """350 files of every layout, with 1 to 5 images each."""
     sizes = np.random.default_rng(1).integers(1, 6, 350)
     return write_many(tmp_path_factory.mktemp("many"), sizes.tolist(), LAYOUTS)
 

@@ -118,12 +118,12 @@ def test_tables_agree_with_the_predictions(make_run, data, tmp_path, capsys):
     names = [f"kind {k}" for k in range(CLASSES)]
     with h5py.File(data, "r+") as file:
         file["images"].attrs["class_names"] = names
-        file["file_names"] = [f"pictures/{k}.png" for k in range(N)]
+        file["file_names"] = [f"images/{k}.png" for k in range(N)]
     run, out = make_run("a", class_names=names), tmp_path / "new" / "folder"
     assert evaluate.main([run, "--data", str(data), "--out", str(out)]) == 0
     capsys.readouterr()
     predictions = rows_of(out / "predictions.csv")
-    assert [row["file"] for row in predictions] == [f"pictures/{k}.png" for k in range(N)]
+    assert [row["file"] for row in predictions] == [f"images/{k}.png" for k in range(N)]
     assert [int(row["label"]) for row in predictions] == [k % CLASSES for k in range(N)]
     scores = json.loads((out / "summary.json").read_text())["scores"]
     for key, kind, score in (("plain_crop", "plain-crop", scores[1]), ("ten_crop", "ten-crop", scores[2])):
@@ -135,19 +135,19 @@ def test_tables_agree_with_the_predictions(make_run, data, tmp_path, capsys):
         for row in rows_of(out / f"classes-{kind}.csv"):
             told, is_so = [b == row["name"] for _, b in pairs], [a == row["name"] for a, _ in pairs]
             both = np.sum(np.logical_and(told, is_so))
-            assert int(row["pictures"]) == np.sum(is_so)
+            assert int(row["images"]) == np.sum(is_so)
             assert float(row["recall"]) == pytest.approx(both / max(1, np.sum(is_so)))
             assert float(row["precision"]) == pytest.approx(both / max(1, np.sum(told)))
             assert float(row["f1"]) == pytest.approx(2 * both / max(1, np.sum(told) + np.sum(is_so)))
         assert (out / f"confusion-{kind}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_pictures_without_labels(make_run, data, tmp_path, capsys):
+def test_images_without_labels(make_run, data, tmp_path, capsys):
     with h5py.File(data, "r+") as file:
         del file["labels"]
     run = make_run("a")
     assert evaluate.main([run, "--data", str(data), "--labels", "none", "--crops", "ten"]) == 0
-    assert f"{N} pictures without labels: predictions only" in capsys.readouterr().out
+    assert f"{N} images without labels: predictions only" in capsys.readouterr().out
     out = tmp_path / "a" / "evaluation-test"
     assert sorted(p.name for p in out.iterdir()) == ["predictions.csv", "probabilities.npz", "summary.json"]
     rows = rows_of(out / "predictions.csv")
@@ -211,7 +211,7 @@ def test_a_model_from_elsewhere(data, tmp_path, capsys):
         ({"runs": []}, "name a run"),
         ({"--data": "nowhere.h5"}, "No such file or directory: 'nowhere.h5'"),
         ({"--labels": "nothing"}, "there is no dataset 'nothing'"),
-        ({"--crop": "13"}, "crop is larger than the picture: 13x13 from 12x14 pixels"),
+        ({"--crop": "13"}, "crop is larger than the image: 13x13 from 12x14 pixels"),
         ({"--which": "last"}, "has no last.keras"),
     ],
 )
@@ -245,7 +245,7 @@ def test_files_and_models_that_do_not_fit_are_one_clear_line(make_run, data, tmp
         del file["images"].attrs["class_names"]
         file["labels"][3] = CLASSES
     refused([make_run("d"), "--data", str(data)], f"label {CLASSES} is not among the {CLASSES} classes of training", capsys)
-    refused([make_run("e", channels=1), "--data", str(data)], "pictures have 3 channels, of training 1", capsys)
+    refused([make_run("e", channels=1), "--data", str(data)], "images have 3 channels, of training 1", capsys)
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "best.keras").write_bytes(b"no model")
     refused([str(tmp_path / "f"), "--data", str(data), "--mean", "none", "--labels", "none"], "can't be loaded", capsys)
@@ -259,7 +259,7 @@ def test_a_model_that_gives_nan_is_an_error_and_not_always_right(make_run, data,
     model.layers[-1].set_weights([np.full((3, CLASSES), np.nan), np.zeros(CLASSES)])
     with (
         fastprep.Loader(data, 4, fastprep.CenterCrop(SIDE)) as loader,
-        pytest.raises(ValueError, match="output for pictures 0 and on is not finite"),
+        pytest.raises(ValueError, match="output for images 0 and on is not finite"),
     ):
         metrics.predict_crops(model, loader, logits=True, average="probs")
 
@@ -280,7 +280,7 @@ def test_confusion_and_classes_against_loops(rng):
     for row, column in np.ndindex(6, 6):
         assert confusion[row, column] == sum(a == row and b == column for a, b in zip(labels, predicted, strict=True))
     table = metrics.by_class(confusion)
-    assert table[5] == {"pictures": 0, "predicted": 0, "recall": 0.0, "precision": 0.0, "f1": 0.0}
+    assert table[5] == {"images": 0, "predicted": 0, "recall": 0.0, "precision": 0.0, "f1": 0.0}
     assert table[4]["precision"] == 0.0
 
 

@@ -1,6 +1,6 @@
 """What is fuzzed: any bytes as an HDF5 file, and any bytes as a chunk of each filter pipeline.
 
-A target returns where the bytes give pictures or an error that users are promised; all else is for the fuzzer to see: another
+A target returns where the bytes give images or an error that users are promised; all else is for the fuzzer to see: another
 exception, a crash, a hang, memory without bound.
 """
 

@@ -81,7 +81,7 @@ def damage(content: bytes, case: int) -> tuple[bytes, list[slice], str]:
 
 
 def pixel_bytes(path: Path, size: int) -> np.ndarray:
-    """Tell which bytes of the undamaged file are the stored pictures."""
+    """Tell which bytes of the undamaged file are the stored images."""
     index, inside = open_images(path).index, np.zeros(size, bool)
     for offset, n_bytes in zip(index.offsets, index.sizes, strict=True):
         inside[offset : offset + n_bytes] = True
@@ -89,7 +89,7 @@ def pixel_bytes(path: Path, size: int) -> np.ndarray:
 
 
 def by_fastprep(path: Path) -> list[np.ndarray | DataError] | DataError:
-    """Open the file and read all samples one by one: pictures, or the error of each, or of opening."""
+    """Open the file and read all samples one by one: images, or the error of each, or of opening."""
     try:
         reader = open_images(path)
     except DataError as error:
@@ -137,7 +137,7 @@ def broken_rules(case: int, path: Path, images: np.ndarray, ours, theirs, may_di
     if not isinstance(theirs, list):
         theirs = [theirs] * len(ours)
     if len(ours) != len(theirs):
-        return [f"{len(ours)} pictures, h5py has {len(theirs)}"]
+        return [f"{len(ours)} images, h5py has {len(theirs)}"]
     for sample, (got, wanted) in enumerate(zip(ours, theirs, strict=True)):
         if isinstance(got, DataError):
             counts["sample refused"] += 1

@@ -1,4 +1,4 @@
-"""Blocks: all pictures once, in order, of bounded size, cut along the edges of chunks."""
+"""Blocks: all images once, in order, of bounded size, cut along the edges of chunks."""
 
 import h5py
 import numpy as np
@@ -38,7 +38,7 @@ def test_parts_are_whole_chunks(size, chunk, most):
 
 @pytest.mark.parametrize("channels", [0, 1, 3])
 @pytest.mark.parametrize("chunks", [(4, 5, 6), (30, 12, 3), (1, 1, 14), (7, 12, 14), (23, 2, 14)])
-def test_every_picture_once_by_many_small_parts(make_file, monkeypatch, chunks, channels):
+def test_every_image_once_by_many_small_parts(make_file, monkeypatch, chunks, channels):
     monkeypatch.setattr(blocks, "_BLOCK_BYTES", 1500)
     monkeypatch.setattr(blocks, "_MOST_BYTES", 4000)
     chunks = (*chunks, *[max(1, channels - 1)] * (channels > 0))

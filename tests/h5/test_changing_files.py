@@ -1,4 +1,4 @@
-"""Files that are moved, replaced or written to while they are read: the pictures they had, or a clear error."""
+"""Files that are moved, replaced or written to while they are read: the images they had, or a clear error."""
 
 import os
 import subprocess
@@ -12,8 +12,8 @@ from like_h5py import assert_reads_like_h5py
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import open_images
 
-N, PICTURE = 23, (12, 14, 3)
-CHUNKS = {"chunks": (2, *PICTURE)}
+N, IMAGE = 23, (12, 14, 3)
+CHUNKS = {"chunks": (2, *IMAGE)}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_file_that_is_written_anew_while_it_is_read(make_file, layout):
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_picture_that_is_overwritten_in_a_file_that_hdf5_reads(tmp_path, rng, linked):
+def test_a_image_that_is_overwritten_in_a_file_that_hdf5_reads(tmp_path, rng, linked):
     """HDF5 itself has no objection to bytes that are others than before."""
     path = asked = tmp_path / "images.h5"
     images = rng.integers(0, 256, (N, 64, 64, 3), dtype=np.uint8)  # more than HDF5 keeps in memory of its own
@@ -88,7 +88,7 @@ def test_a_file_that_another_process_writes(tmp_path, rng, mode):
     path = tmp_path / "w.h5"
     with h5py.File(path, "w", libver="latest") as file:
         file.create_dataset(
-            "images", data=rng.integers(0, 256, (4, *PICTURE), dtype=np.uint8), chunks=(1, *PICTURE), maxshape=(None, *PICTURE)
+            "images", data=rng.integers(0, 256, (4, *IMAGE), dtype=np.uint8), chunks=(1, *IMAGE), maxshape=(None, *IMAGE)
         )
     arguments = [sys.executable, "-c", WRITER, str(path), mode]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
@@ -101,4 +101,4 @@ def test_a_file_that_another_process_writes(tmp_path, rng, mode):
                     assert_reads_like_h5py(path, expected_layout="read by HDF5: single-writer/multiple-reader mode")
         finally:
             writer.stdin.close()
-    assert_reads_like_h5py(path, expected_layout="chunked, 1 picture each")
+    assert_reads_like_h5py(path, expected_layout="chunked, 1 image each")

@@ -10,7 +10,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("damage.py")
 LAYOUTS = ["contiguous", "chunked", "gzip", "lz4", "zstd", "shuffle+gzip+fletcher32", "bitshuffle-lz4"]
 CASES = 143  # of each of the 14 kinds of files: 2,002
-# Pages that the allocators keep; a leak of one picture or chunk a case would be less than that, one of a whole file not
+# Pages that the allocators keep; a leak of one image or chunk a case would be less than that, one of a whole file not
 MAX_GROWTH_KIB = 64 << 10
 
 

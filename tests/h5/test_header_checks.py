@@ -114,7 +114,7 @@ def test_large_datasets_of_which_little_was_written_are_read(tmp_path, libver):
 def test_chunks_larger_than_the_dataset(make_file):
     for name, chunks in {"whole": (64, *SHAPE[1:]), "split": (64, 5, 5, 2)}.items():
         path, _, _ = make_file(name=f"{name}.h5", chunks=chunks, maxshape=(None, *SHAPE[1:]), compression="gzip")
-        assert_reads_like_h5py(path, expected_layout="chunked, 64 pictures each")
+        assert_reads_like_h5py(path, expected_layout="chunked, 64 images each")
 
 
 def test_chunks_that_an_index_only_claims(make_file):

@@ -45,8 +45,8 @@ FILTERS = {
     "bitshuffle lz4 in small blocks": hdf5plugin.Bitshuffle(nelems=64, cname="lz4"),
 }
 CHUNKS = {
-    "a picture each": (1, 11, 13, 3),
-    "three pictures each": (3, 11, 13, 3),
+    "an image each": (1, 11, 13, 3),
+    "three images each": (3, 11, 13, 3),
     "split in all dimensions": (2, 4, 6, 2),
     "split in channels": (7, 11, 13, 1),
 }

@@ -1,4 +1,4 @@
-"""What a damaged file says about its pictures: as it was, or an error that names the file."""
+"""What a damaged file says about its images: as it was, or an error that names the file."""
 
 import contextlib
 

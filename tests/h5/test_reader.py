@@ -16,19 +16,19 @@ from fastprep.h5 import open_images
 from fastprep.h5.filters import DecodeError, Filter, Pipeline
 
 H5 = "read by HDF5"
-PICTURE = (12, 14, 3)
+IMAGE = (12, 14, 3)
 
 
 DIRECT = {
     "contiguous": ({}, "contiguous"),
-    "chunk of one": ({"chunks": (1, *PICTURE)}, "chunked, 1 picture each, filters none"),
-    "chunk of four, partial last": ({"chunks": (4, *PICTURE)}, "chunked, 4 pictures each, filters none"),
-    "one chunk for all": ({"chunks": (23, *PICTURE)}, "chunked, 23 pictures each"),
-    "gzip": ({"chunks": (1, *PICTURE), "compression": "gzip"}, "filters gzip"),
-    "gzip, partial last": ({"chunks": (5, *PICTURE), "compression": "gzip", "compression_opts": 9}, "filters gzip"),
-    "shuffle": ({"chunks": (3, *PICTURE), "shuffle": True}, "filters shuffle"),
-    "shuffle and gzip": ({"chunks": (3, *PICTURE), "shuffle": True, "compression": "gzip"}, "filters shuffle+gzip"),
-    "growable": ({"chunks": (2, *PICTURE), "maxshape": (None, *PICTURE)}, "chunked, 2 pictures each"),
+    "chunk of one": ({"chunks": (1, *IMAGE)}, "chunked, 1 image each, filters none"),
+    "chunk of four, partial last": ({"chunks": (4, *IMAGE)}, "chunked, 4 images each, filters none"),
+    "one chunk for all": ({"chunks": (23, *IMAGE)}, "chunked, 23 images each"),
+    "gzip": ({"chunks": (1, *IMAGE), "compression": "gzip"}, "filters gzip"),
+    "gzip, partial last": ({"chunks": (5, *IMAGE), "compression": "gzip", "compression_opts": 9}, "filters gzip"),
+    "shuffle": ({"chunks": (3, *IMAGE), "shuffle": True}, "filters shuffle"),
+    "shuffle and gzip": ({"chunks": (3, *IMAGE), "shuffle": True, "compression": "gzip"}, "filters shuffle+gzip"),
+    "growable": ({"chunks": (2, *IMAGE), "maxshape": (None, *IMAGE)}, "chunked, 2 images each"),
 }
 
 
@@ -42,15 +42,15 @@ def test_read_directly(make_file, case, dtype):
 
 def test_chunks_of_h5pys_own_choice(make_file):
     path, _, _ = make_file(n=300, height=40, width=40, chunks=True)
-    assert_reads_like_h5py(path, expected_layout="32 to a picture")
+    assert_reads_like_h5py(path, expected_layout="32 to an image")
 
 
 def test_scale_offset(make_file):
-    path, _, _ = make_file(dtype="int16", chunks=(1, *PICTURE), scaleoffset=0)
+    path, _, _ = make_file(dtype="int16", chunks=(1, *IMAGE), scaleoffset=0)
     assert_reads_like_h5py(path, expected_layout=H5)
 
 
-def test_pictures_of_one_channel(make_file):
+def test_images_of_one_channel(make_file):
     path, images, _ = make_file(channels=0)
     reader = open_images(path)
     assert reader.index.shape == (23, 12, 14, 1)
@@ -84,7 +84,7 @@ def test_virtual_dataset(make_file, tmp_path):
 
 
 def test_virtual_dataset_with_a_source_missing(make_file, tmp_path):
-    """HDF5 would give the fill value for pictures."""
+    """HDF5 would give the fill value for images."""
     path, images, _ = make_file()
     layout = h5py.VirtualLayout(images.shape, "uint8")
     layout[:] = h5py.VirtualSource(path, "images", images.shape)
@@ -96,20 +96,20 @@ def test_virtual_dataset_with_a_source_missing(make_file, tmp_path):
 
 
 def test_external_link_is_read_where_it_leads(make_file, tmp_path):
-    make_file(name="there.h5", chunks=(2, *PICTURE))
+    make_file(name="there.h5", chunks=(2, *IMAGE))
     with h5py.File(tmp_path / "here.h5", "w") as file:
         file["images"] = h5py.ExternalLink("there.h5", "/images")
-    assert_reads_like_h5py(tmp_path / "here.h5", expected_layout="chunked, 2 pictures each")
+    assert_reads_like_h5py(tmp_path / "here.h5", expected_layout="chunked, 2 images each")
 
 
-@pytest.mark.parametrize("layout", [{}, {"chunks": (2, *PICTURE)}, {"chunks": (2, *PICTURE), "compression": "gzip"}])
+@pytest.mark.parametrize("layout", [{}, {"chunks": (2, *IMAGE)}, {"chunks": (2, *IMAGE), "compression": "gzip"}])
 def test_user_block(tmp_path, rng, layout):
     with h5py.File(tmp_path / "u.h5", "w", userblock_size=1024) as file:
-        file.create_dataset("images", data=rng.integers(0, 256, (9, *PICTURE), dtype=np.uint8), **layout)
+        file.create_dataset("images", data=rng.integers(0, 256, (9, *IMAGE), dtype=np.uint8), **layout)
     assert_reads_like_h5py(tmp_path / "u.h5", expected_layout="user block")
 
 
-@pytest.mark.parametrize("layout", [{}, {"chunks": (2, *PICTURE)}, {"chunks": (2, *PICTURE), "compression": "gzip"}])
+@pytest.mark.parametrize("layout", [{}, {"chunks": (2, *IMAGE)}, {"chunks": (2, *IMAGE), "compression": "gzip"}])
 def test_bytes_before_the_file(make_file, tmp_path, layout):
     path, _, _ = make_file(**layout)
     (tmp_path / "p.h5").write_bytes(b"#" * 512 + path.read_bytes())
@@ -119,19 +119,19 @@ def test_bytes_before_the_file(make_file, tmp_path, layout):
 def test_chunks_that_were_never_written_hold_the_fill_value(tmp_path, rng):
     for name, options in {"plain": {}, "gzip": {"compression": "gzip"}}.items():
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
-            images = file.create_dataset("images", (20, *PICTURE), "uint8", chunks=(3, *PICTURE), fillvalue=7, **options)
-            images[3:9] = rng.integers(0, 256, (6, *PICTURE))
-        assert_reads_like_h5py(tmp_path / f"{name}.h5", expected_layout="chunked, 3 pictures each")
+            images = file.create_dataset("images", (20, *IMAGE), "uint8", chunks=(3, *IMAGE), fillvalue=7, **options)
+            images[3:9] = rng.integers(0, 256, (6, *IMAGE))
+        assert_reads_like_h5py(tmp_path / f"{name}.h5", expected_layout="chunked, 3 images each")
     with h5py.File(tmp_path / "empty.h5", "w") as file:
-        file.create_dataset("images", (20, *PICTURE), "uint8", fillvalue=7)
+        file.create_dataset("images", (20, *IMAGE), "uint8", fillvalue=7)
     assert_reads_like_h5py(tmp_path / "empty.h5", expected_layout="never written")
 
 
 def test_chunks_that_skipped_filters(tmp_path, rng):
     """A chunk's filter mask: bit i set means filter i was not applied to it."""
-    images = rng.integers(0, 256, (8, *PICTURE)).astype("float32")
+    images = rng.integers(0, 256, (8, *IMAGE)).astype("float32")
     with h5py.File(tmp_path / "m.h5", "w") as file:
-        dataset = file.create_dataset("images", images.shape, "float32", chunks=(2, *PICTURE), shuffle=True, compression="gzip")
+        dataset = file.create_dataset("images", images.shape, "float32", chunks=(2, *IMAGE), shuffle=True, compression="gzip")
         dataset[:2] = images[:2]
         dataset.id.write_direct_chunk((2, 0, 0, 0), images[2:4].tobytes(), filter_mask=0b11)  # raw
         shuffled = images[4:6].reshape(-1, 1).view(np.uint8).T.tobytes()
@@ -142,10 +142,10 @@ def test_chunks_that_skipped_filters(tmp_path, rng):
     assert_reads_like_h5py(tmp_path / "m.h5", expected_layout="filters shuffle+gzip")
 
 
-@pytest.mark.parametrize("chunk", [(4, *PICTURE), (3, 5, 5, 2)])
+@pytest.mark.parametrize("chunk", [(4, *IMAGE), (3, 5, 5, 2)])
 def test_partial_chunks_stored_without_filters(tmp_path, rng, chunk):
     """Their masks say that all filters were applied."""
-    images = rng.integers(0, 3, (23, *PICTURE), dtype=np.uint8)
+    images = rng.integers(0, 3, (23, *IMAGE), dtype=np.uint8)
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_chunk(chunk)
     properties.set_shuffle()
@@ -177,7 +177,7 @@ def test_big_endian_bytes_are_bytes(tmp_path, rng):
 
 def test_file_open_for_writing_in_this_process(make_file):
     """What was written there may not be in the file yet."""
-    path, images, _ = make_file(chunks=(1, *PICTURE))
+    path, images, _ = make_file(chunks=(1, *IMAGE))
     with h5py.File(path, "r+") as file:
         file["images"][3] = 200
         reader = open_images(path)
@@ -190,11 +190,11 @@ def test_file_open_for_writing_in_this_process(make_file):
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_chunk_indexes_of_every_kind(tmp_path, rng, libver, n):
     """Single chunk, implicit, fixed array, extensible array and version-1 B-tree index."""
-    for k, options in enumerate(({}, {"maxshape": (None, *PICTURE)}, {"compression": "gzip"})):
+    for k, options in enumerate(({}, {"maxshape": (None, *IMAGE)}, {"compression": "gzip"})):
         path = tmp_path / f"{k}.h5"
         with h5py.File(path, "w", libver=libver) as file:
-            data = rng.integers(0, 256, (n, *PICTURE), dtype=np.uint8)
-            file.create_dataset("images", data=data, chunks=(min(n, 2), *PICTURE), **options)
+            data = rng.integers(0, 256, (n, *IMAGE), dtype=np.uint8)
+            file.create_dataset("images", data=data, chunks=(min(n, 2), *IMAGE), **options)
         assert_reads_like_h5py(path, expected_layout="chunked")
 
 
@@ -224,7 +224,7 @@ def test_any_shape_any_chunks_any_samples(tmp_path_factory, shape, chunk, dtype,
 def test_threads_read_at_once(make_file):
     for name, layout in {
         "plain": {},
-        "gzip": {"chunks": (2, *PICTURE), "compression": "gzip"},
+        "gzip": {"chunks": (2, *IMAGE), "compression": "gzip"},
         "lzf": {"compression": "lzf"},
     }.items():
         path, images, _ = make_file(name=f"{name}.h5", **layout)
@@ -261,22 +261,22 @@ def test_missing_file_folder_and_text(tmp_path):
 def test_missing_dataset_tells_what_there_is(make_file):
     path, _, _ = make_file()
     with pytest.raises(
-        DataError, match=r"there is no dataset 'pictures'; it has 'images' \(23, 12, 14, 3\) uint8, 'labels' \(23,\) int64"
+        DataError, match=r"there is no dataset 'photos'; it has 'images' \(23, 12, 14, 3\) uint8, 'labels' \(23,\) int64"
     ):
-        open_images(path, "pictures")
+        open_images(path, "photos")
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (np.zeros(5), r"pictures have the shape \(N, height, width, channels\).*found \(5,\)"),
+        (np.zeros(5), r"images have the shape \(N, height, width, channels\).*found \(5,\)"),
         (np.zeros((0, 4, 4, 3)), r"found \(0, 4, 4, 3\)"),
-        (np.zeros((2, 4, 4, 3), np.int64), "pictures have one of the types .*, found int64"),
-        (np.zeros((2, 4, 4, 3), bool), "pictures have one of the types .*, found bool"),
+        (np.zeros((2, 4, 4, 3), np.int64), "images have one of the types .*, found int64"),
+        (np.zeros((2, 4, 4, 3), bool), "images have one of the types .*, found bool"),
         (np.zeros((2, 4, 4, 3), complex), "found complex128"),
     ],
 )
-def test_datasets_that_are_no_pictures(tmp_path, data, message):
+def test_datasets_that_are_no_images(tmp_path, data, message):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["images"] = data
     with pytest.raises(DataError, match=message):
@@ -300,7 +300,7 @@ def test_file_changed_after_it_was_opened(make_file):
 
 @pytest.mark.parametrize("size", [(3, 3), (200, 300)])
 def test_file_replaced_before_hdf5_opens_it_again(make_file, size):
-    path, _, _ = make_file(dtype="int16", chunks=(1, *PICTURE), scaleoffset=0)
+    path, _, _ = make_file(dtype="int16", chunks=(1, *IMAGE), scaleoffset=0)
     reader = open_images(path)
     assert reader.index.reason
     os.replace(make_file(height=size[0], width=size[1], dtype="int16", name="other.h5")[0], path)
@@ -332,7 +332,7 @@ def test_close_does_not_pull_the_file_from_under_a_read(make_file):
     assert wrong == []
 
 
-@pytest.mark.parametrize("layout", [{}, {"chunks": (1, *PICTURE)}, {"chunks": (1, *PICTURE), "compression": "gzip"}])
+@pytest.mark.parametrize("layout", [{}, {"chunks": (1, *IMAGE)}, {"chunks": (1, *IMAGE), "compression": "gzip"}])
 def test_file_truncated_while_it_is_read(make_file, layout):
     path, _, _ = make_file(n=60, **layout)
     reader = open_images(path)
@@ -352,7 +352,7 @@ def test_truncated_file_does_not_open(make_file):
 
 
 def test_damaged_gzip_names_the_place(make_file):
-    path, images, _ = make_file(chunks=(1, *PICTURE), compression="gzip")
+    path, images, _ = make_file(chunks=(1, *IMAGE), compression="gzip")
     reader = open_images(path)
     place = int(reader.index.offsets[7]) + 40
     with open(path, "r+b") as file:
@@ -370,8 +370,8 @@ def test_damaged_gzip_names_the_place(make_file):
 def test_index_that_leads_beyond_the_file(tmp_path, rng):
     """A chunk whose recorded size is larger than the file."""
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        data = rng.integers(0, 256, (2, *PICTURE), dtype=np.uint8)
-        file.create_dataset("images", data=data, chunks=(1, *PICTURE), compression="gzip")
+        data = rng.integers(0, 256, (2, *IMAGE), dtype=np.uint8)
+        file.create_dataset("images", data=data, chunks=(1, *IMAGE), compression="gzip")
     with h5py.File(tmp_path / "x.h5", "r") as file:
         size = file["images"].id.get_chunk_info(0).size
     content = (tmp_path / "x.h5").read_bytes()
@@ -383,7 +383,7 @@ def test_index_that_leads_beyond_the_file(tmp_path, rng):
 
 
 def test_a_wrong_index_is_noticed_at_open(make_file, monkeypatch, caplog):
-    path, images, _ = make_file(chunks=(1, *PICTURE))
+    path, images, _ = make_file(chunks=(1, *IMAGE))
     import fastprep.h5.index as index_module
 
     def shifted(*arguments):
@@ -415,7 +415,7 @@ def test_io_is_one_of_two(make_file):
 
 
 def test_a_mapping_outlives_close_while_it_is_used(make_file):
-    path, images, _ = make_file(dtype="float32", chunks=(1, *PICTURE), shuffle=False)
+    path, images, _ = make_file(dtype="float32", chunks=(1, *IMAGE), shuffle=False)
     reader = open_images(path, io="mmap")
     with reader._open() as rows:
         part = rows.file.mapping[-10:]

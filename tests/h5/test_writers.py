@@ -16,13 +16,13 @@ from like_h5py import assert_reads_like_h5py, low_level
 from fastprep.errors import DataError
 from fastprep.h5 import open_images
 
-N, PICTURE = 23, (12, 14, 3)
+N, IMAGE = 23, (12, 14, 3)
 H5 = "read by HDF5"
 
 
 @pytest.fixture
 def images(rng):
-    images = rng.integers(0, 256, (N, *PICTURE), dtype=np.uint8)
+    images = rng.integers(0, 256, (N, *IMAGE), dtype=np.uint8)
     images[:, :6] = 7  # it compresses, a little
     return images
 
@@ -39,13 +39,13 @@ def test_pytables(tmp_path, images, library, options):
         pytest.skip(f"this build of PyTables has no {library}")
     filters = tables.Filters(5, library, **{"shuffle": False, **options})
     with tables.open_file(tmp_path / "p.h5", "w") as file:
-        # for Blosc2 PyTables makes chunks of half a gigabyte, which HDF5 decodes whole for each picture
-        chunk = (5, *PICTURE) if library.startswith("blosc2") else None
+        # for Blosc2 PyTables makes chunks of half a gigabyte, which HDF5 decodes whole for each image
+        chunk = (5, *IMAGE) if library.startswith("blosc2") else None
         how = {"filters": filters, "expectedrows": N, "chunkshape": chunk}
-        grown = file.create_earray("/", "images", tables.UInt8Atom(), (0, *PICTURE), **how)
+        grown = file.create_earray("/", "images", tables.UInt8Atom(), (0, *IMAGE), **how)
         for first in range(0, N, 5):
             grown.append(images[first : first + 5])
-        shape = {"shape": images.shape, "chunkshape": (4, *PICTURE)}
+        shape = {"shape": images.shape, "chunkshape": (4, *IMAGE)}
         file.create_carray("/group", "fixed", tables.Int16Atom(), filters=filters, createparents=True, **shape)[:] = images
     for name in ("images", "group/fixed"):
         if library == "lzo" and not h5py.h5z.filter_avail(305):
@@ -59,7 +59,7 @@ def test_pytables(tmp_path, images, library, options):
 NETCDF4 = {
     "contiguous": ({"contiguous": True}, "contiguous"),
     "zlib and shuffle": ({"zlib": True, "shuffle": True}, "filters shuffle+gzip"),
-    "split pictures": ({"zlib": True, "chunksizes": (5, 7, 14, 3)}, "2 to a picture"),
+    "split images": ({"zlib": True, "chunksizes": (5, 7, 14, 3)}, "2 to an image"),
     "fletcher32": ({"fletcher32": True}, "filters fletcher32"),
     "all three": ({"zlib": True, "fletcher32": True}, "filters fletcher32+shuffle+gzip"),
     "zstd": ({"compression": "zstd"}, "filters zstd"),
@@ -77,7 +77,7 @@ def test_netcdf4(tmp_path, images, case, unlimited, dtype):
     if unlimited and "contiguous" in options:
         pytest.skip("what is unlimited is chunked")
     with netCDF4.Dataset(tmp_path / "n.nc", "w") as file:
-        for name, size in zip("nhwc", (None if unlimited else N, *PICTURE), strict=True):
+        for name, size in zip("nhwc", (None if unlimited else N, *IMAGE), strict=True):
             file.createDimension(name, size)
         endian = {">": "big", "<": "little"}.get(dtype[0], "native")
         file.createVariable("images", np.dtype(dtype), tuple("nhwc"), endian=endian, **options)[:] = images
@@ -96,12 +96,12 @@ def test_netcdf_of_the_classic_format_is_no_hdf5(tmp_path):
 INDEXES = {
     "implicit": ({}, b""),
     "fixed array": ({"compression": "gzip"}, b"FAHD"),
-    "extensible array": ({"maxshape": (None, *PICTURE)}, b"EAHD"),
-    "version-2 B-tree": ({"maxshape": (None, None, *PICTURE[1:])}, b"BTHD"),
+    "extensible array": ({"maxshape": (None, *IMAGE)}, b"EAHD"),
+    "version-2 B-tree": ({"maxshape": (None, None, *IMAGE[1:])}, b"BTHD"),
 }
 
 
-@pytest.mark.parametrize("chunk", [(2, *PICTURE), (5, 7, 5, 2)])
+@pytest.mark.parametrize("chunk", [(2, *IMAGE), (5, 7, 5, 2)])
 @pytest.mark.parametrize("kind", INDEXES)
 def test_new_chunk_indexes(tmp_path, images, kind, chunk):
     options, signature = INDEXES[kind]
@@ -119,7 +119,7 @@ def test_new_chunk_indexes(tmp_path, images, kind, chunk):
     assert_reads_like_h5py(path, expected_layout="chunked")
 
 
-@pytest.mark.parametrize("layout", [{}, {"chunks": (3, *PICTURE), "compression": "gzip"}])
+@pytest.mark.parametrize("layout", [{}, {"chunks": (3, *IMAGE), "compression": "gzip"}])
 @pytest.mark.parametrize("libver", ["earliest", "v108", "v110", "v112", "latest"])
 @pytest.mark.parametrize(
     "options",
@@ -134,8 +134,8 @@ def test_versions_and_file_spaces_and_orders(tmp_path, images, options, libver, 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 @pytest.mark.parametrize("compression", [None, "gzip"])
-@pytest.mark.parametrize("chunk", [(4, *PICTURE), (5, 7, 9, 2)])
-@pytest.mark.parametrize("shapes", [[(31, *PICTURE)], [(10, *PICTURE)], [(9, 7, 9, 2)], [(9, 7, 9, 2), (25, 13, 15, 3)]], ids=str)
+@pytest.mark.parametrize("chunk", [(4, *IMAGE), (5, 7, 9, 2)])
+@pytest.mark.parametrize("shapes", [[(31, *IMAGE)], [(10, *IMAGE)], [(9, 7, 9, 2)], [(9, 7, 9, 2), (25, 13, 15, 3)]], ids=str)
 def test_resized(tmp_path, images, shapes, chunk, compression, libver):
     with h5py.File(tmp_path / "r.h5", "w", libver=libver) as file:
         options = {"chunks": chunk, "compression": compression, "fillvalue": 9}
@@ -145,7 +145,7 @@ def test_resized(tmp_path, images, shapes, chunk, compression, libver):
     assert_reads_like_h5py(tmp_path / "r.h5", expected_layout="chunked")
 
 
-@pytest.mark.parametrize("chunk", [None, (2, *PICTURE)])
+@pytest.mark.parametrize("chunk", [None, (2, *IMAGE)])
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 def test_allocated_early_and_filled_with_nan(tmp_path, images, chunk, libver):
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -162,7 +162,7 @@ def test_allocated_early_and_filled_with_nan(tmp_path, images, chunk, libver):
 def test_names_and_links(make_file, tmp_path, images):
     make_file(name="図.h5")
     with h5py.File(tmp_path / "l.h5", "w") as file:
-        file.create_dataset("grp/図/images", data=images, chunks=(2, *PICTURE))
+        file.create_dataset("grp/図/images", data=images, chunks=(2, *IMAGE))
         file["soft"] = h5py.SoftLink("/grp/図/images")
         file["grp/other"] = h5py.ExternalLink("図.h5", "images")
         file["soft to other"] = h5py.SoftLink("grp/other")
@@ -207,10 +207,10 @@ def test_types(tmp_path, images):
     with h5py.File(tmp_path / "t.h5", "w") as file:
         for dtype in (">i2", ">u2", ">i4", ">u4", ">f2", ">f4", ">f8"):
             file.create_dataset(dtype, data=images.astype(dtype))
-            file.create_dataset(f"{dtype} in chunks", data=images.astype(dtype), chunks=(4, *PICTURE))
+            file.create_dataset(f"{dtype} in chunks", data=images.astype(dtype), chunks=(4, *IMAGE))
         file["type"] = np.dtype(">i2")
         file.create_dataset("named type", data=images, dtype=file["type"])
-        file.create_dataset("rank 3", data=images[..., 0], chunks=(3, *PICTURE[:2]), compression="gzip")
+        file.create_dataset("rank 3", data=images[..., 0], chunks=(3, *IMAGE[:2]), compression="gzip")
         file.create_dataset("rank 3, split", data=images[..., 0], chunks=(3, 5, 6))
         names = [name for name in file if name != "type"]
     for name in names:
@@ -249,14 +249,14 @@ def test_filters_that_are_left_to_hdf5(tmp_path, images, name):
     path, values = tmp_path / "x.h5", images.astype("float32" if name == "zfp" else "uint8")
     if name == "nbit":
         properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        properties.set_chunk((2, *PICTURE))
+        properties.set_chunk((2, *IMAGE))
         set_nbit = ctypes.CDLL(h5py.h5p.__file__).H5Pset_nbit
         set_nbit.argtypes = (ctypes.c_int64,)
         assert set_nbit(properties.id) >= 0
         low_level(path, properties, values)
     else:
         with h5py.File(path, "w") as file:
-            file.create_dataset("images", data=values, chunks=(2, *PICTURE), **FILTERS[name])
+            file.create_dataset("images", data=values, chunks=(2, *IMAGE), **FILTERS[name])
     assert_reads_like_h5py(path, expected_layout=f"read by HDF5: filters {name}")
     (tmp_path / "reader").write_bytes(pickle.dumps(open_images(path)))  # hdf5plugin has to be loaded there, too
     script = "import pickle, sys, numpy as np; print(pickle.load(open(sys.argv[1], 'rb')).array(np.arange(4)).sum(dtype='f8'))"
@@ -266,7 +266,7 @@ def test_filters_that_are_left_to_hdf5(tmp_path, images, name):
 
 def test_a_filter_that_nobody_has(tmp_path, images):
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_chunk((1, *PICTURE))
+    properties.set_chunk((1, *IMAGE))
     properties.set_filter(305, h5py.h5z.FLAG_OPTIONAL, (1, 2))
     low_level(tmp_path / "x.h5", properties, images)  # skipped, since it is not there
     assert_reads_like_h5py(tmp_path / "x.h5", expected_layout="read by HDF5: filters lzo")

@@ -27,7 +27,7 @@ def cases(draw):
         "shape": (draw(st.integers(1, 4)), height, width, draw(st.integers(1, 5))),
         "size": (draw(st.integers(1, height)), draw(st.integers(1, width))),
         "source": draw(st.sampled_from(["uint8", "float32", "float64"])),
-        "mean": draw(st.sampled_from([None, "scalar", "channels", "picture"])),
+        "mean": draw(st.sampled_from([None, "scalar", "channels", "image"])),
         "scale": draw(st.sampled_from([None, "scalar", "channels"])),
         "dtype": draw(st.sampled_from(DTYPES)),
         "layout": draw(st.sampled_from(["channels_last", "channels_first"])),
@@ -50,7 +50,7 @@ def test_equals_the_oracle_on_random_cases(case):
     images = rng.integers(0, 256, shape).astype(case["source"])
     if case["source"] != "uint8":
         images = images + rng.standard_normal(shape).astype(case["source"]) * 10.0 ** rng.integers(-9, 9)
-    numbers = {"scalar": (), "channels": (channels,), "picture": shape[1:]}
+    numbers = {"scalar": (), "channels": (channels,), "image": shape[1:]}
     mean = rng.uniform(0, 255, numbers[case["mean"]]) if case["mean"] else None
     scale = rng.uniform(0, 2, numbers[case["scale"]]) if case["scale"] else None
     table = random_table(rng, n, case["n_out"], height, width, *case["size"])
@@ -88,7 +88,7 @@ def test_rounds_every_float32_pattern_to_nearest_even(device, dtype, mirrored):
     assert_same_bits(crop(values, table, values.shape[1:3], dtype=dtype, device=device), wanted)
 
 
-def test_special_values_of_float_pictures(device):
+def test_special_values_of_float_images(device):
     values = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3.4e38, 1e300, -1e-300, 0.1, 65520.0, 65519.99])
     for source in (np.float32, np.float64):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -124,12 +124,12 @@ def test_writes_into_out_and_nowhere_else(device, rng, channels_first):
     assert np.isnan(host(guarded)[-32:]).all()
 
 
-def test_strided_and_byte_swapped_pictures(device, rng):
+def test_strided_and_byte_swapped_images(device, rng):
     images = rng.uniform(0, 255, (4, 8, 9, 3))
     table = random_table(rng, 4, 6, 8, 9, 5, 5)
     wanted = reference.crop(images, table, (5, 5))
-    for pictures in (images.astype(">f8"), np.asfortranarray(images)):
-        np.testing.assert_array_equal(host(crop(pictures, table, (5, 5), device=device)), wanted)
+    for variant in (images.astype(">f8"), np.asfortranarray(images)):
+        np.testing.assert_array_equal(host(crop(variant, table, (5, 5), device=device)), wanted)
 
 
 def test_bfloat16_is_the_type_of_ml_dtypes(device):
@@ -153,7 +153,7 @@ ROW = [[0, 0, 0, 0]]
         ({"table": np.zeros((3, 3), int)}, r"table must be integers of shape \(n_out, 4\)"),
         ({"table": np.zeros((3, 4))}, "table must be integers"),
         ({"table": np.zeros((0, 4), int)}, "table must be integers"),
-        ({"size": (7, 3)}, "crop is larger than the picture: 7x3 from 6x7 pixels"),
+        ({"size": (7, 3)}, "crop is larger than the image: 7x3 from 6x7 pixels"),
         ({"mean": [1.0, 2.0]}, r"mean must be a scalar or have the shape \(3,\), or \(6, 7, 3\), got \(2,\)"),
         ({"scale": np.ones((6, 7, 3))}, r"scale must be a scalar or have the shape \(3,\), got \(6, 7, 3\)"),
         ({"mean": [1.0, np.nan, 2.0]}, "mean must be finite, found NaN or infinity"),
@@ -229,7 +229,7 @@ print("done")
 
 @pytest.mark.parametrize("stream_bytes", [0, 1 << 40], ids=["streamed", "cached"])
 @pytest.mark.parametrize("version", CPU_VERSIONS)
-def test_nothing_outside_pictures_and_result_is_touched(version, stream_bytes, monkeypatch):
+def test_nothing_outside_images_and_result_is_touched(version, stream_bytes, monkeypatch):
     """The pages before and after them are protected: the process would end with a segmentation fault."""
     use_cpu_kernel(version, monkeypatch)
     done = subprocess.run(

@@ -12,7 +12,7 @@ from fastprep.kernels.cuda import plan
 
 WHEEL = "nvidia-cuda-nvrtc-cu12"
 ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
-MEANS = {"none": None, "channels": [103.939, 116.779, 123.68], "picture": np.zeros((256, 256, 3), np.float32)}
+MEANS = {"none": None, "channels": [103.939, 116.779, 123.68], "image": np.zeros((256, 256, 3), np.float32)}
 
 
 class Nvrtc:
@@ -68,7 +68,7 @@ def launch_of(source="uint8", dtype="float32", layout="channels_last", mean="cha
 
 DTYPES, LAYOUTS = ("float32", "float16", "bfloat16"), ("channels_last", "channels_first")
 VARIANTS = [("uint8", *rest) for rest in itertools.product(DTYPES, LAYOUTS, MEANS)]
-VARIANTS += [(source, "float16", layout, "picture") for source in ("uint16", "float32", "float64") for layout in LAYOUTS]
+VARIANTS += [(source, "float16", layout, "image") for source in ("uint16", "float32", "float64") for layout in LAYOUTS]
 VARIANTS += [("uint8", "float32", "channels_last", "none", channels) for channels in (1, 4, 5, 1000)]
 
 

@@ -31,7 +31,7 @@ class Launches:
         self.sources, self.kernels, self.inputs, self.outs = {}, [], [], []
 
     def add(self, launch, out, past=(0, 0), blocks=None, tails=None):
-        """Add a launch; `past`: bytes between a multiple of 16 and where the pictures, or `out`, begin."""
+        """Add a launch; `past`: bytes between a multiple of 16 and where the images, or `out`, begin."""
         key = (launch.source, launch.options)
         if key not in self.sources:
             self.sources[key] = f"kernel_{len(self.sources)}"
@@ -99,7 +99,7 @@ def check(launches, cases):
             raise AssertionError(f"{case}: {error}") from None
 
 
-def pictures(rng, shape, dtype):
+def random_images(rng, shape, dtype):
     if dtype in ("uint8", "uint16"):
         return rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
     images = rng.standard_normal(shape) * 10.0 ** rng.integers(-45, 9, shape)  # down to numbers that are subnormal in float32
@@ -110,7 +110,7 @@ def random_case(rng):
     height, width, channels = shape = tuple(int(k) for k in (*rng.integers(1, 40, 2), rng.choice([1, 2, 3, 4, 5, 100])))
     size = (int(rng.integers(1, height + 1)), int(rng.integers(1, width + 1)))
     n, target = int(rng.integers(1, 4)), str(rng.choice(DTYPES))
-    images = pictures(rng, (n, *shape), str(rng.choice(["uint8", "uint16", "float32", "float64"])))
+    images = random_images(rng, (n, *shape), str(rng.choice(["uint8", "uint16", "float32", "float64"])))
     mean = [None, 3.5, rng.uniform(0, 255, channels), rng.uniform(0, 255, shape)][rng.integers(4)]
     scale = [None, 1 / 255, rng.uniform(0, 2, channels)][rng.integers(3)]
     table = random_table(rng, n, int(rng.integers(1, 9)), height, width, *size)
@@ -138,15 +138,15 @@ def test_long_rows_and_many_channels(launches, rng):
     """Tiles that are pieces of a row; pixels that do not fit into shared memory; crops that are a line or a dot."""
     cases = []
     for shape, size, dtype, mean in [
-        ((3, 9000, 3), (2, 8999), "float64", "picture"),
+        ((3, 9000, 3), (2, 8999), "float64", "image"),
         ((3, 9000, 3), (2, 8999), "uint8", "channels"),
-        ((2, 3, 7000), (2, 2), "float64", "picture"),
+        ((2, 3, 7000), (2, 2), "float64", "image"),
         ((1, 2, 70000), (1, 1), "uint8", "channels"),
-        ((300, 1, 1), (300, 1), "uint8", "picture"),
+        ((300, 1, 1), (300, 1), "uint8", "image"),
         ((9, 9, 1), (1, 1), "uint16", None),
     ]:
-        images = pictures(rng, (2, *shape), dtype)
-        values = {"picture": rng.uniform(0, 255, shape), "channels": rng.uniform(0, 255, shape[-1]), None: None}[mean]
+        images = random_images(rng, (2, *shape), dtype)
+        values = {"image": rng.uniform(0, 255, shape), "channels": rng.uniform(0, 255, shape[-1]), None: None}[mean]
         y, x = shape[0] - size[0], shape[1] - size[1]
         table = np.array([[1, y, x, 0], [0, 0, 0, 1], [1, 0, x, 2], [0, y, 0, 3]], np.int32)
         for target, layout in (("float32", "channels_last"), ("bfloat16", "channels_first"), ("float16", "channels_last")):
@@ -164,7 +164,7 @@ def test_rounds_every_float32_pattern_to_nearest_even(launches):
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
-def test_special_values_of_float_pictures(launches):
+def test_special_values_of_float_images(launches):
     values = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3.4e38, 1e300, -1e-300, 0.1, 65520.0, 65519.99])
     table = np.array([[0, 0, 0, 1]], np.int32)
     images = [values.astype(source).reshape(1, 1, -1, 1) for source in ("float32", "float64")]
@@ -172,7 +172,7 @@ def test_special_values_of_float_pictures(launches):
 
 
 def test_offsets_beyond_32_bits(launches, rng):
-    """The last of so many pictures and crops that their elements need 64 bits to count. The others exist on paper only."""
+    """The last of so many images and crops that their elements need 64 bits to count. The others exist on paper only."""
     n, shape, n_out, size = 22000, (256, 256, 3), 28000, (227, 227)
     last = rng.integers(0, 256, (1, *shape), dtype=np.uint8)
     table = np.zeros((n_out, 4), np.int32)

@@ -58,7 +58,7 @@ def test_batches_of_one_shape_share_a_compiled_kernel():
     assert a.options != plan(IMAGES, TABLE, (4, 3)).options
 
 
-def test_a_mean_picture_of_one_row_is_a_mean_picture():
+def test_a_mean_image_of_one_row_is_a_mean_image():
     one_row = np.zeros((1, 1, 7, 3), np.uint8)
     assert "-DMEAN=2" in plan(one_row, TABLE[:1], (1, 3), mean=np.zeros((1, 7, 3))).options
     assert "-DMEAN=1" in plan(one_row, TABLE[:1], (1, 3), mean=np.zeros(3)).options
@@ -88,7 +88,7 @@ def test_tiles_fit_into_shared_memory_and_cover_the_crop(dtype, mean):
         ({"images": IMAGES.astype(">u2")}, "images must be .* in native byte order, got >u2"),
         ({"images": IMAGES.astype("int16")}, "must be one of 'uint8', 'uint16', 'float32', 'float64', got 'int16'"),
         ({"table": TABLE + 1}, r"slot in the crop table must lie in 0\.\.1, found 1\.\.2"),
-        ({"size": (7, 3)}, "crop is larger than the picture: 7x3 from 6x7 pixels"),
+        ({"size": (7, 3)}, "crop is larger than the image: 7x3 from 6x7 pixels"),
         ({"mean": [1.0, 2.0]}, r"mean must be a scalar or have the shape \(3,\)"),
         ({"dtype": "float64"}, "dtype must be one of"),
     ],

@@ -4,7 +4,7 @@ import pytest
 
 from fastprep.model import alexnet
 
-# Class and channels-last output shape of each layer for 227x227x3 pictures and 2 classes: the first convolution gives
+# Class and channels-last output shape of each layer for 227x227x3 images and 2 classes: the first convolution gives
 # ceil(227 / 4) = 57 pixels a side, the poolings give (57 - 3) // 2 + 1 = 28, then 13, then 6.
 TABLE = [
     ("Conv2D", (57, 57, 96)),
@@ -114,7 +114,7 @@ def test_weights_fit_either_format(model, channels_first):
     assert [w.shape for w in model.weights] == [w.shape for w in channels_first.weights]
 
 
-def test_smallest_picture_gives_probabilities():
+def test_smallest_image_gives_probabilities():
     probabilities = np.asarray(alexnet((57, 57, 1), 3)(np.zeros((2, 57, 57, 1), "float32")))
     assert probabilities.shape == (2, 3)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
@@ -144,13 +144,13 @@ def test_shape_must_be_three_positive_integers(shape):
     ("shape", "data_format"),
     [((56, 227, 3), "channels_last"), ((227, 56, 3), "channels_last"), ((3, 227, 56), "channels_first")],
 )
-def test_too_small_picture(shape, data_format):
+def test_too_small_image(shape, data_format):
     with pytest.raises(ValueError, match=r"too small for AlexNet's 3 poolings: height and width are at least 57"):
         alexnet(shape, 2, data_format=data_format)
 
 
 def test_layout_mixed_up_is_too_small():
-    with pytest.raises(ValueError, match=r"pictures of 227x3 are too small .* in 'channels_first'"):
+    with pytest.raises(ValueError, match=r"images of 227x3 are too small .* in 'channels_first'"):
         alexnet((227, 227, 3), 2, data_format="channels_first")
 
 

@@ -32,7 +32,7 @@ N = 23
 
 @pytest.fixture
 def path(make_file):
-    """A file whose label is the picture's number."""
+    """A file whose label is the image's number."""
     path, _, _ = make_file(n=N)
     with h5py.File(path, "r+") as file:
         file["labels"][...] = np.arange(N)
@@ -128,7 +128,7 @@ def train_on_two(machine, path, epochs=2, **options):
     ),
     workers=st.integers(1, 4),
     prefetch=st.integers(0, 3),
-    batch_size=st.sampled_from([2, 4, 6, 22]),  # the last part of the last batch has no pictures in the first and the last
+    batch_size=st.sampled_from([2, 4, 6, 22]),  # the last part of the last batch has no images in the first and the last
     crop=st.sampled_from([RandomCrop((5, 6), mirror=True, flip=True), TenCrop(3)]),
     dtype=st.sampled_from(["float32", "bfloat16"]),
 )

@@ -369,7 +369,7 @@ class Kernel:
         images, table, mean, scale, out = arrays
         try:
             out[...] = reference.crop(images, table, self.size, mean, scale, self.target, self.layout)
-        except ValueError as error:  # the table leads outside the pictures
+        except ValueError as error:  # the table leads outside the images
             raise CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered") from error
 
 

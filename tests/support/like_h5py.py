@@ -7,7 +7,7 @@ from fastprep.h5 import open_images
 
 
 def assert_reads_like_h5py(path, name="images", expected_layout=None):
-    """Compare all pictures of a dataset, by either `io`, in any order; `expected_layout` is a part of how they are read."""
+    """Compare all images of a dataset, by either `io`, in any order; `expected_layout` is a part of how they are read."""
     with h5py.File(path, "r") as file:
         wanted = file[name][()]
     wanted = wanted if wanted.ndim == 4 else wanted[..., None]

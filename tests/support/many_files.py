@@ -1,14 +1,14 @@
-"""Files of different sizes and layouts whose pictures are numbered: for tests of many files as one dataset."""
+"""Files of different sizes and layouts whose images are numbered: for tests of many files as one dataset."""
 
 import h5py
 import numpy as np
 
 from fastprep import CenterCrop
 
-PICTURE = (6, 5, 3)
-CROP = CenterCrop(PICTURE[:2])  # whole pictures
-ONE = {"chunks": (1, *PICTURE)}
-SEVERAL = {"chunks": (3, *PICTURE)}
+IMAGE = (6, 5, 3)
+CROP = CenterCrop(IMAGE[:2])  # whole images
+ONE = {"chunks": (1, *IMAGE)}
+SEVERAL = {"chunks": (3, *IMAGE)}
 BY_HDF5 = {**SEVERAL, "userblock_size": 512}
 LAYOUTS = [
     {},
@@ -17,7 +17,7 @@ LAYOUTS = [
     {**SEVERAL, "compression": "gzip"},
     BY_HDF5,
     SEVERAL,
-    {"chunks": (2, 3, 5, 3), "compression": "lzf"},  # pictures are split
+    {"chunks": (2, 3, 5, 3), "compression": "lzf"},  # images are split
 ]
 
 
@@ -28,9 +28,9 @@ def write(path, images, labels, userblock_size=0, **layout):
 
 
 def write_many(folder, sizes, layouts):
-    """Write files of different sizes and layouts; return their paths and all pictures. A picture's label is its number."""
+    """Write files of different sizes and layouts; return their paths and all images. An image's label is its number."""
     rng, paths, first = np.random.default_rng(0), [], 0
-    images = rng.integers(0, 256, (sum(sizes), *PICTURE), dtype=np.uint8)
+    images = rng.integers(0, 256, (sum(sizes), *IMAGE), dtype=np.uint8)
     for number, n in enumerate(sizes):
         layout = dict(layouts[number % len(layouts)])
         if "chunks" in layout:

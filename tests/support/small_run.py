@@ -51,7 +51,7 @@ def command(folder, *options):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A folder with files, gzip so that their pictures can be damaged, and a run that nothing happened to."""
+    """A folder with files, gzip so that their images can be damaged, and a run that nothing happened to."""
     folder, rng = tmp_path_factory.mktemp("undisturbed"), np.random.default_rng(3)
     (folder / "network_of_faults.py").write_text(NETWORK)
     for name, n in (("train.h5", 43), ("val.h5", 20)):

@@ -186,7 +186,7 @@ def command(make_file, tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize(("steps", "taken"), [(2, 2), (6, 5), (100, 5)])  # the sixth batch has 3 pictures
+@pytest.mark.parametrize(("steps", "taken"), [(2, 2), (6, 5), (100, 5)])  # the sixth batch has 3 images
 def test_a_run_measures_before_it_validates(command, tmp_path, steps, taken):
     words, train_file, _ = command("network", "--batchnorm-steps", str(steps), "--seed", "5", "--out", str(tmp_path / "run"))
     assert train.main(words) == 0

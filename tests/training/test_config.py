@@ -157,17 +157,17 @@ def test_weights_of_samples_are_for_training_alone(config):
         samples = np.concatenate([train_loader.samples(0, step) for step in range(len(train_loader))])
         found = np.concatenate([train_loader.batch(0, step)[2] for step in range(len(train_loader))])
         assert len(val_loader.batch(0, 0)) == 2
-    by_class = np.array([3 / 5] * 5 + [1, 1, 1, 3])  # 9 pictures over 3 classes times those of the class
+    by_class = np.array([3 / 5] * 5 + [1, 1, 1, 3])  # 9 images over 3 classes times those of the class
     np.testing.assert_allclose(found, (own * by_class)[samples], rtol=1e-6)
 
 
 def test_what_is_unusual_is_said(config):
     swapped = data.look(Config(**{**vars(config), "train": config.val, "val": config.train}))
     assert swapped.notes == [
-        "there are more pictures for validation (9) than for training (6): are --train and --val the right way round?"
+        "there are more images for validation (9) than for training (6): are --train and --val the right way round?"
     ]
     same = data.look(Config(**{**vars(config), "val": config.train}))
-    assert same.notes == ["pictures of training are among those of validation, which then says little"]
+    assert same.notes == ["images of training are among those of validation, which then says little"]
 
 
 def test_bad_files_are_told_without_tensorflow(config):
@@ -183,7 +183,7 @@ def test_bad_files_are_told_without_tensorflow(config):
     )
     assert done.stdout.split() == ["2", "2", "False"]
     assert "No such file or directory: 'nowhere.h5'" in done.stderr
-    assert "crop is larger than the picture" in done.stderr
+    assert "crop is larger than the image" in done.stderr
     assert done.stderr.count("\n") == 2
 
 
@@ -193,10 +193,10 @@ def test_bad_files_are_told_without_tensorflow(config):
 @pytest.mark.parametrize(
     ("measured", "wanted"),
     [
-        (throughput.Meter(seconds=10, waited=0.5, pictures=1000), "100 pictures/s; 5.0% of the training steps' time went into"),
-        (throughput.Meter(seconds=10, waited=0.5, pictures=1000), "not input-bound"),
-        (throughput.Meter(seconds=10, waited=5, pictures=9, disk=10**8), "input-bound, by the disk: 10 MB/s came from there"),
-        (throughput.Meter(seconds=10, waited=5, pictures=9), "of a thread's time; one thread makes"),
+        (throughput.Meter(seconds=10, waited=0.5, images=1000), "100 images/s; 5.0% of the training steps' time went into"),
+        (throughput.Meter(seconds=10, waited=0.5, images=1000), "not input-bound"),
+        (throughput.Meter(seconds=10, waited=5, images=9, disk=10**8), "input-bound, by the disk: 10 MB/s came from there"),
+        (throughput.Meter(seconds=10, waited=5, images=9), "of a thread's time; one thread makes"),
     ],
 )
 def test_the_summary_names_what_a_run_waited_for(config, measured, wanted):
@@ -214,7 +214,7 @@ def test_the_summary_advises_to_convert_what_is_slow_to_read(make_file):
         return Loader(path, 4, None, labels=None, mean=0, workers=workers)
 
     with make(1) as loader:
-        said = throughput.summary(throughput.Meter(seconds=10, waited=5, pictures=40), loader, make)
+        said = throughput.summary(throughput.Meter(seconds=10, waited=5, images=40), loader, make)
     assert "input-bound, by reading and decoding" in said
     assert "python -m fastprep.convert" in said
 
@@ -225,9 +225,9 @@ def test_a_stopwatch_measures_from_its_start(config):
         watch = throughput.Stopwatch(loader, clock=lambda: now[0])
         list(loader)
         now[0] = 102.0
-        assert (watch.read().seconds, watch.read().pictures) == (2.0, 9)
+        assert (watch.read().seconds, watch.read().images) == (2.0, 9)
         watch.start()
-        assert (watch.read().seconds, watch.read().pictures, watch.read().rate) == (0.0, 0, 0.0)
+        assert (watch.read().seconds, watch.read().images, watch.read().rate) == (0.0, 0, 0.0)
         total = throughput.Meter(1.0, 0.25, 10)
         total.add(throughput.Meter(1.0, 0.25, 20))
-        assert (total.rate, total.share, str(total)) == (15.0, 0.25, "15 pictures/s, 25% waiting for input")
+        assert (total.rate, total.share, str(total)) == (15.0, 0.25, "15 images/s, 25% waiting for input")

@@ -147,7 +147,7 @@ def test_the_dropout_behind_the_poolings_of_alexnet(options, wanted):
         ("some_networks:fails", "called with the shape (10, 10, 3) and 3 classes: I do not like squares"),
         ("some_networks:nothing", "must return a Keras model, got NoneType"),
         ("some_networks:wrong_output", "must have an output of 3 numbers, one for each class, got the shape (1,)"),
-        ("some_networks:wrong_input", "does not take pictures of (10, 10, 3)"),
+        ("some_networks:wrong_input", "does not take images of (10, 10, 3)"),
         ("alexnet", "too small for AlexNet"),
     ],
 )
@@ -285,8 +285,8 @@ def test_class_weights():
     [
         ("cow:1", "classes are cat, dog, emu, owl; got 'cow:1'"),
         ("cat", "must be none, balanced, or CLASS:WEIGHT"),
-        ("emu:1", "the training file has no pictures of class 'emu'"),
-        ("9:1", "the training file has no pictures of class '9'"),
+        ("emu:1", "the training file has no images of class 'emu'"),
+        ("9:1", "the training file has no images of class '9'"),
         ("cat:-1", "must be finite and not negative, got 'cat:-1'"),
     ],
 )

@@ -38,7 +38,7 @@ def network(input_shape, classes):
 
 @pytest.fixture
 def arguments(make_file, tmp_path, monkeypatch):
-    """Of a run of 3 epochs of 6 steps, the last of each with fewer pictures."""
+    """Of a run of 3 epochs of 6 steps, the last of each with fewer images."""
     (tmp_path / "small_network.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(tmp_path)
     train_file, _, _ = make_file(n=43, name="train.h5")

@@ -31,8 +31,8 @@ def test_a_run_is_a_folder_with_everything(files, tmp_path, capsys):
     out = tmp_path / "runs" / "one"
     assert train.main([*files, "--epochs", "2", "--schedule", "cosine", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "training: 21 pictures of 60x62x3, contiguous" in printed
-    assert "waiting for pictures" in printed
+    assert "training: 21 images of 60x62x3, contiguous" in printed
+    assert "waiting for images" in printed
     assert f"all in {out}" in printed
     assert sorted(p.name for p in out.iterdir()) == ["best.keras", "config.json", "curves.png", "history.csv", "last.keras"]
     config = json.loads((out / "config.json").read_text())
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_first_epoch(files, tmp_path, monkeypatch):
     [
         ({"--train": "nowhere.h5"}, "No such file or directory: 'nowhere.h5'"),
         ({"--val": "nowhere-*.h5"}, "no file matches 'nowhere-*.h5'"),
-        ({"--crop": "61"}, "crop is larger than the picture: 61x61 from 60x62 pixels (file"),
+        ({"--crop": "61"}, "crop is larger than the image: 61x61 from 60x62 pixels (file"),
         ({"--crop": "20"}, "too small for AlexNet"),
         ({"--batch-size": "0"}, "batch_size must be an integer of at least 1, got 0"),
         ({"--epochs": "0"}, "--epochs must be at least 1, got 0"),
@@ -96,7 +96,7 @@ def test_bad_arguments_are_one_clear_line(files, tmp_path, capsys, change, messa
 
 
 def spoil_images(file):
-    file.move("images", "pictures")
+    file.move("images", "photos")
 
 
 def spoil_channel_order(file):
@@ -124,10 +124,10 @@ def spoil_mean(file):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_images, "there is no dataset 'images'; it has 'labels' (21,) int64, 'pictures' (21, 60, 62, 3) uint8"),
+        (spoil_images, "there is no dataset 'images'; it has 'labels' (21,) int64, 'photos' (21, 60, 62, 3) uint8"),
         (spoil_channel_order, "channel_order is 'RGB' for validation and 'BGR' for training"),
-        (spoil_labels, "dataset 'labels': there must be one label for each of the 21 pictures, found shape (20,)"),
-        (spoil_label_type, "labels must be one integer for each picture, found float64 (21, 2)"),
+        (spoil_labels, "dataset 'labels': there must be one label for each of the 21 images, found shape (20,)"),
+        (spoil_label_type, "labels must be one integer for each image, found float64 (21, 2)"),
         (spoil_classes, "there must be two classes at least, all labels are 0"),
         (spoil_mean, "has no stored mean: say --mean compute, none, or the path of a JSON"),
     ],
@@ -167,7 +167,7 @@ def test_nothing_to_train_on_and_a_run_that_exists(files, tmp_path, capsys):
     assert train.main([*files, "--full"]) == 2
     assert "--full goes with --demo only" in capsys.readouterr().err
     assert train.main([*files, "--demo"]) == 2
-    assert "--demo brings its own pictures" in capsys.readouterr().err
+    assert "--demo brings its own images" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         train.main(["--epoch", "x"])
     assert caught.value.code == 2

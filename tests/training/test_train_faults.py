@@ -75,7 +75,7 @@ def test_a_training_file_whose_name_is_given_to_another_is_read_on(files, argume
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == EPOCHS + 1
 
 
-def test_a_picture_that_can_not_be_read_is_an_error_or_left_out(files, arguments, tmp_path, capsys):
+def test_a_image_that_can_not_be_read_is_an_error_or_left_out(files, arguments, tmp_path, capsys):
     """The line says how to leave it out, and that can be said to a run that is resumed, too."""
     flip(files[0], 17)
     flip(files[1], 3)
@@ -83,11 +83,11 @@ def test_a_picture_that_can_not_be_read_is_an_error_or_left_out(files, arguments
     assert train.main([*arguments, "--out", str(run)]) == 2
     error = capsys.readouterr().err
     assert f"file {str(files[0])!r}, dataset 'images', chunk 17, sample 17: " in error
-    assert error.endswith(f"go on with --resume {run}, and --on-corrupt skip to leave such pictures out\n")
+    assert error.endswith(f"go on with --resume {run}, and --on-corrupt skip to leave such images out\n")
     assert train.main(["--resume", str(run), "--on-corrupt", "skip"]) == 0
     printed = capsys.readouterr().out
     for word, n, k, path in (("training", 43, 17, files[0]), ("validation", 20, 3, files[1])):
-        said = f"1 of {n} {word} pictures can't be read, and the next ones took their place (--on-corrupt skip): "
+        said = f"1 of {n} {word} images can't be read, and the next ones took their place (--on-corrupt skip): "
         assert f"{said}file {str(path)!r}, dataset 'images', chunk {k}, sample {k}: " in printed
     assert names(run) == WHOLE
 

@@ -70,7 +70,7 @@ def test_draws_stay_what_they_were_in_the_first_release():
 
 @pytest.mark.parametrize("kind", [fastprep.RandomCrop, fastprep.CenterCrop, fastprep.TenCrop])
 def test_refusals(kind):
-    with pytest.raises(ValueError, match="crop is larger than the picture: 9x9 from 8x12 pixels"):
+    with pytest.raises(ValueError, match="crop is larger than the image: 9x9 from 8x12 pixels"):
         kind(9).table(8, 12, SAMPLES, 0, 0)
     for size in (0, -1, (3, 0), (1, 2, 3), True, 2.5):
         with pytest.raises(ValueError, match=r"size must be a positive integer or \(height, width\), got"):

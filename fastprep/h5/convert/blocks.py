@@ -1,4 +1,4 @@
-"""All pictures of a dataset in ascending order, in blocks of bounded size that decode no chunk more often than they must."""
+"""All images of a dataset in ascending order, in blocks of bounded size that decode no chunk more often than they must."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fastprep.errors import DataError
 from fastprep.h5.reader import Reader
 
 _BLOCK_BYTES = 32 << 20
-_MOST_BYTES = 256 << 20  # a chunk of many pictures makes a block as large as this before it is decoded twice
+_MOST_BYTES = 256 << 20  # a chunk of many images makes a block as large as this before it is decoded twice
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one read gave of a block of pictures.
+    """What one read gave of a block of images.
 
     Attributes
     ----------
     rows, columns : slice
-        Where in each picture it lies, every channel of it.
+        Where in each image it lies, every channel of it.
     pixels : ndarray of uint8, float32 or float64, shape (n, rows, columns, C)
     """
 
@@ -38,14 +38,14 @@ def block_ranges(n: int, images_per_chunk: int, image_bytes: int) -> Iterator[tu
     Parameters
     ----------
     n : int
-        Pictures there are.
+        Images there are.
     images_per_chunk, image_bytes : int
         1 and up.
 
     Yields
     ------
     (int, int)
-        First picture of a block, and the one after its last. In ascending order, without gaps.
+        First image of a block, and the one after its last. In ascending order, without gaps.
     """
     whole_chunks = max(1, _BLOCK_BYTES // (images_per_chunk * image_bytes)) * images_per_chunk
     pieces = 1 if whole_chunks > images_per_chunk else -(-images_per_chunk * image_bytes // _MOST_BYTES)
@@ -57,7 +57,7 @@ def block_ranges(n: int, images_per_chunk: int, image_bytes: int) -> Iterator[tu
 
 
 def read_blocks(reader: Reader, dataset: h5py.Dataset) -> Iterator[tuple[int, int, Iterator[Part]]]:
-    """Read all pictures of a dataset once.
+    """Read all images of a dataset once.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def read_blocks(reader: Reader, dataset: h5py.Dataset) -> Iterator[tuple[int, in
     Yields
     ------
     (int, int, iterator of Part)
-        First picture of a block, the one after its last, and the parts that together cover it; to be used up in turn.
+        First image of a block, the one after its last, and the parts that together cover it; to be used up in turn.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def read_blocks(reader: Reader, dataset: h5py.Dataset) -> Iterator[tuple[int, in
             yield first, last, iter([Part(slice(0, height), slice(0, width), pixels)])
         return
     per_chunk, chunk_height, chunk_width = (dataset.chunks or (1, height, width))[:3]
-    # where chunks split the pictures, parts bound what HDF5 gives at a time, and only the uint8 are there as a whole
+    # where chunks split the images, parts bound what HDF5 gives at a time, and only the uint8 are there as a whole
     split = chunk_height < height or chunk_width < width
     image_bytes = height * width * channels if split else index.image_bytes
     for first, last in block_ranges(n, min(per_chunk, n), image_bytes):
@@ -92,7 +92,7 @@ def read_blocks(reader: Reader, dataset: h5py.Dataset) -> Iterator[tuple[int, in
 
 
 def _parts(reader: Reader, dataset: h5py.Dataset, first: int, last: int, chunk: tuple[int, int]) -> Iterator[Part]:
-    """Read a block by HDF5, cut along the edges of its chunks: each of them is decoded once, though they split the pictures."""
+    """Read a block by HDF5, cut along the edges of its chunks: each of them is decoded once, though they split the images."""
     _, height, width, channels = reader.index.shape
     pixel_bytes = (last - first) * channels * reader.index.dtype.itemsize
     part_height, part_width = _part_size(height, width, chunk, _BLOCK_BYTES // pixel_bytes)
@@ -118,6 +118,6 @@ def _part_size(height: int, width: int, chunk: tuple[int, int], most_pixels: int
 
 
 def _raise_where(reader: Reader, first: int, last: int) -> None:
-    """Look for the picture that can't be read; its error names chunk and sample."""
+    """Look for the image that can't be read; its error names chunk and sample."""
     for sample in range(first, last):
         reader.array(np.array([sample]))

@@ -1,4 +1,4 @@
-"""Everything of a file but its pictures, as it is, into another file."""
+"""Everything of a file but its images, as it is, into another file."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _Place = tuple[int, int]
 
 
 class RestCopier:
-    """Copies groups, datasets, named types, links and attributes, and leaves the place of the pictures open.
+    """Copies groups, datasets, named types, links and attributes, and leaves the place of the images open.
 
-    It goes through the groups itself, where H5Ocopy could take them whole, because H5Ocopy can't leave the pictures out, and
+    It goes through the groups itself, where H5Ocopy could take them whole, because H5Ocopy can't leave the images out, and
     would follow a second name of theirs. An object of several names stays one object.
 
     Parameters
     ----------
     source, target : h5py.File
         Open for reading, and for writing.
-    pictures : h5py.Dataset
+    images : h5py.Dataset
         The one to leave out; an external link may lead to it.
     folder : str
         Where the target will lie in the end: relative external links are adjusted to it.
@@ -32,32 +32,32 @@ class RestCopier:
     Attributes
     ----------
     names : list of str
-        Where the pictures belong, by `copy_all`: absolute names, the first for the dataset, the others for links to it.
+        Where the images belong, by `copy_all`: absolute names, the first for the dataset, the others for links to it.
     notes : list of str
         What could not be kept as it was, for people.
     """
 
-    def __init__(self, source: h5py.File, target: h5py.File, pictures: h5py.Dataset, folder: str) -> None:
+    def __init__(self, source: h5py.File, target: h5py.File, images: h5py.Dataset, folder: str) -> None:
         self.names: list[str] = []
         self.notes: list[str] = []
         self._source, self._target = source, target
-        self._pictures = _place(pictures)
+        self._images = _place(images)
         self._from_folder, self._to_folder = os.path.dirname(os.path.abspath(source.filename)), os.path.abspath(folder)
         self._copied: dict[_Place, str] = {}
 
     def copy_all(self) -> None:
-        """Copy everything but the pictures.
+        """Copy everything but the images.
 
         Raises
         ------
         DataError
-            If something can't be read, or the pictures have no place in the file of their own.
+            If something can't be read, or the images have no place in the file of their own.
         """
         if self._source.userblock_size:
-            self.notes.append("the user block is left out: with one, HDF5 has to read the pictures")
+            self.notes.append("the user block is left out: with one, HDF5 has to read the images")
         self._copy_group(self._source["/"], self._target["/"])
         if not self.names:
-            problem = "the pictures lie in a group of another file, by an external link; convert that file"
+            problem = "the images lie in a group of another file, by an external link; convert that file"
             raise DataError(problem, self._source.filename)
 
     def copy_attributes(self, source: h5py.HLObject, target: h5py.HLObject, leave_out: tuple[str, ...] = ()) -> None:
@@ -101,14 +101,14 @@ class RestCopier:
             target[name] = h5py.SoftLink(link.path)
             return
         if isinstance(link, h5py.ExternalLink):
-            if self._leads_to_pictures(source, name):
+            if self._leads_to_images(source, name):
                 self.names.append(path)
             else:
                 target[name] = h5py.ExternalLink(self._adjusted(link.filename), link.path)
             return
         item = source[name]
         place = _place(item)
-        if place == self._pictures:
+        if place == self._images:
             self.names.append(path)
         elif place in self._copied:
             target[name] = target.file[self._copied[place]]
@@ -119,9 +119,9 @@ class RestCopier:
             source.copy(name, target, name)
             self._note_what_lies_elsewhere(item)
 
-    def _leads_to_pictures(self, group: h5py.Group, name: str) -> bool:
+    def _leads_to_images(self, group: h5py.Group, name: str) -> bool:
         try:
-            return _place(group[name]) == self._pictures
+            return _place(group[name]) == self._images
         except (OSError, RuntimeError, KeyError):
             return False  # a link to what is not there stays one
 

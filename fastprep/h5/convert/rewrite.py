@@ -1,4 +1,4 @@
-"""Rewrite an image file as the layout that loads fastest: uint8 and contiguous, or one gzip chunk for each picture."""
+"""Rewrite an image file as the layout that loads fastest: uint8 and contiguous, or one gzip chunk for each image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastprep.h5.convert.copy import RestCopier
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.reader import Reader, open_images
-from fastprep.h5.write import PictureWriter, new_file
+from fastprep.h5.write import ImageWriter, new_file
 from fastprep.system import whole_file
 
 Progress = Callable[[str, int, int], None]
@@ -36,7 +36,7 @@ class Rewritten:
     Attributes
     ----------
     source : ImageIndex
-        Of the pictures that were read.
+        Of the images that were read.
     mean : ndarray of float64, shape (C,), or None
         As it was computed and stored; None if the source had a mean, which was kept.
     notes : tuple of str
@@ -59,9 +59,9 @@ def rewrite(
     overwrite: bool = False,
     progress: Progress = lambda stage, done, total: None,
 ) -> Rewritten:
-    """Write the pictures of a file as uint8 to a new file, with everything else there is, whole or not at all.
+    """Write the images of a file as uint8 to a new file, with everything else there is, whole or not at all.
 
-    Every picture is read back and compared before the file gets its name.
+    Every image is read back and compared before the file gets its name.
 
     Parameters
     ----------
@@ -69,15 +69,15 @@ def rewrite(
     images : str
         Dataset of shape (N, H, W, C), or (N, H, W), which becomes (N, H, W, 1); any type and layout that `open_images` takes.
     labels : str, optional
-        Dataset that must have a row for each picture; None if there need not be one.
+        Dataset that must have a row for each image; None if there need not be one.
     gzip_level : int, optional
-        1..9: one gzip chunk for each picture. None: contiguous.
+        1..9: one gzip chunk for each image. None: contiguous.
     rounded : bool
         Round to the nearest whole number, ties to even, and clip to 0..255, instead of refusing what is not exact.
     overwrite : bool
         Replace a target that exists.
     progress : callable
-        Called with "writing" or "checking", the number of pictures done, and that of all.
+        Called with "writing" or "checking", the number of images done, and that of all.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def rewrite(
     InexactError
         If a value is no whole number of 0..255, naming the place; with `rounded`, if it is not a number.
     DataError
-        If the source is damaged or has no pictures, or what was written does not read back the same.
+        If the source is damaged or has no images, or what was written does not read back the same.
     """
     source, target = os.fspath(source), os.fspath(target)
     with contextlib.closing(open_images(source, images)) as reader, open_file(source) as file:
@@ -120,17 +120,17 @@ def _write(
     rounded: bool,
     progress: Progress,
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.uint32]]:
-    """Write the pictures in their place; return their mean, if it was computed, and a checksum of each."""
+    """Write the images in their place; return their mean, if it was computed, and a checksum of each."""
     n, height, width, channels = reader.index.shape
     checksums, sums = np.empty(n, np.uint32), np.zeros(channels, np.uint64)
     keeps_mean = "mean" in dataset.attrs
     progress("writing", 0, n)
-    with PictureWriter(file, copier.names[0], reader.index.shape, gzip_level) as writer:
+    with ImageWriter(file, copier.names[0], reader.index.shape, gzip_level) as writer:
         for first, last, parts in read_blocks(reader, dataset):
             block = np.empty((last - first, height, width, channels), np.uint8)
             for part in parts:
                 block[:, part.rows, part.columns] = _to_uint8(part, rounded, reader.index, first)
-            checksums[first:last] = [zlib.crc32(picture.data) for picture in block]
+            checksums[first:last] = [zlib.crc32(image.data) for image in block]
             if not keeps_mean:
                 sums += block.sum(axis=(0, 1), dtype=np.uint64).sum(axis=0)
             writer.write(first, block)
@@ -152,7 +152,7 @@ def _to_uint8(part: Part, rounded: bool, index: ImageIndex, first: int) -> NDArr
         return pixels
     if rounded:
         if first == 0 and 0 < pixels.max() <= 1 and (pixels % 1 != 0).any():
-            problem = "pictures lie between 0 and 1, and would be rounded to black and white: multiply them by 255 first"
+            problem = "images lie between 0 and 1, and would be rounded to black and white: multiply them by 255 first"
             raise DataError(problem, index.file, index.dataset, sample=0)
         good, problem = ~np.isnan(pixels), "is not a number, and can't be rounded to one"
         whole = np.clip(np.rint(pixels), 0, 255)
@@ -172,13 +172,13 @@ def _to_uint8(part: Part, rounded: bool, index: ImageIndex, first: int) -> NDArr
 
 
 def _verify(temporary: str, target: str, images: str, checksums: NDArray[np.uint32], progress: Progress) -> None:
-    """Read every picture back the way a loader will."""
+    """Read every image back the way a loader will."""
     try:
         with contextlib.closing(open_images(temporary, images)) as reader:
             n = len(checksums)
             progress("checking", 0, n)
             for first, last in block_ranges(n, 1, reader.index.image_bytes):
-                found = [zlib.crc32(picture.data) for picture in reader.array(np.arange(first, last))]
+                found = [zlib.crc32(image.data) for image in reader.array(np.arange(first, last))]
                 wrong = np.flatnonzero(np.array(found, np.uint32) != checksums[first:last])
                 if len(wrong):
                     raise DataError("it differs from what was written", temporary, images, sample=first + int(wrong[0]))
@@ -204,7 +204,7 @@ def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> Non
     if not os.path.exists(target):
         return
     if any(source and os.path.samefile(source, target) for source in sources):
-        raise shutil.SameFileError(f"{target!r} is the file that the pictures are read from; a file is not converted in place")
+        raise shutil.SameFileError(f"{target!r} is the file that the images are read from; a file is not converted in place")
     if not overwrite:
         raise FileExistsError(f"{target!r} exists already; it is only replaced when asked to")
 
@@ -212,16 +212,16 @@ def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> Non
 def _check_labels(file: h5py.File, labels: str, n: int) -> None:
     shape = get_dataset(file, labels).shape
     if not shape or shape[0] != n:
-        raise DataError(f"there must be one label for each of the {n} pictures, found shape {shape}", file.filename, labels)
+        raise DataError(f"there must be one label for each of the {n} images, found shape {shape}", file.filename, labels)
 
 
 def _check_space(dataset: h5py.Dataset, source_bytes: int, target: str, compressed: bool) -> None:
     """Compare the free space of the disk with what is needed at least; gzip's part of that is not known beforehand."""
-    pictures = 0 if compressed else int(np.prod(dataset.shape, dtype=object))
+    images = 0 if compressed else int(np.prod(dataset.shape, dtype=object))
     rest = max(0, source_bytes - dataset.id.get_storage_size())
     folder = os.path.dirname(os.path.abspath(target))
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     free = shutil.disk_usage(folder).free
-    if pictures + rest > free:
-        raise OSError(f"{target!r} needs {(pictures + rest) / 1e6:,.0f} MB, but {folder!r} has {free / 1e6:,.0f} MB free")
+    if images + rest > free:
+        raise OSError(f"{target!r} needs {(images + rest) / 1e6:,.0f} MB, but {folder!r} has {free / 1e6:,.0f} MB free")

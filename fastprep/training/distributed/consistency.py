@@ -53,8 +53,8 @@ def fingerprint(
     known = {f"package {name}": _version(name) for name in ("keras", "tensorflow")}
     known |= options
     for word, loader in (("--train", train), ("--val", val)):
-        known[f"{word}: number of pictures"] = str(loader.n_samples)
-        known[f"{word}: pictures"] = f"{loader.dataset.image_shape} {loader.dataset.dtype}"
+        known[f"{word}: number of images"] = str(loader.n_samples)
+        known[f"{word}: images"] = f"{loader.dataset.image_shape} {loader.dataset.dtype}"
         known[f"{word}: checksum of the labels"] = _crc(loader.dataset.labels)
         of = {name: value for name, value in loader.state_dict()["of"].items() if name != "n_samples"}
         known |= {f"{word}: {name}": str(value) for name, value in of.items()}
@@ -93,7 +93,7 @@ def shares(ranks: Ranks, train: Loader) -> list[str]:
     if ranks.world == 1:
         return []
     return [
-        f"{ranks.world} ranks: {train.batch_size} pictures each a step, {train.batch_size * ranks.world} together; figures about "
+        f"{ranks.world} ranks: {train.batch_size} images each a step, {train.batch_size * ranks.world} together; figures about "
         "speed are those of rank 0"
     ]
 

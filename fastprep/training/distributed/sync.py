@@ -143,7 +143,7 @@ class Totals(keras.callbacks.Callback):
         self._logs = total_metrics(self.model, self._ranks)
 
     def on_test_end(self, logs: Any = None) -> None:
-        """Add up those of validation, of which ranks have seen different numbers of pictures."""
+        """Add up those of validation, of which ranks have seen different numbers of images."""
         self._logs |= {f"val_{name}": value for name, value in total_metrics(self.model, self._ranks).items()}
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -161,7 +161,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def arguments(make_file, tmp_path, monkeypatch):
-    """Of a run on tiny pictures; the network and the number of pictures are the test's."""
+    """Of a run on tiny images; the network and the number of images are the test's."""
     (tmp_path / "rank_networks.py").write_text(NETWORKS)
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -194,7 +194,7 @@ def check_moving_averages(records):
             np.testing.assert_array_equal(after[0], after[1])
             np.testing.assert_allclose(after[0], (before[0] + before[1]) / 2, rtol=1e-6)
     first = [np.array(record["moving"][0][0][0]) for record in records]
-    assert (first[0] != first[1]).all()  # each rank has seen pictures of its own
+    assert (first[0] != first[1]).all()  # each rank has seen images of its own
 
 
 def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_path, monkeypatch):
@@ -296,7 +296,7 @@ def test_ranks_compute_what_one_does_with_their_batches_together(arguments, star
     assert 2 < len(one) < 12  # stopped early, and on both ranks
     assert len(two) == len(one) == len(records[1]["history"]["loss"])
     for row, expected in zip(two, one, strict=True):
-        assert row["val_accuracy"] == expected["val_accuracy"]  # of 21 pictures: 11 and 10
+        assert row["val_accuracy"] == expected["val_accuracy"]  # of 21 images: 11 and 10
         assert row["learning_rate"] == expected["learning_rate"]
         assert row == pytest.approx(expected, rel=2e-4)  # sums of 8 and of 4 + 4 are rounded otherwise
     weights = [keras.models.load_model(tmp_path / name / "last.keras").get_weights() for name in ("two", "one")]
@@ -364,7 +364,7 @@ def test_ranks_of_different_runs_say_what_differs(arguments, start, make_file, t
     for number, rank in enumerate(ranks):
         assert f"fastprep.train: rank {number}: rank 1 was started for another run than rank 0: " in rank.errors
         assert "--lr is '0.5', of rank 0 '0.001'" in rank.errors
-        assert "--train: number of pictures is '44', of rank 0 '43'" in rank.errors
+        assert "--train: number of images is '44', of rank 0 '43'" in rank.errors
     assert not (tmp_path / "run").exists()
 
 
