@@ -1,9 +1,13 @@
 """Files of other writers, and in other ways: read equal to what h5py reads, or refused by an error that names the file."""
 
 import ctypes
+import os
 import pickle
 import subprocess
 import sys
+
+if os.environ.get("HDF5_PLUGIN_PATH") == "disable":  # as TensorFlow leaves it; netCDF4 finds its own filters by this
+    del os.environ["HDF5_PLUGIN_PATH"]
 
 import h5py
 import hdf5plugin
