@@ -23,7 +23,7 @@ from fastprep.sampling import hashing
 from fastprep.system import whole_file
 from fastprep.training import run as training
 from fastprep.training.config import Config
-from fastprep.training.distributed.collectives import ALONE, Ranks
+from fastprep.training.distributed.ranks import ALONE, Ranks
 from fastprep.transforms import Crop
 
 FOLDER = Path("fastprep-demo")

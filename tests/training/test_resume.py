@@ -20,6 +20,7 @@ from fastprep.training import checkpoint
 
 keras = pytest.importorskip("keras")
 from fastprep.training import callbacks  # noqa: E402
+from fastprep.training.run_folder import RunFolder  # noqa: E402
 
 EPOCHS, STEPS = 3, 6
 
@@ -58,9 +59,9 @@ def kill_before_step(number):
     def arrange(monkeypatch):
         original = callbacks.RunCallback.on_train_batch_begin
 
-        def begin(keeper, batch, logs=None):
-            original(keeper, batch, logs)
-            if keeper._course.epoch * STEPS + keeper._course.step == number:
+        def begin(callback, batch, logs=None):
+            original(callback, batch, logs)
+            if callback.state.epoch * STEPS + callback.state.step == number:
                 raise Killed
 
         monkeypatch.setattr(callbacks.RunCallback, "on_train_batch_begin", begin)
@@ -68,11 +69,11 @@ def kill_before_step(number):
     return arrange
 
 
-def kill_in(module, name, call, before=False):
+def kill_in(owner, name, call, before=False):
     """Let the process end right after, or before, the given call of a function, counted from 1."""
 
     def arrange(monkeypatch):
-        original, calls = getattr(module, name), []
+        original, calls = getattr(owner, name), []
 
         def wrapped(*arguments, **options):
             calls.append(1)
@@ -83,7 +84,7 @@ def kill_in(module, name, call, before=False):
                 raise Killed
             return result
 
-        monkeypatch.setattr(module, name, wrapped)
+        monkeypatch.setattr(owner, name, wrapped)
 
     return arrange
 
@@ -114,11 +115,11 @@ def test_a_run_killed_at_every_sort_of_moment(arguments, undisturbed, tmp_path, 
         "before the file has its name": kill_in(checkpoint.os, "fsync", 1),
         "at the last step of an epoch": kill_before_step(STEPS - 1),
         "in the validation": kill_in(keras.Model, "evaluate", 1, before=True),
-        "between saving and the best model": kill_in(callbacks, "publish", 1, before=True),
+        "between saving and the best model": kill_in(RunFolder, "publish", 1, before=True),
         "at the first step of an epoch": kill_before_step(STEPS),
         "in the middle of the last epoch": kill_before_step(2 * STEPS + 4),
-        "between saving and the last best model": kill_in(callbacks, "publish", 1, before=True),
-        "after that": kill_in(callbacks, "publish", 1),
+        "between saving and the last best model": kill_in(RunFolder, "publish", 1, before=True),
+        "after that": kill_in(RunFolder, "publish", 1),
     }
     command = [*arguments, "--save-every", "2", "--out", str(run)]
     for arrange in moments.values():

@@ -109,7 +109,8 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
     script = f"""
     import pathlib
     from fastprep import train
-    from fastprep.training import callbacks, checkpoint
+    from fastprep.training import checkpoint
+    from fastprep.training.run_folder import RunFolder
     sys.path.insert(0, {str(undisturbed)!r})
     say = lambda *words: print(*words, file=sys.stderr, flush=True)
     def attempt(size, *words):
@@ -119,16 +120,16 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
     attempt("1m", *{arguments!r}, "--out", run)
     attempt("5m", "--resume", run)
     say("step", checkpoint.read(pathlib.Path(run) / "last.keras")[0]["course"]["step"])
-    original = callbacks.publish
-    def publish(course, folder):  # the model is saved, and then the disk is full to the last byte
+    original = RunFolder.publish
+    def publish(folder, state):  # the model is saved, and then the disk is full to the last byte
         try:
             with open(disk + "/filler", "wb", buffering=0) as file:
                 while file.write(bytes(4096)): pass
         except OSError: pass
-        original(course, folder)
-    callbacks.publish = publish
+        original(folder, state)
+    RunFolder.publish = publish
     attempt("20m", "--resume", run)
-    callbacks.publish = original
+    RunFolder.publish = original
     os.unlink(disk + "/filler")
     attempt("20m", "--resume", run)
     """
