@@ -239,7 +239,7 @@ def test_what_can_not_be_resumed_is_one_clear_line(interrupted, tmp_path, capsys
     refused(["--resume", run, "--config", "x.json"], "leave --config out", capsys)
     original = (interrupted / "last.keras").read_bytes()
     (interrupted / "last.keras").write_bytes(original[: len(original) // 2])
-    refused(["--resume", run], "is no saved run: it was not written by fastprep.train", capsys)
+    refused(["--resume", run], "is not a saved run: it was not written by fastprep.train", capsys)
     (interrupted / "last.keras").write_bytes(original)
     (tmp_path / "small_network.py").write_text(NETWORK.replace("Conv2D(4, 3", "Conv2D(5, 3"))
     sys.modules.pop("small_network")
@@ -258,12 +258,12 @@ def test_what_can_not_be_resumed_is_one_clear_line(interrupted, tmp_path, capsys
 def test_only_one_process_trains_in_a_run(interrupted, capsys):
     import fcntl
 
-    place = os.open(interrupted, os.O_RDONLY)
-    fcntl.flock(place, fcntl.LOCK_EX)
+    descriptor = os.open(interrupted, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         refused(["--resume", str(interrupted)], "another process is training in", capsys)
     finally:
-        os.close(place)
+        os.close(descriptor)
 
 
 def test_restoring_notices_any_other_bit(interrupted, monkeypatch):
