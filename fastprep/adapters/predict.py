@@ -33,16 +33,27 @@ def predict(model: keras.Model, loader: plain.Loader, *, verbose: Any = 0) -> ND
     Raises
     ------
     ValueError
-        If the loader would not give every sample, or not in file order, or these are no model and no loader.
+        If the loader would not give every sample in file order, or the arguments are not a model and a loader.
     """
     if not isinstance(loader, plain.Loader) or not hasattr(model, "predict"):
         raise ValueError(f"predict takes a model and a loader, got {type(model).__name__} and {type(loader).__name__}")
-    of = loader.sampling
-    if of.shuffle or of.shard != (0, 1) or of.drop_remainder:
-        raise ValueError(
-            "loader must give every sample in file order: shuffle=False, shard=(0, 1), drop_remainder=False; "
-            f"got shuffle={of.shuffle}, shard={of.shard}, drop_remainder={of.drop_remainder}"
-        )
+    check_file_order(loader)
     loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier pass was left
     rows = model.predict(loader, verbose=verbose)
     return rows.reshape(loader.n_samples, loader.crop.n_crops, *rows.shape[1:]).mean(axis=1, dtype=rows.dtype)
+
+
+def check_file_order(loader: plain.Loader) -> None:
+    """Check that a loader gives every sample, in file order.
+
+    Raises
+    ------
+    ValueError
+        If it shuffles, has one of several shards, or drops a remainder.
+    """
+    sampler = loader.sampling
+    if sampler.shuffle or sampler.shard != (0, 1) or sampler.drop_remainder:
+        raise ValueError(
+            "loader must give every sample in file order: shuffle=False, shard=(0, 1), drop_remainder=False; "
+            f"got shuffle={sampler.shuffle}, shard={sampler.shard}, drop_remainder={sampler.drop_remainder}"
+        )
