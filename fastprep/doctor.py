@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
 import fastprep
 from fastprep.adapters.tensorflow import describe_gpus, leave_memory, to_tensor
+from fastprep.cli.command import Command, parse_command_line
 from fastprep.cli.help import flowing
 from fastprep.diagnostics import gpu as gpu_figures
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
@@ -24,7 +24,6 @@ from fastprep.errors import DataError, DeviceUnavailableError
 from fastprep.h5 import write_images
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
-from fastprep.system import as_by_ctrl_c, status_of
 
 N_EXAMPLE = 512  # images, if there is no file
 
@@ -54,22 +53,14 @@ class Config:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted."""
-    config = parse(sys.argv[1:] if argv is None else argv)
-    try:
-        with as_by_ctrl_c():
-            return _run(config)
-    except KeyboardInterrupt as interrupt:
-        print("\nfastprep.doctor: interrupted", file=sys.stderr)
-        return status_of(interrupt)
-    except (DataError, OSError, ValueError) as error:
-        print("fastprep.doctor:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+    """Run the command, and return its exit status; see `fastprep.cli.command.Command.run`."""
+    config = parse(argv)
+    return Command("fastprep.doctor", errors=(DataError, OSError, ValueError)).run(lambda: _run(config))
 
 
-def parse(argv: list[str]) -> Config:
+def parse(argv: list[str] | None) -> Config:
     """Read the command line."""
-    return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.doctor")
+    return parse_command_line(Config, argv, "doctor")
 
 
 def _run(config: Config) -> int:

@@ -46,7 +46,7 @@ LAYERS = [
     "evaluation",
     "demo",
 ]
-COMMANDS = ["build", "convert", "doctor", "evaluate", "show", "train"]
+COMMANDS = ["__main__", "build", "convert", "doctor", "evaluate", "show", "train"]
 DOORS = {
     "h5py": {"h5"},
     "cupy": {"kernels.device"},
