@@ -7,7 +7,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep._sink import SINK_FAILED
+from fastprep._sink import Status
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read
 from fastprep.h5.cache import Scratch
@@ -101,7 +101,7 @@ class Rows:
         if self.file.mapping is not None:
             return self.file.mapping[offset : offset + n_bytes]
         buffer = self._scratch.memory("raw", n_bytes)
-        status = _read.read_bytes(self.file.number, offset, buffer) if n_bytes else _read.TRUNCATED
+        status = _read.read_bytes(self.file.number, offset, buffer) if n_bytes else Status.TRUNCATED
         if status:
             raise self.error(status, sample)
         return buffer
@@ -116,6 +116,6 @@ def reading_error(index: ImageIndex, problem: str, sample: int, changed: bool = 
 
 def problem_of(status: int) -> str:
     """Say what a status of `_read` means."""
-    if status == _read.TRUNCATED:
+    if status == Status.TRUNCATED:
         return "the file ends before the data do; it may have been truncated"
-    return "the crop kernel refused the image" if status == SINK_FAILED else os.strerror(status)
+    return "the crop kernel refused the image" if status == Status.SINK_FAILED else os.strerror(status)
