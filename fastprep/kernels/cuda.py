@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.kernels.spec import CropSpec, DTypeName, Layout
+from fastprep.kernels.spec import CheckedTable, CropSpec, DTypeName, Layout
 from fastprep.transforms import check_size
 
 _NAME = "fastprep_crop"
@@ -130,18 +130,24 @@ def plan(
             f"images must be C-contiguous, of the shape (n, H, W, C) and in native byte order, got {images.dtype} {images.shape}"
         )
     spec = CropSpec(tuple(images.shape[1:]), images.dtype.name, check_size(size), mean, scale, dtype, layout)
-    return plan_of(spec, images, table)
+    return plan_of(spec, images, spec.checked_table(table, images.shape[0]))
 
 
-def plan_of(spec: CropSpec, images: Any, table: NDArray[np.int32]) -> Plan:
-    """Return the plan of a launch for images that are as `spec` says; see `plan`.
+def plan_of(spec: CropSpec, images: Any, table: CheckedTable) -> Plan:
+    """Plan a launch for arguments that have been checked; see `plan`.
+
+    Parameters
+    ----------
+    spec : CropSpec
+    images : array of `spec.source_dtype`, shape (n, *spec.image_shape), C-contiguous
+    table : ndarray of int32, shape (n_out, 4)
+        From ``spec.checked_table(table, n)``, which is not called again here.
 
     Raises
     ------
     ValueError
-        If a row of the table leads outside the images, or it has too many.
+        If the table has too many rows for one launch.
     """
-    table = np.ascontiguousarray(spec.checked_table(table, images.shape[0]))
     constants = _constants(spec)
     height, width = spec.size
     tiles = -(-height // constants["TILE_ROWS"]) * -(-width // constants["TILE_COLUMNS"])

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels.cuda import Plan, plan_of
-from fastprep.kernels.spec import CropSpec
+from fastprep.kernels.spec import CheckedTable, CropSpec
 
 _INSTALL = "install fastprep[gpu], or the cupy that fits the driver: cupy-cuda12x or cupy-cuda13x"
 
@@ -212,7 +212,7 @@ class CropKernel:
         self._lock = threading.Lock()
         self._ready: tuple[Any, Any, Any] | None = None
 
-    def launch(self, images: Any, table: NDArray[np.int32], table_on_device: Any, out: Any) -> Callable[[], None]:
+    def launch(self, images: Any, table: CheckedTable, table_on_device: Any, out: Any) -> Callable[[], None]:
         """Return a function that queues the launch in the thread's current stream.
 
         All that it reads and writes has to stay as it is until that stream has been synchronised.
@@ -221,9 +221,9 @@ class CropKernel:
         ----------
         images : cupy array, shape (n, H, W, C)
         table : ndarray of int32, shape (n_out, 4)
-            The crop table, to be checked.
+            The crop table on the host, from ``spec.checked_table(table, n)``. It is not checked again.
         table_on_device : cupy array of int32, shape (n_out, 4)
-            The same.
+            The same table, which the kernel reads.
         out : cupy array of the result's shape and type
 
         Returns
@@ -233,7 +233,7 @@ class CropKernel:
         Raises
         ------
         ValueError
-            If the table leads outside the images.
+            If the table has too many rows for one launch, or `out` is not as above.
         """
         launch = plan_of(self.spec, images, table)
         source, _, mean, scale, target = launch.arguments(out)
@@ -279,11 +279,10 @@ def crop_on(gpu: Gpu, spec: CropSpec, images: Any, table: NDArray[np.int32], out
         raise ValueError(f"out must be a cupy array on {gpu}, got {type(out).__name__}")
     with gpu.current():
         source = gpu.upload(images) if isinstance(images, np.ndarray) else images
-        table = np.ascontiguousarray(spec.checked_table(table, len(images)))
+        checked = spec.checked_table(table, len(images))
         if out is None:
-            shape = spec.out_shape(len(table))
-            out = gpu.array(DeviceMemory(gpu, len(table) * spec.crop_bytes), shape, spec.out_dtype)
-        table_on_device = gpu.upload(table)
-        CropKernel(gpu, spec).launch(source, table, table_on_device, out)()
+            shape = spec.out_shape(len(checked))
+            out = gpu.array(DeviceMemory(gpu, len(checked) * spec.crop_bytes), shape, spec.out_dtype)
+        CropKernel(gpu, spec).launch(source, checked, gpu.upload(checked), out)()
         cupy.cuda.get_current_stream().synchronize()
     return out
