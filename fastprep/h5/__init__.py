@@ -1,4 +1,4 @@
-"""Everything about files. The only place that imports h5py."""
+"""Everything about HDF5 files. No other folder imports h5py."""
 
 from fastprep.h5._read import CopySink
 from fastprep.h5.cache import BlockCache, Scratch

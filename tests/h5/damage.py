@@ -83,7 +83,7 @@ def damage(content: bytes, case: int) -> tuple[bytes, list[slice], str]:
 def pixel_bytes(path: Path, size: int) -> np.ndarray:
     """Tell which bytes of the undamaged file are the stored images."""
     index, inside = open_images(path).index, np.zeros(size, bool)
-    for offset, n_bytes in zip(index.offsets, index.sizes, strict=True):
+    for offset, n_bytes in zip(index.chunks.offsets, index.chunks.sizes, strict=True):
         inside[offset : offset + n_bytes] = True
     return inside
 

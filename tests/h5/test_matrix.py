@@ -116,9 +116,9 @@ def test_damage_is_noticed_under_a_checksum(tmp_path, contents, filters):
         file.create_dataset("images", data=contents["photograph"].astype("uint8"), **options)
     index = open_images(tmp_path / "x.h5").index
     content = (tmp_path / "x.h5").read_bytes()
-    for place in np.random.default_rng(1).integers(0, index.sizes[4], 20):
+    for place in np.random.default_rng(1).integers(0, index.chunks.sizes[4], 20):
         damaged = bytearray(content)
-        damaged[int(index.offsets[4]) + int(place)] ^= 0x10
+        damaged[int(index.chunks.offsets[4]) + int(place)] ^= 0x10
         (tmp_path / "y.h5").write_bytes(damaged)
         reader = open_images(tmp_path / "y.h5")
         with pytest.raises(ValueError, match=r"dataset 'images', chunk 4, sample 4: .* data is damaged"):

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import threading
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -354,7 +355,7 @@ def test_truncated_file_does_not_open(make_file):
 def test_damaged_gzip_names_the_place(make_file):
     path, images, _ = make_file(chunks=(1, *IMAGE), compression="gzip")
     reader = open_images(path)
-    place = int(reader.index.offsets[7]) + 40
+    place = int(reader.index.chunks.offsets[7]) + 40
     with open(path, "r+b") as file:
         file.seek(place)
         byte = file.read(1)[0]
@@ -388,7 +389,7 @@ def test_a_wrong_index_is_noticed_at_open(make_file, monkeypatch, caplog):
 
     def shifted(*arguments):
         chunks = original(*arguments)
-        return chunks | {"offsets": np.roll(chunks["offsets"], 1)}
+        return replace(chunks, offsets=np.roll(chunks.offsets, 1))
 
     original = index_module.list_chunks
     monkeypatch.setattr(index_module, "list_chunks", shifted)
@@ -417,8 +418,8 @@ def test_io_is_one_of_two(make_file):
 def test_a_mapping_outlives_close_while_it_is_used(make_file):
     path, images, _ = make_file(dtype="float32", chunks=(1, *IMAGE), shuffle=False)
     reader = open_images(path, io="mmap")
-    with reader._open() as rows:
-        part = rows.file.mapping[-10:]
+    with reader._open() as chunks:
+        part = chunks.file.mapping[-10:]
         reader.close()
     assert bytes(part) == path.read_bytes()[-10:]
     np.testing.assert_array_equal(reader.array(np.arange(23)), images)

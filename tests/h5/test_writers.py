@@ -177,8 +177,8 @@ def test_names_and_links(make_file, tmp_path, images):
         assert_reads_like_h5py(tmp_path / "l.h5", name, expected)
     assert_reads_like_h5py(tmp_path / "l.h5", "soft to other", "contiguous")
     for name, message in (
-        ("astray", "it is a link to '/grp/nothing', and that is not there"),
-        ("far astray", "it is a link to '/images' of the file 'nowhere.h5', and that is not there, or can't be opened"),
+        ("astray", "it is a link to '/grp/nothing', which is not there"),
+        ("far astray", "it is a link to '/images' of the file 'nowhere.h5', which is not there, or can't be opened"),
         ("circle", "can't be opened: .*too many links"),
         ("grp/図", "there is no dataset 'grp/図'; it has 'grp/図/images'"),
     ):
