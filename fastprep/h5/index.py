@@ -6,6 +6,7 @@ What must be known about all files at the start is in their headers (`index_imag
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ from fastprep.h5.chunk_list import ChunkList, list_chunks
 from fastprep.h5.filters import Pipeline, Unsupported
 from fastprep.h5.header_checks import check_header
 from fastprep.h5.storage import Sides, find_storage, four_sides, storage_by_hdf5
+
+_log = logging.getLogger(__name__)
 
 _KERNEL_DTYPES = ("uint8", "float32", "float64")
 # Types that the kernels do not take, and for each of them the type that holds all of its values exactly
@@ -203,3 +206,17 @@ def with_chunks(index: ImageIndex, dataset: h5py.Dataset) -> ImageIndex:
         return replace(index, chunks=list_chunks(dataset, (index.file, index.dataset)))
     except Unsupported as reason:
         return index.by_hdf5(str(reason))
+
+
+def warn_of_hdf5(index: ImageIndex, more: int = 0) -> None:
+    """Log that HDF5 has to read a dataset, and why.
+
+    Parameters
+    ----------
+    index : ImageIndex
+    more : int
+        Number of other files with the same reason.
+    """
+    files = f"{index.file} and {more} more" if more else index.file
+    message = "%s: HDF5 has to read %r, which is slower and does not run in parallel: %s"
+    _log.warning(message, files, index.dataset, index.reason)

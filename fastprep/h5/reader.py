@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -20,10 +19,8 @@ from fastprep.h5.chunks import ChunkReader, problem_of, reading_error
 from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
-from fastprep.h5.index import ImageIndex, index_images
+from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
 from fastprep.system import begin_in_children
-
-_log = logging.getLogger(__name__)
 
 
 def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str = "pread") -> Reader:
@@ -56,20 +53,6 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
         load_filters()
         warn_of_hdf5(index)
     return Reader(index, io)
-
-
-def warn_of_hdf5(index: ImageIndex, more: int = 0) -> None:
-    """Log that HDF5 has to read a dataset, and why.
-
-    Parameters
-    ----------
-    index : ImageIndex
-    more : int
-        Number of other files with the same reason.
-    """
-    files = f"{index.file} and {more} more" if more else index.file
-    message = "%s: HDF5 has to read %r, which is slower and does not run in parallel: %s"
-    _log.warning(message, files, index.dataset, index.reason)
 
 
 class Reader:

@@ -1,4 +1,4 @@
-"""Signals that end a process and leave nothing half-written: SIGTERM and SIGHUP act like Ctrl-C, even while TensorFlow computes."""
+"""Signals that end a process and leave nothing half-written: SIGTERM and SIGHUP act like Ctrl-C, even during a training step."""
 
 from __future__ import annotations
 
