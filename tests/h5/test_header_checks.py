@@ -1,4 +1,4 @@
-"""Headers that claim absurd sizes: refused before anybody allocates by them or counts up to them."""
+"""Headers that claim absurd sizes are refused before anything is allocated or counted by them."""
 
 import resource
 import struct
@@ -36,7 +36,7 @@ SHAPES = [
 
 @pytest.fixture(autouse=True)
 def little_memory():
-    """What is allocated by such a shape fails here, however much there is."""
+    """An allocation by such a shape fails here, however much memory the machine has."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), before[1]))
@@ -44,11 +44,11 @@ def little_memory():
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def claim(path, found, said):
-    """Write other sides into the header. The old format has no checksum there."""
-    content, old = path.read_bytes(), struct.pack(f"<{len(found)}Q", *found)
+def claim(path, sides, claimed):
+    """Write other sides into the header, which has no checksum in the old format."""
+    content, old = path.read_bytes(), struct.pack(f"<{len(sides)}Q", *sides)
     assert old in content
-    path.write_bytes(content.replace(old, struct.pack(f"<{len(said)}Q", *said)))
+    path.write_bytes(content.replace(old, struct.pack(f"<{len(claimed)}Q", *claimed)))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -65,7 +65,7 @@ def test_absurd_shapes(make_file, layout, shape):
     [(2**23, "hardly any is stored"), (2**28, "no more than 134217728 can be read"), (2**40, "bytes, in a file of")],
 )
 def test_absurd_shapes_in_the_new_format(tmp_path, n, message):
-    """Its checksums are right: HDF5 itself wrote them. A list of all chunks that might be is a hole in the file."""
+    """Its checksums are right, because HDF5 itself wrote them. The list of all possible chunks is a hole in the file."""
     with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
         file.create_dataset("images", (n, *SHAPE[1:]), "uint8", **ONE)
         if n < 2**40:
@@ -118,7 +118,7 @@ def test_chunks_larger_than_the_dataset(make_file):
 
 
 def test_chunks_that_an_index_only_claims(make_file):
-    """The implicit index of the new format counts all chunks of the shape as there; its checksum keeps random damage out."""
+    """The implicit index of the new format counts all chunks of the shape as stored; its checksum excludes random damage."""
     path, _, _ = make_file(**ONE)
     with h5py.File(path, "r") as file:
         properties = file["images"].id.get_create_plist()

@@ -1,4 +1,4 @@
-"""Every type x every filter x every way to cut chunks x photographs and noise: equal to what h5py reads, and read directly."""
+"""Every type x every filter x every shape of chunks x photographs and noise: equal to what h5py reads, and read directly."""
 
 import itertools
 from pathlib import Path
@@ -59,7 +59,7 @@ def contents():
     elpv = pytest.importorskip("elpv_dataset")
     photograph = np.asarray(image_module.open(Path(elpv.__file__).parent / "data" / "images" / "cell0001.png"))
     crops = [photograph[30 * k : 30 * k + 11, 20 + c : 33 + c] for k in range(7) for c in range(3)]
-    crops = np.stack(crops).reshape(7, 3, 11, 13).transpose(0, 2, 3, 1) // 2  # 0..127: all types hold it
+    crops = np.stack(crops).reshape(7, 3, 11, 13).transpose(0, 2, 3, 1) // 2  # 0..127, which all types can hold
     return {"photograph": crops, "noise": np.random.default_rng(0).integers(0, 128, SHAPE)}
 
 

@@ -1,4 +1,4 @@
-"""Every layout a file may have: equal to what h5py reads, by the way that was meant for it, or a clear refusal."""
+"""Every layout that a file may have: equal to what h5py reads, and read in the intended way, or a clear refusal."""
 
 import ctypes
 import threading
@@ -82,7 +82,7 @@ def test_virtual_dataset(make_file, tmp_path):
 
 
 def test_virtual_dataset_with_a_source_missing(make_file, tmp_path):
-    """HDF5 would give the fill value for images."""
+    """HDF5 would give the fill value in place of images."""
     path, images, _ = make_file()
     layout = h5py.VirtualLayout(images.shape, "uint8")
     layout[:] = h5py.VirtualSource(path, "images", images.shape)
@@ -174,7 +174,7 @@ def test_big_endian_bytes_are_bytes(tmp_path, rng):
 
 
 def test_file_open_for_writing_in_this_process(make_file):
-    """What was written there may not be in the file yet."""
+    """Data that were written there may not be in the file yet."""
     path, images, _ = make_file(chunks=(1, *IMAGE))
     with h5py.File(path, "r+") as file:
         file["images"][3] = 200
@@ -251,7 +251,7 @@ def test_sample_out_of_range(make_file):
 
 
 def test_close_does_not_pull_the_file_from_under_a_read(make_file):
-    """The number of a closed file may be given to the next one that is opened, by whomever."""
+    """The descriptor of a closed file may be given to the next file that anybody opens."""
     path, images, _ = make_file(n=40)
     other, _, _ = make_file(n=40, name="other.h5")
     reader, stop, wrong = open_images(path), threading.Event(), []
