@@ -200,7 +200,7 @@ def test_interrupts(make_file, files, tmp_path, steps, number):
         wait_until(lambda: ready.exists() or process.poll() is not None)
         time.sleep(1.5)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=10)  # about one second, see docs/design-notes.md; machines may be busy
+        _, errors = process.communicate(timeout=10)  # about one second, see docs/notes/resuming.md; machines may be busy
     finally:
         process.kill()
     assert process.returncode == 128 + number, errors
