@@ -97,7 +97,7 @@ def test_a_file_that_another_process_writes(tmp_path, rng, mode):
             with pytest.raises(DataError, match=r"w\.h5': (another|a) program has it open for writing"):
                 open_images(path)
             if mode == "swmr":
-                with h5py.File(path, "r", swmr=True):  # a file that is open in that way in this process is opened in that way again
+                with h5py.File(path, "r", swmr=True):  # an open file is opened again in the same mode
                     assert_reads_like_h5py(path, expected_layout="read by HDF5: single-writer/multiple-reader mode")
         finally:
             writer.stdin.close()
