@@ -223,7 +223,7 @@ def open_fastprep(path):
     """Ours: offsets, sizes and filter masks of all chunks, and three images compared with HDF5's."""
     reader = open_images(path)
     assert not reader.index.reason, reader.index.reason
-    return len(reader.index.offsets)
+    return len(reader.index.chunks.offsets)
 
 
 def open_h5py(path):

@@ -568,9 +568,9 @@ def test_a_change_of_folder_changes_nothing(make_file, monkeypatch, tmp_path):
 
 def test_attributes_that_make_no_sense(make_file):
     for name, value, message in (
-        ("class_names", "cat,dog", "attribute 'class_names' must be a list of texts, found 'cat,dog'"),
-        ("class_names", 3, "attribute 'class_names' must be a list of texts"),
-        ("channel_order", 3, "attribute 'channel_order' must be a text"),
+        ("class_names", "cat,dog", "attribute 'class_names' must be a list of strings, found 'cat,dog'"),
+        ("class_names", 3, "attribute 'class_names' must be a list of strings"),
+        ("channel_order", 3, "attribute 'channel_order' must be a string"),
         ("mean", "abc", "attribute 'mean' must hold 3 finite numbers, found 'abc'"),
         ("mean", [1.0, 2.0], "attribute 'mean' must hold 3 finite numbers"),
         ("mean", [1.0, 2.0, np.nan], "attribute 'mean' must hold 3 finite numbers"),
@@ -711,7 +711,7 @@ def test_labels_of_another_length(make_file):
         file["names"] = ["a"] * N
     with pytest.raises(DataError, match=r"dataset 'few': there must be one label for each of the 23 images, found shape \(22,\)"):
         Loader(path, 4, None, labels="few")
-    with pytest.raises(DataError, match="labels must be numbers, found texts; "):
+    with pytest.raises(DataError, match="labels must be numbers, found strings; "):
         Loader(path, 4, None, labels="names")
 
 

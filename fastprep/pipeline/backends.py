@@ -132,12 +132,12 @@ class CudaBackend:
         with gpu.current(), self._staging() as staging:
             result = read(CopySink(staging.images, staging.image_bytes))
             rows = staging.table[: len(table)]
-            rows[:] = spec.checked_table(table, n_images)
+            rows[:] = checked = spec.checked_table(table, n_images)
             lease = new_lease()
             x = self.view(lease, len(table))
             try:
                 images, rows_on_device = staging.upload(n_images, rows)
-                launch = self._kernel.launch(images, rows, rows_on_device, x)
+                launch = self._kernel.launch(images, checked, rows_on_device, x)
                 with staging.stream:
                     launch()
             finally:

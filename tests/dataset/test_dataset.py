@@ -7,6 +7,7 @@ import shutil
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -245,7 +246,12 @@ def test_an_index_that_turns_out_wrong_changes_the_way_and_not_the_order(tmp_pat
     with Loader(paths, 4, CROP, mean=None, shuffle=True, shuffle_window=6) as loader:
         wanted = [y for _, y in loader]
     original = index.list_chunks
-    monkeypatch.setattr(index, "list_chunks", lambda *of: (facts := original(*of)) | {"offsets": np.roll(facts["offsets"], 1)})
+
+    def shifted(*arguments):
+        chunks = original(*arguments)
+        return replace(chunks, offsets=np.roll(chunks.offsets, 1))
+
+    monkeypatch.setattr(index, "list_chunks", shifted)
     with Loader(paths, 4, CROP, mean=None, shuffle=True, shuffle_window=6) as loader:
         before = loader.dataset.block_starts
         batches = list(loader)
