@@ -74,7 +74,7 @@ def test_a_hundred_forgotten_loaders(make_file, how):
 
     def use_and_forget():
         loader = make(path, 64, CenterCrop(32), workers=2)
-        passing = loader.keras_pass() if how == "in Keras" else iter(loader)  # which the loader keeps: a cycle
+        passing = loader._next_iterator() if how == "in Keras" else iter(loader)  # which the loader keeps: a cycle
         next(passing)
         if how == "in a cycle":
             loader.myself = [loader, passing]
@@ -100,15 +100,15 @@ def test_a_loader_may_end_in_a_thread_of_its_own(make_file):
 
     def forget():
         loader = Loader(path, 4, CenterCrop(5), workers=1, labels=None)
-        read = loader.dataset.read
+        read = loader._dataset.read
 
         def slow_read(*arguments):
             reading.set()
             go_on.wait(60)
             return read(*arguments)
 
-        loader.dataset.read = slow_read
-        loader.pool.submit(loader.pool.generation, loader.prepare, 0, 0)
+        loader._dataset.read = slow_read
+        loader._pool.submit(loader._pool.generation, loader._source.prepare, 0, 0)
 
     before = n_open_files()
     forget()
@@ -122,20 +122,20 @@ def test_a_finalizer_may_close_a_loader_in_a_thread_of_its_own(make_file):
     """Garbage is collected on any thread, under any lock; here under those of buffers, files and decoded blocks."""
     path, _, _ = make_file()
     loader = Loader(path, 4, CenterCrop(5), workers=2)
-    allocate, problems = loader.pool.memories[0].allocate, []
+    allocate, problems = loader._pool.memories[0].allocate, []
 
     class Memory:
-        before_reuse = loader.pool.memories[0].before_reuse
+        before_reuse = loader._pool.memories[0].before_reuse
 
         def allocate(self, n_bytes):
             try:
-                with loader.dataset.handles._lock, loader.dataset._cache._lock:
+                with loader._dataset.handles._lock, loader._dataset._cache._lock:
                     loader.close()
             except BaseException as problem:
                 problems.append(problem)
             return allocate(n_bytes)
 
-    loader.pool._buffers[0].memory = Memory()
+    loader._pool._buffers[0].memory = Memory()
     with pytest.raises(RuntimeError, match="the loader was closed"):
         list(loader)
     assert problems == []

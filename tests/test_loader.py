@@ -181,7 +181,7 @@ def test_no_block_is_decoded_twice_in_an_epoch(make_file, layout, workers):
             assert sorted(seen) == list(range(203))
             assert loader.stats()["blocks_decoded"] <= 26 * (number + 1)  # less, where the last epoch's are still there
         under_way = -(-(workers + 2) * 16 * 26 // 203)  # of the next window but one: steps under way, in blocks
-        assert len(loader.dataset._cache._blocks) <= 2 * 8 + under_way
+        assert len(loader._dataset._cache._blocks) <= 2 * 8 + under_way
         np.testing.assert_array_equal(loader.batch(0, 3)[0], images[loader.samples(0, 3)])
 
 
@@ -391,7 +391,7 @@ def test_state_resumes_at_the_exact_next_batch(path, backend):
 
 def test_state_of_another_loader_is_refused(path):
     with Loader(path, 4, CenterCrop(5), seed=1) as one, Loader(path, 5, CenterCrop(5), seed=2) as other:
-        with pytest.raises(ValueError, match=r"state is of a loader with other batches: seed 1 \(here 2\)"):
+        with pytest.raises(ValueError, match=r"state is from a loader with other batches: seed 1 \(here 2\)"):
             other.load_state_dict(one.state_dict())
         with pytest.raises(ValueError, match="version 2, got version 9"):
             one.load_state_dict({"version": 9})
@@ -404,7 +404,7 @@ def test_half_a_state_is_refused(path, missing):
     with Loader(path, 4, CenterCrop(5)) as loader:
         state = loader.state_dict()
         del state[missing]
-        with pytest.raises(ValueError, match=rf"state must be from state_dict\(\), found none of its {missing}"):
+        with pytest.raises(ValueError, match=rf"state must be from state_dict\(\), but it lacks {missing}"):
             loader.load_state_dict(state)
 
 
@@ -513,7 +513,7 @@ def test_a_pass_that_outlives_a_close_ends_with_an_error(path, backend):
     with Loader(path, 2, CenterCrop(5), workers=2) as loader:
         passing = iter(loader)
         next(passing)
-    with pytest.raises(RuntimeError, match="the loader was closed, or the process forked, during this pass"):
+    with pytest.raises(RuntimeError, match="the loader was closed, or the process forked, during this iteration"):
         next(passing)
     assert next(passing, None) is None
 

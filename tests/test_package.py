@@ -37,6 +37,7 @@ LAYERS = [
     "dataset",
     "building",
     "pipeline",
+    "_arguments",
     "loader",
     "adapters",
     "model",
@@ -208,7 +209,7 @@ def test_written_files_read_back_with_everything(tmp_path, rng):
         np.testing.assert_array_equal(x, images.astype("float32") - mean.astype("float32"))
         np.testing.assert_array_equal(y, labels)
         assert loader.class_names == ("cat", "dog")
-        assert loader.dataset.metadata[0].channel_order == "RGB"
+        assert loader.channel_order == "RGB"
         assert "contiguous" in loader.stats()["files"][0]["read"]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastprep.dataset.dataset import Dataset
 from fastprep.errors import DataError
 from fastprep.h5 import are_weights
+from fastprep.sampling import check_integer
 
 
 def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
@@ -28,10 +29,11 @@ def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
     Raises
     ------
     ValueError
-        If there are no labels.
+        If `num_classes` is not an integer of at least 2, or there are no labels.
     DataError
         If the labels are not integers 0..num_classes-1.
     """
+    check_integer("num_classes", num_classes, 2)
     classes = _class_labels(dataset, "num_classes")
     wrong = (classes < 0) | (classes >= num_classes)
     if wrong.any():

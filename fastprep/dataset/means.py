@@ -54,7 +54,7 @@ def resolve_mean(
         return _tutorial_mean(os.fspath(mean), metadata[0].channel_order)
     if isinstance(mean, bool | np.bool_):
         raise ValueError(f'mean must be "file", numbers, the path of a JSON, or None, got {mean!r}')
-    numbers = np.asarray(mean, np.float32)
+    numbers = np.array(mean, np.float32)  # a copy, which the caller can't change later
     if not np.isfinite(numbers).all():
         raise ValueError(f"mean must be finite numbers, got {mean!r}")
     return numbers

@@ -48,14 +48,13 @@ def predict_crops(
     """
     from fastprep.adapters.tensorflow import to_tensor
 
-    of = loader.sampling
-    if of.shuffle or of.shard != (0, 1) or of.drop_remainder:
+    if loader.shuffle or loader.shard != (0, 1) or loader.drop_remainder:
         raise ValueError("loader must give every sample in file order: shuffle=False, shard=(0, 1), drop_remainder=False")
     rows: list[NDArray[np.float64]] = []
-    loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier pass was left
-    for batch in loader.start_pass():
+    loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier iteration was left
+    for batch in loader._epoch_iterator():
         (whole,) = batch.parts
-        out = np.asarray(model.predict_on_batch(to_tensor(whole, loader.spec.dtype)), np.float64)
+        out = np.asarray(model.predict_on_batch(to_tensor(whole, loader.dtype)), np.float64)
         if not np.isfinite(out).all():  # no comparison with NaN holds, so each would count as right
             raise ValueError(f"the model's output for images {sum(map(len, rows))} and on is not finite")
         if logits:

@@ -130,7 +130,7 @@ def _look(
     for candidate in candidates:
         size = config.crop or (candidate.about or {}).get("crop")
         with _loader(config, candidate, None if size is None else CenterCrop(size), Loader, device="cpu") as loader:
-            about = loader.dataset.metadata[0]
+            about = loader._dataset.metadata[0]
             if facts["channels"] is not None and loader.output_shape[2] != facts["channels"]:
                 raise InputError(f"images have {loader.output_shape[2]} channels, of training {facts['channels']}")
             if None not in (about.channel_order, facts["channel_order"]) and about.channel_order != facts["channel_order"]:
@@ -140,8 +140,8 @@ def _look(
                 raise InputError(f"{config.data!r}: class_names are {found}, of training {wanted}")
             if not facts["class_names"] and about.class_names:
                 facts["class_names"] = list(about.class_names)
-            labels, paths = loader.labels, loader.dataset.paths
-            n = [about["samples"] for about in loader.dataset.describe()]
+            labels, paths = loader.labels, loader.files
+            n = [about["samples"] for about in loader._dataset.describe()]
     texts = [read_file_names(path, count) for path, count in zip(paths, n, strict=True)]
     names = [name for part in texts for name in part] if all(texts) else None
     if labels is None:

@@ -159,8 +159,8 @@ class RunCallback(keras.callbacks.Callback):
                 return
             if self.line.due:
                 self.line.show(f"{self._where()}  measuring batch normalisation  step {step + 1}/{n}")
-            (batch,) = train.prepare(epoch, step).parts
-            yield to_tensor(batch, train.spec.dtype)
+            (batch,) = train._source.prepare(epoch, step).parts
+            yield to_tensor(batch, train.dtype)
 
     def _rate_at(self, step: int) -> float:
         course = self._course

@@ -82,7 +82,7 @@ def look(config: Config, mean: NDArray[np.float32] | str | None = "as configured
                 raise InputError(f"{_file(val)}: label {highest_val} is not among the {n_classes} classes of training")
             if names and val.class_names and val.class_names != names:
                 raise InputError(f"{_file(val)}: class_names are {_few(val.class_names)}, of training {_few(names)}")
-            orders = [loader.dataset.metadata[0].channel_order for loader in (train, val)]
+            orders = [loader.channel_order for loader in (train, val)]
             if None not in orders and orders[0] != orders[1]:
                 raise InputError(f"channel_order is {orders[1]!r} for validation and {orders[0]!r} for training")
             if train.output_shape != val.output_shape:
@@ -235,7 +235,7 @@ def _notes(config: Config, train: Loader, val: Loader) -> list[str]:
 
 
 def _file(loader: Loader) -> str:
-    return f"file {loader.dataset.paths[0]!r}"
+    return f"file {loader.files[0]!r}"
 
 
 def _few(values: Any) -> str:

@@ -171,8 +171,8 @@ def _continue(
 
     course = RunState.from_dict(saved["course"])
     if course.step:
-        (batch,) = train.prepare(0, 0).parts  # Keras makes the variables of its metrics at a first batch
-        model.test_on_batch(to_tensor(batch, train.spec.dtype), batch.y, batch.weights)
+        (batch,) = train._source.prepare(0, 0).parts  # Keras makes the variables of its metrics at a first batch
+        model.test_on_batch(to_tensor(batch, train.dtype), batch.y, batch.weights)
     with input_errors(ValueError):
         train.load_state_dict(saved["loader"])
     if course.step:
@@ -257,7 +257,7 @@ def _measured_loader(config: Config, train: Loader, workers: int) -> Loader:
     """Return a loader like that of training, but without labels."""
     options: dict[str, Any] = {"images": config.images, "labels": None, "mean": train.mean, "shuffle": True, "device": "cpu"}
     options |= {"on_corrupt": config.on_corrupt}
-    return Loader(train.dataset.paths, config.batch_size, train.crop, workers=workers, **options)
+    return Loader(train.files, config.batch_size, train.crop, workers=workers, **options)
 
 
 @contextlib.contextmanager
@@ -294,7 +294,7 @@ def _describe(
 ) -> str:
     lines = [f"run folder {folder}"]
     for word, loader in (("training", train), ("validation", val)):
-        height, width, channels = loader.spec.image_shape
+        height, width, channels = loader._spec.image_shape
         how = loader.stats()["files"][0]["read"]
         lines.append(f"{word}: {loader.n_samples} images of {height}x{width}x{channels}, {how}")
     names = f" ({', '.join(inputs.class_names[:10])}{', ...' if inputs.classes > 10 else ''})" if inputs.class_names else ""

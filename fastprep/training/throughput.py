@@ -99,7 +99,7 @@ def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) 
     if meter.share < BOUND:
         return f"{said}: not input-bound, the network is what takes the time"
     said = f"{said}: input-bound"
-    n_bytes = sum(os.path.getsize(path) for path in loader.dataset.paths) * meter.images / loader.n_samples
+    n_bytes = sum(os.path.getsize(path) for path in loader.files) * meter.images / loader.n_samples
     if meter.disk > n_bytes / 2:
         return f"{said}, by the disk: {meter.disk / meter.seconds / 1e6:,.0f} MB/s came from there and not from memory"
     rates = measure(make_loader, rounds=1, n_images=256)
@@ -110,7 +110,7 @@ def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) 
         share = max(rates.share_read, 1 - rates.share_read)
         said = f"{said}, by {what}: {share:.0%} of a thread's time"
     said += f"; one thread makes {rates.values['loader, 1 thread']:,.0f} images/s by itself"
-    said += f", {loader.pool.n_threads} had {len(os.sched_getaffinity(0))} processors to share with the network"
+    said += f", {loader._pool.n_threads} had {len(os.sched_getaffinity(0))} processors to share with the network"
     return "\n".join([said, *(f"* {hint}" for hint in advice(loader, rates))])
 
 

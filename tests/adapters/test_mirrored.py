@@ -140,19 +140,19 @@ def test_devices_are_those_of_the_strategy(monkeypatch):
     Gpus(monkeypatch, physical=3, visible=[0, 2])
     with fake_cupy.installed(n_devices=3):
         for device in ("auto", "cuda"):
-            made = mirrored.backends_of(strategy_on("GPU:1", "GPU:0"), device, SPEC, 8, 10)
+            made = mirrored.replica_backends(strategy_on("GPU:1", "GPU:0"), device, SPEC, 8, 10)
             assert [backend.device for backend in made] == ["cuda:2", "cuda:0"]  # TensorFlow counts the visible ones anew
             assert {(backend.n_images, backend.n_rows) for backend in made} == {(4, 40)}
-        mixed = mirrored.backends_of(strategy_on("GPU:0", "CPU:0"), "auto", SPEC, 8, 1)
+        mixed = mirrored.replica_backends(strategy_on("GPU:0", "CPU:0"), "auto", SPEC, 8, 1)
         assert [type(backend) for backend in mixed] == [CudaBackend, CpuBackend]
         for names, device in (("GPU:1", "GPU:0"), "cpu"), (("CPU:0", "CPU:1"), "auto"):
-            one, other = mirrored.backends_of(strategy_on(*names), device, SPEC, 8, 1)
+            one, other = mirrored.replica_backends(strategy_on(*names), device, SPEC, 8, 1)
             assert one is other
             assert one.device == "cpu"
     with fake_cupy.installed(n_devices=1):
-        assert {b.device for b in mirrored.backends_of(strategy_on("GPU:0", "GPU:1"), "auto", SPEC, 8, 1)} == {"cpu"}
+        assert {b.device for b in mirrored.replica_backends(strategy_on("GPU:0", "GPU:1"), "auto", SPEC, 8, 1)} == {"cpu"}
         with pytest.raises(DeviceUnavailableError, match="there is no device cuda:2"):
-            mirrored.backends_of(strategy_on("GPU:0", "GPU:1"), "cuda", SPEC, 8, 1)
+            mirrored.replica_backends(strategy_on("GPU:0", "GPU:1"), "cuda", SPEC, 8, 1)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_devices_are_those_of_the_strategy(monkeypatch):
 )
 def test_arguments_in_a_scope(device, batch_size, message):
     with pytest.raises(ValueError, match=message):
-        mirrored.backends_of(strategy_on("CPU:0", "CPU:1"), device, SPEC, batch_size, 1)
+        mirrored.replica_backends(strategy_on("CPU:0", "CPU:1"), device, SPEC, batch_size, 1)
 
 
 @pytest.mark.parametrize(

@@ -222,8 +222,8 @@ def test_a_file_that_is_gone_is_missed_only_by_batches_with_its_images(tmp_path,
         if read_before:  # and is not open any more
             loader.batch(0, 0)
             for k in (1, 2, 3, 0, 1):
-                loader.dataset.read(np.array([12 * k]), CopySink(np.empty(images[0].size, np.uint8), images[0].size))
-        loader.dataset._cache.clear()
+                loader._dataset.read(np.array([12 * k]), CopySink(np.empty(images[0].size, np.uint8), images[0].size))
+        loader._dataset._cache.clear()
         paths[2].unlink()
         n_missed = 0
         for step in range(len(loader)):
@@ -231,9 +231,9 @@ def test_a_file_that_is_gone_is_missed_only_by_batches_with_its_images(tmp_path,
             if 2 in samples // 12:
                 n_missed += 1
                 with pytest.raises(FileNotFoundError, match=r"0002\.h5"):
-                    loader.prepare(0, step)
+                    loader._source.prepare(0, step)
             else:
-                np.testing.assert_array_equal(loader.prepare(0, step).x, images[samples])
+                np.testing.assert_array_equal(loader._source.prepare(0, step).x, images[samples])
         assert 3 <= n_missed < len(loader)
 
 
@@ -247,9 +247,9 @@ def test_an_index_that_turns_out_wrong_changes_the_way_and_not_the_order(tmp_pat
     original = index.list_chunks
     monkeypatch.setattr(index, "list_chunks", lambda *of: (facts := original(*of)) | {"offsets": np.roll(facts["offsets"], 1)})
     with Loader(paths, 4, CROP, mean=None, shuffle=True, shuffle_window=6) as loader:
-        before = loader.dataset.block_starts
+        before = loader._dataset.block_starts
         batches = list(loader)
-        np.testing.assert_array_equal(loader.dataset.block_starts, before)
+        np.testing.assert_array_equal(loader._dataset.block_starts, before)
         assert all("differs from HDF5's" in about["read"] for about in loader.stats()["files"][::2])
     assert "differs from HDF5's" in caplog.text
     for (x, y), labels in zip(batches, wanted, strict=True):

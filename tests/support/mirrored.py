@@ -97,14 +97,14 @@ class Spy(keras.Sequential):
 
 
 with loader(shuffle=True, seed=5) as train:
-    prepare = train.prepare
+    prepare = train._source.prepare
 
     def noting(epoch, step):
         batch = prepare(epoch, step)
         written[epoch, step] = [part.lease.address if part.n_rows else 0 for part in batch.parts]
         return batch
 
-    train.prepare = noting
+    train._source.prepare = noting
     spy = model(Spy)
     spy.fit(train, epochs=2, verbose=0)
     spy.fit(train, epochs=2, verbose=0, steps_per_epoch=1)  # the first two batches of the next epoch

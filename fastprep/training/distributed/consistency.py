@@ -54,11 +54,11 @@ def fingerprint(
     known |= options
     for word, loader in (("--train", train), ("--val", val)):
         known[f"{word}: number of images"] = str(loader.n_samples)
-        known[f"{word}: images"] = f"{loader.dataset.image_shape} {loader.dataset.dtype}"
-        known[f"{word}: checksum of the labels"] = _crc(loader.dataset.labels)
+        known[f"{word}: images"] = f"{loader._dataset.image_shape} {loader._dataset.dtype}"
+        known[f"{word}: checksum of the labels"] = _crc(loader._dataset.labels)
         of = {name: value for name, value in loader.state_dict()["of"].items() if name != "n_samples"}
         known |= {f"{word}: {name}": str(value) for name, value in of.items()}
-    known["--train: checksum of the weights"] = _crc(train.dataset.weights)
+    known["--train: checksum of the weights"] = _crc(train._dataset.weights)
     known["--train: class_names"] = ", ".join(class_names)
     known["mean (its checksum)"] = _crc(mean)
     weights = [
