@@ -1,5 +1,6 @@
 """Loader: batches are pure functions, every sample once, exact resumption, errors carried, nothing left behind."""
 
+import copy
 import gc
 import itertools
 import json
@@ -155,6 +156,106 @@ def test_several_files_are_one_dataset(make_file, tmp_path, backend):
                 np.testing.assert_array_equal(host(x), images[samples])
                 np.testing.assert_array_equal(y, labels[samples])
             assert [f["samples"] for f in loader.stats()["files"]] == [5, 1, 9]
+
+
+# --- arguments that are read back
+
+ARGUMENTS = {
+    "images": "images",
+    "labels_name": "labels",
+    "dtype": "float16",
+    "layout": "channels_first",
+    "num_classes": 3,
+    "shuffle": True,
+    "shuffle_window": 64,
+    "seed": 7,
+    "shard": (1, 2),
+    "drop_remainder": True,
+    "class_weight": {0: 0.5, 2: 3.0},
+    "device": "cpu",
+    "workers": 2,
+    "prefetch": 1,
+    "io": "mmap",
+    "on_corrupt": "skip",
+}
+ARRAYS = {"mean": [1.0, 2.0, 3.0], "scale": [0.5, 1.0, 2.0], "sample_weight": np.linspace(0, 2, N)}
+POSITIONAL = {"files", "batch_size", "crop", "labels"}
+METHODS = {"batch", "close", "load_state_dict", "samples", "seen", "set_epoch", "state_dict", "stats"}
+FACTS = {"channel_order", "class_names", "n_samples", "next_epoch", "next_step", "output_shape"}
+
+
+def with_all_arguments(path):
+    options = {**ARGUMENTS, **ARRAYS}
+    return Loader([path], 4, RandomCrop(5), labels=options.pop("labels_name"), **options)
+
+
+@pytest.mark.parametrize("twin_of", [lambda loader: loader, copy.copy, lambda loader: pickle.loads(pickle.dumps(loader))])
+def test_arguments_can_be_read_back(make_file, twin_of):
+    path, _, labels = make_file()
+    with with_all_arguments(path) as original, twin_of(original) as loader:
+        assert (loader.files, loader.batch_size, loader.crop) == ((str(path),), 4, RandomCrop(5))
+        assert {name: getattr(loader, name) for name in ARGUMENTS} == ARGUMENTS
+        for name, values in ARRAYS.items():
+            np.testing.assert_array_equal(getattr(loader, name), values)
+        np.testing.assert_array_equal(loader.labels, np.eye(3, dtype="float32")[labels])
+
+
+def test_arguments_that_were_left_out_can_be_read_back(path):
+    with Loader(path, 4, None, mean=None) as loader:
+        assert loader.crop == CenterCrop((12, 14))
+        np.testing.assert_array_equal(loader.labels, np.arange(N))
+        for name in ("mean", "scale", "num_classes", "class_weight", "sample_weight"):
+            assert getattr(loader, name) is None
+        assert (loader.dtype, loader.layout, loader.device) == ("float32", "channels_last", "auto")
+        assert (loader.shuffle, loader.seed, loader.shard, loader.drop_remainder) == (False, 0, (0, 1), False)
+        assert 1 <= loader.workers <= 8
+    with Loader(path, 4, None, labels=None) as loader:
+        assert (loader.labels, loader.labels_name) == (None, None)
+
+
+def test_arguments_can_not_be_assigned(make_file):
+    path, _, _ = make_file()
+    with with_all_arguments(path) as loader:
+        wanted = loader.batch(0, 0)
+        for name in (*ARGUMENTS, *ARRAYS, *POSITIONAL):
+            before = getattr(loader, name)
+            argument = "labels" if name == "labels_name" else name
+            with pytest.raises(
+                AttributeError, match=rf"^{name} of a loader can't be changed, .*: fastprep\.Loader\(\.\.\., {argument}=\.\.\.\)"
+            ):
+                setattr(loader, name, before)
+            with pytest.raises(AttributeError):
+                delattr(loader, name)
+        for got, right in zip(loader.batch(0, 0), wanted, strict=True):
+            np.testing.assert_array_equal(got, right)
+
+
+def test_what_is_handed_out_or_was_handed_in_does_not_change_the_loader(make_file):
+    path, _, _ = make_file()
+    given = {name: np.array(values, "float32") for name, values in ARRAYS.items()}
+    class_weight = {0: 0.5}
+    with Loader(path, 4, None, class_weight=class_weight, **given) as original:
+        wanted = [part.copy() for part in original.batch(0, 0)]
+        for loader in (original, pickle.loads(pickle.dumps(original))):
+            for array in (loader.labels, loader.mean, loader.scale, loader.sample_weight):
+                with pytest.raises(ValueError, match="read-only"):
+                    array[...] = 0
+            with pytest.raises(TypeError):
+                loader.class_weight[0] = 9.0
+            for array in given.values():
+                array[...] = 9
+            class_weight[0] = 9.0
+            assert loader.class_weight == {0: 0.5}
+            np.testing.assert_array_equal(loader.mean, ARRAYS["mean"])
+            for got, right in zip(loader.batch(0, 0), wanted, strict=True):
+                np.testing.assert_array_equal(got, right)
+            loader.close()
+
+
+def test_completion_shows_the_arguments_and_the_methods_for_users(path):
+    with Loader(path, 4, None) as loader:
+        shown = {name for name in dir(loader) if not name.startswith("_")}
+    assert shown == {*ARGUMENTS, *ARRAYS, *POSITIONAL, *METHODS, *FACTS}
 
 
 # --- images that are decoded together

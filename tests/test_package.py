@@ -47,6 +47,7 @@ LAYERS = [
     "evaluation",
     "demo",
 ]
+NEED_KERAS = {"EpochSync", "predict"}
 COMMANDS = ["build", "convert", "doctor", "evaluate", "show", "train"]
 DOORS = {
     "h5py": {"h5"},
@@ -132,6 +133,19 @@ def test_import_and_iteration_need_neither_keras_nor_tensorflow_nor_cupy(make_fi
     assert float(total) == images[:, 4:8, 5:9].sum()
     np.testing.assert_allclose(json.loads(mean), images.mean(axis=(0, 1, 2)))
     assert rest == ["predict: keras", "module 'fastprep' has no attribute 'nonsense'"]
+
+
+def test_what_the_package_shows_is_what_is_documented():
+    assert dir(fastprep) == sorted(fastprep.__all__)
+    assert all(hasattr(fastprep, name) for name in fastprep.__all__ if name not in NEED_KERAS)
+    script = """
+        import fastprep
+        print(fastprep.loader.Loader.__name__, fastprep.h5.write_images.__name__, fastprep.kernels.crop.__name__)
+        print(fastprep.errors.DataError is fastprep.DataError, fastprep.model.__name__)
+        print([name for name in dir(fastprep) if not name.startswith("_")])
+    """
+    public = sorted(name for name in fastprep.__all__ if not name.startswith("_"))
+    assert run(script).splitlines() == ["Loader write_images crop", "True fastprep.model", str(public)]
 
 
 def test_importing_the_package_imports_no_framework():
