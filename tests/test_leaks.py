@@ -56,16 +56,16 @@ def test_many_loaders_at_once(make_file):
         loader = Loader(path, 4, None, mean=None, labels=None, shuffle=True, shuffle_window=16, seed=k, workers=2, io=io)
         loaders.append((loader, images, iter(loader)))
     for step in range(10):
-        for loader, images, passing in loaders:
-            np.testing.assert_array_equal(next(passing), images[loader.samples(0, step)])
+        for loader, images, iterator in loaders:
+            np.testing.assert_array_equal(next(iterator), images[loader.samples(0, step)])
     assert n_threads() == 40
-    for loader, _, passing in loaders:
-        assert next(passing, None) is None
+    for loader, _, iterator in loaders:
+        assert next(iterator, None) is None
         loader.close()
     assert n_open_files() == before
 
 
-@pytest.mark.parametrize("how", ["plainly", "in a cycle", "with its pass", "in Keras"])
+@pytest.mark.parametrize("how", ["plainly", "in a cycle", "with its iterator", "in Keras"])
 def test_a_hundred_forgotten_loaders(make_file, how):
     """Each has 4.7 MB of buffers and, at the end, threads that are at work."""
     path, _, _ = make_file(n=512, height=32, width=32)
@@ -74,13 +74,13 @@ def test_a_hundred_forgotten_loaders(make_file, how):
 
     def use_and_forget():
         loader = make(path, 64, CenterCrop(32), workers=2)
-        passing = loader._next_iterator() if how == "in Keras" else iter(loader)  # which the loader keeps: a cycle
-        next(passing)
+        iterator = loader._next_iterator() if how == "in Keras" else iter(loader)  # which the loader keeps: a cycle
+        next(iterator)
         if how == "in a cycle":
-            loader.myself = [loader, passing]
-        if how == "with its pass":
+            loader.myself = [loader, iterator]
+        if how == "with its iterator":
             del loader
-            next(passing)
+            next(iterator)
 
     for k in range(100):
         use_and_forget()
@@ -210,13 +210,13 @@ import sys, threading, time
 from fastprep import CenterCrop
 from fastprep.loader import Loader
 loader = Loader(sys.argv[1], 2, CenterCrop(5), workers=3)
-passing = iter(loader)
-next(passing)
+iterator = iter(loader)
+next(iterator)
 """
 ENDS = {
-    "with a pass under way": "",
-    "in a cycle": "loader.myself = [loader, passing]; del loader, passing",
-    "with a batch in hand": "batch = next(passing); del loader",
+    "with an epoch under way": "",
+    "in a cycle": "loader.myself = [loader, iterator]; del loader, iterator",
+    "with a batch in hand": "batch = next(iterator); del loader",
     "while a thread reads": """
         def read():
             for _ in range(10**6):
@@ -232,7 +232,7 @@ ENDS = {
 
 @pytest.mark.parametrize("how", ENDS)
 def test_the_interpreter_ends(make_file, how):
-    """Nothing is said, nothing hangs, and the exit status is 0."""
+    """Nothing is printed, nothing hangs, and the exit status is 0."""
     path, _, _ = make_file(n=200)
     source = BEGIN + textwrap.dedent(ENDS[how])
     done = subprocess.run([sys.executable, "-c", source, str(path)], capture_output=True, text=True, timeout=60, check=False)

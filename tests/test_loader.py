@@ -96,8 +96,8 @@ def test_every_sample_exactly_once_over_all_shards(path, shuffle, world):
 def test_a_mapped_file_gives_the_same(make_file, layout):
     path, _, _ = make_file(**layout)
     options = {"batch_size": 5, "crop": RandomCrop((7, 9), mirror=True, flip=True), "shuffle": True, "shuffle_window": 8}
-    with Loader(path, **options) as one, Loader(path, **options, io="mmap") as other:
-        for (x, y), (x_mapped, y_mapped) in zip(one, other, strict=True):
+    with Loader(path, **options) as first, Loader(path, **options, io="mmap") as second:
+        for (x, y), (x_mapped, y_mapped) in zip(first, second, strict=True):
             np.testing.assert_array_equal(x, x_mapped)
             np.testing.assert_array_equal(y, y_mapped)
 
@@ -491,13 +491,13 @@ def test_state_resumes_at_the_exact_next_batch(path, backend):
 
 
 def test_state_of_another_loader_is_refused(path):
-    with Loader(path, 4, CenterCrop(5), seed=1) as one, Loader(path, 5, CenterCrop(5), seed=2) as other:
+    with Loader(path, 4, CenterCrop(5), seed=1) as first, Loader(path, 5, CenterCrop(5), seed=2) as second:
         with pytest.raises(ValueError, match=r"state is from a loader with other batches: seed 1 \(here 2\)"):
-            other.load_state_dict(one.state_dict())
+            second.load_state_dict(first.state_dict())
         with pytest.raises(ValueError, match="version 2, got version 9"):
-            one.load_state_dict({"version": 9})
+            first.load_state_dict({"version": 9})
         with pytest.raises(ValueError, match=r"seen in 0\.\.22, got 0 and 23"):
-            one.load_state_dict({**one.state_dict(), "seen": 23})
+            first.load_state_dict({**first.state_dict(), "seen": 23})
 
 
 @pytest.mark.parametrize("missing", ["epoch", "seen", "of"])
@@ -568,7 +568,7 @@ def test_set_epoch(path):
         assert loader.state_dict()["epoch"] == 7
 
 
-def test_two_passes_at_once_are_two_epochs(path):
+def test_two_iterations_at_once_are_two_epochs(path):
     with Loader(path, 4, RandomCrop(5), shuffle=True) as loader:
         pairs = [(a[1].copy(), b[1].copy()) for a, b in zip(loader, loader, strict=True)]
         for step, (a, b) in enumerate(pairs):
@@ -600,27 +600,27 @@ def test_memory_is_flat_over_epochs(path, backend):
 
 def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_damaged_file, backend):
     with Loader(make_damaged_file(40, 1, 40), 4, CenterCrop(5), workers=3) as loader:
-        passing, seen = iter(loader), []
+        iterator, seen = iter(loader), []
         with pytest.raises(DataError, match="chunk 17, sample 17: gzip data is damaged"):
-            seen.extend(y for _, y in passing)
+            seen.extend(y for _, y in iterator)
         assert len(seen) == 4  # samples 0..15
-        assert next(passing, None) is None
+        assert next(iterator, None) is None
         assert len(loader.batch(0, 5)[0]) == 4
         loader.load_state_dict({**loader.state_dict(), "epoch": 0, "seen": 20})
         assert len(epoch(loader)) == 5
 
 
-def test_a_pass_that_outlives_a_close_ends_with_an_error(path, backend):
+def test_an_iterator_that_outlives_a_close_ends_with_an_error(path, backend):
     with Loader(path, 2, CenterCrop(5), workers=2) as loader:
-        passing = iter(loader)
-        next(passing)
+        iterator = iter(loader)
+        next(iterator)
     with pytest.raises(RuntimeError, match="the loader was closed, or the process forked, during this iteration"):
-        next(passing)
-    assert next(passing, None) is None
+        next(iterator)
+    assert next(iterator, None) is None
 
 
 def test_closed_by_another_thread(path):
-    """The one who iterates gets an error, and no thread is made anew."""
+    """Whoever iterates gets an error, and no thread is started again."""
     loader = Loader(path, 1, CenterCrop(5), workers=2)
     closer = threading.Thread(target=loader.close)
 
@@ -635,25 +635,25 @@ def test_closed_by_another_thread(path):
     closer.join()
 
 
-def _go_on(passing, queue):
+def _go_on(iterator, queue):
     try:
-        next(passing)
+        next(iterator)
     except RuntimeError as error:
         queue.put(str(error))
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_pass_does_not_survive_a_fork(path):
+def test_an_iterator_does_not_survive_a_fork(path):
     context = multiprocessing.get_context("fork")
     with Loader(path, 2, CenterCrop(5), workers=2) as loader:
-        passing = iter(loader)
-        next(passing)
+        iterator = iter(loader)
+        next(iterator)
         queue = context.Queue()
-        process = context.Process(target=_go_on, args=(passing, queue))
+        process = context.Process(target=_go_on, args=(iterator, queue))
         process.start()
         assert "the process forked" in queue.get(timeout=60)
         process.join(60)
-        assert len(list(passing)) == len(loader) - 1  # the parent goes on
+        assert len(list(iterator)) == len(loader) - 1  # the parent goes on
 
 
 def test_a_change_of_folder_changes_nothing(make_file, monkeypatch, tmp_path):
@@ -741,7 +741,7 @@ def test_another_process_may_use_it(path, method, make_file):
             assert [y.tolist() for _, y in loader] == wanted
 
 
-def test_pickling_keeps_the_place(path, backend):
+def test_pickling_keeps_the_position(path, backend):
     with Loader(path, 4, RandomCrop(5), shuffle=True) as loader:
         for _ in itertools.islice(loader, 2):
             pass

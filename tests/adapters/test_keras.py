@@ -130,7 +130,7 @@ def test_predict_averages_ten_crops(path):
     model = small_model()
     with fastprep.Loader(path, 4, fastprep.TenCrop(8)) as loader:
         rows = np.concatenate([model.predict_on_batch(x) for x, _ in loader])
-        for _ in range(2):  # wherever an earlier pass was left
+        for _ in range(2):  # wherever an earlier iteration was left
             next(iter(loader))
             np.testing.assert_allclose(fastprep.predict(model, loader), rows.reshape(N, 10, 3).mean(axis=1), rtol=1e-6)
 
@@ -245,11 +245,11 @@ def test_an_early_stop_leaves_nothing_running(numbered):
     with fastprep.Loader(numbered, 2, fastprep.CenterCrop(8), shuffle=True) as loader:
         seen = labels_seen(loader, epochs=5, callbacks=[StopAtThird()])
         assert seen == [wanted_labels(loader, [0])[0][:3]]
-        abandoned = loader._iterator
+        retired = loader._iterator
         assert labels_seen(loader, epochs=1) == wanted_labels(loader, [1])
-        assert not abandoned._ahead
+        assert not retired._ahead
         with pytest.raises(RuntimeError, match="began another iteration"):
-            next(abandoned)
+            next(retired)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_an_early_stop_leaves_nothing_running(numbered):
     [lambda loader: loader.close(), lambda loader: small_model(classes=N).evaluate(loader, verbose=0)],
     ids=["close", "evaluate"],
 )
-def test_a_pass_that_is_cut_is_no_short_epoch(numbered, cut):
+def test_an_iteration_that_is_cut_off_is_not_a_short_epoch(numbered, cut):
     class Cut(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if batch == 1:
@@ -394,3 +394,14 @@ def run(script):
 def test_the_loader_for_keras_is_the_plain_one_and_more():
     assert issubclass(fastprep.Loader, PlainLoader)
     assert fastprep.Loader.__doc__ == PlainLoader.__doc__
+
+
+def test_arguments_of_a_loader_for_keras_can_not_be_assigned_either(path):
+    with fastprep.Loader(path, 4, fastprep.RandomCrop(8), workers=2) as loader:
+        small_model().fit(loader, verbose=0)
+        assert (loader.batch_size, loader.crop, loader.workers) == (4, fastprep.RandomCrop(8), 2)
+        with pytest.raises(
+            AttributeError, match=r"^crop of a loader can't be changed, .* fastprep.Loader\(\.\.\., crop=\.\.\.\)"
+        ):
+            loader.crop = fastprep.CenterCrop(6)
+        assert small_model().evaluate(loader, verbose=0)

@@ -117,7 +117,7 @@ with loader(shuffle=True, seed=5) as train:
         size = -(-len(labels) // n_replicas)
         wanted += [(number, k, written[epoch, step][k], labels[k * size : (k + 1) * size]) for k in range(n_replicas)]
     results["steps"] = [got, sorted(wanted)]
-    results["place"] = [[train.next_epoch, train.stats()["samples"] > 0], [4, True]]
+    results["position"] = [[train.next_epoch, train.stats()["samples"] > 0], [4, True]]
     train.load_state_dict({**train.state_dict(), "epoch": 7, "seen": 2 * BATCH})
     seen.clear()
     spy.fit(
@@ -138,7 +138,7 @@ with loader(shuffle=True, seed=5) as train:
         + [[1] + [0] * (n_replicas - 1)],
     ]
 
-with loader(batch_size=24, shuffle=True, drop_remainder=True) as train:  # an epoch is one batch, and so is a look
+with loader(batch_size=24, shuffle=True, drop_remainder=True) as train:  # an epoch is one batch, and so is a peek
     seen.clear()
     spy.fit(train, epochs=3, verbose=0, callbacks=[fastprep.EpochSync(train)])
     got = [[y for row in sorted(seen[k : k + n_replicas]) for y in row[2]] for k in range(0, len(seen), n_replicas)]
