@@ -6,8 +6,8 @@
 
 prints Keras' progress and, at the end, a line `val loss ..., val accuracy ...`.
 
-From scratch, the mean of each channel is that of the training file. With weights (`imagenet`, or a file of weights without the top
-layer), pixels must be what those weights were trained on: BGR, less the means below, and not scaled ("caffe" in
+From scratch, the mean of each channel is that of the training file. With weights (`imagenet`, or a file of weights without the
+top layer), pixels must be what those weights were trained on: BGR, less the means below, and not scaled ("caffe" in
 keras.applications). The loader subtracts the means, the first operation of the network reorders the channels, and
 `preprocess_input` is not needed.
 """
