@@ -10,7 +10,8 @@ from pathlib import Path
 EXTENSIONS = ("fastprep/_sink", "fastprep/h5/_read", "fastprep/kernels/_cpu", "fastprep/pipeline/_buffers")
 FOR_BOTH = (".py", ".pyi", ".typed", ".cu")
 FOR_COMPILING = (".pyx", ".pxd", ".c", ".h")
-SDIST_ALONE = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "docs/design-notes.md", "pyproject.toml", "setup.py")
+FOR_READING = ("/README.md",)
+SDIST_ALONE = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
 MADE_FOR_SDISTS = ("PKG-INFO", "setup.cfg", "fastprep.egg-info/")
 
 
@@ -36,13 +37,14 @@ def differences(what: str, held: set[str], wanted: set[str]) -> list[str]:
 
 
 def sdist_problems(source: Path, path: Path) -> list[str]:
-    """Compare an sdist: all modules, what compiling needs, and the tests; not what Cython makes."""
+    """Compare an sdist: all modules, what compiling needs, the notes and the tests; not what Cython makes."""
     with tarfile.open(path) as sdist:
         links = [f"the sdist has a link, {member.name}" for member in sdist if not (member.isfile() or member.isdir())]
         held = {member.name.partition("/")[2] for member in sdist if member.isfile()}
     held = {name for name in held if not name.startswith(MADE_FOR_SDISTS)}
-    package = files(source, "fastprep", FOR_BOTH + FOR_COMPILING) - {f"{name}.c" for name in EXTENSIONS}
-    return links + differences("the sdist", held, package | files(source, "tests") | set(SDIST_ALONE))
+    package = files(source, "fastprep", FOR_BOTH + FOR_COMPILING + FOR_READING) - {f"{name}.c" for name in EXTENSIONS}
+    beside = files(source, "tests") | files(source, "docs/notes") | set(SDIST_ALONE)
+    return links + differences("the sdist", held, package | beside)
 
 
 def wheel_problems(source: Path, path: Path) -> list[str]:

@@ -1,9 +1,9 @@
-"""The demo: real photographs, the split of a paper, and an honest table at the end.
+"""Demo on real photographs, with the train and test shares of a paper and a table that compares with its results.
 
 The data are the 2,624 electroluminescence photographs of solar cells that the package elpv-dataset ships (licence
 CC BY-NC-SA 4.0), with the probability that each cell is defective. S. Deitsch et al., "Automatic classification of
 defective photovoltaic module cells in electroluminescence images", Solar Energy 185 (2019) 455-468,
-https://doi.org/10.1016/j.solener.2019.02.067, train on three quarters of them and test on one.
+https://doi.org/10.1016/j.solener.2019.02.067, train on three quarters of the cells and test on the remaining quarter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastprep.sampling import hashing
 from fastprep.system import whole_file
 from fastprep.training import run as training
 from fastprep.training.config import Config
-from fastprep.training.distributed.collectives import ALONE, Ranks
+from fastprep.training.distributed.ranks import ALONE, Ranks
 from fastprep.transforms import Crop
 
 FOLDER = Path("fastprep-demo")
@@ -31,18 +31,18 @@ CLASSES = ("functional", "defective")
 LICENCE = "CC BY-NC-SA 4.0"
 SOURCE = "https://github.com/zae-bayern/elpv-dataset"
 PAPER = (("SVM, by Deitsch et al. 2019", 0.8244), ("VGG19 pretrained on ImageNet, same paper", 0.8842))
-TEST_SHARE, VAL_SHARE = 0.25, 0.10  # of all cells; the paper tests on a quarter
+TEST_SHARE, VAL_SHARE = 0.25, 0.10  # shares of all cells; the paper tests on a quarter
 
 
 def defaults(config: Config, full: bool) -> Config:
-    """Return the demo's own settings: AlexNet from scratch within about five minutes on two processors, or in full.
+    """Return the demo's settings: AlexNet from scratch within about five minutes on two processors, or at full size.
 
     Parameters
     ----------
     config : Config
-        To change.
+        Configuration that gives all other options.
     full : bool
-        Images of 256 pixels and crops of 227.
+        Whether images have 256 pixels and crops 227.
 
     Returns
     -------
@@ -55,12 +55,12 @@ def defaults(config: Config, full: bool) -> Config:
 
 
 def run(config: Config, ranks: Ranks = ALONE) -> None:
-    """Build the files if they are not there, train, and print the table."""
+    """Build the files if they do not exist, train, and print the table."""
     from fastprep.errors import DataError
 
     began = time.perf_counter()
     size = image_size(config.crop)
-    for rank in range(ranks.world):  # one after the other: they may share a disk, or not
+    for rank in range(ranks.world):  # in turn, because they may share a disk
         with ranks.together(), input_errors(DataError, ValueError, OSError):
             if (config.train or config.val) and config.resume is None:
                 raise InputError("--demo brings its own images: leave --train and --val out")
@@ -81,18 +81,18 @@ def run(config: Config, ranks: Ranks = ALONE) -> None:
 
 
 def image_size(crop: int) -> int:
-    """Return the image side that goes with a crop side, in the proportion of 256 to 227."""
+    """Return the side of images for a side of crops, in the proportion of 256 to 227."""
     return round(crop * 256 / 227)
 
 
 def build(folder: Path, size: int) -> dict[str, Path]:
-    """Write train.h5, val.h5 and test.h5, those that are not there already.
+    """Write those of train.h5, val.h5 and test.h5 that do not exist.
 
     Parameters
     ----------
     folder : Path
     size : int
-        Side in pixels that the photographs of 300x300 are reduced to.
+        Side in pixels to which the photographs of 300x300 pixels are reduced.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def build(folder: Path, size: int) -> dict[str, Path]:
 
 
 def split(labels: NDArray[np.int64], kind: NDArray[np.str_]) -> dict[str, NDArray[np.int64]]:
-    """Split the cells into training, validation and test, alike in label and in cell type.
+    """Split the cells into training, validation and test, with equal shares of each label and cell type.
 
     Parameters
     ----------
@@ -150,8 +150,8 @@ def split(labels: NDArray[np.int64], kind: NDArray[np.str_]) -> dict[str, NDArra
     """
     parts: dict[str, list[NDArray[np.int64]]] = {"train": [], "val": [], "test": []}
     for label in np.unique(labels):
-        for one_kind in np.unique(kind):
-            members = np.flatnonzero((labels == label) & (kind == one_kind))
+        for cell_type in np.unique(kind):
+            members = np.flatnonzero((labels == label) & (kind == cell_type))
             shuffled = members[np.argsort(hashing.draw(hashing.key(2019), members, 2**32), kind="stable")]
             n_test, n_val = round(TEST_SHARE * len(members)), round(VAL_SHARE * len(members))
             for name, part in zip(("test", "val", "train"), np.split(shuffled, [n_test, n_test + n_val]), strict=True):
@@ -167,9 +167,9 @@ class Score:
     ----------
     name : str
     accuracy : float
-        Share of all cells that were told right, 0..1.
+        Share of all cells that were classified correctly, 0..1.
     found : float or None
-        Share of the defective cells that were told defective, 0..1; None if unknown.
+        Share of the defective cells that were classified as defective, 0..1; None if unknown.
     """
 
     name: str
@@ -178,19 +178,19 @@ class Score:
 
 
 def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.float32] | None) -> list[Score]:
-    """Score a model on the test cells by centre crop and by ten-crop, beside the majority class.
+    """Score a model on the test cells by centre crop and by ten-crop, together with the majority class.
 
     Parameters
     ----------
     model_file, test_file : Path
     config : Config
     mean : ndarray of float32, or None
-        What training subtracted.
+        Mean that training subtracted.
 
     Returns
     -------
     list of Score
-        All over the same cells.
+        Scores on the same cells.
     """
     import keras
 
@@ -211,7 +211,7 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
 
 
 def table(scores: list[Score], n_test: int) -> str:
-    """Lay the scores out beside the paper's."""
+    """Return the table of the scores, with those of the paper."""
     rows = [(score, f"these {n_test} test cells") for score in scores]
     rows += [(Score(name, accuracy, None), "the paper's test cells") for name, accuracy in PAPER]
     width = max(len(score.name) for score, _ in rows)

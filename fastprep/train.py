@@ -16,7 +16,7 @@ from fastprep.errors import InputError, RankError
 from fastprep.system import as_by_ctrl_c, status_of
 from fastprep.training.config import MAY_CHANGE, Config, arguments, check, load, option
 from fastprep.training.distributed.cluster import from_environment
-from fastprep.training.distributed.collectives import ALONE, Ranks
+from fastprep.training.distributed.ranks import ALONE, Ranks
 from fastprep.training.distributed.rendezvous import join
 from fastprep.training.run import run
 

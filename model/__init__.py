@@ -1,4 +1,4 @@
-"""The network of the tutorial whose images fastprep feeds."""
+"""AlexNet, the network of the tutorial that fastprep was made for."""
 
 from .alexnet import alexnet
 

@@ -1,4 +1,4 @@
-"""AlexNet as the tutorial builds it, layer by layer."""
+"""AlexNet in the tutorial's variant, layer by layer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numbers import Integral
 import keras
 from keras import layers
 
-_STRIDE = 4  # of the first convolution; the others keep height and width
+_STRIDE = 4  # of the first convolution; the other convolutions keep height and width
 _POOL, _POOL_STRIDE, _POOLS = 3, 2, 3
 
 
@@ -44,13 +44,13 @@ def alexnet(
     Raises
     ------
     ValueError
-        If an argument makes no network: an image smaller than the three poolings need, say.
+        If an argument breaks its rule, for example if the image is smaller than the three pooling layers need.
 
     Notes
     -----
     The layers are those of Krizhevsky et al. [1]_ in the variant of the tutorial [2]_: one tower instead of two halves,
-    batch normalization after each ReLU in place of local response normalization, and dropout after each pooling as well
-    as after the dense layers, where alone Krizhevsky et al. have it.
+    batch normalisation after each ReLU in place of local response normalisation, and dropout after each pooling layer, in
+    addition to the dense layers, where Krizhevsky et al. have it.
 
     References
     ----------
@@ -125,7 +125,7 @@ def _check(shape: tuple[int, ...], classes: int, pool_dropout: float, data_forma
 
 
 def _smallest_side() -> int:
-    """Walk back from one pixel after the last pooling to the image."""
+    """Return the smallest side of an image that leaves one pixel after the last pooling."""
     side = 1
     for _ in range(_POOLS):
         side = (side - 1) * _POOL_STRIDE + _POOL

@@ -34,11 +34,22 @@ def predict(model: keras.Model, loader: Loader, *, verbose: Any = 0) -> NDArray:
     """
     if not isinstance(loader, Loader) or not hasattr(model, "predict"):
         raise ValueError(f"predict takes a model and a loader, got {type(model).__name__} and {type(loader).__name__}")
+    check_file_order(loader)
+    loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier iteration was left
+    rows = model.predict(loader, verbose=verbose)
+    return rows.reshape(loader.n_samples, loader.crop.n_crops, *rows.shape[1:]).mean(axis=1, dtype=rows.dtype)
+
+
+def check_file_order(loader: Loader) -> None:
+    """Check that a loader gives every sample in file order.
+
+    Raises
+    ------
+    ValueError
+        If it shuffles, has only a shard of the samples, or drops a remainder.
+    """
     if loader.shuffle or loader.shard != (0, 1) or loader.drop_remainder:
         raise ValueError(
             "loader must give every sample in file order: shuffle=False, shard=(0, 1), drop_remainder=False; "
             f"got shuffle={loader.shuffle}, shard={loader.shard}, drop_remainder={loader.drop_remainder}"
         )
-    loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier iteration was left
-    rows = model.predict(loader, verbose=verbose)
-    return rows.reshape(loader.n_samples, loader.crop.n_crops, *rows.shape[1:]).mean(axis=1, dtype=rows.dtype)

@@ -1,1 +1,1 @@
-"""Evaluation of trained networks: `config` and `run` for the command, `metrics` and `report` for its numbers."""
+"""Evaluation of trained networks: `config` and `run` are the command, `metrics` and `report` its numbers and tables."""

@@ -13,10 +13,10 @@ from fastprep.cli.help import flowing
 @flowing
 @dataclass(frozen=True)
 class Config:
-    """Test trained networks on one file: centre crop and ten-crop, on the same images.
+    """Test trained networks on one file, by centre crop and by ten-crop on the same images.
 
-    Several runs are tested one by one and as an ensemble, whose predictions are averaged. Writes a folder with a summary, the
-    predictions, a confusion matrix and a table by class.
+    Several runs are tested one by one and as an ensemble, whose predictions are averaged. The command writes a folder with a
+    summary, the predictions, a confusion matrix and a table by class.
     """
 
     runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
@@ -26,22 +26,22 @@ class Config:
     images: Annotated[str, arg(metavar="NAME")] = "images"
     """Dataset of images."""
     labels: Annotated[str, arg(metavar="NAME|none")] = "labels"
-    """Dataset of labels; `none` for images without: then there are only predictions."""
+    """Dataset of labels; `none` for images without labels, which gives predictions only."""
     which: Literal["best", "last"] = "best"
-    """Which model of a run."""
+    """Model of a run to test."""
     crops: Literal["both", "plain", "ten"] = "both"
-    """plain is the centre; ten are the corners and the centre, and their mirror images, averaged."""
+    """Crops of each image: plain is the centre; ten are the corners, the centre and their mirror images, averaged."""
     average: Literal["probs", "logits"] = "probs"
-    """What is averaged over crops and over models."""
+    """Quantity that is averaged over crops and over models."""
     crop: Annotated[int | None, arg(metavar="PIXELS")] = None
     """Side of the crops. Default: that of training."""
     mean: Annotated[str, arg(metavar="run|file|compute|none|JSON")] = "run"
-    """What is subtracted: `run` (what training subtracted), or as for fastprep.train."""
+    """Mean to subtract: `run` (the mean that training subtracted), or a value as for fastprep.train."""
     batch_size: Annotated[int, arg(metavar="N")] = 64
-    """Images at a time; with ten-crop ten times as many crops."""
+    """Images in a batch; with ten-crop it has ten times as many crops."""
     workers: Annotated[int | None, arg(metavar="N")] = None
     """Threads that prepare batches."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None
-    """Folder to write. Default: evaluation-FILE in the folder of the first run."""
+    """Folder to create. Default: evaluation-FILE in the folder of the first run."""
     overwrite: bool = False
-    """Replace that folder if it exists."""
+    """Replace the folder if it exists."""

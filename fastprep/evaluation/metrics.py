@@ -1,4 +1,4 @@
-"""How good predictions are: averages over crops and models, ranks, the confusion matrix, a table by class."""
+"""Quality of predictions: averages over crops and models, top-k accuracy, cross-entropy, confusion matrix, table by class."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def predict_crops(
 ) -> NDArray[np.float64]:
     """Predict every sample of a loader, in file order, averaged over the crops of each image.
 
-    Batch by batch, so that only one row for each image is kept, however many crops it has.
+    The average is taken batch by batch, so one row for each image is kept, however many crops it has.
 
     Parameters
     ----------
     model : keras.Model
-        With one output, a number for each class.
+        A model with one output, a number for each class.
     loader : Loader
         Not shuffled, not sharded, nothing dropped.
     logits : bool
-        Whether the model gives logits; else it gives probabilities.
+        Whether the model gives logits; otherwise it gives probabilities.
     average : {"probs", "logits"}
-        What is averaged.
+        Quantity that is averaged.
     progress : callable, optional
-        Told how many images are done.
+        Called with the number of images that are done.
 
     Returns
     -------
@@ -44,14 +44,14 @@ def predict_crops(
     Raises
     ------
     ValueError
-        If the loader would not give every sample, or not in file order; or the model's output is not finite.
+        If the loader would not give every sample in file order, or the model's output is not finite.
     """
+    from fastprep.adapters.predict import check_file_order
     from fastprep.adapters.tensorflow import to_tensor
 
-    if loader.shuffle or loader.shard != (0, 1) or loader.drop_remainder:
-        raise ValueError("loader must give every sample in file order: shuffle=False, shard=(0, 1), drop_remainder=False")
+    check_file_order(loader)
     rows: list[NDArray[np.float64]] = []
-    loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier iteration was left
+    loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier pass ended
     for batch in loader._epoch_iterator():
         (whole,) = batch.parts
         out = np.asarray(model.predict_on_batch(to_tensor(whole, loader.dtype)), np.float64)
@@ -68,9 +68,19 @@ def predict_crops(
 
 
 def probabilities(averages: Sequence[NDArray[np.float64]], average: Average) -> NDArray[np.float64]:
-    """Average over models what `predict_crops` returned for each, and give probabilities.
+    """Average the results of `predict_crops` over several models.
 
-    Averaging logits is averaging logarithms of probabilities: the geometric mean, scaled to sum 1.
+    Parameters
+    ----------
+    averages : sequence of ndarray of float64, shape (N, classes)
+        Result for each model.
+    average : {"probs", "logits"}
+        Quantity that these are averages of.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, classes)
+        Probabilities. For "logits", the mean of the logarithms of probabilities makes them the geometric mean, scaled to sum 1.
     """
     mean = np.mean(averages, axis=0)
     return softmax(mean) if average == "logits" else mean
@@ -83,12 +93,12 @@ def softmax(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def log(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take logarithms of probabilities, of 0 as of the smallest float32: one model that is sure must not veto all others."""
+    """Return the logarithms of probabilities, at least that of the smallest float32, so that no model can veto all others."""
     return np.log(np.maximum(rows, np.finfo(np.float32).tiny))
 
 
 def hits(rows: NDArray[np.float64], labels: NDArray[np.integer], k: int) -> NDArray[np.bool_]:
-    """Tell of each image whether its label is among the k likeliest classes; of equally likely ones the first come first."""
+    """Tell for each image whether its label is among the k likeliest classes; classes of equal probability rank by number."""
     own = rows[np.arange(len(rows)), labels][:, None]
     before = (rows > own) | ((rows == own) & (np.arange(rows.shape[1]) < labels[:, None]))
     return before.sum(axis=1) < k
@@ -110,7 +120,7 @@ def by_class(confusion: NDArray[np.int64]) -> list[dict[str, float]]:
     Returns
     -------
     list of dict
-        images; predicted (how often); recall, precision and f1, 0 where they have nothing to count.
+        images; predicted (how often); recall, precision and f1, which are 0 where they would divide by 0.
     """
     right, images, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     return [

@@ -1,4 +1,4 @@
-"""What an evaluation found, as a table, CSV files and images."""
+"""Results of an evaluation as a table, CSV files and plots."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Evaluated:
     Attributes
     ----------
     rows : dict of str to list of ndarray of float64, shape (N, classes)
-        By kind of crops, for each model: what `evaluation.predict_crops` returned.
+        Results of `evaluation.metrics.predict_crops` for each model, by kind of crops.
     models : list of str
         Names of the models.
     average : {"probs", "logits"}
-        What the rows are averages of.
+        Quantity that the rows are averages of.
     labels : ndarray of int, shape (N,), or None
     class_names : sequence of str
-        Of all classes.
+        Names of all classes.
     file_names : sequence of str, or None
-        Of all images.
+        Names of all images.
     """
 
     rows: dict[str, list[NDArray[np.float64]]]
@@ -46,20 +46,20 @@ class Evaluated:
 
     @cached_property
     def probabilities(self) -> dict[str, NDArray[np.float64]]:
-        """Of all models together, by kind of crops."""
+        """Averages over all models, by kind of crops."""
         return {kind: metrics.probabilities(parts, self.average) for kind, parts in self.rows.items()}
 
     @cached_property
     def scores(self) -> list[dict[str, Any]]:
-        """Rows of the table: name, rank_1, rank_5 (None for five classes or fewer), loss and n; empty without labels."""
+        """Rows of the table: name, top_1, top_5 (None for five classes or fewer), loss and n; empty without labels."""
         if self.labels is None:
             return []
         largest = int(np.bincount(self.labels).argmax())
         scores = [
             {
                 "name": f"always {self.class_names[largest]}",
-                "rank_1": float((self.labels == largest).mean()),
-                "rank_5": None,
+                "top_1": float((self.labels == largest).mean()),
+                "top_5": None,
                 "loss": None,
                 "n": len(self.labels),
             }
@@ -74,44 +74,44 @@ class Evaluated:
 
     def _score(self, name: str, rows: NDArray[np.float64]) -> dict[str, Any]:
         labels = np.asarray(self.labels)
-        rank_5 = float(metrics.hits(rows, labels, 5).mean()) if rows.shape[1] > 5 else None
+        top_5 = float(metrics.hits(rows, labels, 5).mean()) if rows.shape[1] > 5 else None
         return {
             "name": name,
-            "rank_1": float(metrics.hits(rows, labels, 1).mean()),
-            "rank_5": rank_5,
+            "top_1": float(metrics.hits(rows, labels, 1).mean()),
+            "top_5": top_5,
             "loss": metrics.cross_entropy(rows, labels),
             "n": len(rows),
         }
 
 
 def table(evaluated: Evaluated) -> str:
-    """Lay the scores out, all over the same images."""
+    """Return the table of the scores, which are all on the same images."""
     n = len(next(iter(evaluated.probabilities.values())))
     if not evaluated.scores:
         return f"{n} images without labels: predictions only"
-    with_5 = any(score["rank_5"] is not None for score in evaluated.scores)
+    with_5 = any(score["top_5"] is not None for score in evaluated.scores)
     width = max(len(score["name"]) for score in evaluated.scores)
-    lines = [f"{'':{width}}    rank-1{'    rank-5' if with_5 else ''}      loss  on"]
+    lines = [f"{'':{width}}     top-1{'     top-5' if with_5 else ''}      loss  on"]
     for score in evaluated.scores:
-        rank_5 = f"{_percent(score['rank_5']):>10}" if with_5 else ""
+        top_5 = f"{_percent(score['top_5']):>10}" if with_5 else ""
         loss = "" if score["loss"] is None else f"{score['loss']:.4f}"
-        lines.append(f"{score['name']:{width}}{_percent(score['rank_1']):>10}{rank_5}{loss:>10}  {score['n']} images")
+        lines.append(f"{score['name']:{width}}{_percent(score['top_1']):>10}{top_5}{loss:>10}  {score['n']} images")
     return "\n".join(lines)
 
 
-def write_report(folder: Path, evaluated: Evaluated, about: dict[str, Any]) -> None:
-    """Write summary.json, predictions.csv, probabilities.npz and, with labels, for each kind of crops confusion and classes.
+def write_report(folder: Path, evaluated: Evaluated, facts: dict[str, Any]) -> None:
+    """Write summary.json, predictions.csv and probabilities.npz; with labels also confusion and classes for each kind of crops.
 
     Parameters
     ----------
     folder : Path
-        Is there, and empty.
+        Existing empty folder.
     evaluated : Evaluated
-    about : dict
-        What else summary.json shall say.
+    facts : dict
+        Further content of summary.json.
     """
     labels, names = evaluated.labels, list(evaluated.class_names)
-    summary = {**about, "average": evaluated.average, "scores": evaluated.scores}
+    summary = {**facts, "average": evaluated.average, "scores": evaluated.scores}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     arrays = {_key(kind): rows.astype(np.float32) for kind, rows in evaluated.probabilities.items()}
     np.savez(folder / "probabilities.npz", **arrays, **({} if labels is None else {"labels": labels}))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""One evaluation: models and a file in, a folder with the report out."""
+"""One evaluation: it tests models on a file and writes a folder with the report."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from fastprep.system import whole_folder
 from fastprep.training import checkpoint
 from fastprep.training.config import Config as Training
 from fastprep.training.data import no_mean
+from fastprep.training.file_checks import check_highest_label, check_labels, check_metadata, name_file
 from fastprep.transforms import CenterCrop, Crop, TenCrop
 
 
@@ -33,51 +34,43 @@ class Candidate:
     ----------
     name : str
     path : Path
-        Of the .keras file.
-    about : dict, or None
-        What training wrote about it; None for a file from elsewhere.
+        The .keras file.
+    facts : dict, or None
+        Facts that training saved with it; None for a file from elsewhere.
     mean : ndarray, str or None
-        To subtract, as for `Loader`.
+        Mean to subtract, as for `Loader`.
     """
 
     name: str
     path: Path
-    about: dict[str, Any] | None
+    facts: dict[str, Any] | None
     mean: Any
 
 
 def run(config: Config) -> Path:
-    """Test as configured, and return the folder that was written.
+    """Test as configured, and return the folder with the report.
 
     Raises
     ------
     InputError, DataError, ValueError, OSError
-        If a file or an argument is not what it should be.
+        If a file or an option is not suitable.
     """
     if not config.runs:
         raise InputError("name a run: python -m fastprep.evaluate RUN --data FILE")
-    candidates = [_find(config, run) for run in config.runs]
-    folder = _folder(config, candidates)
-    known = [candidate for candidate in candidates if candidate.about is not None]
-    facts = {key: _agreed(key, known) for key in ("classes", "class_names", "channels", "channel_order")}
-    labels, names = _look(config, candidates, facts)  # what is wrong with a file is said before TensorFlow takes its seconds
+    candidates = [_find_candidate(config, name) for name in config.runs]
+    folder = _output_folder(config, candidates)
+    # problems with files are reported before TensorFlow takes seconds to start
+    labels, class_names, file_names = _inspect_data(config, candidates)
     start_tensorflow()
-    kinds: dict[str, type[CenterCrop | TenCrop]] = {"plain crop": CenterCrop, "ten-crop": TenCrop}
-    kinds = {name: kind for name, kind in kinds.items() if config.crops == "both" or name.startswith(config.crops)}
-    rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in kinds}
-    for candidate in candidates:
-        model, size, logits = _load(config, candidate)
-        for name, kind in kinds.items():
-            rows[name].append(_predict(config, candidate, model, name, kind(size), logits))
-        del model
+    rows = _predict_all(config, candidates)
     classes = rows[next(iter(rows))][0].shape[1]
     if any(part.shape[1] != classes for parts in rows.values() for part in parts):
         raise InputError("the models must have the same classes")
-    if labels is not None and labels.max() >= classes:
-        raise InputError(f"{config.data!r}: label {labels.max()} is not among the {classes} classes of the model")
-    class_names = tuple(facts["class_names"] or ()) or tuple(map(str, range(classes)))
+    if labels is not None:
+        check_highest_label(labels, classes, repr(config.data), "classes of the model")
+    class_names = class_names or tuple(map(str, range(classes)))
     models = [candidate.name for candidate in candidates]
-    evaluated = Evaluated(rows, models, config.average, labels, class_names, names)
+    evaluated = Evaluated(rows, models, config.average, labels, class_names, file_names)
     with whole_folder(folder, overwrite=config.overwrite) as temporary:
         write_report(temporary, evaluated, {"data": config.data, "models": [str(c.path) for c in candidates]})
     print(table(evaluated))
@@ -85,11 +78,12 @@ def run(config: Config) -> Path:
     return folder
 
 
-def _find(config: Config, run: str) -> Candidate:
-    path = Path(run) / f"{config.which}.keras" if Path(run).is_dir() else Path(run)
+def _find_candidate(config: Config, name: str) -> Candidate:
+    """Return the model of a run folder, or of a .keras file."""
+    path = Path(name) / f"{config.which}.keras" if Path(name).is_dir() else Path(name)
     if not path.exists():
-        problem = f"{run!r} has no {path.name}" if Path(run).is_dir() else f"there is no run, and no .keras file, {run!r}"
-        raise InputError(problem + ("; --which last, perhaps" if (Path(run) / "last.keras").exists() else ""))
+        problem = f"{name!r} has no {path.name}" if Path(name).is_dir() else f"there is no run, and no .keras file, {name!r}"
+        raise InputError(problem + ("; --which last, perhaps" if (Path(name) / "last.keras").exists() else ""))
     if config.mean == "compute":
         mean: Any = image_mean(config.data, config.images)
     else:
@@ -99,22 +93,22 @@ def _find(config: Config, run: str) -> Candidate:
     except InputError:
         if config.mean == "run":
             raise InputError(
-                f"{run!r} does not say what training subtracted: say --mean file, compute, none, or a JSON"
+                f"{name!r} does not say what training subtracted: say --mean file, compute, none, or a JSON"
             ) from None
-        return Candidate(run, path, None, mean)
-    return Candidate(run, path, state["about"], arrays.get("mean") if config.mean == "run" else mean)
+        return Candidate(name, path, None, mean)
+    return Candidate(name, path, state["about"], arrays.get("mean") if config.mean == "run" else mean)
 
 
-def _agreed(key: str, known: list[Candidate]) -> Any:
-    """Return what all models say, if they say something; it is an error if they differ."""
-    said = [(candidate.name, value) for candidate in known if (value := candidate.about[key])]  # type: ignore[index]
-    for name, value in said[1:]:
-        if value != said[0][1]:
-            raise InputError(f"the models have different {key}: {said[0][1]!r} in {said[0][0]!r}, {value!r} in {name!r}")
-    return said[0][1] if said else None
+def _common_fact(key: str, candidates: list[Candidate]) -> Any:
+    """Return a fact that all models share; None if it is not known for any of them."""
+    values = [(candidate.name, value) for candidate in candidates if candidate.facts and (value := candidate.facts[key])]
+    for name, value in values[1:]:
+        if value != values[0][1]:
+            raise InputError(f"the models have different {key}: {values[0][1]!r} in {values[0][0]!r}, {value!r} in {name!r}")
+    return values[0][1] if values else None
 
 
-def _folder(config: Config, candidates: list[Candidate]) -> Path:
+def _output_folder(config: Config, candidates: list[Candidate]) -> Path:
     more = f"-of-{len(candidates)}" if len(candidates) > 1 else ""
     stem = Path(config.data).stem.replace("*", "").replace("?", "")
     folder = Path(config.out) if config.out is not None else candidates[0].path.parent / f"evaluation-{stem}{more}"
@@ -123,59 +117,59 @@ def _folder(config: Config, candidates: list[Candidate]) -> Path:
     return folder
 
 
-def _look(
-    config: Config, candidates: list[Candidate], facts: dict[str, Any]
-) -> tuple[NDArray[np.integer] | None, list[str] | None]:
-    """Check the file against what is known of the models; return its labels and the names of its images."""
+def _inspect_data(
+    config: Config, candidates: list[Candidate]
+) -> tuple[NDArray[np.integer] | None, tuple[str, ...], list[str] | None]:
+    """Check the file against the models; return its labels, the names of the classes and the names of its images."""
+    classes = _common_fact("classes", candidates)
+    class_names = tuple(_common_fact("class_names", candidates) or ())
+    channels, channel_order = _common_fact("channels", candidates), _common_fact("channel_order", candidates)
     for candidate in candidates:
-        size = config.crop or (candidate.about or {}).get("crop")
-        with _loader(config, candidate, None if size is None else CenterCrop(size), Loader, device="cpu") as loader:
-            about = loader._dataset.metadata[0]
-            if facts["channels"] is not None and loader.output_shape[2] != facts["channels"]:
-                raise InputError(f"images have {loader.output_shape[2]} channels, of training {facts['channels']}")
-            if None not in (about.channel_order, facts["channel_order"]) and about.channel_order != facts["channel_order"]:
-                raise InputError(f"channel_order is {about.channel_order!r}, of training {facts['channel_order']!r}")
-            if about.class_names and facts["class_names"] and list(about.class_names) != facts["class_names"]:
-                found, wanted = ", ".join(about.class_names[:8]), ", ".join(facts["class_names"][:8])
-                raise InputError(f"{config.data!r}: class_names are {found}, of training {wanted}")
-            if not facts["class_names"] and about.class_names:
-                facts["class_names"] = list(about.class_names)
-            labels, paths = loader.labels, loader.files
-            n = [about["samples"] for about in loader._dataset.describe()]
-    texts = [read_file_names(path, count) for path, count in zip(paths, n, strict=True)]
-    names = [name for part in texts for name in part] if all(texts) else None
-    if labels is None:
-        return None, names
-    if labels.dtype.kind not in "iu" or labels.shape[1:] not in ((), (1,)):
-        found = f"{labels.dtype} {labels.shape}"
-        raise InputError(f"{config.data!r}: labels must be one integer for each image, found {found}; or say --labels none")
-    labels = labels.reshape(-1)
-    if labels.min() < 0 or (facts["classes"] is not None and labels.max() >= facts["classes"]):
-        wrong = labels.min() if labels.min() < 0 else labels.max()
-        raise InputError(f"{config.data!r}: label {wrong} is not among the {facts['classes']} classes of training")
-    return labels, names
+        size = config.crop or (candidate.facts or {}).get("crop")
+        with _open_loader(config, candidate, None if size is None else CenterCrop(size), Loader, device="cpu") as loader:
+            check_metadata(loader, class_names, channel_order, channels)
+            class_names = class_names or loader.class_names
+            labels = None if loader.labels is None else check_labels(loader, "; or say --labels none")
+            if labels is not None and classes is not None:
+                check_highest_label(labels, classes, name_file(loader), "classes of training")
+            paths, counts = loader.files, [file["samples"] for file in loader._dataset.describe()]
+    names = [read_file_names(path, count) for path, count in zip(paths, counts, strict=True)]
+    return labels, class_names, [name for part in names for name in part] if all(names) else None
 
 
-def _load(config: Config, candidate: Candidate) -> tuple[Any, tuple[int, int], bool]:
+def _predict_all(config: Config, candidates: list[Candidate]) -> dict[str, list[NDArray[np.float64]]]:
+    """Return the predictions of all models by kind of crops."""
+    kinds: dict[str, type[CenterCrop | TenCrop]] = {"plain crop": CenterCrop, "ten-crop": TenCrop}
+    kinds = {name: kind for name, kind in kinds.items() if config.crops == "both" or name.startswith(config.crops)}
+    rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in kinds}
+    for candidate in candidates:
+        model, size, logits = _load_model(config, candidate)
+        for name, kind in kinds.items():
+            rows[name].append(_predict(config, candidate, model, name, kind(size), logits))
+        del model
+    return rows
+
+
+def _load_model(config: Config, candidate: Candidate) -> tuple[Any, tuple[int, int], bool]:
     """Return a model, height and width of its crops, and whether it gives logits."""
     import keras
 
     from fastprep.training import network
 
-    about = candidate.about
+    facts = candidate.facts
     try:
         model = keras.models.load_model(candidate.path, compile=False)
-    except Exception as error:  # of many kinds, for files of all kinds
-        if about is None or ":" not in about["model"]:
+    except Exception as error:  # Keras raises many types, depending on the file
+        if facts is None or ":" not in facts["model"]:
             text = " ".join(str(error).split())[:400]
             raise InputError(f"{str(candidate.path)!r} can't be loaded: {text}") from error
-        # layers of a user's own that Keras does not find by itself: their function makes them again
-        side, channels = about["crop"], about["channels"]
-        model = network.build_model(Training(model=about["model"]), (side, side, channels), about["classes"])
+        # the function of the network creates the user's own layers, which Keras does not find by itself
+        side, channels = facts["crop"], facts["channels"]
+        model = network.build_model(Training(model=facts["model"]), (side, side, channels), facts["classes"])
         model.load_weights(candidate.path)
-    if about is not None:
-        side = config.crop or about["crop"]
-        return model, (side, side), about["logits"]
+    if facts is not None:
+        side = config.crop or facts["crop"]
+        return model, (side, side), facts["logits"]
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4:
         raise InputError(f"{str(candidate.path)!r} must take images (height, width, channels), its input is {shape}")
@@ -188,14 +182,14 @@ def _load(config: Config, candidate: Candidate) -> tuple[Any, tuple[int, int], b
 def _predict(config: Config, candidate: Candidate, model: Any, name: str, crop: Crop, logits: bool) -> NDArray[np.float64]:
     import fastprep
 
-    with _loader(config, candidate, crop, fastprep.Loader) as loader, shown_progress() as show:
-        what = f"{candidate.name}, {name}"
+    with _open_loader(config, candidate, crop, fastprep.Loader) as loader, shown_progress() as show:
+        stage = f"{candidate.name}, {name}"
         return metrics.predict_crops(
-            model, loader, logits=logits, average=config.average, progress=lambda done: show(what, done, loader.n_samples)
+            model, loader, logits=logits, average=config.average, progress=lambda done: show(stage, done, loader.n_samples)
         )
 
 
-def _loader(config: Config, candidate: Candidate, crop: Crop | None, kind: Any, device: str = "auto") -> Any:
+def _open_loader(config: Config, candidate: Candidate, crop: Crop | None, kind: Any, device: str = "auto") -> Any:
     labels = None if config.labels == "none" else config.labels
     try:
         return kind(

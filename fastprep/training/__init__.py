@@ -1,1 +1,1 @@
-"""Training runs: `config` says what to train, `run` trains; `run_folder`, `state` and `checkpoint` hold what it resumes from."""
+"""Training runs: `config` describes a run and `run` trains it; `run_folder`, `state` and `checkpoint` are for resuming it."""

@@ -1,4 +1,4 @@
-"""Batch normalisation's means and variances, as they are when the network is used and not while it trains."""
+"""Means and variances of batch normalisation, measured on the network as it is used instead of as it is trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOISE = {
 
 
 def learning_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Return the batch normalisations of a network, at any depth, that learn.
+    """Return the batch normalisation layers of a network that learn, at any depth.
 
     Parameters
     ----------
@@ -26,22 +26,22 @@ def learning_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     Returns
     -------
     list of keras.layers.BatchNormalization
-        Neither those that are frozen, nor those that were never called.
+        Without those that are frozen or were never called.
     """
     norms = [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     return [norm for norm in norms if norm.trainable and norm.built]
 
 
 def measure(model: keras.Model, batches: Iterable[Any]) -> None:
-    """Measure the means and variances of batch normalisation anew, in the place of the moving averages.
+    """Replace the moving averages of batch normalisation by means and variances that are measured anew.
 
     Parameters
     ----------
     model : keras.Model
-        Built, of any backend. Nothing else of it is changed, and batch normalisations that are frozen stay as they are; if there
-        are no others, nothing is done. Nothing at all is changed if it does not come to its end.
+        Built, on any backend. Only its batch normalisation layers that learn are changed, and they only if the measurement
+        reaches its end.
     batches : iterable of tensors
-        What the network trains on, in batches as large as those of training; all count alike.
+        Input for training, in batches of the size of training. All batches have the same weight.
 
     Raises
     ------
@@ -50,11 +50,11 @@ def measure(model: keras.Model, batches: Iterable[Any]) -> None:
 
     Notes
     -----
-    Moving averages lag behind the weights, and they are of a network whose dropout is on: what comes to a batch normalisation
-    behind it varies more than it does in use, and in use is divided by too much [1]_. Here dropout and Gaussian noise are off,
-    random augmentation is on, each layer normalises by the batch, as in training, and what is kept is the mean of the batches'
-    means and the variance over all of them together, as in [2]_. A layer that a network uses several times is taken as its last
-    use finds it.
+    Moving averages lag behind the weights, and they describe a network whose dropout is on. The input of a batch normalisation
+    layer after dropout varies more in training than in use, so in use it is divided by too large a number [1]_. Here dropout and
+    Gaussian noise are off, random augmentation is on, and each layer normalises by the batch, as in training. The result is the
+    mean of the batches' means, and the variance over all batches together, as in [2]_. If a network uses a layer several times,
+    the last use counts.
 
     References
     ----------
@@ -63,7 +63,7 @@ def measure(model: keras.Model, batches: Iterable[Any]) -> None:
     .. [2] Y. Wu and J. Johnson, "Rethinking 'batch' in BatchNorm", arXiv:2105.07576, section 3.
     """
     if not model.built:
-        raise ValueError("to measure batch normalisation takes a model that is built")
+        raise ValueError("batch normalisation can only be measured in a model that is built")
     norms = learning_norms(model)
     if not norms:
         return
@@ -75,10 +75,10 @@ def measure(model: keras.Model, batches: Iterable[Any]) -> None:
 
 
 def _measured(model: keras.Model, norms: list[Any], batches: Iterable[Any]) -> list[tuple[NDArray, NDArray]]:
-    sums = [np.zeros((2, *norm.moving_mean.shape)) for norm in norms]  # of means, and of means of squares
+    sums = [np.zeros((2, *norm.moving_mean.shape)) for norm in norms]  # sums of the means, and of the means of squares
     n_batches = 0
     with _instead(norms, "momentum", 0.0):
-        for norm in norms:  # 0 times what is not finite would not be 0
+        for norm in norms:  # a momentum of 0 does not remove values that are not finite
             norm.moving_mean.assign(np.zeros(norm.moving_mean.shape))
             norm.moving_variance.assign(np.zeros(norm.moving_variance.shape))
         for x in batches:
@@ -88,12 +88,12 @@ def _measured(model: keras.Model, norms: list[Any], batches: Iterable[Any]) -> l
                 mean, variance = _values(norm.moving_mean, np.float64), _values(norm.moving_variance, np.float64)
                 total += mean, variance + mean**2
     if n_batches == 0:
-        raise ValueError("to measure batch normalisation takes one batch at least, got none")
+        raise ValueError("measuring batch normalisation needs at least one batch, got none")
     return [(mean, square - mean**2) for mean, square in (total / n_batches for total in sums)]
 
 
 def _layers(model: keras.Model) -> list[keras.Layer]:
-    return list(model._flatten_layers())  # no public name goes into layers that are neither models nor wrappers
+    return list(model._flatten_layers())  # no public name descends into layers that are neither models nor wrappers
 
 
 def _values(variable: Any, dtype: Any = None) -> NDArray:
@@ -102,7 +102,7 @@ def _values(variable: Any, dtype: Any = None) -> NDArray:
 
 @contextlib.contextmanager
 def _as_before(model: keras.Model) -> Iterator[None]:
-    """Put back all that a pass forward changes: averages of any kind, and the states of random generators."""
+    """Restore everything that a forward pass changes: averages of any kind, and the states of random generators."""
     before = [(variable, _values(variable)) for variable in model.non_trainable_variables]
     try:
         yield
@@ -113,7 +113,7 @@ def _as_before(model: keras.Model) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet(layers: list[Any]) -> Iterator[None]:
-    """Take dropout and noise away for a while."""
+    """Switch dropout and noise off for a while."""
     with contextlib.ExitStack() as stack:
         for name, kinds in _NOISE.items():
             stack.enter_context(_instead([layer for layer in layers if isinstance(layer, kinds)], name, 0.0))

@@ -1,6 +1,6 @@
-"""A training run in one file: a Keras model that anybody can load, and beside it in the same zip what resuming needs.
+"""Checkpoint of a training run: a .keras file that Keras can load, with everything that resuming needs in the same zip archive.
 
-One file is whole or not there, so model, optimizer, random state, place in the data and history can't disagree.
+A single file is whole or absent, so model, optimizer, random state, position in the data and history always agree.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ _METRIC, _VARIABLE, _NUMPY = "metric/", "variable/", "numpy"
 
 
 def save(path: Path, model: keras.Model, state: dict[str, Any], arrays: dict[str, NDArray], *, metrics: bool) -> None:
-    """Write a run, whole or not at all; a file of that name stays until the new one has taken its place.
+    """Write a checkpoint as a whole or not at all; an existing file of that name stays until the new one replaces it.
 
     Parameters
     ----------
     path : Path
-        Ends in .keras.
+        Name that ends in .keras.
     model : keras.Model
         Compiled, its optimizer built.
     state : dict
-        What JSON can hold.
+        Values that JSON can hold.
     arrays : dict of str to ndarray
     metrics : bool
-        Whether to keep what the metrics have added up so far, for the middle of an epoch.
+        Whether to store the sums of the metrics so far, for the middle of an epoch.
 
     Raises
     ------
     OSError
-        If the disk is full, say.
+        If the file can't be written, for example because the disk is full.
     InputError
         If Keras can't save the network.
 
     Notes
     -----
-    Of a network that can't say how it was made (a subclass with arguments and without `get_config`), only the weights are in
-    the file: `load_weights` reads it, `load_model` does not.
+    For a network without a description of its own (a subclass with arguments and without `get_config`) the file holds the
+    weights only: `load_weights` reads it, `load_model` does not.
     """
     variables = _variables(model)
     kept = {id(v) for v in (*model.weights, *model.optimizer.variables)}
@@ -74,7 +74,7 @@ def save(path: Path, model: keras.Model, state: dict[str, Any], arrays: dict[str
             archive.writestr(_ARRAYS, packed.getvalue())
             archive.writestr(_STATE, json.dumps(state))
         with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())  # else a machine that goes down may have renamed a file that it has not written
+            os.fsync(file.fileno())  # otherwise a crash of the machine may leave the new name with an unwritten file
 
 
 def _save_model(model: keras.Model, path: str) -> None:
@@ -99,19 +99,19 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray]]:
     Raises
     ------
     InputError
-        If it is not one.
+        If the file is not a saved run.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             state = json.loads(archive.read(_STATE))
             with np.load(io.BytesIO(archive.read(_ARRAYS))) as arrays:
-                found = dict(arrays)
+                stored = dict(arrays)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "it was not written by fastprep.train"
-        raise InputError(f"{str(path)!r} is no saved run: {why}") from error
+        raise InputError(f"{str(path)!r} is not a saved run: {why}") from error
     if state.get("version") != VERSION:
         raise InputError(f"{str(path)!r} is a saved run of version {state.get('version')}, this fastprep reads {VERSION}")
-    return state, found
+    return state, stored
 
 
 def restore(path: Path, model: keras.Model) -> None:
@@ -120,7 +120,7 @@ def restore(path: Path, model: keras.Model) -> None:
     Raises
     ------
     InputError
-        If the model is another one, or anything in it is not, bit for bit, what was saved.
+        If the model has another architecture, or any of its variables differs by a bit from the saved one.
     """
     state, arrays = read(path)
     variables = _variables(model)
@@ -141,13 +141,13 @@ def restore(path: Path, model: keras.Model) -> None:
 
 
 def restore_metrics(model: keras.Model, arrays: dict[str, NDArray]) -> None:
-    """Let the metrics go on adding up where they were; they have to be built."""
+    """Restore the sums of the metrics, which have to be built."""
     for k, variable in enumerate(model.metrics_variables):
         variable.assign(arrays[f"{_METRIC}{k}"])
 
 
 def _variables(model: keras.Model) -> list[Any]:
-    """Return what a step of training changes, metrics aside, in an order that is the same in every process."""
+    """Return the variables that a step of training changes, without metrics, in an order that is the same in every process."""
     return [*model.variables, *model.optimizer.variables]
 
 

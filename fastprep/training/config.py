@@ -1,4 +1,4 @@
-"""The configuration of a training run: one frozen dataclass, its rules, and the JSON it is saved as."""
+"""Configuration of a training run: one frozen dataclass, its rules, and the JSON file that stores it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import dataclasses
 import importlib.util
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from tyro.conf import arg
@@ -17,11 +18,11 @@ from fastprep.cli.help import flowing
 from fastprep.dataset.dataset import expand_paths
 from fastprep.errors import InputError, input_errors
 
-_PLACES = ("train", "val", "workers", "grace", "tensorboard", "rank_timeout")
-# What a resumed run may be told anew; anything else would make it another run.
-MAY_CHANGE = (*_PLACES, "epochs", "early_stop", "save_every", "on_corrupt")
-# What ranks of one run may be told differently: where things are on their host, and how long to wait there.
-MAY_DIFFER = (*_PLACES, "mean", "weights", "out", "resume", "config")
+_OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "rank_timeout")
+# Options that may change when a run is resumed; any other change would make it another run.
+MAY_CHANGE = (*_OF_A_HOST, "epochs", "early_stop", "save_every", "on_corrupt")
+# Options that may differ between the ranks of a run: paths on their hosts, and how long to wait there.
+MAY_DIFFER = (*_OF_A_HOST, "mean", "weights", "out", "resume", "config")
 
 
 @flowing
@@ -40,149 +41,189 @@ class Config:
     classes: Annotated[int | None, arg(metavar="INT")] = None
     """Number of classes. Default: as many as the training file names (attribute class_names), or has labels."""
     demo: bool = False
-    """Train on 2,624 photographs of solar cells from the package elpv-dataset, and test. Its own defaults: --demo --help."""
+    """Train and test on 2,624 photographs of solar cells from the package elpv-dataset. --demo --help shows its defaults."""
     full: bool = False
-    """With --demo: images of 256 and crops of 227 instead of the quick sizes. Half an hour or more without a GPU."""
+    """With --demo: images of 256 pixels and crops of 227 instead of the quick sizes. Takes half an hour or more without a GPU."""
     out: Annotated[str | None, arg(metavar="FOLDER")] = None
-    """Run folder to make. Default: runs/DATE-TIME."""
+    """Run folder to create. Default: runs/DATE-TIME."""
     resume: Annotated[str | None, arg(metavar="RUN")] = None
-    """Go on with an interrupted run, at the batch after its last save. Its configuration holds; epochs, early-stop, workers,
-    save-every, grace, on-corrupt, tensorboard, rank-timeout and the places of the files may be given anew, and the number of
-    ranks be another."""
+    """Resume an interrupted run at the batch after its last save. Its configuration stays; only epochs, early-stop, workers,
+    save-every, grace, on-corrupt, tensorboard, rank-timeout, the paths of the files and the number of ranks may change."""
     config: Annotated[str | None, arg(metavar="FILE")] = None
-    """The config.json of another run, to start from: what else is on the command line wins."""
+    """The config.json of another run as a starting point. Other options of the command line take precedence."""
 
     model: Annotated[str, arg(metavar="alexnet|MODULE:FUNCTION")] = "alexnet"
-    """The network: `keras.applications:MobileNetV2`, or a function of your own that takes the shape of an image and the number
-    of classes and returns a Keras model."""
+    """Network: alexnet, one such as `keras.applications:MobileNetV2`, or your own function, which takes the shape of an image and
+    the number of classes and returns a Keras model."""
     weights: Annotated[str | None, arg(metavar="FILE.keras")] = None
-    """Begin with the weights of a saved model; layers of another shape (the last one, for other classes) begin anew."""
+    """Start from the weights of a saved model. Layers whose shapes differ (the last one, for other classes) are initialised
+    anew."""
     freeze: Annotated[str | None, arg(metavar="INT|PATTERN")] = None
-    """Keep the first layers that have weights, as many as said, as they are; or those whose names match: `conv2d*`."""
+    """Freeze the first INT layers that have weights, or the layers whose names match a pattern such as `conv2d*`."""
 
     epochs: int = 75
     """Passes over the training file."""
     batch_size: int = 128
-    """Images a step; of several ranks (see docs/distributed.md) those of each, and --lr stays what it is."""
+    """Images in a step. With several ranks (see docs/distributed.md) this is the number for each rank; --lr is not scaled."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """sgd is with Nesterov's momentum."""
+    """sgd uses Nesterov momentum."""
     lr: float = 1e-3
-    """Highest learning rate. For sgd, 1e-2 is a usual one."""
+    """Highest learning rate. For sgd, 1e-2 is a common choice."""
     momentum: float = 0.9
-    """Of sgd."""
+    """Momentum of sgd."""
     weight_decay: Annotated[float | None, arg(metavar="FLOAT")] = None
-    """Decoupled from the gradient; biases and normalisations are left out. Default: 0.004 for adamw, 0 for the others."""
+    """Weight decay, decoupled from the gradient and not applied to biases and normalisations. Default: 0.004 for adamw, 0 for the
+    others."""
     l2: Annotated[float | None, arg(metavar="FLOAT")] = None
-    """L2 penalty on AlexNet's kernels. Default: 2e-4, as the tutorial has it. Other networks bring their own."""
+    """L2 penalty on AlexNet's kernels. Default: 2e-4, as in the tutorial. Other networks define their own."""
     pool_dropout: Annotated[float | None, arg(metavar="FLOAT")] = None
-    """Rate of the dropout after AlexNet's poolings. Default: 0.25, as the tutorial has it; 0 is as in the paper of AlexNet."""
+    """Rate of the dropout after AlexNet's pooling layers. Default: 0.25, as in the tutorial; the AlexNet paper has none (0)."""
     schedule: Literal["constant", "cosine", "step", "plateau"] = "constant"
-    """Of the learning rate after the warm-up: keep it; let it fall to 0 along half a cosine; multiply it by --factor after every
-    --step-every epochs; or after --patience epochs without a better validation loss."""
+    """Learning rate after the warm-up: constant; decreasing to 0 along half a cosine; multiplied by --factor after every
+    --step-every epochs (step), or after --patience epochs without a better validation loss (plateau)."""
     warmup: Annotated[float | None, arg(metavar="EPOCHS")] = None
-    """Let the learning rate rise from a tenth. Default: during 1 epoch for cosine, else not."""
+    """Epochs during which the learning rate rises from a tenth of --lr. Default: 1 for cosine, 0 for the others."""
     factor: float = 0.1
-    """See --schedule."""
+    """Factor of the learning rate; see --schedule."""
     step_every: int = 25
-    """See --schedule."""
+    """Epochs between two steps; see --schedule."""
     patience: int = 5
-    """See --schedule."""
+    """Epochs without a better validation loss; see --schedule."""
     monitor: Literal["accuracy", "loss"] = "accuracy"
-    """What makes a model the best one, which is kept: its validation accuracy, and of equals the loss, or the other way round."""
+    """How the best model, which is kept, is chosen: by validation accuracy, with the loss to break ties, or the other way
+    round."""
     early_stop: Annotated[int | None, arg(metavar="EPOCHS")] = None
-    """Stop when as many epochs have brought no better model."""
+    """Stop after this many epochs without a better model."""
     label_smoothing: float = 0.0
-    """Part of each label that is spread over all classes, 0..1; the validation loss has it, too."""
+    """Share of each label that is spread over all classes, 0..1. It applies to the validation loss as well."""
     class_weight: Annotated[str, arg(metavar="none|balanced|CLASS:WEIGHT,...")] = "none"
-    """Weight of the classes in the loss of training: `balanced` (N over classes times images of the class), or one by one, by
-    number or name: `cat:1,dog:2.5`; 1 for those not named."""
+    """Weights of the classes in the training loss: `balanced` (N divided by the number of classes times the images of the class),
+    or by number or name, such as `cat:1,dog:2.5`; classes that are not named have weight 1."""
     sample_weight: Annotated[str | None, arg(metavar="NAME")] = None
-    """Dataset of a weight for each image in the training file, for the loss of training; with --class-weight, their product."""
+    """Dataset in the training file with a weight for each image in the training loss, multiplied by that of --class-weight."""
     batchnorm_steps: Annotated[int, arg(metavar="STEPS")] = 0
-    """Before each validation, measure the means and variances of batch normalisation anew on as many batches of training, with
-    dropout off, in the place of their moving averages: these lag behind, and dropout distorts them. 0: leave them."""
+    """Before each validation, replace the moving averages of batch normalisation by means and variances measured on this many
+    training batches, with dropout off. The moving averages lag behind the weights, and dropout distorts them. 0: keep them."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    """Keras' policy for the network. mixed_float16 suits GPUs, and scales the loss."""
+    """Keras' dtype policy for the network. mixed_float16 suits GPUs, and scales the loss."""
 
     crop: int = 227
-    """Side of the patches in pixels: random ones for training, the centre for validation."""
+    """Side of the crops in pixels: random crops for training, the centre crop for validation."""
     mirror: bool = True
-    """Mirror half of the training patches left-right."""
+    """Mirror half of the training crops left-right."""
     flip: bool = False
-    """Flip half of the training patches top-bottom."""
+    """Flip half of the training crops top-bottom."""
     mean: Annotated[str, arg(metavar="file|compute|none|JSON")] = "file"
-    """What is subtracted: `file` (stored in the training file), `compute`, `none`, or the path of a JSON with R, G and B."""
+    """Mean to subtract: `file` (stored in the training file), `compute`, `none`, or the path of a JSON file with R, G and B."""
     on_corrupt: Literal["raise", "skip"] = "raise"
-    """What to do about images that can't be read: `skip` takes the next ones in the file, and says in the end how many."""
+    """How to treat images that can't be read: `skip` takes the next ones in the file, and reports their number at the end."""
     seed: int = 42
-    """Of weights, dropout, order and patches."""
+    """Seed of weights, dropout, order and crops."""
     deterministic: bool = False
-    """Let TensorFlow use only operations that give the same bits every time. Slower on GPUs; see --resume."""
+    """Restrict TensorFlow to operations that give the same bits every time, as resuming with equal bits requires on GPUs.
+    Slower there."""
     workers: Annotated[int | None, arg(metavar="INT")] = None
-    """Threads that prepare batches. Default: one for each processor, eight at most."""
+    """Threads that prepare batches. Default: one for each processor, but at most eight."""
     save_every: Annotated[int | None, arg(metavar="STEPS")] = None
-    """Save the run, for --resume, after as many steps. Default: every ten minutes. After every epoch in any case."""
+    """Save the run for --resume every this many steps. Default: every ten minutes. It is also saved after every epoch."""
     grace: Annotated[float, arg(metavar="SECONDS")] = 25.0
-    """How long SIGTERM and SIGHUP may take to save the run before they end it all the same. Schedulers kill after 30 s or so."""
+    """How long the run may take to save after SIGTERM or SIGHUP before it ends all the same. Schedulers kill after about 30 s."""
     tensorboard: bool = False
     """Write RUN/tensorboard as well."""
     rank_timeout: Annotated[float, arg(metavar="SECONDS")] = 300.0
-    """With several ranks (TF_CONFIG): how long to wait for the others, at the start and in a step, before this one ends."""
+    """With several ranks (TF_CONFIG): how long a rank waits for the others, at the start and in a step, before it ends."""
+
+
+def option(name: str) -> str:
+    """Return the name of a field on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+class _Rule(NamedTuple):
+    """Range of some options; None, where an option may be left out, obeys every rule."""
+
+    options: tuple[str, ...]
+    text: str
+    holds: Callable[[Any], bool]
+
+
+class _Conflict(NamedTuple):
+    """Combination of options that is an error; the text is a format string for `config`."""
+
+    text: str
+    applies: Callable[[Config], bool]
+
+
+_RULES = (
+    _Rule(("epochs", "crop", "step_every", "patience", "early_stop", "save_every"), "at least 1", lambda value: value >= 1),
+    _Rule(("batchnorm_steps",), "at least 0", lambda value: value >= 0),
+    _Rule(("classes",), "at least 2", lambda value: value >= 2),
+    _Rule(("lr", "rank_timeout"), "above 0", lambda value: np.isfinite(value) and value > 0),
+    _Rule(("momentum", "label_smoothing", "pool_dropout"), "at least 0 and below 1", lambda value: 0 <= value < 1),
+    _Rule(("factor",), "above 0 and below 1", lambda value: 0 < value < 1),
+    _Rule(("weight_decay", "l2", "warmup", "grace"), "at least 0", lambda value: np.isfinite(value) and value >= 0),
+)
+
+
+def _only_alexnet(name: str) -> _Conflict:
+    text = f"{option(name)} goes with --model alexnet only, got --model {{config.model}}"
+    return _Conflict(text, lambda config: getattr(config, name) is not None and config.model != "alexnet" and not config.demo)
+
+
+_CONFLICTS = (
+    _Conflict("--full goes with --demo only", lambda config: config.full and not config.demo),
+    _Conflict(
+        "--model must be alexnet or MODULE:FUNCTION, such as keras.applications:MobileNetV2, got {config.model!r}",
+        lambda config: config.model != "alexnet" and ":" not in config.model,
+    ),
+    _only_alexnet("l2"),
+    _only_alexnet("pool_dropout"),
+    _Conflict(
+        "--freeze keeps random weights for ever without --weights FILE.keras",
+        lambda config: config.freeze is not None and config.weights is None and config.model == "alexnet",
+    ),
+    _Conflict(
+        "--train FILE and --val FILE are needed, or --demo, or --resume RUN",
+        lambda config: not config.demo and (config.train is None or config.val is None),
+    ),
+    _Conflict(
+        "--out: {config.out!r} exists already; a run never writes over another",
+        lambda config: config.out is not None and config.resume is None and os.path.exists(config.out),
+    ),
+    _Conflict(
+        "--tensorboard needs a package that is not installed: pip install tensorboard",
+        lambda config: config.tensorboard and importlib.util.find_spec("tensorboard") is None,
+    ),
+)
 
 
 def check(config: Config) -> None:
-    """Check what neither the loaders nor the network check, before anything slow begins.
+    """Check everything that neither the loaders nor the network check, before anything slow begins.
 
     Raises
     ------
     InputError
-        If an argument breaks its rule, or does nothing, or a file is not there.
+        If an option breaks its rule or has no effect, or a file does not exist.
     """
-    leasts = {name: 1 for name in ("epochs", "crop", "step_every", "patience", "early_stop", "save_every")}
-    for name, least in (leasts | {"batchnorm_steps": 0}).items():
-        value = getattr(config, name)
-        if value is not None and value < least:
-            raise InputError(f"{option(name)} must be at least {least}, got {value}")
-    if config.classes is not None and config.classes < 2:
-        raise InputError(f"--classes must be at least 2, got {config.classes}")
-    if not (np.isfinite(config.lr) and config.lr > 0):
-        raise InputError(f"--lr must be above 0, got {config.lr}")
-    if not (np.isfinite(config.rank_timeout) and config.rank_timeout > 0):
-        raise InputError(f"--rank-timeout must be above 0, got {config.rank_timeout}")
-    for name in ("momentum", "label_smoothing", "pool_dropout"):
-        value = getattr(config, name)
-        if value is not None and not 0 <= value < 1:
-            raise InputError(f"{option(name)} must be at least 0 and below 1, got {value}")
-    if not 0 < config.factor < 1:
-        raise InputError(f"--factor must be above 0 and below 1, got {config.factor}")
-    for name in ("weight_decay", "l2", "warmup", "grace"):
-        value = getattr(config, name)
-        if value is not None and not (np.isfinite(value) and value >= 0):
-            raise InputError(f"{option(name)} must be at least 0, got {value}")
-    if config.full and not config.demo:
-        raise InputError("--full goes with --demo only")
-    if config.model != "alexnet" and ":" not in config.model:
-        raise InputError(
-            f"--model must be alexnet or MODULE:FUNCTION, such as keras.applications:MobileNetV2, got {config.model!r}"
-        )
-    for name in ("l2", "pool_dropout"):
-        if getattr(config, name) is not None and config.model != "alexnet" and not config.demo:
-            raise InputError(f"{option(name)} goes with --model alexnet only, got --model {config.model}")
-    if config.freeze is not None and config.weights is None and config.model == "alexnet":
-        raise InputError("--freeze keeps random weights for ever without --weights FILE.keras")
-    if not config.demo and (config.train is None or config.val is None):
-        raise InputError("--train FILE and --val FILE are needed, or --demo, or --resume RUN")
-    if config.out is not None and config.resume is None and os.path.exists(config.out):
-        raise InputError(f"--out: {config.out!r} exists already; a run never writes over another")
-    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise InputError("--tensorboard needs a package that is not installed: pip install tensorboard")
+    for rule in _RULES:
+        for name in rule.options:
+            value = getattr(config, name)
+            if value is not None and not rule.holds(value):
+                raise InputError(f"{option(name)} must be {rule.text}, got {value}")
+    for conflict in _CONFLICTS:
+        if conflict.applies(config):
+            raise InputError(conflict.text.format(config=config))
+    with input_errors(OSError):
+        for path in _input_files(config):
+            open(path, "rb").close()
+
+
+def _input_files(config: Config) -> list[str]:
     files = [path for pattern in (config.train, config.val) if pattern is not None for path in _expanded(pattern)]
-    if config.resume is None:  # a saved run has weights and mean of its own
+    if config.resume is None:  # a saved run has its own weights and mean
         files += [config.weights] if config.weights is not None else []
         files += [config.mean] if config.mean not in ("file", "compute", "none") else []
-    with input_errors(OSError):
-        for path in files:
-            open(path, "rb").close()
+    return files
 
 
 def _expanded(pattern: str) -> list[str]:
@@ -190,13 +231,8 @@ def _expanded(pattern: str) -> list[str]:
         return expand_paths(pattern)
 
 
-def option(name: str) -> str:
-    """Return what a field is called on the command line."""
-    return "--" + name.replace("_", "-")
-
-
 def shared_options(config: Config) -> dict[str, str]:
-    """Return the options that are the same on all ranks of one run, by what they are called on the command line."""
+    """Return the options that are the same on all ranks of one run, by their names on the command line."""
     names = [field.name for field in dataclasses.fields(config) if field.name not in MAY_DIFFER]
     return {option(name): str(getattr(config, name)) for name in names}
 
@@ -207,39 +243,39 @@ def save(config: Config, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read what `save` wrote, or a part of it written by hand.
+    """Read a file that `save` wrote, or one written by hand with some of the options.
 
     Returns
     -------
     dict
-        Values by field; the types are not checked.
+        Values by field; their types are not checked.
 
     Raises
     ------
     InputError
-        If it is not there, or no JSON of such fields.
+        If the file can't be read, is not JSON, or has unknown options.
     """
     with input_errors(OSError):
         text = Path(path).read_bytes()
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{str(path)!r} is no JSON: {error}") from None
+        raise InputError(f"{str(path)!r} is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{str(path)!r} must hold an object of options, found {type(values).__name__}")
     known = {field.name for field in dataclasses.fields(Config)}
     if unknown := sorted(set(values) - known):
-        raise InputError(f"{str(path)!r} has options that there are not: {', '.join(unknown)}")
+        raise InputError(f"{str(path)!r} has unknown options: {', '.join(unknown)}")
     return values
 
 
 def arguments(values: dict[str, Any]) -> list[str]:
-    """Write values of fields as a command line, so that one parser checks both.
+    """Return values of fields as a command line, so that one parser checks both.
 
     Raises
     ------
     InputError
-        If a value is neither text, number, true, false nor null.
+        If a value is not text, a number, true, false or null.
     """
     words = []
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""What a run reads: its files checked before TensorFlow is there, and then its loaders."""
+"""Input of a run: its files, which are checked before TensorFlow starts, and its loaders."""
 
 from __future__ import annotations
 
@@ -14,31 +14,36 @@ from fastprep.dataset.dataset import expand_paths
 from fastprep.errors import DataError, InputError, MissingMeanError, input_errors
 from fastprep.loader import Loader
 from fastprep.training.config import Config
+from fastprep.training.file_checks import check_highest_label, check_labels, check_metadata, join_some, name_file
 from fastprep.transforms import CenterCrop, RandomCrop
 
 if TYPE_CHECKING:
     from fastprep.adapters.keras import Loader as KerasLoader
 
 
+AS_CONFIGURED = "as configured"  # stands for the mean of the configuration, beside None for no mean
+
+
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What the files hold.
+    """Facts about the training and the validation file.
 
     Attributes
     ----------
     mean : ndarray of float32, or None
-        What is subtracted from all images: that of the training file.
+        Mean of the training file, which is subtracted from all images.
     counts, val_counts : ndarray of int64, shape (classes,)
         Images of each class.
     class_names : tuple of str
-        Empty if the training file has none.
+        Empty if the training file names none.
     channel_order : str or None
+        Channel order of the training file, such as "RGB".
     input_shape : (int, int, int)
-        Of one crop.
+        Height, width and channels of a crop.
     weights : dict of int to float, or None
-        Of the classes, as asked for.
+        Weights of the classes, as configured.
     notes : list of str
-        What may be meant so, but is unusual.
+        Remarks about what is unusual, but may be intended.
     """
 
     mean: NDArray[np.float32] | None
@@ -56,45 +61,41 @@ class Inputs:
         return len(self.counts)
 
 
-def look(config: Config, mean: NDArray[np.float32] | str | None = "as configured") -> Inputs:
-    """Open both files and check that they fit each other and the configuration. Keras is not needed.
+def inspect_files(config: Config, mean: NDArray[np.float32] | str | None = AS_CONFIGURED) -> Inputs:
+    """Check that both files fit each other and the configuration. Keras is not needed.
 
     Parameters
     ----------
     config : Config
-    mean : ndarray, or None
-        What a run that is resumed subtracts, whatever the training file says by now.
+    mean : ndarray of float32, None, or `AS_CONFIGURED`
+        Mean that a resumed run subtracts, whatever the training file stores by now.
+
+    Returns
+    -------
+    Inputs
 
     Raises
     ------
     InputError
-        If they do not.
+        If they do not fit.
     """
     with input_errors(DataError, ValueError, OSError):
         train, val = _open(config, Loader, _mean(config) if isinstance(mean, str) else mean, device="cpu")
         with train, val:
-            for loader in (train, val):
-                _check_labels(loader)
-            names = train.class_names
-            highest, highest_val = (int(np.asarray(loader.labels).max()) for loader in (train, val))
-            n_classes = _count_classes(config, train, highest)
-            if highest_val >= n_classes:
-                raise InputError(f"{_file(val)}: label {highest_val} is not among the {n_classes} classes of training")
-            if names and val.class_names and val.class_names != names:
-                raise InputError(f"{_file(val)}: class_names are {_few(val.class_names)}, of training {_few(names)}")
-            orders = [loader.channel_order for loader in (train, val)]
-            if None not in orders and orders[0] != orders[1]:
-                raise InputError(f"channel_order is {orders[1]!r} for validation and {orders[0]!r} for training")
-            if train.output_shape != val.output_shape:
-                raise InputError(
-                    f"images have {val.output_shape[2]} channels for validation and {train.output_shape[2]} for training"
-                )
-            counts, val_counts = (
-                np.bincount(np.asarray(loader.labels).reshape(-1), minlength=n_classes) for loader in (train, val)
-            )
-            weights = class_weights(config.class_weight, counts, names)
+            labels, val_labels = check_labels(train), check_labels(val)
+            n_classes = _count_classes(config, train, labels)
+            check_highest_label(val_labels, n_classes, name_file(val), "classes of training")
+            check_metadata(val, train.class_names, train.channel_order, train.output_shape[2])
+            counts, val_counts = (np.bincount(values, minlength=n_classes) for values in (labels, val_labels))
             return Inputs(
-                train.mean, counts, val_counts, names, orders[0], train.output_shape, weights, _notes(config, train, val)
+                train.mean,
+                counts,
+                val_counts,
+                train.class_names,
+                train.channel_order,
+                train.output_shape,
+                class_weights(config.class_weight, counts, train.class_names),
+                _notes(config, train, val),
             )
 
 
@@ -106,17 +107,21 @@ def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)
     config : Config
     inputs : Inputs
     shard : (int, int)
-        (rank, world). Of several ranks, all train the same number of steps, and validate every image once.
+        (rank, world). All ranks train the same number of steps, and together they validate every image once.
+
+    Returns
+    -------
+    (Loader, Loader)
 
     Raises
     ------
     InputError
-        If a file has changed since `look`.
+        If a file has changed since `inspect_files`.
     """
     import fastprep
 
     with input_errors(DataError, ValueError, OSError):
-        one_hot = {"num_classes": inputs.classes} if config.label_smoothing else {}  # Keras smooths nothing else
+        one_hot = {"num_classes": inputs.classes} if config.label_smoothing else {}  # Keras smooths one-hot labels only
         train_only = {"class_weight": inputs.weights, "drop_remainder": shard[1] > 1}
         return _open(config, fastprep.Loader, inputs.mean, train_only=train_only, shard=shard, **one_hot)
 
@@ -127,9 +132,11 @@ def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]
     Parameters
     ----------
     wanted : str
-        "none", "balanced", or such as "cat:1,dog:2.5", by name or number.
+        "none", "balanced", or weights by name or number, such as "cat:1,dog:2.5".
     counts : ndarray of int64, shape (classes,)
+        Images of each class.
     names : tuple of str
+        Names of the classes; empty if they have none.
 
     Returns
     -------
@@ -139,7 +146,7 @@ def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]
     Raises
     ------
     InputError
-        If it is none of these.
+        If `wanted` has another form, or a weight is not finite or negative.
     """
     present = np.flatnonzero(counts)
     if wanted == "none":
@@ -153,8 +160,8 @@ def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]
         try:
             label, weight = int(label), float(number)
         except ValueError:
-            rule = "--class-weight must be none, balanced, or CLASS:WEIGHT, with a comma between two of them"
-            raise InputError(f"{rule}; classes are {_few(names) or f'0..{len(counts) - 1}'}; got {part!r}") from None
+            rule = "--class-weight must be none, balanced, or CLASS:WEIGHT, separated by commas"
+            raise InputError(f"{rule}; classes are {join_some(names) or f'0..{len(counts) - 1}'}; got {part!r}") from None
         if label not in present:
             raise InputError(f"--class-weight: the training file has no images of class {name.strip()!r}")
         if not (np.isfinite(weight) and weight >= 0):
@@ -164,7 +171,7 @@ def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]
 
 
 def no_mean(error: MissingMeanError) -> InputError:
-    """Say what to do where no mean is stored."""
+    """Return the error for a file without a stored mean, with the ways out."""
     choices = "say --mean compute, none, or the path of a JSON"
     store = f"`python -m fastprep.show {shlex.quote(str(error.file))} --mean --store` stores one"
     return InputError(f"file {error.file!r} has no stored mean: {choices}; {store}")
@@ -187,7 +194,7 @@ def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | Non
         )
     except MissingMeanError as error:
         raise no_mean(error) from None
-    # images are centred by the mean of the training file, whatever the validation file says of itself
+    # images are centred by the mean of the training file, whatever mean the validation file stores
     return train, kind(config.val, config.batch_size, CenterCrop(config.crop), mean=train.mean, **both)
 
 
@@ -197,26 +204,16 @@ def _mean(config: Config) -> Any:
     return None if config.mean == "none" else config.mean
 
 
-def _check_labels(loader: Loader) -> None:
-    labels = loader.labels
-    if labels is None or labels.dtype.kind not in "iu" or labels.shape[1:] not in ((), (1,)):
-        found = "none" if labels is None else f"{labels.dtype} {labels.shape}"
-        raise InputError(f"{_file(loader)}: labels must be one integer for each image, found {found}")
-    if labels.min() < 0:
-        raise InputError(f"{_file(loader)}: labels must be 0 and up, found {labels.min()}")
-
-
-def _count_classes(config: Config, train: Loader, highest: int) -> int:
-    n_classes = config.classes or max(len(train.class_names), highest + 1)
-    if highest >= n_classes:
-        raise InputError(f"{_file(train)}: label {highest} is not among the {n_classes} of --classes")
+def _count_classes(config: Config, train: Loader, labels: NDArray[np.integer]) -> int:
+    file, n_classes = name_file(train), config.classes or max(len(train.class_names), int(labels.max()) + 1)
+    check_highest_label(labels, n_classes, file, "of --classes")
     if n_classes < 2:
-        raise InputError(f"{_file(train)}: there must be two classes at least, all labels are 0")
-    present = np.unique(np.asarray(train.labels))
+        raise InputError(f"{file}: there must be two classes at least, all labels are 0")
+    present = np.unique(labels)
     if not train.class_names and config.classes is None and len(present) < n_classes:
-        # taken for classes, 7 and 9 would make a network with eight outputs for nothing
+        # labels 7 and 9, taken literally, would make a network with ten outputs of which eight are never used
         raise InputError(
-            f"{_file(train)}: labels are {_few(present.tolist())}; they must be 0..{len(present) - 1} with none left out, unless "
+            f"{file}: labels are {join_some(present.tolist())}; they must be 0..{len(present) - 1} with none left out, unless "
             f"the file has an attribute class_names, or --classes {n_classes} says how many there are"
         )
     return n_classes
@@ -232,12 +229,3 @@ def _notes(config: Config, train: Loader, val: Loader) -> list[str]:
             "are --train and --val the right way round?"
         )
     return notes
-
-
-def _file(loader: Loader) -> str:
-    return f"file {loader.files[0]!r}"
-
-
-def _few(values: Any) -> str:
-    texts = [str(value) for value in values]
-    return ", ".join(texts if len(texts) <= 8 else [*texts[:7], "..."])

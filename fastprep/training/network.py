@@ -1,4 +1,4 @@
-"""The network and how it learns: its architecture, the weights it begins with, loss, optimizer and learning rate."""
+"""Network of a run: its architecture, initial weights, frozen layers, loss and optimizer."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from fastprep.training.config import Config
 if TYPE_CHECKING:
     import keras
 
-_NO_DECAY = ["bias", "gamma", "beta"]  # as is usual: decay is for what multiplies the signal
-_SHAPES, _CLASSES = ("input_shape", "shape"), ("classes", "num_classes", "n_classes")  # names that functions give them
+_NO_DECAY = ["bias", "gamma", "beta"]  # by convention, only weights that multiply the signal decay
+_SHAPES, _CLASSES = ("input_shape", "shape"), ("classes", "num_classes", "n_classes")  # usual names of the parameters
 
 
 def build_model(config: Config, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Return the network, not yet compiled, under the precision asked for.
+    """Return the network, not yet compiled, in the configured precision.
 
     Raises
     ------
     InputError
-        If there is no such network, or it does not fit the images or the classes.
+        If the network does not exist, or does not fit the images or the classes.
     """
     import keras
 
@@ -39,40 +39,40 @@ def build_model(config: Config, input_shape: tuple[int, int, int], classes: int)
     try:
         function = find_network(config.model)
         if config.model == "alexnet":
-            asked = {"l2": config.l2, "pool_dropout": config.pool_dropout}
-            function = functools.partial(function, **{name: value for name, value in asked.items() if value is not None})
+            options = {"l2": config.l2, "pool_dropout": config.pool_dropout}
+            function = functools.partial(function, **{name: value for name, value in options.items() if value is not None})
         model = _call(config.model, function, input_shape, classes)
     finally:
         keras.config.set_dtype_policy(before)
     if not isinstance(model, keras.Model):
         raise InputError(f"--model {config.model} must return a Keras model, got {type(model).__name__}")
     try:
-        found = _try_out(model, input_shape).shape
-    except Exception as error:  # whatever a user's own layers raise
+        output_shape = _try_out(model, input_shape).shape
+    except Exception as error:  # a user's own layers may raise anything
         raise InputError(f"--model {config.model} does not take images of {input_shape}: {_line(error)}") from error
-    if found[1:] != (classes,):
+    if output_shape[1:] != (classes,):
         rule = f"must have an output of {classes} numbers, one for each class"
-        raise InputError(f"--model {config.model} {rule}, got the shape {found[1:]}")
+        raise InputError(f"--model {config.model} {rule}, got the shape {output_shape[1:]}")
     return model
 
 
 def gives_logits(model: keras.Model, input_shape: tuple[int, int, int]) -> bool:
-    """Tell whether a network ends without a softmax, by what comes out of it.
+    """Tell from the output of a network whether it ends without a softmax.
 
-    Only rows of probabilities sum to 1; asking the last layer for its activation would miss those of wrapped networks.
+    Only rows of probabilities sum to 1. The activation of the last layer would not tell, because networks may be wrapped.
     """
     rows = _try_out(model, input_shape)
     return bool((rows < 0).any() or not np.allclose(rows.sum(axis=1), 1, atol=1e-2))
 
 
 def _try_out(model: keras.Model, input_shape: tuple[int, int, int]) -> NDArray[np.float64]:
-    """Return what comes out for two images of noise; a subclassed model is built by that, too."""
+    """Return the output for two images of noise, which also builds a subclassed model."""
     images = np.random.default_rng(0).normal(size=(2, *input_shape)).astype("float32")
     return np.asarray(model(images, training=False), np.float64)
 
 
 def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile: bool | str = "auto") -> None:
-    """Give a network its loss and its optimizer, whose variables are made at once: a saved run may be put in.
+    """Give a network its loss and its optimizer, and create the variables of the optimizer, so that a saved run can be restored.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
     decay = (0.004 if config.optimizer == "adamw" else None) if config.weight_decay is None else (config.weight_decay or None)
     kinds = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
-    more: dict[str, Any] = {"momentum": config.momentum, "nesterov": config.momentum > 0} if config.optimizer == "sgd" else {}
-    optimizer = kinds[config.optimizer](config.lr, weight_decay=decay, **more)
+    options: dict[str, Any] = {"momentum": config.momentum, "nesterov": config.momentum > 0} if config.optimizer == "sgd" else {}
+    optimizer = kinds[config.optimizer](config.lr, weight_decay=decay, **options)
     if decay:
         optimizer.exclude_from_weight_decay(var_names=_NO_DECAY)
     model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[], jit_compile=jit_compile)
@@ -100,23 +100,23 @@ def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile:
 
 
 def take_weights(model: keras.Model, path: str) -> str:
-    """Copy the weights of a saved model, layer by layer: by position if both have the same kinds of layers, else by name.
+    """Copy the weights of a saved model layer by layer: by position if both models have the same kinds of layers, else by name.
 
     Returns
     -------
     str
-        What was taken, and what was not.
+        Line that names the layers without matching weights.
 
     Raises
     ------
     InputError
-        If it can't be loaded, or nothing fits.
+        If the model can't be loaded, or no layer fits.
     """
     import keras
 
     try:
         source = keras.models.load_model(path, compile=False)
-    except Exception as error:  # of many kinds, for files of all kinds
+    except Exception as error:  # Keras raises many types, depending on the file
         raise InputError(f"--weights: {path!r} can't be loaded: {_line(error)}") from error
     ours, theirs = _with_weights(model), _with_weights(source)
     if [type(layer) for layer in ours] == [type(layer) for layer in theirs]:
@@ -133,29 +133,29 @@ def take_weights(model: keras.Model, path: str) -> str:
             new.append(layer.name)
     if len(new) == len(ours):
         raise InputError(f"--weights: no layer of {path!r} fits one of the network")
-    said = f"weights of {len(ours) - len(new)} layers from {path}"
-    return said + (f"; new ones for {', '.join(new)}" if new else "")
+    line = f"weights of {len(ours) - len(new)} layers from {path}"
+    return line + (f"; new ones for {', '.join(new)}" if new else "")
 
 
 def freeze(model: keras.Model, wanted: str) -> str:
-    """Keep layers as they are.
+    """Exclude layers from training.
 
     Parameters
     ----------
     model : keras.Model
         Not yet compiled.
     wanted : str
-        How many of the first layers that have weights, or a pattern of names.
+        Number of layers with weights, counted from the first, or a pattern of names.
 
     Returns
     -------
     str
-        Which ones.
+        Line that names the last of these layers.
 
     Raises
     ------
     InputError
-        If that is none, or all.
+        If no layer matches, or nothing is left to train.
     """
     layers = _with_weights(model)
     frozen = layers[: int(wanted)] if wanted.isdigit() else [layer for layer in layers if fnmatch.fnmatch(layer.name, wanted)]
@@ -174,45 +174,50 @@ def _with_weights(model: keras.Model) -> list[Any]:
 
 
 def find_network(name: str) -> Any:
-    """Return the function that makes a network.
+    """Return the function that builds a network.
+
+    Parameters
+    ----------
+    name : str
+        "alexnet" or MODULE:FUNCTION.
 
     Raises
     ------
     InputError
-        If its module can't be imported, or has no such function.
+        If the module can't be imported, or has no such function.
     """
     if name == "alexnet":
         from fastprep.model import alexnet
 
         return alexnet
-    module, _, function = name.partition(":")
+    module, _, path = name.partition(":")
     if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())  # an installed command does not look there, `python -m` does
+        sys.path.insert(0, os.getcwd())  # `python -m` looks there, an installed command does not
     try:
-        found: Any = importlib.import_module(module)
-        for part in function.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # whatever a user's own module raises
+        function: Any = importlib.import_module(module)
+        for part in path.split("."):
+            function = getattr(function, part)
+    except Exception as error:  # a user's own module may raise anything
         raise InputError(f"--model {name} can't be imported: {type(error).__name__}: {_line(error)}") from error
-    if not callable(found):
-        raise InputError(f"--model {name} must be a function, got {type(found).__name__}")
-    return found
+    if not callable(function):
+        raise InputError(f"--model {name} must be a function, got {type(function).__name__}")
+    return function
 
 
 def _call(name: str, function: Any, input_shape: tuple[int, int, int], classes: int) -> Any:
-    """Call a function that makes a network, however it calls the shape and the number of classes."""
+    """Call a function that builds a network, whatever its parameters for shape and number of classes are called."""
     try:
-        known = inspect.signature(function).parameters
+        parameters = inspect.signature(function).parameters
         options: dict[str, Any] = {}
         for names, value in ((_SHAPES, input_shape), (_CLASSES, classes)):
-            if match := next((known_name for known_name in names if known_name in known), None):
+            if match := next((parameter for parameter in names if parameter in parameters), None):
                 options[match] = value
         if len(options) == 2:
-            if "weights" in known:  # of keras.applications: the default would download those of ImageNet
+            if "weights" in parameters:  # the default of keras.applications would download weights of ImageNet
                 options["weights"] = None
             return function(**options)
         return function(input_shape, classes)
-    except Exception as error:  # whatever a user's own function raises
+    except Exception as error:  # a user's own function may raise anything
         hint = "" if name == "alexnet" else f"--model {name}, called with the shape {input_shape} and {classes} classes: "
         raise InputError(f"{hint}{_line(error)}") from error
 

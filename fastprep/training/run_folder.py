@@ -1,98 +1,123 @@
-"""The files of a run folder, each of which is whole at any moment."""
+"""Run folder: config.json, last.keras, best.keras, history.csv and curves.png, each of which is whole at any moment."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from fastprep.errors import ChangedError, DataError, InputError, input_errors
-from fastprep.system import whole_file
-from fastprep.training.config import Config, save
-from fastprep.training.distributed.collectives import Ranks
-from fastprep.training.state import RunState
-
-if TYPE_CHECKING:
-    pass
-
-import csv
-import shutil
+from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_curves
+from fastprep.errors import ChangedError, DataError, InputError, input_errors
+from fastprep.system import whole_file
+from fastprep.training import checkpoint
+from fastprep.training.config import Config, save
+from fastprep.training.state import RunState
 
 
-def make_folder(config: Config, ranks: Ranks) -> Path:
-    """Make the run folder and write the configuration into it, if this is the first rank; return its name.
+class RunFolder:
+    """Folder of one run.
 
-    Raises
-    ------
-    InputError
-        If there is something of that name.
+    Parameters
+    ----------
+    path : Path or str
+
+    Attributes
+    ----------
+    path : Path
+    last : Path
+        Model of the last save, and everything that resuming needs.
     """
-    folder = Path(config.out) if config.out else Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-    if not ranks.first:
-        return folder
-    try:
-        with input_errors(PermissionError, NotADirectoryError):
-            folder.mkdir(parents=True)
-    except FileExistsError:
-        raise InputError(f"--out: {str(folder)!r} exists already; a run never writes over another") from None
-    write_config(config, folder)
-    return folder
 
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.last = self.path / "last.keras"
 
-def write_config(config: Config, folder: Path) -> None:
-    """Write the configuration into the run folder, without what is of one call only."""
-    with whole_file(folder / "config.json") as temporary:
-        save(dataclasses.replace(config, resume=None, config=None), temporary)
+    @classmethod
+    def planned(cls, config: Config) -> RunFolder:
+        """Return the folder of a new run, which is not created yet."""
+        return cls(config.out if config.out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
 
+    def __str__(self) -> str:
+        return str(self.path)
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from resuming the same run meanwhile; a process that is killed lets go by itself."""
-    with input_errors(OSError):
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    def create(self, config: Config) -> None:
+        """Create the folder, and write the configuration into it.
+
+        Raises
+        ------
+        InputError
+            If something of that name exists.
+        """
         try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"--resume: another process is training in {str(folder)!r}") from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(place)
+            with input_errors(PermissionError, NotADirectoryError):
+                self.path.mkdir(parents=True)
+        except FileExistsError:
+            raise InputError(f"--out: {str(self)!r} exists already; a run never writes over another") from None
+        self.write_config(config)
+
+    def write_config(self, config: Config) -> None:
+        """Write config.json, without the options that belong to one call only."""
+        with whole_file(self.path / "config.json") as temporary:
+            save(dataclasses.replace(config, resume=None, config=None), temporary)
+
+    def read_last(self) -> tuple[dict[str, Any] | None, dict[str, NDArray]]:
+        """Return state and arrays of last.keras; None and no arrays if the run ended before its first save."""
+        return checkpoint.read(self.last) if self.last.exists() else (None, {})
+
+    def publish(self, state: RunState) -> None:
+        """Write the files that follow from last.keras at the end of an epoch; repeating it does no harm."""
+        if state.best_epoch == state.epoch:
+            with whole_file(self.path / "best.keras") as temporary:
+                _link_or_copy(self.last, temporary)
+        _write_history(state.history, self.path / "history.csv")
+        draw_curves(state.history, self.path / "curves.png")
+
+    def remove_half_written(self) -> None:
+        """Remove the temporary files of a process that was killed while it wrote."""
+        for part in self.path.glob(".*.part*"):
+            with contextlib.suppress(OSError):  # a folder belongs to an evaluation
+                part.unlink()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from resuming the run meanwhile; the system releases the lock of a process that is killed."""
+        with input_errors(OSError):
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"--resume: another process is training in {str(self)!r}") from None
+            except OSError:
+                pass  # a file system without locks
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def resumable(self) -> Iterator[None]:
+        """Turn errors with a cause outside the program into one line that says how to resume."""
+        try:
+            yield
+        except (DataError, OSError, MemoryError) as error:
+            hint = ""
+            if isinstance(error, DataError) and error.sample is not None and not isinstance(error, ChangedError):
+                hint = ", and --on-corrupt skip to leave such images out"
+            problem = " ".join(str(error).split()) or "out of memory"
+            raise InputError(f"{problem}; the run folder is whole: go on with --resume {self}{hint}") from error
 
 
-@contextlib.contextmanager
-def resumable(folder: Path) -> Iterator[None]:
-    """Turn what may be mended from outside into one line that says how to go on."""
-    try:
-        yield
-    except (DataError, OSError, MemoryError) as error:
-        hint = ""
-        if isinstance(error, DataError) and error.sample is not None and not isinstance(error, ChangedError):
-            hint = ", and --on-corrupt skip to leave such images out"
-        problem = " ".join(str(error).split()) or "out of memory"
-        raise InputError(f"{problem}; the run folder is whole: go on with --resume {folder}{hint}") from error
-
-
-def publish(course: RunState, folder: Path) -> None:
-    """Write what follows from last.keras at the end of an epoch; doing it twice does no harm."""
-    if course.best_epoch == course.epoch:
-        with whole_file(folder / "best.keras") as temporary:
-            _link_or_copy(folder / "last.keras", temporary)
-    write_history(course.history, folder / "history.csv")
-    draw_curves(course.history, folder / "curves.png")
-
-
-def write_history(history: dict[str, list[float]], path: Path) -> None:
-    """Write a row for each epoch, epochs from 0 as Keras counts them."""
+def _write_history(history: dict[str, list[float]], path: Path) -> None:
+    """Write a row for each epoch; epochs count from 0, as in Keras."""
     names = sorted(history)
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -102,6 +127,6 @@ def write_history(history: dict[str, list[float]], path: Path) -> None:
 
 def _link_or_copy(source: Path, target: str) -> None:
     try:
-        os.link(source, target)  # the next last.keras takes the name, not the place, of this one
+        os.link(source, target)  # the next last.keras replaces the name, not the content, of this one
     except OSError:
         shutil.copyfile(source, target)

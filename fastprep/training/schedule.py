@@ -1,27 +1,23 @@
-"""The learning rate over a run, and what makes one epoch better than another."""
+"""Learning rate over a run, and the order of epochs by merit."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from fastprep.training.config import Config
 
-if TYPE_CHECKING:
-    pass
-
 
 def learning_rate(config: Config, time: float, val_losses: Sequence[float]) -> float:
-    """Return the learning rate at a moment of a run; it depends on nothing else, so a resumed run has the same.
+    """Return the learning rate at a moment of a run. It depends on the arguments alone, so a resumed run has the same.
 
     Parameters
     ----------
     config : Config
     time : float
-        In epochs, from 0: 1.5 is the middle of the second.
+        Time in epochs, from 0; 1.5 is the middle of the second epoch.
     val_losses : sequence of float
-        Of the epochs that are over, for the schedule "plateau".
+        Validation losses of the finished epochs, for the schedule "plateau".
 
     Returns
     -------
@@ -52,5 +48,5 @@ def _plateaus(losses: Sequence[float], patience: int) -> int:
 
 
 def merit(config: Config, accuracy: float, loss: float) -> tuple[float, float]:
-    """Return what is greater for a better model, by its accuracy and loss on validation."""
+    """Return a key that is greater for a better model, from its accuracy and loss on the validation file."""
     return (accuracy, -loss) if config.monitor == "accuracy" else (-loss, accuracy)

@@ -1,4 +1,4 @@
-"""How far a run is, and its results so far."""
+"""State of a run: how far it has come, and its results so far."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastprep.training.config import Config
+from fastprep.training.schedule import merit
 from fastprep.training.throughput import Meter
 
 
 @dataclass
 class RunState:
-    """How far a run is, and what came out so far.
+    """How far a run has come, and its results so far.
 
     Attributes
     ----------
     epoch, step : int
         The next step to train, both from 0.
     history : dict of str to list of float
-        Of the epochs that are over.
+        Logs of the finished epochs.
     best_epoch : int
-        From 1; 0 if there is none yet.
+        Epoch of the best model, from 1; 0 if there is none yet.
     best_accuracy, best_loss : float
-        Of validation.
+        Its results on the validation file.
     meter : Meter
-        Of the epochs that are over.
+        Measurements of the finished epochs.
     """
 
     epoch: int = 0
@@ -36,16 +37,37 @@ class RunState:
     meter: Meter = field(default_factory=Meter)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state as JSON can hold it, in the words that saved runs have always had."""
+        """Return the state in values that JSON can hold, under the names that saved runs have always had."""
         values = asdict(self)
         values["meter"]["pictures"] = values["meter"].pop("images")
         return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunState:
-        """Return the state that `to_dict` wrote."""
+        """Return the state that `to_dict` stored."""
         meter = {{"pictures": "images"}.get(name, name): value for name, value in values["meter"].items()}
         return cls(**{**values, "meter": Meter(**meter)})
+
+    def end_epoch(self, config: Config, logs: dict[str, float], meter: Meter) -> bool:
+        """Add the results of an epoch; return whether its model is the best so far.
+
+        Parameters
+        ----------
+        config : Config
+        logs : dict of str to float
+            Results on both files, and the learning rate.
+        meter : Meter
+            Measurements since the last save.
+        """
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(float(value))
+        accuracy, loss = float(logs["val_accuracy"]), float(logs["val_loss"])
+        self.epoch, self.step = self.epoch + 1, 0
+        self.meter.add(meter)
+        is_best = merit(config, accuracy, loss) > merit(config, self.best_accuracy, self.best_loss)
+        if is_best:
+            self.best_epoch, self.best_accuracy, self.best_loss = self.epoch, accuracy, loss
+        return is_best
 
     def finished(self, config: Config) -> bool:
         """Tell whether there is nothing left to train."""

@@ -1,4 +1,4 @@
-"""How quick a run is, and what it waits for."""
+"""Throughput of a run, and the stage that limits it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from fastprep.diagnostics.rates import advice, measure
 from fastprep.loader import Loader
 
-BOUND = 0.1  # part of the time of training spent waiting for images from which on a run is called input-bound
+BOUND = 0.1  # a run that spends at least this share of its training time waiting for images is called input-bound
 
 
 @dataclass
 class Meter:
-    """Time, images and waiting of the training steps, validation and saving left out.
+    """Measurements of the training steps, without validation and saving.
 
     Attributes
     ----------
     seconds, waited : float
+        Time of the steps, and the part of it spent waiting for images, in seconds.
     images : int
     disk : int
         Bytes that came from a disk and not from memory, as Linux counts them for this process.
@@ -37,14 +38,14 @@ class Meter:
 
     @property
     def share(self) -> float:
-        """Part of the time spent waiting, 0..1."""
+        """Share of the time spent waiting, 0..1."""
         return min(1.0, self.waited / self.seconds) if self.seconds else 0.0
 
     def __str__(self) -> str:
         return f"{self.rate:,.0f} images/s, {self.share:.0%} waiting for input"
 
     def add(self, other: Meter) -> None:
-        """Add what another one has measured."""
+        """Add the measurements of another meter."""
         self.seconds += other.seconds
         self.waited += other.waited
         self.images += other.images
@@ -52,12 +53,14 @@ class Meter:
 
 
 class Stopwatch:
-    """Measures the steps of training from `start` on.
+    """Stopwatch for the steps of training, which runs from `start` on.
 
     Parameters
     ----------
     loader : Loader
-        Of the images of training.
+        Loader of the training images.
+    clock : callable
+        Returns the time in seconds.
     """
 
     def __init__(self, loader: Loader, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -65,11 +68,11 @@ class Stopwatch:
         self.start()
 
     def start(self) -> None:
-        """Begin anew."""
+        """Restart at zero."""
         self._before = self._now()
 
     def read(self) -> Meter:
-        """Return what was measured since the start."""
+        """Return the measurements since the start."""
         seconds, waited, images, disk = (now - then for now, then in zip(self._now(), self._before, strict=True))
         return Meter(seconds, waited, int(images), int(disk))
 
@@ -79,39 +82,39 @@ class Stopwatch:
 
 
 def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) -> str:
-    """Say whether a run had to wait for its images, and if so, for what.
+    """Describe whether a run had to wait for its images, and if so, for which stage.
 
     Parameters
     ----------
     meter : Meter
-        Of the whole run.
+        Measurements of the whole run.
     loader : Loader
-        Of the images of training.
+        Loader of the training images.
     make_loader : callable
-        Takes the number of threads, returns such a loader; for measuring, if there is something to find out.
+        Takes the number of threads and returns a loader like that of training. It is called if a measurement is needed.
 
     Returns
     -------
     str
         One or several lines.
     """
-    said = f"{meter.rate:,.0f} images/s; {meter.share:.1%} of the training steps' time went into waiting for images"
+    text = f"{meter.rate:,.0f} images/s; {meter.share:.1%} of the training steps' time went into waiting for images"
     if meter.share < BOUND:
-        return f"{said}: not input-bound, the network is what takes the time"
-    said = f"{said}: input-bound"
+        return f"{text}: not input-bound, the network is what takes the time"
+    text = f"{text}: input-bound"
     n_bytes = sum(os.path.getsize(path) for path in loader.files) * meter.images / loader.n_samples
     if meter.disk > n_bytes / 2:
-        return f"{said}, by the disk: {meter.disk / meter.seconds / 1e6:,.0f} MB/s came from there and not from memory"
+        return f"{text}, by the disk: {meter.disk / meter.seconds / 1e6:,.0f} MB/s came from there and not from memory"
     rates = measure(make_loader, rounds=1, n_images=256)
     if loader.stats()["device"] != "cpu":
-        said = f"{said}, by reading and decoding, or by the link to the device"
+        text = f"{text}, by reading and decoding, or by the link to the device"
     else:
-        what = "reading and decoding" if rates.share_read >= 0.5 else "cropping"
+        stage = "reading and decoding" if rates.share_read >= 0.5 else "cropping"
         share = max(rates.share_read, 1 - rates.share_read)
-        said = f"{said}, by {what}: {share:.0%} of a thread's time"
-    said += f"; one thread makes {rates.values['loader, 1 thread']:,.0f} images/s by itself"
-    said += f", {loader._pool.n_threads} had {len(os.sched_getaffinity(0))} processors to share with the network"
-    return "\n".join([said, *(f"* {hint}" for hint in advice(loader, rates))])
+        text = f"{text}, by {stage}: {share:.0%} of a thread's time"
+    text += f"; one thread makes {rates.values['loader, 1 thread']:,.0f} images/s by itself"
+    text += f", {loader._pool.n_threads} had {len(os.sched_getaffinity(0))} processors to share with the network"
+    return "\n".join([text, *(f"* {hint}" for hint in advice(loader, rates))])
 
 
 def _bytes_from_disk() -> int:

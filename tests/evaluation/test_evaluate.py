@@ -85,7 +85,7 @@ def test_one_run_and_an_ensemble(make_run, data, tmp_path, capsys, average):
     summary = json.loads((out / "summary.json").read_text())
     scores = {score["name"]: score for score in summary["scores"]}
     labels = np.arange(N) % CLASSES
-    assert scores["always 0"]["rank_1"] == pytest.approx((labels == 0).mean())
+    assert scores["always 0"]["top_1"] == pytest.approx((labels == 0).mean())
     with np.load(out / "probabilities.npz") as stored:
         np.testing.assert_array_equal(stored["labels"], labels)
         for kind, name in (("plain_crop", "plain crop"), ("ten_crop", "ten-crop")):
@@ -98,11 +98,11 @@ def test_one_run_and_an_ensemble(make_run, data, tmp_path, capsys, average):
                 right = [labels[i] == np.argsort(-rows[i])[0] for i in range(N)]
                 among = [labels[i] in np.argsort(-rows[i])[:5] for i in range(N)]
                 loss = np.mean([-math.log(rows[i, labels[i]]) for i in range(N)])
-                assert scores[title]["rank_1"] == pytest.approx(np.mean(right))
-                assert scores[title]["rank_5"] == pytest.approx(np.mean(among))
+                assert scores[title]["top_1"] == pytest.approx(np.mean(right))
+                assert scores[title]["top_5"] == pytest.approx(np.mean(among))
                 assert scores[title]["loss"] == pytest.approx(loss, rel=1e-4)  # batches of other sizes round otherwise
                 assert scores[title]["n"] == N
-                assert f"{scores[title]['rank_1']:.2%}" in printed
+                assert f"{scores[title]['top_1']:.2%}" in printed
             np.testing.assert_allclose(stored[kind], final(each, average), rtol=1e-4, atol=1e-6)
     of_kinds = [f"{what}-{kind}" for kind in ("plain-crop", "ten-crop") for what in ("classes", "confusion")]
     files = {f"{name}.csv" for name in of_kinds} | {"confusion-plain-crop.png", "confusion-ten-crop.png"}
@@ -128,7 +128,7 @@ def test_tables_agree_with_the_predictions(make_run, data, tmp_path, capsys):
     scores = json.loads((out / "summary.json").read_text())["scores"]
     for key, kind, score in (("plain_crop", "plain-crop", scores[1]), ("ten_crop", "ten-crop", scores[2])):
         pairs = [(row["name"], row[f"{key}_name"]) for row in predictions]
-        assert score["rank_1"] == pytest.approx(np.mean([a == b for a, b in pairs]))
+        assert score["top_1"] == pytest.approx(np.mean([a == b for a, b in pairs]))
         for row in rows_of(out / f"confusion-{kind}.csv"):
             for name in names:
                 assert int(row[name]) == pairs.count((row["label"], name))
@@ -236,16 +236,16 @@ def test_files_and_models_that_do_not_fit_are_one_clear_line(make_run, data, tmp
     refused([a, make_run("b", channel_order="BGR"), "--data", str(data)], "the models have different channel_order", capsys)
     with h5py.File(data, "r+") as file:
         file["images"].attrs["channel_order"] = "BGR"
-    refused([a, "--data", str(data)], "channel_order is 'BGR', of training 'RGB'", capsys)
+    refused([a, "--data", str(data)], "channel_order is 'BGR'; training had 'RGB'", capsys)
     with h5py.File(data, "r+") as file:
         file["images"].attrs["class_names"] = ["dog", "cat"]
     run = make_run("c", class_names=["cat", "dog"])
-    refused([run, "--data", str(data)], "class_names are dog, cat, of training cat, dog", capsys)
+    refused([run, "--data", str(data)], "class_names are dog, cat; training had cat, dog", capsys)
     with h5py.File(data, "r+") as file:
         del file["images"].attrs["class_names"]
         file["labels"][3] = CLASSES
     refused([make_run("d"), "--data", str(data)], f"label {CLASSES} is not among the {CLASSES} classes of training", capsys)
-    refused([make_run("e", channels=1), "--data", str(data)], "images have 3 channels, of training 1", capsys)
+    refused([make_run("e", channels=1), "--data", str(data)], "images have 3 channels; training had 1", capsys)
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "best.keras").write_bytes(b"no model")
     refused([str(tmp_path / "f"), "--data", str(data), "--mean", "none", "--labels", "none"], "can't be loaded", capsys)
@@ -322,6 +322,6 @@ def test_a_run_of_a_network_that_keras_does_not_know(data, tmp_path, monkeypatch
     trained = capsys.readouterr().out
     assert evaluate.main([str(tmp_path / "run"), "--data", str(data)]) == 0
     printed = capsys.readouterr().out
-    accuracy = json.loads((tmp_path / "run" / "evaluation-test" / "summary.json").read_text())["scores"][1]["rank_1"]
+    accuracy = json.loads((tmp_path / "run" / "evaluation-test" / "summary.json").read_text())["scores"][1]["top_1"]
     assert f"best epoch 1: {accuracy:.2%}" in trained
     assert f"{accuracy:.2%}" in printed

@@ -81,11 +81,11 @@ def before_step(monkeypatch, number, action):
     """Call `action` before a step of training, counted over all epochs."""
     original, done = callbacks.RunCallback.on_train_batch_begin, []
 
-    def begin(keeper, batch, logs=None):
-        if keeper._course.epoch * STEPS + keeper._first + batch == number and not done:
+    def begin(callback, batch, logs=None):
+        if callback.state.epoch * STEPS + callback.first_step + batch == number and not done:
             done.append(True)
             action()
-        original(keeper, batch, logs)
+        original(callback, batch, logs)
 
     monkeypatch.setattr(callbacks.RunCallback, "on_train_batch_begin", begin)
 

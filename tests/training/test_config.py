@@ -70,9 +70,9 @@ def test_a_configuration_of_the_demo(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[1]", "must hold an object of options, found list"),
-        ('{"epohcs": 3}', "has options that there are not: epohcs"),
+        ('{"epohcs": 3}', "has unknown options: epohcs"),
         ('{"epochs": [3]}', "epochs must be text, a number, true, false or null, found [3]"),
     ],
 )
@@ -110,7 +110,7 @@ def relabel(path, labels, **attributes):
 
 
 def test_what_is_seen(config):
-    found = data.look(config)
+    found = data.inspect_files(config)
     assert (found.classes, found.class_names, found.channel_order, found.input_shape) == (3, (), None, (10, 10, 3))
     assert found.counts.tolist() == [3, 3, 3]
     assert found.val_counts.tolist() == [2, 2, 2]
@@ -121,38 +121,38 @@ def test_labels_with_gaps_are_an_error_unless_the_classes_are_known(config):
     relabel(config.train, [7, 9] * 4 + [7])
     relabel(config.val, [7, 9] * 3)
     with pytest.raises(InputError) as caught:
-        data.look(config)
+        data.inspect_files(config)
     assert "labels are 7, 9; they must be 0..1 with none left out, unless" in str(caught.value)
     assert "--classes 10 says how many there are" in str(caught.value)
-    assert data.look(Config(**{**vars(config), "classes": 12})).classes == 12
+    assert data.inspect_files(Config(**{**vars(config), "classes": 12})).classes == 12
     with pytest.raises(InputError, match="label 9 is not among the 5 of --classes"):
-        data.look(Config(**{**vars(config), "classes": 5}))
+        data.inspect_files(Config(**{**vars(config), "classes": 5}))
     relabel(config.train, [7, 9] * 4 + [7], class_names=[f"class {k}" for k in range(11)])
-    assert data.look(config).classes == 11
+    assert data.inspect_files(config).classes == 11
 
 
 def test_other_names_of_classes_for_validation(config):
     relabel(config.train, np.arange(9) % 2, class_names=["cat", "dog"])
     relabel(config.val, np.arange(6) % 2, class_names=["dog", "cat"])
-    with pytest.raises(InputError, match="class_names are dog, cat, of training cat, dog"):
-        data.look(config)
+    with pytest.raises(InputError, match="class_names are dog, cat; training had cat, dog"):
+        data.inspect_files(config)
 
 
 def test_texts_for_labels(config):
     relabel(config.train, np.array(["cat"] * 9, dtype=h5py.string_dtype()))
     with pytest.raises(InputError, match="labels must be numbers, found texts; names of classes go into the attribute"):
-        data.look(config)
+        data.inspect_files(config)
 
 
 def test_weights_of_samples_are_for_training_alone(config):
     weighted = Config(**{**vars(config), "sample_weight": "trust", "class_weight": "balanced"})
     with pytest.raises(InputError, match=r"train\.h5': there is no dataset 'trust'"):
-        data.look(weighted)
+        data.inspect_files(weighted)
     own = np.arange(9, dtype="float32")
     relabel(config.train, np.array([0] * 5 + [1, 1, 1, 2]))
     with h5py.File(config.train, "r+") as file:
         file["trust"] = own
-    loaders = data.open_loaders(weighted, data.look(weighted))
+    loaders = data.open_loaders(weighted, data.inspect_files(weighted))
     with loaders[0] as train_loader, loaders[1] as val_loader:
         samples = np.concatenate([train_loader.samples(0, step) for step in range(len(train_loader))])
         found = np.concatenate([train_loader.batch(0, step)[2] for step in range(len(train_loader))])
@@ -162,11 +162,11 @@ def test_weights_of_samples_are_for_training_alone(config):
 
 
 def test_what_is_unusual_is_said(config):
-    swapped = data.look(Config(**{**vars(config), "train": config.val, "val": config.train}))
+    swapped = data.inspect_files(Config(**{**vars(config), "train": config.val, "val": config.train}))
     assert swapped.notes == [
         "there are more images for validation (9) than for training (6): are --train and --val the right way round?"
     ]
-    same = data.look(Config(**{**vars(config), "val": config.train}))
+    same = data.inspect_files(Config(**{**vars(config), "val": config.train}))
     assert same.notes == ["images of training are among those of validation, which then says little"]
 
 

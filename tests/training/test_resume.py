@@ -20,6 +20,7 @@ from fastprep.training import checkpoint
 
 keras = pytest.importorskip("keras")
 from fastprep.training import callbacks  # noqa: E402
+from fastprep.training.run_folder import RunFolder  # noqa: E402
 
 EPOCHS, STEPS = 3, 6
 
@@ -58,9 +59,9 @@ def kill_before_step(number):
     def arrange(monkeypatch):
         original = callbacks.RunCallback.on_train_batch_begin
 
-        def begin(keeper, batch, logs=None):
-            original(keeper, batch, logs)
-            if keeper._course.epoch * STEPS + keeper._course.step == number:
+        def begin(callback, batch, logs=None):
+            original(callback, batch, logs)
+            if callback.state.epoch * STEPS + callback.state.step == number:
                 raise Killed
 
         monkeypatch.setattr(callbacks.RunCallback, "on_train_batch_begin", begin)
@@ -68,11 +69,11 @@ def kill_before_step(number):
     return arrange
 
 
-def kill_in(module, name, call, before=False):
+def kill_in(owner, name, call, before=False):
     """Let the process end right after, or before, the given call of a function, counted from 1."""
 
     def arrange(monkeypatch):
-        original, calls = getattr(module, name), []
+        original, calls = getattr(owner, name), []
 
         def wrapped(*arguments, **options):
             calls.append(1)
@@ -83,7 +84,7 @@ def kill_in(module, name, call, before=False):
                 raise Killed
             return result
 
-        monkeypatch.setattr(module, name, wrapped)
+        monkeypatch.setattr(owner, name, wrapped)
 
     return arrange
 
@@ -114,11 +115,11 @@ def test_a_run_killed_at_every_sort_of_moment(arguments, undisturbed, tmp_path, 
         "before the file has its name": kill_in(checkpoint.os, "fsync", 1),
         "at the last step of an epoch": kill_before_step(STEPS - 1),
         "in the validation": kill_in(keras.Model, "evaluate", 1, before=True),
-        "between saving and the best model": kill_in(callbacks, "publish", 1, before=True),
+        "between saving and the best model": kill_in(RunFolder, "publish", 1, before=True),
         "at the first step of an epoch": kill_before_step(STEPS),
         "in the middle of the last epoch": kill_before_step(2 * STEPS + 4),
-        "between saving and the last best model": kill_in(callbacks, "publish", 1, before=True),
-        "after that": kill_in(callbacks, "publish", 1),
+        "between saving and the last best model": kill_in(RunFolder, "publish", 1, before=True),
+        "after that": kill_in(RunFolder, "publish", 1),
     }
     command = [*arguments, "--save-every", "2", "--out", str(run)]
     for arrange in moments.values():
@@ -238,7 +239,7 @@ def test_what_can_not_be_resumed_is_one_clear_line(interrupted, tmp_path, capsys
     refused(["--resume", run, "--config", "x.json"], "leave --config out", capsys)
     original = (interrupted / "last.keras").read_bytes()
     (interrupted / "last.keras").write_bytes(original[: len(original) // 2])
-    refused(["--resume", run], "is no saved run: it was not written by fastprep.train", capsys)
+    refused(["--resume", run], "is not a saved run: it was not written by fastprep.train", capsys)
     (interrupted / "last.keras").write_bytes(original)
     (tmp_path / "small_network.py").write_text(NETWORK.replace("Conv2D(4, 3", "Conv2D(5, 3"))
     sys.modules.pop("small_network")
@@ -257,12 +258,12 @@ def test_what_can_not_be_resumed_is_one_clear_line(interrupted, tmp_path, capsys
 def test_only_one_process_trains_in_a_run(interrupted, capsys):
     import fcntl
 
-    place = os.open(interrupted, os.O_RDONLY)
-    fcntl.flock(place, fcntl.LOCK_EX)
+    descriptor = os.open(interrupted, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         refused(["--resume", str(interrupted)], "another process is training in", capsys)
     finally:
-        os.close(place)
+        os.close(descriptor)
 
 
 def test_restoring_notices_any_other_bit(interrupted, monkeypatch):

@@ -125,7 +125,7 @@ def spoil_mean(file):
     ("spoil", "message"),
     [
         (spoil_images, "there is no dataset 'images'; it has 'labels' (21,) int64, 'photos' (21, 60, 62, 3) uint8"),
-        (spoil_channel_order, "channel_order is 'RGB' for validation and 'BGR' for training"),
+        (spoil_channel_order, "channel_order is 'RGB'; training had 'BGR'"),
         (spoil_labels, "dataset 'labels': there must be one label for each of the 21 images, found shape (20,)"),
         (spoil_label_type, "labels must be one integer for each image, found float64 (21, 2)"),
         (spoil_classes, "there must be two classes at least, all labels are 0"),
@@ -153,7 +153,7 @@ def test_an_interrupt_before_there_is_a_run_folder_speaks_of_none(files, tmp_pat
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastprep.training.run.look", interrupt)
+    monkeypatch.setattr("fastprep.training.session.inspect_files", interrupt)
     assert train.main([*files, "--out", str(tmp_path / "run")]) == 130
     assert capsys.readouterr().err == "\nfastprep.train: interrupted\n"
     assert not (tmp_path / "run").exists()
@@ -179,7 +179,7 @@ def test_mean_from_the_command_line(files):
         del file["images"].attrs["mean"]
     for argument, wanted in (("none", None), ("compute", images.mean(axis=(0, 1, 2)))):
         config = train.parse([*files, "--mean", argument])
-        for loader in data.open_loaders(config, data.look(config)):
+        for loader in data.open_loaders(config, data.inspect_files(config)):
             got = loader.mean
             assert (got is None) == (wanted is None)
             if wanted is not None:
@@ -200,7 +200,7 @@ def test_interrupts(make_file, files, tmp_path, steps, number):
         wait_until(lambda: ready.exists() or process.poll() is not None)
         time.sleep(1.5)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=10)  # about one second, see docs/design-notes.md; machines may be busy
+        _, errors = process.communicate(timeout=10)  # about one second, see docs/notes/resuming.md; machines may be busy
     finally:
         process.kill()
     assert process.returncode == 128 + number, errors

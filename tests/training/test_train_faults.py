@@ -9,19 +9,20 @@ import pytest
 from full_disk import run_on_small_disk
 
 from fastprep import train
+from fastprep.loader import Loader
 from fastprep.training import checkpoint
 
 keras = pytest.importorskip("keras")
-from small_run import EPOCHS, STEPS, WHOLE, arguments, before_step, files, names, outcome, undisturbed  # noqa: E402, F401
+from small_run import EPOCHS, STEPS, WHOLE, arguments, before_step, files, names, outcome, undisturbed, wait_until  # noqa: E402, F401
 
 # --- files that are changed meanwhile
 
 
 def flip(path, chunk):
     with h5py.File(path, "r") as file:
-        place = file["images"].id.get_chunk_info_by_coord((chunk, 0, 0, 0))
+        stored = file["images"].id.get_chunk_info_by_coord((chunk, 0, 0, 0))
     with open(path, "r+b") as file:
-        file.seek(place.byte_offset + place.size // 2)
+        file.seek(stored.byte_offset + stored.size // 2)
         byte = file.read(1)[0]
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 0x55]))
@@ -38,9 +39,24 @@ def write_anew(path):
 
 
 CHANGED = "changed or replaced since it was opened first"
+AHEAD = 3  # batches that are prepared beyond those handed out: by one worker, and two kept ready
 
 
-def test_a_training_file_that_is_changed_meanwhile(files, arguments, undisturbed, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def prepared(monkeypatch):
+    """Epoch and step of each batch that was prepared, for a test that has to wait until no read is under way."""
+    original, done = Loader.prepare, set()
+
+    def prepare(loader, epoch, step):
+        batch = original(loader, epoch, step)
+        done.add((epoch, step))
+        return batch
+
+    monkeypatch.setattr(Loader, "prepare", prepare)
+    return done
+
+
+def test_a_training_file_that_is_changed_meanwhile(files, arguments, undisturbed, prepared, tmp_path, monkeypatch, capsys):
     """It ends with one line; with the file as it was, the run goes on and ends as one that nobody disturbed."""
     content, times = files[0].read_bytes(), files[0].stat()
     run = tmp_path / "run"
@@ -50,8 +66,13 @@ def test_a_training_file_that_is_changed_meanwhile(files, arguments, undisturbed
     }
     words = [*arguments, "--out", str(run)]
     for epoch, (change, message) in changes.items():
+
+        def change_between_reads():  # a read in the middle of the change might find less of the file than there is in the end
+            wait_until(lambda: (epoch, AHEAD) in prepared)  # noqa: B023 - called in this round
+            change(files[0])  # noqa: B023
+
         with monkeypatch.context() as patch:
-            before_step(patch, epoch * STEPS + 2, lambda: change(files[0]))  # noqa: B023 - called in this round
+            before_step(patch, epoch * STEPS + 1, change_between_reads)
             assert train.main(words) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
@@ -75,7 +96,7 @@ def test_a_training_file_whose_name_is_given_to_another_is_read_on(files, argume
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == EPOCHS + 1
 
 
-def test_a_image_that_can_not_be_read_is_an_error_or_left_out(files, arguments, tmp_path, capsys):
+def test_an_image_that_can_not_be_read_is_an_error_or_left_out(files, arguments, tmp_path, capsys):
     """The line says how to leave it out, and that can be said to a run that is resumed, too."""
     flip(files[0], 17)
     flip(files[1], 3)
@@ -87,8 +108,8 @@ def test_a_image_that_can_not_be_read_is_an_error_or_left_out(files, arguments, 
     assert train.main(["--resume", str(run), "--on-corrupt", "skip"]) == 0
     printed = capsys.readouterr().out
     for word, n, k, path in (("training", 43, 17, files[0]), ("validation", 20, 3, files[1])):
-        said = f"1 of {n} {word} images can't be read, and the next ones took their place (--on-corrupt skip): "
-        assert f"{said}file {str(path)!r}, dataset 'images', chunk {k}, sample {k}: " in printed
+        count = f"1 of {n} {word} images can't be read, and the next ones took their place (--on-corrupt skip): "
+        assert f"{count}file {str(path)!r}, dataset 'images', chunk {k}, sample {k}: " in printed
     assert names(run) == WHOLE
 
 
@@ -109,7 +130,8 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
     script = f"""
     import pathlib
     from fastprep import train
-    from fastprep.training import callbacks, checkpoint
+    from fastprep.training import checkpoint
+    from fastprep.training.run_folder import RunFolder
     sys.path.insert(0, {str(undisturbed)!r})
     say = lambda *words: print(*words, file=sys.stderr, flush=True)
     def attempt(size, *words):
@@ -119,16 +141,16 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
     attempt("1m", *{arguments!r}, "--out", run)
     attempt("5m", "--resume", run)
     say("step", checkpoint.read(pathlib.Path(run) / "last.keras")[0]["course"]["step"])
-    original = callbacks.publish
-    def publish(course, folder):  # the model is saved, and then the disk is full to the last byte
+    original = RunFolder.publish
+    def publish(folder, state):  # the model is saved, and then the disk is full to the last byte
         try:
             with open(disk + "/filler", "wb", buffering=0) as file:
                 while file.write(bytes(4096)): pass
         except OSError: pass
-        original(course, folder)
-    callbacks.publish = publish
+        original(folder, state)
+    RunFolder.publish = publish
     attempt("20m", "--resume", run)
-    callbacks.publish = original
+    RunFolder.publish = original
     os.unlink(disk + "/filler")
     attempt("20m", "--resume", run)
     """

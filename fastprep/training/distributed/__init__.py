@@ -1,1 +1,1 @@
-"""Several processes that train together: how they find each other, exchange numbers and stay consistent."""
+"""Training by several processes: `rendezvous` connects them, `collectives` exchanges numbers, `sync` keeps their models equal."""

@@ -15,12 +15,12 @@ _VARIABLE = "TF_CONFIG"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Who takes part.
+    """Addresses of the ranks of a run, and the rank of this process.
 
     Attributes
     ----------
     workers : tuple of str
-        HOST:PORT of every rank; empty for a process on its own.
+        HOST:PORT of every rank; empty for a single process.
     rank : int
         This process, 0..world-1.
     """
@@ -34,12 +34,12 @@ class Cluster:
         return max(1, len(self.workers))
 
     def name(self, rank: int) -> str:
-        """Return what a rank is called in messages."""
+        """Return the name of a rank in messages."""
         return f"rank {rank} ({self.workers[rank]})"
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Cluster:
-    """Read TF_CONFIG, in the form that TensorFlow, Kubeflow and cloud services have it.
+    """Read TF_CONFIG, in the form that TensorFlow, Kubeflow and cloud services use.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Cluster:
     Returns
     -------
     Cluster
-        Of this process alone if there is no TF_CONFIG, or it is empty.
+        A cluster of this process alone if TF_CONFIG is empty or not set.
 
     Raises
     ------
     InputError
-        If it is no JSON, names no workers, or this process is none of them.
+        If it is not JSON, names no workers, or does not list this process among them.
     """
     text = environment.get(_VARIABLE, "")
     if not text.strip():
@@ -88,7 +88,7 @@ def _workers(cluster: dict[str, Any]) -> tuple[str, ...]:
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise InputError(f"{_VARIABLE}: a worker must be HOST:PORT, found {worker!r}")
     if twice := sorted({worker for worker in workers if workers.count(worker) > 1}):
-        raise InputError(f"{_VARIABLE}: every worker must have a place of its own, {twice[0]} is named twice")
+        raise InputError(f"{_VARIABLE}: every worker must have an address of its own, {twice[0]} is named twice")
     return tuple(workers)
 
 

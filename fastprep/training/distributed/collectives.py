@@ -1,7 +1,7 @@
-"""What several processes of one training run do together: TensorFlow's collectives between those that TF_CONFIG names.
+"""Exchange of numbers between the processes that TF_CONFIG names, by TensorFlow's collectives.
 
-The only engine is TensorFlow's own (`tf.distribute.MultiWorkerMirroredStrategy` connects the processes and watches that they are
-alive; `tf.raw_ops.Collective*` move the numbers), by its public names only.
+Only public names of TensorFlow are used: `tf.distribute.MultiWorkerMirroredStrategy` connects the processes and watches that they
+are alive, and `tf.raw_ops.Collective*` move the numbers.
 """
 
 from __future__ import annotations
@@ -17,65 +17,13 @@ from numpy.typing import NDArray
 
 from fastprep.errors import InputError, RankError
 from fastprep.training.distributed.cluster import Cluster
+from fastprep.training.distributed.ranks import Ranks
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
-_HOST, _DEVICE = 1, 2  # groups of collectives: between processors, and between the devices that train
-
-
-class Ranks:
-    """A process on its own, which shares with nobody; see `Joined`.
-
-    Attributes
-    ----------
-    rank, world : int
-    """
-
-    rank, world = 0, 1
-
-    @property
-    def first(self) -> bool:
-        """Whether this is the rank that prints and writes."""
-        return self.rank == 0
-
-    def gather(self, value: Any) -> list[Any]:
-        """Return what each rank says, by rank; values are such as JSON holds."""
-        return [value]
-
-    def from_first(self, value: Any) -> Any:
-        """Return the value of rank 0, such as JSON holds."""
-        return value
-
-    def spread(self, values: NDArray) -> NDArray:
-        """Return the bytes of rank 0 in an array of this shape and type."""
-        return values
-
-    def reduce(self, values: NDArray, how: str = "Add") -> NDArray:
-        """Return the sum over all ranks, element by element ("Add"), or the "Min" or "Max": the same bits on each of them."""
-        return values
-
-    def any(self, flag: bool) -> bool:
-        """Tell whether any rank says so."""
-        return bool(self.reduce(np.array([flag], np.int32), "Max")[0])
-
-    def mean(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Return the means over all ranks, in TensorFlow's graph, for a step of training."""
-        return list(tensors)
-
-    def together(self) -> contextlib.AbstractContextManager[None]:
-        """Go on after the block only if all ranks can: an InputError of one ends them all."""
-        return contextlib.nullcontext()
-
-    def watching(self) -> contextlib.AbstractContextManager[None]:
-        """Turn what TensorFlow says of lost ranks into a RankError."""
-        return contextlib.nullcontext()
-
-    def finish(self) -> None:
-        """Wait for all ranks at the end: while the first one works, the others have to stay."""
-
-
-ALONE = Ranks()
+_HOST, _DEVICE = 1, 2  # keys of the groups of collectives: between CPUs, and between the devices that train
 
 
 class Joined(Ranks):
@@ -85,15 +33,18 @@ class Joined(Ranks):
     ----------
     cluster : Cluster
     timeout_s : float
-        How long to wait for the other ranks in one of these calls, and in a step of training.
+        Seconds to wait for the other ranks in one of these calls, and in a step of training.
     strategy : tf.distribute.Strategy
-        Kept alive: it holds the connections.
+        Holds the connections, and so is kept alive.
 
     Raises
     ------
     RankError
-        By every method, if another rank ends, can't be reached, or does not come in time.
+        From every method that exchanges something, if another rank ends, can't be reached, or does not answer in time.
     """
+
+    jit_compile = False  # XLA knows no collectives of other processes
+    steps_between_exchanges = 64
 
     def __init__(self, cluster: Cluster, timeout_s: float, strategy: Any) -> None:
         import tensorflow as tf
@@ -105,6 +56,18 @@ class Joined(Ranks):
         self._host = f"{here}CPU:0"
         self.on_gpu = any(device.name.startswith(here) for device in tf.config.list_logical_devices("GPU"))
         self._device = f"{here}GPU:0" if self.on_gpu else self._host
+
+    @property
+    def prefix(self) -> str:
+        """See `Ranks.prefix`."""
+        return f"fastprep.train: rank {self.rank}"
+
+    def describe(self, batch_size: int) -> list[str]:
+        """See `Ranks.describe`."""
+        return [
+            f"{self.world} ranks: {batch_size} images each a step, {batch_size * self.world} together; figures about "
+            "speed are those of rank 0"
+        ]
 
     def gather(self, value: Any) -> list[Any]:
         """See `Ranks.gather`."""
@@ -121,8 +84,9 @@ class Joined(Ranks):
         length = int(self.spread(np.array([len(words)], np.int32))[0])
         return json.loads(_from_words(self.spread(words if self.first else np.zeros(length, np.int32))))
 
-    def spread(self, values: NDArray) -> NDArray:
+    def spread(self, values: Any) -> Any:
         """See `Ranks.spread`."""
+        values = np.asarray(values)
         words = _to_words(np.ascontiguousarray(values).tobytes())  # as integers, so that no NaN is touched
         if self.first:
             self._call("CollectiveBcastSendV2", input=words)
@@ -139,19 +103,23 @@ class Joined(Ranks):
         return result.reshape(values.shape)
 
     def mean(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """See `Ranks.mean`: in one buffer of float32, for half precision would lose, or overflow in, the sum; float64 apart."""
+        """See `Ranks.mean`.
+
+        All tensors but those of float64 are added in one buffer of float32, because a sum in half precision loses bits or
+        overflows.
+        """
         import tensorflow as tf
 
         result: list[Any] = [None] * len(tensors)
         before: list[Any] = []
         for key, kind in ((1, tf.float32), (2, tf.float64)):
-            places = [k for k, tensor in enumerate(tensors) if (tensor.dtype == tf.float64) == (kind == tf.float64)]
-            if not places:
+            members = [k for k, tensor in enumerate(tensors) if (tensor.dtype == tf.float64) == (kind == tf.float64)]
+            if not members:
                 continue
             with tf.control_dependencies(before), tf.device(self._device):  # in the same order everywhere
-                flat = tf.concat([tf.reshape(tf.cast(tensors[k], kind), [-1]) for k in places], 0)
-                # the same key in every step, and however often the step is traced: with a new one each time, TensorFlow keeps
-                # 0.9 kB of each for ever
+                flat = tf.concat([tf.reshape(tf.cast(tensors[k], kind), [-1]) for k in members], 0)
+                # the same key in every step, however often the step is traced: TensorFlow never frees the 0.9 kB that it keeps
+                # for each key
                 total = tf.raw_ops.CollectiveReduceV2(
                     input=flat,
                     group_size=self.world,
@@ -163,24 +131,54 @@ class Joined(Ranks):
                     communication_hint="nccl" if self.on_gpu else "ring",
                     timeout_seconds=self._timeout_s,
                 )
-                parts = tf.split(total / self.world, [tensors[k].shape.num_elements() for k in places])
-                for k, part in zip(places, parts, strict=True):
+                parts = tf.split(total / self.world, [tensors[k].shape.num_elements() for k in members])
+                for k, part in zip(members, parts, strict=True):
                     result[k] = tf.cast(tf.reshape(part, tensors[k].shape), tensors[k].dtype)
             before = [total]
         return result
 
+    def share_gradients(self, model: keras.Model) -> None:
+        """See `Ranks.share_gradients`."""
+        from fastprep.training.distributed import sync
+
+        sync.share_gradients(model, self)
+
+    def start_alike(self, model: keras.Model, seed: int, epoch: int, step: int) -> None:
+        """See `Ranks.start_alike`."""
+        from fastprep.training.distributed import sync
+
+        sync.start_alike(model, self, seed, epoch, step)
+
+    def average_moving(self, model: keras.Model) -> None:
+        """See `Ranks.average_moving`."""
+        from fastprep.training.distributed import sync
+
+        sync.average_moving(model, self)
+
+    def settle(self, model: keras.Model, *, metrics: bool) -> None:
+        """See `Ranks.settle`."""
+        from fastprep.training.distributed import sync
+
+        sync.settle(model, self, metrics=metrics)
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        """See `Ranks.callbacks`."""
+        from fastprep.training.distributed import sync
+
+        return [sync.Totals(self)]
+
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """See `Ranks.together`."""
-        mine: InputError | None = None
+        own_error: InputError | None = None
         try:
             yield
         except InputError as error:
-            mine = error
-        told = self.gather(None if mine is None else str(mine))
-        if mine is not None:
-            raise mine
-        for rank, text in enumerate(told):
+            own_error = error
+        errors = self.gather(None if own_error is None else str(own_error))
+        if own_error is not None:
+            raise own_error
+        for rank, text in enumerate(errors):
             if text is not None:
                 raise RankError(f"{self._cluster.name(rank)} can't go on: {text}")
 
@@ -207,7 +205,7 @@ class Joined(Ranks):
             final_op="Id",
             communication_hint="ring",
             ordering_token=[],
-            timeout_seconds=0.0,  # however long it takes; a rank that ends is noticed all the same
+            timeout_seconds=0.0,  # no limit; a rank that ends is noticed all the same
         )
 
     def _call(self, name: str, **arguments: Any) -> NDArray:

@@ -1,7 +1,7 @@
-"""How the processes of one training run find each other, and what is said if they don't.
+"""Rendezvous of the processes of one training run, with a clear error if one of them is missing.
 
-TensorFlow waits an hour for a process that never comes, says nothing meanwhile, and can't be interrupted. So the processes meet
-by plain sockets first, at the place of rank 0, and only then are connected by TensorFlow.
+TensorFlow waits an hour for a process that never comes, prints nothing meanwhile, and can't be interrupted. The processes
+therefore meet through plain sockets first, at the address of rank 0. Only then does TensorFlow connect them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from typing import Any
 from fastprep.cli.tensorflow_startup import start_tensorflow
 from fastprep.errors import InputError, RankError
 from fastprep.training.distributed.cluster import Cluster
-from fastprep.training.distributed.collectives import ALONE, Joined, Ranks
+from fastprep.training.distributed.collectives import Joined
+from fastprep.training.distributed.ranks import ALONE, Ranks
 
 _LINE = 1 << 20  # bytes of the longest message
-_HELLO_S = 2.0
-_ANSWER_S = 10.0  # for what should come at once
+_HELLO_S = 2.0  # seconds for the first message of a connection
+_ANSWER_S = 10.0  # seconds for an answer that should come at once
 
 
 def join(cluster: Cluster, timeout_s: float) -> Ranks:
-    """Connect this process with the others; the first use of TensorFlow.
+    """Connect this process with the others; this is the first use of TensorFlow.
 
     Parameters
     ----------
     cluster : Cluster
     timeout_s : float
-        How long to wait for all of them.
+        Seconds to wait for all of them.
 
     Returns
     -------
@@ -43,9 +44,9 @@ def join(cluster: Cluster, timeout_s: float) -> Ranks:
     Raises
     ------
     RankError
-        If they are not all there in time, or TensorFlow can't connect them.
+        If a rank does not come in time, or TensorFlow can't connect them.
     InputError
-        If this process sees several GPUs: a rank uses one.
+        If this process sees several GPUs, because a rank uses one.
     """
     if cluster.world == 1:
         return ALONE
@@ -57,42 +58,42 @@ def join(cluster: Cluster, timeout_s: float) -> Ranks:
     meet(cluster, timeout_s)
     kind = tf.distribute.experimental.CommunicationImplementation
     options = tf.distribute.experimental.CommunicationOptions(implementation=kind.NCCL if n_gpus else kind.RING)
-    # one may still die between two lines; nothing but this reaches a process that waits there
+    # another process may still die now, and nothing but this ends a process that waits for it inside TensorFlow
     faulthandler.dump_traceback_later(timeout_s + _ANSWER_S, exit=True)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
-    except Exception as error:  # of many kinds
+    except Exception as error:  # TensorFlow raises many types here
         raise RankError(f"TensorFlow can't connect the ranks: {' '.join(str(error).split())[:400]}") from error
     finally:
         faulthandler.cancel_dump_traceback_later()
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has put a handler of its own there
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has installed its own
     return Joined(cluster, timeout_s, strategy)
 
 
 def meet(cluster: Cluster, timeout_s: float) -> None:
-    """Return when all processes are there.
+    """Return when all processes have reported to rank 0.
 
     Parameters
     ----------
     cluster : Cluster
     timeout_s : float
-        How long to wait.
+        Seconds to wait.
 
     Raises
     ------
     RankError
-        If not all come in time, or they do not belong together.
+        If not all come in time, or their clusters differ.
     """
     deadline = time.monotonic() + timeout_s
     with _listen(cluster) as server:
         if cluster.rank:
-            server.close()  # that its port is free was all there was to see
-            said = _ask_first(cluster, deadline, timeout_s)
+            server.close()  # opened only to check that the port is free
+            problem = _report_to_first(cluster, deadline, timeout_s)
         else:
-            said = _receive_all(cluster, server, deadline, timeout_s)
-    if said:
-        raise RankError(said)
+            problem = _receive_all(cluster, server, deadline, timeout_s)
+    if problem:
+        raise RankError(problem)
 
 
 def _listen(cluster: Cluster) -> socket.socket:
@@ -106,56 +107,67 @@ def _listen(cluster: Cluster) -> socket.socket:
 
 
 def _receive_all(cluster: Cluster, server: socket.socket, deadline: float, timeout_s: float) -> str | None:
-    """Wait, as rank 0, for all others; tell them, and return, what is wrong, if anything is."""
-    there: dict[int, socket.socket] = {}
-    said = None
+    """Wait, as rank 0, for all others; tell them about a problem, if there is one, and return it."""
+    connections: dict[int, socket.socket] = {}
+    problem = None
     with contextlib.ExitStack() as stack:
-        while said is None:
-            there = {rank: connection for rank, connection in there.items() if not _has_gone(connection)}
-            if len(there) == cluster.world - 1:
+        while problem is None:
+            connections = {rank: connection for rank, connection in connections.items() if not _has_gone(connection)}
+            if len(connections) == cluster.world - 1:
                 break
             server.settimeout(max(0.01, deadline - time.monotonic()))
             try:
-                if time.monotonic() > deadline:  # strangers who keep coming give nobody more time
+                if time.monotonic() > deadline:  # connections of other programs do not extend the time
                     raise TimeoutError
                 connection, _ = server.accept()
             except TimeoutError:
-                missing = [cluster.name(rank) for rank in range(1, cluster.world) if rank not in there]
-                said = f"{', '.join(missing)} did not come within {timeout_s:g} s (--rank-timeout)"
+                missing = [cluster.name(rank) for rank in range(1, cluster.world) if rank not in connections]
+                problem = f"{', '.join(missing)} did not come within {timeout_s:g} s (--rank-timeout)"
                 break
-            hello = _read(stack.enter_context(connection))
-            if not isinstance(hello, dict) or hello.get("what") != "fastprep":
-                continue  # whoever else tries ports
-            rank, workers = hello.get("rank"), hello.get("workers")
-            if type(rank) is not int or not isinstance(workers, list):
-                continue
-            workers = tuple(map(str, workers))
-            if rank in there and _has_gone(there[rank]):
-                del there[rank]  # it was ended while it waited, and started again
+            hello = _read_hello(stack.enter_context(connection))
+            if hello is None:
+                continue  # some other program that tries ports
+            rank, workers = hello
+            if rank in connections and _has_gone(connections[rank]):
+                del connections[rank]  # it was ended while it waited, and started again
             if workers != cluster.workers:
                 theirs, ours = ", ".join(workers), ", ".join(cluster.workers)
-                said = f"rank {rank} has another cluster in TF_CONFIG: {theirs}; rank 0 has {ours}"
-            elif rank in there or rank == 0:
-                said = f"rank {rank} is there twice: every process needs an index of its own in TF_CONFIG"
+                problem = f"rank {rank} has another cluster in TF_CONFIG: {theirs}; rank 0 has {ours}"
+            elif rank in connections or rank == 0:
+                problem = f"rank {rank} is there twice: every process needs an index of its own in TF_CONFIG"
             elif not 0 < rank < cluster.world:
                 continue
-            there[-1 if rank in there else rank] = connection
-        for connection in there.values():
-            with contextlib.suppress(OSError):
-                connection.settimeout(_ANSWER_S)
-                connection.sendall(json.dumps({"said": said}).encode() + b"\n")
-        for connection in there.values():  # who closes last keeps no port busy
-            with contextlib.suppress(OSError):
-                connection.settimeout(_ANSWER_S)
-                connection.recv(1)
-    return said
+            connections[-1 if rank in connections else rank] = connection
+        _answer(list(connections.values()), problem)
+    return problem
 
 
-def _ask_first(cluster: Cluster, deadline: float, timeout_s: float) -> str | None:
-    """Report to rank 0; return what is wrong, if anything is."""
+def _read_hello(connection: socket.socket) -> tuple[int, tuple[str, ...]] | None:
+    """Return rank and workers of the process that has connected; None if it is not one of fastprep."""
+    hello = _read(connection)
+    if not isinstance(hello, dict) or hello.get("what") != "fastprep":
+        return None
+    rank, workers = hello.get("rank"), hello.get("workers")
+    if type(rank) is not int or not isinstance(workers, list):
+        return None
+    return rank, tuple(map(str, workers))
+
+
+def _answer(connections: list[socket.socket], problem: str | None) -> None:
+    for connection in connections:
+        with contextlib.suppress(OSError):
+            connection.settimeout(_ANSWER_S)
+            connection.sendall(json.dumps({"said": problem}).encode() + b"\n")
+    for connection in connections:  # the side that closes first keeps its port busy, so let the others close first
+        with contextlib.suppress(OSError):
+            connection.settimeout(_ANSWER_S)
+            connection.recv(1)
+
+
+def _report_to_first(cluster: Cluster, deadline: float, timeout_s: float) -> str | None:
+    """Report to rank 0; return the problem that it tells about, if there is one."""
     host, _, port = cluster.workers[0].rpartition(":")
     hello = {"what": "fastprep", "rank": cluster.rank, "workers": cluster.workers}
-    nobody = f"nobody answers as {cluster.name(0)} within {timeout_s:g} s (--rank-timeout)"
     while True:
         with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=2.0) as connection:
             connection.sendall(json.dumps(hello).encode() + b"\n")
@@ -164,17 +176,17 @@ def _ask_first(cluster: Cluster, deadline: float, timeout_s: float) -> str | Non
             if isinstance(answer, dict):
                 return answer.get("said")
         if time.monotonic() >= deadline:
-            return nobody
+            return f"nobody answers as {cluster.name(0)} within {timeout_s:g} s (--rank-timeout)"
         time.sleep(0.2)
 
 
 def _read(connection: socket.socket, patient: bool = False) -> Any:
-    """Return a message; None if there is none."""
+    """Return the message that a connection sends, a line of JSON; None if none comes."""
     until = time.monotonic() + ((connection.gettimeout() or 0.0) if patient else _HELLO_S)
     received = b""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         while not received.endswith(b"\n") and len(received) < _LINE:
-            connection.settimeout(max(0.001, until - time.monotonic()))  # of the whole message, however slowly it drips
+            connection.settimeout(max(0.001, until - time.monotonic()))  # one limit for a whole message, however slow
             if not (part := connection.recv(_LINE)):
                 break
             received += part

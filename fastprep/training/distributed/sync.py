@@ -1,4 +1,4 @@
-"""The same model on every rank: gradients, moving averages and metrics shared, the beginning alike, randomness apart."""
+"""One model on all ranks: the same initial state, shared gradients, moving averages and metrics, and separate randomness."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from fastprep.errors import RankError
 from fastprep.sampling import hashing
-from fastprep.training.distributed.collectives import Ranks
+from fastprep.training.distributed.ranks import Ranks
 
 
 def share_gradients(model: keras.Model, ranks: Ranks) -> None:
-    """Let the optimizer of a model apply the means of all ranks' gradients.
+    """Make the optimizer of a model apply the means of all ranks' gradients.
 
     Notes
     -----
-    `apply` of this one optimizer is wrapped. A subclass would be named in saved models, which nobody else could load then. Under
-    mixed precision the optimizer is Keras' LossScaleOptimizer: what it gets are means already, in which an overflow of any rank
-    is not finite, so all ranks leave out the same steps. Whatever clips gradients clips the means.
+    The method `apply` of this one optimizer is wrapped. A subclass would be named in saved models, and only fastprep could load
+    them. Under mixed precision the optimizer is Keras' LossScaleOptimizer. It receives the means, in which an overflow on any
+    rank is not finite, so all ranks skip the same steps. Clipping applies to the means.
     """
     optimizer = model.optimizer
     apply = optimizer.apply
@@ -38,30 +38,29 @@ def share_gradients(model: keras.Model, ranks: Ranks) -> None:
     optimizer.apply = apply_means
 
 
-def start_alike(model: keras.Model, ranks: Ranks, *place: int) -> None:
-    """Give all ranks the weights, optimizer and random states of rank 0, and then each random numbers of its own.
+def start_alike(model: keras.Model, ranks: Ranks, seed: int, epoch: int, step: int) -> None:
+    """Give all ranks the weights, the optimizer and the random states of rank 0, and then each rank its own random numbers.
 
     Parameters
     ----------
     model : keras.Model
         Compiled, its optimizer built.
     ranks : Ranks
-    *place : int
-        Seed, epoch and step of the run. With the random states of rank 0 they are all that the random numbers of the other ranks
-        depend on, so that a run that is resumed goes on with the same ones.
+    seed, epoch, step : int
+        Seed of the run, and the step that comes next. The random numbers of the other ranks depend on these and on the random
+        states of rank 0 alone, so a resumed run continues with the same ones.
     """
     states = _random_states(model)
     for variable in [*model.weights, *model.optimizer.variables, *states]:
-        values = np.asarray(variable)
-        received = ranks.spread(values)
+        received = ranks.spread(variable)
         if not ranks.first:
             variable.assign(received)
     if ranks.first:
         return
     for variable in states:
-        seed, count = (int(word) for word in np.asarray(variable))
-        variable.assign(np.array([hashing.key(seed, ranks.rank) % 2**31, count], np.asarray(variable).dtype))
-    keras.utils.set_random_seed(hashing.key(*place, ranks.rank) % 2**32)
+        generator_seed, count = (int(word) for word in np.asarray(variable))
+        variable.assign(np.array([hashing.key(generator_seed, ranks.rank) % 2**31, count], np.asarray(variable).dtype))
+    keras.utils.set_random_seed(hashing.key(seed, epoch, step, ranks.rank) % 2**32)
 
 
 def settle(model: keras.Model, ranks: Ranks, *, metrics: bool) -> None:
@@ -72,8 +71,8 @@ def settle(model: keras.Model, ranks: Ranks, *, metrics: bool) -> None:
     model : keras.Model
     ranks : Ranks
     metrics : bool
-        Whether metrics are under way: rank 0 then holds what all ranks have added up, and the others begin anew, which is
-        the same sum.
+        Whether an epoch's metrics are being added up. Rank 0 then takes the totals of all ranks and the others restart at zero,
+        which leaves the overall sum unchanged.
 
     Raises
     ------
@@ -92,15 +91,15 @@ def settle(model: keras.Model, ranks: Ranks, *, metrics: bool) -> None:
     found = ranks.gather(crc)
     if different := [rank for rank, other in enumerate(found) if other != found[0]]:
         raise RankError(
-            f"the weights of rank {', '.join(map(str, different))} are no longer those of rank 0: does the network train by a "
-            "step of its own that does not use model.optimizer, or is a device faulty?"
+            f"the weights of rank {', '.join(map(str, different))} are no longer those of rank 0: does the network have a "
+            "training step of its own that does not use model.optimizer, or is a device faulty?"
         )
 
 
 def average_moving(model: keras.Model, ranks: Ranks) -> None:
-    """Average what layers keep of the batches they saw, such as the moving averages of batch normalisation.
+    """Average the statistics that layers keep of their batches, such as the moving averages of batch normalisation.
 
-    What is equal on all ranks, such as weights that are frozen, stays as it is, bit for bit.
+    Values that are equal on all ranks, such as frozen weights, keep every bit.
     """
     moving = [variable for variable in model.non_trainable_weights if np.asarray(variable).size]
     values = [np.asarray(variable) for variable in moving]
@@ -116,7 +115,7 @@ def average_moving(model: keras.Model, ranks: Ranks) -> None:
 
 
 def total_metrics(model: keras.Model, ranks: Ranks) -> dict[str, float]:
-    """Add up what the metrics of all ranks have added up, and return the results: not means of means."""
+    """Add the sums and counts of all ranks' metrics, and return the results, which are thus not means of means."""
     variables = model.metrics_variables
     values = [np.asarray(variable) for variable in variables]
     total = ranks.reduce(np.concatenate([value.astype(np.float64).reshape(-1) for value in values]))
@@ -126,7 +125,7 @@ def total_metrics(model: keras.Model, ranks: Ranks) -> dict[str, float]:
 
 
 class Totals(keras.callbacks.Callback):
-    """Lets all callbacks after it see the history of all ranks together, on every rank the same.
+    """Replaces the logs of one rank by those of all ranks together, the same on every rank, for the callbacks after it.
 
     Parameters
     ----------
@@ -143,16 +142,16 @@ class Totals(keras.callbacks.Callback):
         self._logs = total_metrics(self.model, self._ranks)
 
     def on_test_end(self, logs: Any = None) -> None:
-        """Add up those of validation, of which ranks have seen different numbers of images."""
+        """Add up the metrics of validation, for which the ranks have seen different numbers of images."""
         self._logs |= {f"val_{name}": value for name, value in total_metrics(self.model, self._ranks).items()}
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Put them in the place of this rank's own."""
+        """Replace the logs of this rank."""
         logs.update(self._logs)
 
 
 def _random_states(model: keras.Model) -> list[Any]:
-    """Return the states of Keras' random generators: a seed, and how often it was drawn from."""
+    """Return the states of Keras' random generators, each a seed and the number of draws so far."""
     known = {id(variable) for variable in model.weights}
     rest = [variable for variable in model.variables if id(variable) not in known]
     return [v for v in rest if tuple(v.shape) == (2,) and np.asarray(v).dtype.kind in "iu"]

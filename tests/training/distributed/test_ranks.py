@@ -70,27 +70,27 @@ def test_end(totals, logs=None):
 sync.average_moving, sync.Totals.on_test_end = average, test_end
 original_begin, original_end = callbacks.RunCallback.on_train_batch_begin, callbacks.RunCallback.on_train_end
 
-def begin(keeper, batch, logs=None):
-    original_begin(keeper, batch, logs)
-    course = keeper._course
+def begin(callback, batch, logs=None):
+    original_begin(callback, batch, logs)
+    state = callback.state
     if batch == 0 and not record["states"]:
-        record["states"] = [np.asarray(state).tolist() for state in sync._random_states(keeper.model)]
-    if keeper._first + batch < len(keeper._train):
-        samples = keeper._train.samples(course.epoch, course.step).tolist()
-        record["samples"].append([course.epoch, course.step, samples])
+        record["states"] = [np.asarray(state).tolist() for state in sync._random_states(callback.model)]
+    if callback.first_step + batch < len(callback._train):
+        samples = callback._train.samples(state.epoch, state.step).tolist()
+        record["samples"].append([state.epoch, state.step, samples])
         write()
-    if plan.get("copy") == [course.epoch, course.step]:
-        shutil.copyfile(keeper._folder / "last.keras", plan["to"])
-    if plan.get("end") == [course.epoch, course.step]:
+    if plan.get("copy") == [state.epoch, state.step]:
+        shutil.copyfile(callback._saver.folder.last, plan["to"])
+    if plan.get("end") == [state.epoch, state.step]:
         time.sleep(plan["hang"]) if "hang" in plan else os.kill(os.getpid(), plan["signal"])
 
-def end(keeper, logs=None):
+def end(callback, logs=None):
     import zlib
-    original_end(keeper, logs)
-    optimizer = keeper.model.optimizer
-    variables = [*keeper.model.weights, *optimizer.variables]
+    original_end(callback, logs)
+    optimizer = callback.model.optimizer
+    variables = [*callback.model.weights, *optimizer.variables]
     record["bits"] = [zlib.crc32(np.asarray(variable).tobytes()) for variable in variables]
-    record["history"], record["best"] = keeper._course.history, keeper._course.best_epoch
+    record["history"], record["best"] = callback.state.history, callback.state.best_epoch
     record["iterations"] = int(optimizer.iterations)
     record["scale"] = float(getattr(optimizer, "dynamic_scale", 0))
     write()
@@ -235,10 +235,10 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
     samples = []
     original = callbacks.RunCallback.on_train_batch_begin
 
-    def begin(keeper, batch, logs=None):
-        original(keeper, batch, logs)
-        if keeper._course.epoch == 0 and keeper._first + batch < len(keeper._train):
-            samples.extend(keeper._train.samples(0, keeper._course.step).tolist())
+    def begin(callback, batch, logs=None):
+        original(callback, batch, logs)
+        if callback.state.epoch == 0 and callback.first_step + batch < len(callback._train):
+            samples.extend(callback._train.samples(0, callback.state.step).tolist())
 
     monkeypatch.setattr(callbacks.RunCallback, "on_train_batch_begin", begin)
     assert train.main(["--resume", str(alone)]) == 0
@@ -255,8 +255,8 @@ def test_what_is_left_of_an_epoch_may_be_too_little_for_more_ranks(arguments, st
     out = tmp_path / "run"
     original = callbacks.RunCallback.on_train_batch_begin
 
-    def begin(keeper, batch, logs=None):
-        original(keeper, batch, logs)
+    def begin(callback, batch, logs=None):
+        original(callback, batch, logs)
         if batch == 20:
             raise Killed
 

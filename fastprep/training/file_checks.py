@@ -1,0 +1,99 @@
+"""Checks that a file has labels of classes, and that it fits the file that a network was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.errors import InputError
+from fastprep.loader import Loader
+
+
+def check_labels(loader: Loader, hint: str = "") -> NDArray[np.integer]:
+    """Return the labels of all images, and check that they are classes.
+
+    Parameters
+    ----------
+    loader : Loader
+    hint : str
+        End of the message if they are not.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        All 0 or greater.
+
+    Raises
+    ------
+    InputError
+        If there are none, or they are not one integer for each image, or negative.
+    """
+    labels = loader.labels
+    if labels is None or labels.dtype.kind not in "iu" or labels.shape[1:] not in ((), (1,)):
+        found = "none" if labels is None else f"{labels.dtype} {labels.shape}"
+        raise InputError(f"{name_file(loader)}: labels must be one integer for each image, found {found}{hint}")
+    if labels.min() < 0:
+        raise InputError(f"{name_file(loader)}: labels must be 0 and up, found {labels.min()}")
+    return cast(NDArray[np.integer], labels.reshape(-1))
+
+
+def check_highest_label(labels: NDArray[np.integer], n_classes: int, file: str, classes: str) -> None:
+    """Check that all labels are below the number of classes.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+    n_classes : int
+    file : str
+        File of the labels, for the message.
+    classes : str
+        What the number counts, such as "classes of training".
+
+    Raises
+    ------
+    InputError
+        If a label is too large.
+    """
+    if (highest := int(labels.max())) >= n_classes:
+        raise InputError(f"{file}: label {highest} is not among the {n_classes} {classes}")
+
+
+def check_metadata(loader: Loader, class_names: Sequence[str] | None, channel_order: str | None, channels: int | None) -> None:
+    """Check that a file names the same classes and channels as training, where both name them.
+
+    Parameters
+    ----------
+    loader : Loader
+    class_names : sequence of str, or None
+        Names of the classes of training; None or empty if it has none.
+    channel_order : str or None
+        Channel order of training, such as "RGB"; None if it is not known.
+    channels : int or None
+        Number of channels of training; None if it is not known.
+
+    Raises
+    ------
+    InputError
+        If they differ.
+    """
+    if channels is not None and loader.output_shape[2] != channels:
+        raise InputError(f"{name_file(loader)}: images have {loader.output_shape[2]} channels; training had {channels}")
+    if None not in (loader.channel_order, channel_order) and loader.channel_order != channel_order:
+        raise InputError(f"{name_file(loader)}: channel_order is {loader.channel_order!r}; training had {channel_order!r}")
+    if loader.class_names and class_names and loader.class_names != tuple(class_names):
+        found, trained = join_some(loader.class_names), join_some(class_names)
+        raise InputError(f"{name_file(loader)}: class_names are {found}; training had {trained}")
+
+
+def name_file(loader: Loader) -> str:
+    """Return the beginning of a message about the first file of a loader."""
+    return f"file {loader.files[0]!r}"
+
+
+def join_some(values: Iterable[Any]) -> str:
+    """Join values by commas, eight at most."""
+    texts = [str(value) for value in values]
+    return ", ".join(texts if len(texts) <= 8 else [*texts[:7], "..."])

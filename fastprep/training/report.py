@@ -1,0 +1,60 @@
+"""Lines that a run prints at its beginning and at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastprep.loader import Loader
+from fastprep.training.config import Config
+from fastprep.training.data import Inputs
+from fastprep.training.state import RunState
+
+if TYPE_CHECKING:
+    import keras
+
+
+def describe_inputs(train: Loader, val: Loader, inputs: Inputs) -> list[str]:
+    """Describe the images and the classes."""
+    lines = []
+    for word, loader in (("training", train), ("validation", val)):
+        height, width, channels = loader._spec.image_shape
+        reading = loader.stats()["files"][0]["read"]
+        lines.append(f"{word}: {loader.n_samples} images of {height}x{width}x{channels}, {reading}")
+    names = f" ({', '.join(inputs.class_names[:10])}{', ...' if inputs.classes > 10 else ''})" if inputs.class_names else ""
+    majority = inputs.val_counts.max() / inputs.val_counts.sum()
+    lines.append(f"{inputs.classes} classes{names}; the largest alone would be {majority:.2%} of validation")
+    return lines
+
+
+def describe_network(config: Config, model: keras.Model) -> str:
+    """Describe the network and how it is trained."""
+    name = "AlexNet" if config.model == "alexnet" else config.model
+    steps = f"{config.optimizer} {config.lr:g} {config.schedule}, batch {config.batch_size}, {config.precision}"
+    return f"{name}, {model.count_params():,} weights, crops of {config.crop}, {steps}"
+
+
+def describe_start(state: RunState, n_steps: int) -> list[str]:
+    """Return the line that says where a run resumes; none for a new run."""
+    if state.epoch == state.step == 0:
+        return []
+    best = f"best so far epoch {state.best_epoch}" if state.best_epoch else "no epoch is over yet"
+    step = f"step {state.step + 1} of {n_steps}" if state.step < n_steps else "validation"
+    return [f"resuming at epoch {state.epoch + 1}, {step}; {best}"]
+
+
+def describe_corrupt(word: str, loader: Loader) -> list[str]:
+    """Return the line that says how many images can't be read, with the first problem; none if all can.
+
+    Parameters
+    ----------
+    word : str
+        "training" or "validation".
+    loader : Loader
+    """
+    corrupt = loader.stats()["corrupt"]
+    if not corrupt or not corrupt["samples"]:
+        return []
+    problems, n = corrupt["problems"], corrupt["samples"]
+    more = f"; and {len(problems) - 1} more of the kind" if len(problems) > 1 else ""
+    count = f"{n} of {loader.n_samples} {word} images can't be read, and the next ones took their place"
+    return [f"{count} (--on-corrupt skip): {problems[0]}{more}"]

@@ -1,0 +1,116 @@
+"""Everything that a run trains with: its files, its loaders and its network."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep.cli.tensorflow_startup import start_tensorflow
+from fastprep.errors import InputError
+from fastprep.training import network
+from fastprep.training.config import Config, shared_options
+from fastprep.training.data import Inputs, inspect_files, open_loaders
+from fastprep.training.distributed.consistency import check_alike, fingerprint
+from fastprep.training.distributed.ranks import Ranks
+
+if TYPE_CHECKING:
+    import keras
+
+    from fastprep.adapters.keras import Loader as KerasLoader
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """Everything that a run trains with.
+
+    Attributes
+    ----------
+    config : Config
+    ranks : Ranks
+    inputs : Inputs
+    train, val : Loader
+    model : keras.Model
+        Compiled.
+    logits : bool
+        Whether the model ends without a softmax.
+    notes : list of str
+        Remarks about its weights.
+    """
+
+    config: Config
+    ranks: Ranks
+    inputs: Inputs
+    train: KerasLoader
+    val: KerasLoader
+    model: keras.Model
+    logits: bool
+    notes: list[str]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What an evaluation has to know about the model."""
+        return {
+            "model": self.config.model,
+            "crop": self.config.crop,
+            "classes": self.inputs.classes,
+            "class_names": list(self.inputs.class_names),
+            "channel_order": self.inputs.channel_order,
+            "channels": self.inputs.input_shape[2],
+            "logits": self.logits,
+        }
+
+
+def open_session(config: Config, ranks: Ranks, mean: NDArray[np.float32] | str | None, stack: contextlib.ExitStack) -> Session:
+    """Open the files and build the network, on all ranks alike.
+
+    Parameters
+    ----------
+    config : Config
+    ranks : Ranks
+    mean : ndarray of float32, None, or `AS_CONFIGURED`
+        Mean that a resumed run subtracts.
+    stack : ExitStack
+        Closes the loaders.
+
+    Raises
+    ------
+    InputError
+        If a file or the network is not suitable, or the ranks were started for different runs.
+    RankError
+        If another rank can't continue.
+    """
+    with ranks.together():
+        # problems with files are reported before TensorFlow takes seconds to start
+        inputs = inspect_files(config, mean)
+        start_tensorflow()
+        train, val = open_loaders(config, inputs, (ranks.rank, ranks.world))
+        stack.callback(train.close)
+        stack.callback(val.close)
+        model, notes = _build_network(config, inputs, is_new=isinstance(mean, str))
+        logits = network.gives_logits(model, inputs.input_shape)
+        network.compile_model(model, config, logits, ranks.jit_compile)
+        ranks.share_gradients(model)
+    check_alike(ranks, fingerprint(shared_options(config), train, val, model, inputs.class_names, inputs.mean))
+    return Session(config, ranks, inputs, train, val, model, logits, notes)
+
+
+def _build_network(config: Config, inputs: Inputs, is_new: bool) -> tuple[keras.Model, list[str]]:
+    """Return the network, not yet compiled, and remarks about its weights."""
+    import tensorflow as tf
+
+    from fastprep.training.batchnorm import learning_norms
+
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    model, notes = network.build_model(config, inputs.input_shape, inputs.classes), []
+    if config.weights is not None and is_new:
+        notes.append(network.take_weights(model, config.weights))
+    if config.freeze is not None:
+        notes.append(network.freeze(model, config.freeze))
+    if config.batchnorm_steps and not learning_norms(model) and not config.demo:  # the demo's defaults are for AlexNet
+        raise InputError(f"--batchnorm-steps: --model {config.model} has no batch normalisation that learns")
+    return model, notes
