@@ -88,8 +88,8 @@ def _report(config: Config, path: str) -> None:
 
     crop = None
     with make(1) as whole:
-        height, width, channels = whole.spec.image_shape
-        about = whole.dataset.describe()[0]
+        height, width, channels = whole._spec.image_shape
+        about = whole._dataset.describe()[0]
         size = config.size or (227 if min(height, width) > 227 else max(1, min(height, width) * 7 // 8))
     crop = fastprep.RandomCrop(size, mirror=True)
     with make(1) as loader:
@@ -131,8 +131,8 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
         {**gpu.describe(), "TensorFlow": seen, "kernel": f"DIFFERS from the CPU's: {differing[0]}" if differing else bits},
     )
     samples = loader.samples(0, 0)
-    table = loader.crop.table(*loader.spec.image_shape[:2], samples, 0, 0)
-    figures = gpu_figures.measure(gpu, loader.spec, len(samples), table, rounds)
+    table = loader.crop.table(*loader._spec.image_shape[:2], samples, 0, 0)
+    figures = gpu_figures.measure(gpu, loader._spec, len(samples), table, rounds)
     print("Batches as above, on the GPU")
     for name, value, limit, of in (
         ("copy of images", figures.copy, figures.link, "a plain copy to the device"),
@@ -140,10 +140,10 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
     ):
         print(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {of}")
     if not ("can't be used" in seen or "sees no GPU" in seen):
-        (batch,), seconds = loader.prepare(0, 0).parts, []
+        (batch,), seconds = loader._source.prepare(0, 0).parts, []
         for _ in range(rounds + 1):
             began = time.perf_counter()
-            to_tensor(batch, loader.spec.dtype)
+            to_tensor(batch, loader.dtype)
             seconds.append(time.perf_counter() - began)
         share = sorted(seconds[1:])[len(seconds[1:]) // 2] / figures.batch_s
         print(f"  {'hand-over':20} {share:>23.2f} of the time of copy and kernel")

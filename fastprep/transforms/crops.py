@@ -217,12 +217,12 @@ def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int
 
 
 def check_crop(crop: object) -> None:
-    """Check that an argument says how to crop.
+    """Check that an argument is a crop, or None.
 
     Raises
     ------
     ValueError
-        If it is no crop, or a class of crops, and not None either.
+        If it is neither None nor a crop; a class such as `RandomCrop` is not a crop.
     """
     if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
         raise ValueError(f"crop must be like RandomCrop(227), CenterCrop(227), TenCrop(227), or None, got {crop!r}")

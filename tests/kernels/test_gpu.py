@@ -98,14 +98,14 @@ def test_the_training_step_sees_the_memory_the_kernel_wrote(tf, make_file):
             return super().train_step(data)
 
     with keras_adapter.Loader(path, 4, CenterCrop(8), device="cuda") as loader:
-        prepare = loader.prepare
+        prepare = loader._source.prepare
 
         def noting(epoch, step):
             batch = prepare(epoch, step)
             written.append(((epoch, step), batch.lease.address))
             return batch
 
-        loader.prepare = noting
+        loader._source.prepare = noting
         model = Spy([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
         model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
         model.fit(loader, epochs=2, verbose=0)
