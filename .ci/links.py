@@ -1,4 +1,4 @@
-"""Checks a folder of HTML pages: python links.py FOLDER. Every link inside it leads somewhere, and nothing is loaded from the net."""
+"""Checks that links inside a folder of HTML lead somewhere, and that nothing is loaded from the net: python links.py FOLDER."""
 
 import sys
 from html.parser import HTMLParser

@@ -24,6 +24,7 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 highlight_language = "none"
+smartquotes = False  # "--epochs" and "file" in quotes are code for many readers
 nitpicky = True  # a reference that leads nowhere is a warning, and .ci/docs makes warnings errors
 nitpick_ignore: list[tuple[str, str]] = []
 

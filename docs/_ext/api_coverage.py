@@ -28,13 +28,17 @@ def _public_members(kind: type) -> list[str]:
     return [name for name, _ in members if not name.startswith("_")]
 
 
-def _as_code(app: Sphinx, env: BuildEnvironment, reference: addnodes.pending_xref, content: nodes.Element) -> Any:
-    """Leave a name in single backticks that has no entry as it is: much of it is arguments and code."""
-    return content if reference.get("reftype") == "obj" else None
+def _name(app: Sphinx, env: BuildEnvironment, reference: addnodes.pending_xref, content: nodes.Element) -> Any:
+    """Resolve a name in single backticks from the top of the package; what has no entry there is an argument, or code."""
+    if reference.get("reftype") != "obj":
+        return None
+    target = f"fastprep.{reference['reftarget']}"
+    found = env.get_domain("py").resolve_xref(env, reference["refdoc"], app.builder, "obj", target, reference, content)
+    return found or content
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register both checks."""
     app.connect("env-check-consistency", _undocumented)
-    app.connect("missing-reference", _as_code)
+    app.connect("missing-reference", _name)
     return {"parallel_read_safe": True}

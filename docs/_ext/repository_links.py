@@ -30,10 +30,8 @@ class RepositoryLinks(SphinxTransform):
         included = _included(source)
         page = source / f"{self.env.docname}.md"
         written_in = next((file for file, docname in included.items() if docname == self.env.docname), page)
-        for link in list(self.document.findall(lambda node: isinstance(node, addnodes.pending_xref | addnodes.download_reference))):
-            if link.get("reftype") != "myst":
-                continue
-            path, anchor = _target(link, source)
+        for link in [*self.document.findall(addnodes.pending_xref), *self.document.findall(addnodes.download_reference)]:
+            path, anchor = _target(link, source) if link.get("reftype") == "myst" else (None, None)
             if path is None:
                 continue
             file = (written_in.parent / path).resolve()
@@ -41,15 +39,12 @@ class RepositoryLinks(SphinxTransform):
                 file = (page.parent / path).resolve()
             docname = included.get(file) or self.env.path2doc(str(file))
             if docname in self.env.found_docs:
-                new = addnodes.pending_xref(
-                    refdoc=self.env.docname, refdomain="doc", reftype="myst", reftarget=docname, reftargetid=anchor, refexplicit=True
-                )
-                new += link.children
-                link.replace_self(new)
-            elif file.exists() and file.is_relative_to(repository):
-                link.replace_self(link.children)
-            else:
+                names = {"refdoc": self.env.docname, "refdomain": "doc", "reftype": "myst", "refexplicit": True}
+                link.replace_self(addnodes.pending_xref("", *link.children, reftarget=docname, reftargetid=anchor, **names))
+                continue
+            if not (file.exists() and file.is_relative_to(repository)):
                 _log.warning("broken link: %s", path, location=link, type="repository_links")
+            link.replace_self(link.children)
 
 
 def _target(link: nodes.Element, source: Path) -> tuple[str | None, str | None]:
