@@ -43,6 +43,7 @@ html_title = f"fastprep {release}"
 html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False
+html_use_index = False  # the API reference has an index page of its own
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
