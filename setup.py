@@ -1,7 +1,7 @@
-"""Builds fastprep's extensions; everything else about the package stands in pyproject.toml.
+"""Build script of fastprep's extensions; pyproject.toml has everything else about the package.
 
 The flags are part of the promise that every processor gives the same bits: no fused multiply-add
-(`-ffp-contract=off`), nothing chosen for the machine that compiles (`-march=native`), no `-ffast-math`.
+(`-ffp-contract=off`), no code for the machine that compiles (`-march=native`), and no `-ffast-math`.
 """
 
 from Cython.Build import cythonize

@@ -184,13 +184,13 @@ def passes(opened, order, *, threads=1, dtype=np.uint8):
 def loader_passes(path, window, workers):
     """Return one shuffled epoch of our loader, whole images; buffers stay from one epoch to the next, decoded chunks do not."""
     loader = Loader(path, BATCH, None, labels=None, mean=None, shuffle=True, shuffle_window=window, workers=workers, device="cpu")
-    n_chunks = len(loader.dataset.block_starts) - 1
+    n_chunks = len(loader._dataset.block_starts) - 1
 
     def epoch():
-        before = loader.dataset.n_blocks_decoded
+        before = loader._dataset.n_blocks_decoded
         count = sum(len(x) for x in loader)
-        loader.dataset.close()
-        decoded = loader.dataset.n_blocks_decoded - before
+        loader._dataset.close()
+        decoded = loader._dataset.n_blocks_decoded - before
         assert decoded >= n_chunks, f"{decoded} of {n_chunks} chunks were decoded; the others were still there"
         return count
 
@@ -223,7 +223,7 @@ def open_fastprep(path):
     """Ours: offsets, sizes and filter masks of all chunks, and three images compared with HDF5's."""
     reader = open_images(path)
     assert not reader.index.reason, reader.index.reason
-    return len(reader.index.offsets)
+    return len(reader.index.chunks.offsets)
 
 
 def open_h5py(path):

@@ -1,4 +1,4 @@
-"""Images as (channels, height, width) for backends and devices that compute so: the loader's kernel writes them in that order.
+"""Images as (channels, height, width), for backends and devices that compute in that layout; the loader's kernel writes it.
 
     KERAS_BACKEND=jax python examples/channels_first.py                 # the demo's solar cells
     KERAS_BACKEND=torch python examples/channels_first.py --train train.h5 --val val.h5
@@ -22,9 +22,9 @@ Layout = Literal["channels_last", "channels_first"]
 
 
 def best_layout() -> Layout:
-    """Choose what the backend's convolutions take as it is on the device at hand."""
+    """Return the layout that the backend's convolutions take without a transposition on this device."""
     if keras.backend.backend() == "torch":
-        return "channels_first"  # torch has no other; Keras would transpose for each layer
+        return "channels_first"  # torch has no other layout; Keras would transpose for each layer
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -34,8 +34,8 @@ def best_layout() -> Layout:
 
 def network(shape: tuple[int, int, int], classes: int, layout: Layout) -> keras.Model:
     """Build a small network for images in that layout."""
-    keras.config.set_image_data_format(layout)  # what layers take that are not told otherwise
-    axis = 1 if layout == "channels_first" else -1  # this one has to be told
+    keras.config.set_image_data_format(layout)  # the default of layers that take a data_format
+    axis = 1 if layout == "channels_first" else -1  # BatchNormalization takes an axis instead
     x = inputs = keras.Input(shape)
     for filters in (16, 32, 64):
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)

@@ -3,13 +3,13 @@
     python examples/mobilenet_v3.py                                     # the demo's solar cells
     python examples/mobilenet_v3.py --train train.h5 --val val.h5 --size 224 --precision mixed_bfloat16
 
-prints Keras' progress and at the end `val loss 0.691629, val accuracy 0.687023`: the share of the larger class, for three epochs
-from scratch are only a beginning. Stopped by Ctrl-C and run again, it goes on with the epoch that was broken off. (The best epoch
-so far is forgotten then: EarlyStopping and ModelCheckpoint keep it nowhere.)
+prints Keras' progress and at the end `val loss 0.691629, val accuracy 0.687023`. That is the share of the larger class, because
+three epochs from scratch are only a beginning. Stopped by Ctrl-C and run again, it goes on with the epoch that was interrupted.
+(The best epoch so far is then forgotten, because EarlyStopping and ModelCheckpoint do not save it.)
 
-This network brings pixels of 0..255 to -1..1 by itself (`--preprocessing inside`, the default of keras.applications), so nothing
-is to be subtracted before: mean=None. With `--preprocessing outside` the loader's kernel does the same in the pass that it makes
-anyway, mean=127.5 and scale=1/127.5, and the network has a layer less.
+This network maps pixels of 0..255 to -1..1 itself (`--preprocessing inside`, the default of keras.applications), so the loader
+subtracts nothing: mean=None. With `--preprocessing outside` the loader's kernel does the same in the pass over the pixels that it
+makes anyway, with mean=127.5 and scale=1/127.5, and the network has one layer fewer.
 """
 
 from pathlib import Path
@@ -20,14 +20,13 @@ import numpy as np
 import tyro
 
 import fastprep
-from fastprep.adapters.keras import EpochSync
 from fastprep.demo import FOLDER, build, image_size
 
 PREPROCESSING: dict[str, dict[str, Any]] = {"inside": {"mean": None}, "outside": {"mean": 127.5, "scale": 1 / 127.5}}
 
 
 def network(shape: tuple[int, int, int], classes: int, preprocessing: str) -> keras.Model:
-    """Put a head on MobileNetV3Small, which without ImageNet's weights takes one channel as well as three."""
+    """Build a MobileNetV3Small with a new head; without ImageNet's weights it takes one channel as well as three."""
     body = keras.applications.MobileNetV3Small(
         shape, include_top=False, weights=None, pooling="avg", include_preprocessing=preprocessing == "inside"
     )
@@ -35,7 +34,7 @@ def network(shape: tuple[int, int, int], classes: int, preprocessing: str) -> ke
 
 
 def balanced(labels: np.ndarray) -> dict[int, float]:
-    """Weigh classes so that each counts alike, by the formula of scikit-learn's class_weight="balanced"."""
+    """Return class weights with which all classes count equally, by the formula of scikit-learn's class_weight="balanced"."""
     classes, counts = np.unique(labels, return_counts=True)
     return {int(k): len(labels) / (len(classes) * int(n)) for k, n in zip(classes, counts, strict=True)}
 
@@ -66,7 +65,7 @@ def main(
         weights = balanced(np.asarray(file.labels))
     crop = fastprep.RandomCrop(size, mirror=True)
     with (
-        # not fit(class_weight=...), which Keras ignores for data that it takes as they are
+        # not fit(class_weight=...), which Keras ignores for data that it takes unchanged
         fastprep.Loader(train, crop=crop, shuffle=True, class_weight=weights, **options) as train_loader,
         fastprep.Loader(val, crop=fastprep.CenterCrop(size), **options) as val_loader,
     ):
@@ -76,7 +75,7 @@ def main(
             keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
             keras.callbacks.ModelCheckpoint(out, monitor="val_loss", save_best_only=True),
             keras.callbacks.BackupAndRestore(out.with_suffix(".backup")),
-            EpochSync(train_loader),  # after a restart the loader, too, is to begin with the epoch that Keras begins with
+            fastprep.EpochSync(train_loader),  # after a restart the loader must begin with the same epoch as Keras
         ]
         out.parent.mkdir(parents=True, exist_ok=True)
         model.fit(train_loader, validation_data=val_loader, epochs=epochs, callbacks=callbacks)  # the line that was changed

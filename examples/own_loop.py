@@ -1,10 +1,10 @@
-"""A training loop of one's own, without `fit`, that goes on at the exact next batch after Ctrl-C.
+"""A training loop of your own, without `fit`, that goes on at the exact next batch after Ctrl-C.
 
     python examples/own_loop.py                                         # the demo's solar cells; Ctrl-C, and the same again
     python examples/own_loop.py --train train.h5 --val val.h5 --size 96 --out runs/own_loop.npz
 
-prints a line an epoch (`epoch 3: loss 0.545227`), at Ctrl-C `stopped in epoch 4, after 544 samples of it`, and at the end
-a line like `val accuracy 0.751908`. The weights after any number of stops are those of a run that nobody stopped, bit for bit.
+prints a line for each epoch (`epoch 3: loss 0.545227`), at Ctrl-C `stopped in epoch 4, after 544 samples of it`, and at the end
+a line like `val accuracy 0.751908`. After any number of stops the weights are those of an uninterrupted run, bit for bit.
 """
 
 import json
@@ -32,14 +32,14 @@ def network(shape: tuple[int, int, int], classes: int) -> keras.Model:
 
 
 def save(path: Path, variables: list[Any], state: dict[str, Any]) -> None:
-    """Write weights, optimizer and place in the data: one file, and the old one stays until the new one is whole."""
+    """Write weights, optimizer and position in the data to a single file; the old file stays until the new one is complete."""
     temporary = path.with_suffix(".tmp.npz")
     np.savez(temporary, *[np.asarray(variable) for variable in variables], state=json.dumps(state))
     os.replace(temporary, path)
 
 
 def restore(path: Path, variables: list[Any]) -> dict[str, Any]:
-    """Put saved values back, and return the saved place in the data."""
+    """Restore saved values, and return the saved position in the data."""
     with np.load(path) as saved:
         for k, variable in enumerate(variables):
             variable.assign(saved[f"arr_{k}"])
@@ -57,7 +57,7 @@ def main(
     classes: int = 2,
     out: Path = Path("runs/own_loop.npz"),
 ) -> None:
-    """Train a small network, from `out` on if that is there; without files, or with --demo, on the demo's solar cells."""
+    """Train a small network, going on from `out` if that exists; without files, or with --demo, on the demo's solar cells."""
     if demo or train is None or val is None:
         if train or val:
             raise SystemExit("--train and --val go together, and without --demo")
@@ -75,8 +75,8 @@ def main(
     ):
         model, optimizer = network(train_loader.output_shape, classes), keras.optimizers.Adam()
         optimizer.build(model.trainable_variables)
-        total = keras.Variable(0.0, name="total")  # of the losses of the epoch under way
-        variables = [*model.variables, *optimizer.variables, total]  # dropout's random state is among those of the model
+        total = keras.Variable(0.0, name="total")  # sum of the losses of the epoch under way
+        variables = [*model.variables, *optimizer.variables, total]  # dropout's random state is one of the model's
         if out.exists():
             train_loader.load_state_dict(restore(out, variables))
 
@@ -89,12 +89,12 @@ def main(
             total.assign_add(tf.reduce_sum(losses))
 
         for epoch in range(train_loader.next_epoch, epochs):
-            for x, y in train_loader.tensors():  # of TensorFlow, where the loader's kernel wrote them
+            for x, y in train_loader.tensors():  # TensorFlow's, in the memory to which the loader's kernel wrote
                 step(x, y)
                 if stop:
                     break
             state = train_loader.state_dict()  # after the batch that was handed out last
-            if state["seen"] == 0:  # in the next epoch: this one is over
+            if state["seen"] == 0:  # the state is in the next epoch: this one is over
                 print(f"epoch {epoch + 1}: loss {float(total) / train_loader.n_samples:.6f}", flush=True)
                 total.assign(0.0)
             save(out, variables, state)

@@ -3,13 +3,14 @@
     python examples/regression.py                                       # the demo's solar cells
     python examples/regression.py --train train.h5 --val val.h5 --labels targets --names width height
 
-prints Keras' progress and, at the end, what each head got, beside what the mean of the training targets would get:
+prints Keras' progress and, at the end, the error of each head beside that of always predicting the mean of the training targets:
 
     defect: mean squared error 0.150042 (always the mean: 0.186545)
     mono: mean squared error 0.067275 (always the mean: 0.241610)
 
-Labels are any dataset of (N,) or (N, k) numbers, `labels="targets"` here, and the loader hands them on as they are: y is (n, k).
-Keras wants a dict by output, so `Heads` cuts y into columns where loss and metrics are computed. All the rest is plain Keras.
+Labels are any dataset of (N,) or (N, k) numbers, `labels="targets"` here, and the loader hands them on unchanged: y is (n, k).
+Keras wants a dict with an entry for each output, so `Heads` splits y into columns before it computes loss and metrics. The rest
+is plain Keras.
 """
 
 from pathlib import Path
@@ -27,7 +28,7 @@ from fastprep.demo import FOLDER, build, image_size, split
 
 @keras.saving.register_keras_serializable("examples")
 class Heads(keras.Model):
-    """A model with a dict of outputs, (n, 1) each, that takes y as one array: column k is for output k."""
+    """Model with a dict of outputs, (n, 1) each, that takes y as a single array: column k is for output k."""
 
     def columns(self, y: Any) -> dict[str, Any]:
         y = keras.ops.reshape(y, (-1, len(self.output)))
@@ -51,7 +52,7 @@ def network(shape: tuple[int, int, int], names: tuple[str, ...]) -> keras.Model:
 
 
 def solar_cells(size: int) -> dict[str, Path]:
-    """Write the demo's cells with two targets each: the probability of a defect, and whether the cell is of a single crystal."""
+    """Write the demo's cells with two targets each: the probability of a defect, and whether the cell is monocrystalline."""
     from elpv_dataset.utils import load_dataset
 
     files = build(FOLDER / f"cells-targets-{size}", size)
@@ -76,7 +77,7 @@ def main(
     names: tuple[str, ...] = ("defect", "mono"),
     out: Path = Path("runs/regression.keras"),
 ) -> None:
-    """Predict the numbers in dataset `labels`, called `names`; without files, or with --demo, of the demo's solar cells."""
+    """Predict the numbers in dataset `labels`, called `names`; without files, or with --demo, those of the demo's solar cells."""
     if demo or train is None or val is None:
         if train or val:
             raise SystemExit("--train and --val go together, and without --demo")
@@ -93,7 +94,7 @@ def main(
         model.compile("adam", loss=dict.fromkeys(names, "mse"), metrics={name: ["mae"] for name in names})
         model.fit(train_loader, validation_data=val_loader, epochs=epochs)  # the line that was changed
         predicted = model.predict(val_loader, verbose=0)  # not shuffled: row i is sample i
-        known, wanted = (np.asarray(of.labels).reshape(-1, len(names)) for of in (train_loader, val_loader))
+        known, wanted = (np.asarray(loader.labels).reshape(-1, len(names)) for loader in (train_loader, val_loader))
     for k, name in enumerate(names):
         error = np.mean((predicted[name][:, 0] - wanted[:, k]) ** 2)
         print(

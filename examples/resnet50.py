@@ -1,4 +1,4 @@
-"""ResNet50 of keras.applications, with a training step of one's own (mixup) and, if asked for, mixed precision.
+"""ResNet50 of keras.applications, with a training step of your own (mixup) and, on request, mixed precision.
 
     python examples/resnet50.py                                         # the demo's solar cells
     python examples/resnet50.py --train train.h5 --val val.h5 --size 224 --precision mixed_float16
@@ -6,9 +6,10 @@
 
 prints Keras' progress and, at the end, a line `val loss ..., val accuracy ...`.
 
-From scratch, the mean of each channel is that of the training file. With weights (`imagenet`, or a file of them without the top),
-pixels have to be what those weights were trained on: BGR, less the means below, and not scaled ("caffe" in keras.applications).
-The loader subtracts, the first operation of the network brings the channels into order, and `preprocess_input` is not needed.
+From scratch, the mean of each channel is that of the training file. With weights (`imagenet`, or a file of weights without the
+top layer), pixels must be what those weights were trained on: BGR, less the means below, and not scaled ("caffe" in
+keras.applications). The loader subtracts the means, the first operation of the network reorders the channels, and
+`preprocess_input` is not needed.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ import tyro
 import fastprep
 from fastprep.demo import FOLDER, build, image_size
 
-# In the order of the file. Grey images have one mean for the three channels that they become.
+# In the channel order of the file. Grey images have one mean for the three channels that they become.
 IMAGENET_MEAN = {"RGB": (123.68, 116.779, 103.939), "BGR": (103.939, 116.779, 123.68), "L": (114.799,)}
 
 
@@ -34,7 +35,7 @@ def as_bgr(x: Any, order: str | None) -> Any:
 
 @keras.saving.register_keras_serializable("examples")
 class Mixup(keras.Model):
-    """Learns from pairs of images laid over each other (https://arxiv.org/abs/1710.09412, with alpha = 1)."""
+    """Model that learns from blends of two images (mixup, https://arxiv.org/abs/1710.09412, with alpha = 1)."""
 
     def train_step(self, data: Any) -> dict[str, Any]:
         share = tf.random.uniform(())
@@ -50,7 +51,7 @@ class Mixup(keras.Model):
 
 
 def network(shape: tuple[int, ...], classes: int, order: str | None, weights: str | None) -> keras.Model:
-    """Put a head on ResNet50; probabilities are float32 under any policy."""
+    """Build a ResNet50 with a new head; probabilities are float32 under any policy."""
     inputs = keras.Input(shape, dtype=keras.config.dtype_policy().compute_dtype)
     body = keras.applications.ResNet50(include_top=False, weights=weights, input_shape=(*shape[:2], 3), pooling="avg")
     return Mixup(inputs, keras.layers.Dense(classes, activation="softmax", dtype="float32")(body(as_bgr(inputs, order))))

@@ -3,8 +3,8 @@
 >>> train = fastprep.Loader("train.h5", batch_size=128, crop=fastprep.RandomCrop(227, mirror=True), shuffle=True)
 >>> model.fit(train)
 
-Importing the package needs neither Keras, TensorFlow, cupy nor a GPU. Most names are looked up at first use; `Loader`,
-`EpochSync` and `predict` bring Keras in.
+Importing the package needs neither Keras, TensorFlow, cupy nor a GPU. Names are looked up at first use; `Loader`, `EpochSync` and
+`predict` then import Keras. Without Keras, `Loader` is `fastprep.loader.Loader`: the same loader without the methods for Keras.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fastprep._version import __version__
 
 if TYPE_CHECKING:
-    from fastprep import h5, kernels, loader, model
+    from fastprep import errors, h5, kernels, loader, model
     from fastprep.adapters.keras import EpochSync, Loader
     from fastprep.adapters.predict import predict
     from fastprep.dataset import image_mean
@@ -32,6 +32,7 @@ __all__ = [
     "RandomCrop",
     "TenCrop",
     "__version__",
+    "errors",
     "h5",
     "image_mean",
     "kernels",
@@ -40,7 +41,7 @@ __all__ = [
     "predict",
 ]
 
-_MODULES = {
+_HOMES = {
     "CenterCrop": "transforms",
     "DataError": "errors",
     "DeviceUnavailableError": "errors",
@@ -52,22 +53,22 @@ _MODULES = {
     "image_mean": "dataset",
     "predict": "adapters.predict",
 }
-_SUBPACKAGES = ("h5", "kernels", "loader", "model")
+_MODULES = ("errors", "h5", "kernels", "loader", "model")
 _KERAS_AND_BACKENDS = {"keras", "tensorflow", "jax", "jaxlib", "torch"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _SUBPACKAGES:
+    if name in _MODULES:
         return importlib.import_module(f"fastprep.{name}")
-    if name not in _MODULES:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = importlib.import_module(f"fastprep.{_MODULES[name]}")
+        module = importlib.import_module(f"fastprep.{_HOMES[name]}")
     except ModuleNotFoundError as error:
         no_keras = error.name is not None and error.name.partition(".")[0] in _KERAS_AND_BACKENDS
         if name != "Loader" or not no_keras:
             raise
-        module = importlib.import_module("fastprep.loader")  # the same loader without Keras' interface
+        module = importlib.import_module("fastprep.loader")  # the same loader without the methods for Keras
     value = globals()[name] = getattr(module, name)
     return value
 

@@ -1,14 +1,20 @@
 from libc.stdint cimport int64_t
 
-# Takes one image, H x W x C numbers without gaps, that belongs in `slot` of the batch. Called without the GIL; `pixels`
-# is valid during the call only. Returns 0, or another number to stop the reader.
+# How handing images to a sink ended. Functions that also read files return values of errno, too, which are positive.
+cdef enum sink_status:
+    OK = 0
+    TRUNCATED = -1      # the file ends before the data do
+    SINK_FAILED = -2    # the sink refused an image
+
+# Takes one image, H x W x C numbers without gaps, for `slot` of the batch. Called without the GIL; `pixels` is valid during
+# the call only. Returns OK, or another number to stop the reader.
 ctypedef int (*image_sink)(void *context, int64_t slot, const void *pixels) noexcept nogil
 
-# Says which bytes of the image for `slot` will be looked at. Called without the GIL. Others need not be read.
+# Tells which bytes of the image for `slot` the sink will read; the others need not be there. Called without the GIL.
 ctypedef void (*image_need)(void *context, int64_t slot, int64_t *first, int64_t *n_bytes) noexcept nogil
 
 
 cdef class Sink:
     cdef image_sink take
-    cdef image_need need    # NULL: all of it
+    cdef image_need need    # NULL: every byte
     cdef void *context

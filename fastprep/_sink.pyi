@@ -1,8 +1,12 @@
+from enum import IntEnum
+
 import numpy as np
 from numpy.typing import NDArray
 
-OK: int
-SINK_FAILED: int
+class Status(IntEnum):
+    OK = ...
+    TRUNCATED = ...
+    SINK_FAILED = ...
 
 class Sink: ...
 

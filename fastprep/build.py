@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 
-import tyro
-from tyro.conf import FlagCreatePairsOff
-
 from fastprep.building.config import WORK, Config
-from fastprep.building.run import run, warn
-from fastprep.errors import DataError, InputError
-from fastprep.system import as_by_ctrl_c, status_of
+from fastprep.building.run import run
+from fastprep.cli.command import Command, parse_command_line
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted, 143 by SIGTERM, 129 by SIGHUP."""
-    config = parse(sys.argv[1:] if argv is None else argv)
-    with as_by_ctrl_c():
-        try:
-            run(config)
-        except KeyboardInterrupt as interrupt:
-            work = Path(config.out) / WORK
-            left = f"what is done lies in {str(work)!r}; run it again to go on" if work.exists() else "nothing was written"
-            with contextlib.suppress(OSError):  # the terminal may be gone
-                print(f"\nfastprep.build: interrupted; {left}", file=sys.stderr)
-            return status_of(interrupt)
-        except (InputError, DataError, OSError) as error:
-            warn(" ".join(str(error).split()))
-            return 2
-    return 0
+    """Run the command, and return its exit status; see `fastprep.cli.command.Command.run`."""
+    config = parse(argv)
+    return Command("fastprep.build", interrupted=lambda: _interrupted(config)).run(lambda: run(config))
 
 
-def parse(argv: list[str]) -> Config:
+def parse(argv: list[str] | None) -> Config:
     """Read the command line."""
-    return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.build")
+    return parse_command_line(Config, argv, "build")
+
+
+def _interrupted(config: Config) -> str:
+    work = Path(config.out) / WORK
+    if not work.exists():
+        return "interrupted; nothing was written"
+    return f"interrupted; what is done lies in {str(work)!r}; run it again to go on"
 
 
 if __name__ == "__main__":

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from fastprep.cli.command import Command, overwrite_hint, parse_command_line
 from fastprep.cli.help import flowing
 from fastprep.cli.progress import shown_progress
 from fastprep.errors import DataError
 from fastprep.h5.convert import InexactError, Rewritten, rewrite
-from fastprep.system import as_by_ctrl_c, status_of
 
 _ROUND_HINT = (
     "multiply images that are scaled to 0..1 by 255 first; "
@@ -53,24 +51,15 @@ class Config:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted, 143 by SIGTERM, 129 by SIGHUP."""
-    config = parse(sys.argv[1:] if argv is None else argv)
-    with as_by_ctrl_c():
-        try:
-            _run(config)
-        except KeyboardInterrupt as interrupt:
-            with contextlib.suppress(OSError):  # the terminal may be gone
-                print(f"\nfastprep.convert: interrupted; nothing was written to {config.target!r}", file=sys.stderr)
-            return status_of(interrupt)
-        except (DataError, OSError) as error:
-            hint = ""
-            if isinstance(error, FileExistsError):
-                hint = " (--overwrite)"
-            elif isinstance(error, InexactError) and not config.round:
-                hint = f"; {_ROUND_HINT}"
-            print("fastprep.convert:", " ".join(str(error).split()) + hint, file=sys.stderr)
-            return 2
-    return 0
+    """Run the command, and return its exit status; see `fastprep.cli.command.Command.run`."""
+    config = parse(argv)
+    command = Command(
+        "fastprep.convert",
+        errors=(DataError, OSError),
+        hint=lambda error: _hint(error, config),
+        interrupted=lambda: f"interrupted; nothing was written to {config.target!r}",
+    )
+    return command.run(lambda: _run(config))
 
 
 def _run(config: Config) -> None:
@@ -91,9 +80,13 @@ def _run(config: Config) -> None:
     print(_report(config, done, time.perf_counter() - began))
 
 
-def parse(argv: list[str]) -> Config:
+def parse(argv: list[str] | None) -> Config:
     """Read the command line."""
-    return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.convert")
+    return parse_command_line(Config, argv, "convert")
+
+
+def _hint(error: Exception, config: Config) -> str:
+    return f"; {_ROUND_HINT}" if isinstance(error, InexactError) and not config.round else overwrite_hint(error)
 
 
 def _report(config: Config, done: Rewritten, seconds: float) -> str:

@@ -34,26 +34,6 @@ PAPER = (("SVM, by Deitsch et al. 2019", 0.8244), ("VGG19 pretrained on ImageNet
 TEST_SHARE, VAL_SHARE = 0.25, 0.10  # shares of all cells; the paper tests on a quarter
 
 
-def defaults(config: Config, full: bool) -> Config:
-    """Return the demo's settings: AlexNet from scratch within about five minutes on two processors, or at full size.
-
-    Parameters
-    ----------
-    config : Config
-        Configuration that gives all other options.
-    full : bool
-        Whether images have 256 pixels and crops 227.
-
-    Returns
-    -------
-    Config
-    """
-    common = dataclasses.replace(config, schedule="cosine", flip=True, l2=2e-5, batchnorm_steps=16)
-    if full:
-        return dataclasses.replace(common, crop=227, batch_size=64, lr=1e-3, epochs=40)
-    return dataclasses.replace(common, crop=85, batch_size=64, lr=2e-3, epochs=24)
-
-
 def run(config: Config, ranks: Ranks = ALONE) -> None:
     """Build the files if they do not exist, train, and print the table."""
     from fastprep.errors import DataError

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
 import fastprep
 from fastprep.adapters.tensorflow import describe_gpus, leave_memory, to_tensor
+from fastprep.cli.command import Command, parse_command_line
 from fastprep.cli.help import flowing
 from fastprep.diagnostics import gpu as gpu_figures
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
@@ -24,7 +24,6 @@ from fastprep.errors import DataError, DeviceUnavailableError
 from fastprep.h5 import write_images
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
-from fastprep.system import as_by_ctrl_c, status_of
 
 N_EXAMPLE = 512  # images, if there is no file
 
@@ -54,22 +53,14 @@ class Config:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted."""
-    config = parse(sys.argv[1:] if argv is None else argv)
-    try:
-        with as_by_ctrl_c():
-            return _run(config)
-    except KeyboardInterrupt as interrupt:
-        print("\nfastprep.doctor: interrupted", file=sys.stderr)
-        return status_of(interrupt)
-    except (DataError, OSError, ValueError) as error:
-        print("fastprep.doctor:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+    """Run the command, and return its exit status; see `fastprep.cli.command.Command.run`."""
+    config = parse(argv)
+    return Command("fastprep.doctor", errors=(DataError, OSError, ValueError)).run(lambda: _run(config))
 
 
-def parse(argv: list[str]) -> Config:
+def parse(argv: list[str] | None) -> Config:
     """Read the command line."""
-    return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.doctor")
+    return parse_command_line(Config, argv, "doctor")
 
 
 def _run(config: Config) -> int:
@@ -97,8 +88,8 @@ def _report(config: Config, path: str) -> None:
 
     crop = None
     with make(1) as whole:
-        height, width, channels = whole.spec.image_shape
-        about = whole.dataset.describe()[0]
+        height, width, channels = whole._spec.image_shape
+        about = whole._dataset.describe()[0]
         size = config.size or (227 if min(height, width) > 227 else max(1, min(height, width) * 7 // 8))
     crop = fastprep.RandomCrop(size, mirror=True)
     with make(1) as loader:
@@ -140,8 +131,8 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
         {**gpu.describe(), "TensorFlow": seen, "kernel": f"DIFFERS from the CPU's: {differing[0]}" if differing else bits},
     )
     samples = loader.samples(0, 0)
-    table = loader.crop.table(*loader.spec.image_shape[:2], samples, 0, 0)
-    figures = gpu_figures.measure(gpu, loader.spec, len(samples), table, rounds)
+    table = loader.crop.table(*loader._spec.image_shape[:2], samples, 0, 0)
+    figures = gpu_figures.measure(gpu, loader._spec, len(samples), table, rounds)
     print("Batches as above, on the GPU")
     for name, value, limit, of in (
         ("copy of images", figures.copy, figures.link, "a plain copy to the device"),
@@ -149,10 +140,10 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
     ):
         print(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {of}")
     if not ("can't be used" in seen or "sees no GPU" in seen):
-        (batch,), seconds = loader.prepare(0, 0).parts, []
+        (batch,), seconds = loader._source.prepare(0, 0).parts, []
         for _ in range(rounds + 1):
             began = time.perf_counter()
-            to_tensor(batch, loader.spec.dtype)
+            to_tensor(batch, loader.dtype)
             seconds.append(time.perf_counter() - began)
         share = sorted(seconds[1:])[len(seconds[1:]) // 2] / figures.batch_s
         print(f"  {'hand-over':20} {share:>23.2f} of the time of copy and kernel")

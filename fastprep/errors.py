@@ -1,4 +1,4 @@
-"""Every exception that a user meets."""
+"""Exceptions that report problems which the user can fix."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 
 class InputError(Exception):
-    """A wrong argument or unsuitable input of a command: said in one line, without a traceback."""
+    """A wrong argument or unsuitable input of a command, reported in one line without a traceback."""
 
 
 @contextlib.contextmanager
 def input_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn errors that tell of a file or an argument into one line."""
+    """Turn exceptions of these kinds, about a file or an argument, into an `InputError`, whose text is one line."""
     try:
         yield
     except kinds as error:
@@ -20,14 +20,16 @@ def input_errors(*kinds: type[Exception]) -> Iterator[None]:
 
 
 class DataError(ValueError):
-    """A file that is damaged, or not what the arguments say it is.
+    """A file that is damaged, or differs from what the arguments say about it.
 
     Attributes
     ----------
+    problem : str
+        The text, without file, dataset, chunk and sample.
     file : str
     dataset : str or None
     chunk : int or None
-        Position of the chunk along the first axis.
+        Number of the chunk along the first axis.
     sample : int or None
         Row of the dataset.
     """
@@ -36,31 +38,31 @@ class DataError(ValueError):
         self, problem: str, file: str, dataset: str | None = None, chunk: int | None = None, sample: int | None = None
     ) -> None:
         self.problem, self.file, self.dataset, self.chunk, self.sample = problem, str(file), dataset, chunk, sample
-        place = [f"file {self.file!r}"]
+        location = [f"file {self.file!r}"]
         for word, value in (("dataset", dataset), ("chunk", chunk), ("sample", sample)):
             if value is not None:
-                place.append(f"{word} {value!r}")
-        super().__init__(f"{', '.join(place)}: {problem}")
+                location.append(f"{word} {value!r}")
+        super().__init__(f"{', '.join(location)}: {problem}")
 
     def __reduce__(self) -> tuple:
         return type(self), (self.problem, self.file, self.dataset, self.chunk, self.sample)
 
 
 class ChangedError(DataError):
-    """A file that is not as it was when it was opened first."""
+    """A file that has changed since it was first opened."""
 
 
 class DamagedIndexError(DataError):
-    """A file whose list of chunks can't be true: there is no telling where any of its images lies."""
+    """A file whose list of chunks can't be true, so that none of its images can be located."""
 
 
 class MissingMeanError(DataError):
-    """A file without a mean, where that of the file was asked for."""
+    """A file without a mean, although the mean of the file was asked for."""
 
 
 class DeviceUnavailableError(RuntimeError):
-    """There is no CUDA device that could be used; the text says what is missing."""
+    """A CUDA device that can't be used; the text says what is missing."""
 
 
 class RankError(Exception):
-    """Another rank ended, can't be reached or hangs: said in one line, without a traceback."""
+    """A rank that ended, can't be reached or hangs, reported in one line without a traceback."""

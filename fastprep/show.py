@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from fastprep.cli.command import Command, overwrite_hint, parse_command_line
 from fastprep.cli.help import flowing
 from fastprep.dataset import image_mean
 from fastprep.diagnostics.contents import Contents
-from fastprep.errors import DataError, InputError
+from fastprep.errors import InputError
 from fastprep.h5 import store_mean
-from fastprep.system import as_by_ctrl_c, status_of
 
 
 @flowing
@@ -54,24 +53,14 @@ class Config:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 2 for bad input, 130 when interrupted."""
-    config = parse(sys.argv[1:] if argv is None else argv)
-    try:
-        with as_by_ctrl_c():
-            _run(config)
-    except KeyboardInterrupt as interrupt:
-        print("\nfastprep.show: interrupted", file=sys.stderr)
-        return status_of(interrupt)
-    except (InputError, DataError, OSError) as error:
-        hint = " (--overwrite)" if isinstance(error, FileExistsError) else ""
-        print("fastprep.show:", " ".join(str(error).split()) + hint, file=sys.stderr)
-        return 2
-    return 0
+    """Run the command, and return its exit status; see `fastprep.cli.command.Command.run`."""
+    config = parse(argv)
+    return Command("fastprep.show", hint=overwrite_hint).run(lambda: _run(config))
 
 
-def parse(argv: list[str]) -> Config:
+def parse(argv: list[str] | None) -> Config:
     """Read the command line."""
-    return tyro.cli(FlagCreatePairsOff[Config], args=argv, prog="python -m fastprep.show")
+    return parse_command_line(Config, argv, "show")
 
 
 def _run(config: Config) -> None:

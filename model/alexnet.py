@@ -56,7 +56,7 @@ def alexnet(
     ----------
     .. [1] A. Krizhevsky, I. Sutskever and G. E. Hinton, "ImageNet classification with deep convolutional neural
        networks", NIPS 2012.
-    .. [2] A. Rosebrock, "Deep Learning for Computer Vision with Python", Practitioner Bundle, PyImageSearch.
+    .. [2] Adrian Rosebrock, "Deep Learning for Computer Vision with Python", Practitioner Bundle, PyImageSearch.
     """
     shape = tuple(input_shape)
     _check(shape, classes, pool_dropout, data_format)

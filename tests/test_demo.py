@@ -41,11 +41,11 @@ def test_files_hold_the_images_and_the_mean_of_training(cells):
         with fastprep.Loader(path, 5, None) as loader:
             assert loader.n_samples == len(parts[name])
             assert loader.class_names == ("functional", "defective")
-            assert loader.spec.image_shape == (64, 64, 1)
+            assert loader._spec.image_shape == (64, 64, 1)
             np.testing.assert_array_equal(loader.labels, (probability > 0.5)[parts[name]])
-            np.testing.assert_array_equal(loader.spec.mean, mean.astype("float32"))
+            np.testing.assert_array_equal(loader.mean, mean.astype("float32"))
             x, _ = loader.batch(0, 0)
-            for image, original in zip(x[..., 0] + loader.spec.mean, photographs[parts[name]], strict=False):
+            for image, original in zip(x[..., 0] + loader.mean, photographs[parts[name]], strict=False):
                 assert image.mean() == pytest.approx(original.mean(), abs=1)
     before = {path: path.stat().st_mtime_ns for path in files.values()}
     files["val"].unlink()

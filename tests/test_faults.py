@@ -224,8 +224,8 @@ def test_forks_while_workers_are_at_work(make_file, layout):
 
 def locks_of(loader):
     kinds = type(threading.Lock()) | type(threading.RLock()) | threading.Condition
-    owners = [loader, loader.pool, *loader.pool._buffers, loader.dataset, loader.dataset.corrupt, loader.dataset._cache]
-    owners += [*loader.dataset._readers, loader.dataset.handles]
+    owners = [loader, loader._pool, *loader._pool._buffers, loader._dataset, loader._dataset.corrupt, loader._dataset._cache]
+    owners += [*loader._dataset._readers, loader._dataset.handles]
     return [value for one in owners for value in vars(one).values() if isinstance(value, kinds)]
 
 

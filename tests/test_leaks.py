@@ -56,16 +56,16 @@ def test_many_loaders_at_once(make_file):
         loader = Loader(path, 4, None, mean=None, labels=None, shuffle=True, shuffle_window=16, seed=k, workers=2, io=io)
         loaders.append((loader, images, iter(loader)))
     for step in range(10):
-        for loader, images, passing in loaders:
-            np.testing.assert_array_equal(next(passing), images[loader.samples(0, step)])
+        for loader, images, iterator in loaders:
+            np.testing.assert_array_equal(next(iterator), images[loader.samples(0, step)])
     assert n_threads() == 40
-    for loader, _, passing in loaders:
-        assert next(passing, None) is None
+    for loader, _, iterator in loaders:
+        assert next(iterator, None) is None
         loader.close()
     assert n_open_files() == before
 
 
-@pytest.mark.parametrize("how", ["plainly", "in a cycle", "with its pass", "in Keras"])
+@pytest.mark.parametrize("how", ["plainly", "in a cycle", "with its iterator", "in Keras"])
 def test_a_hundred_forgotten_loaders(make_file, how):
     """Each has 4.7 MB of buffers and, at the end, threads that are at work."""
     path, _, _ = make_file(n=512, height=32, width=32)
@@ -74,13 +74,13 @@ def test_a_hundred_forgotten_loaders(make_file, how):
 
     def use_and_forget():
         loader = make(path, 64, CenterCrop(32), workers=2)
-        passing = loader.keras_pass() if how == "in Keras" else iter(loader)  # which the loader keeps: a cycle
-        next(passing)
+        iterator = loader._next_iterator() if how == "in Keras" else iter(loader)  # which the loader keeps: a cycle
+        next(iterator)
         if how == "in a cycle":
-            loader.myself = [loader, passing]
-        if how == "with its pass":
+            loader.myself = [loader, iterator]
+        if how == "with its iterator":
             del loader
-            next(passing)
+            next(iterator)
 
     for k in range(100):
         use_and_forget()
@@ -100,15 +100,15 @@ def test_a_loader_may_end_in_a_thread_of_its_own(make_file):
 
     def forget():
         loader = Loader(path, 4, CenterCrop(5), workers=1, labels=None)
-        read = loader.dataset.read
+        read = loader._dataset.read
 
         def slow_read(*arguments):
             reading.set()
             go_on.wait(60)
             return read(*arguments)
 
-        loader.dataset.read = slow_read
-        loader.pool.submit(loader.pool.generation, loader.prepare, 0, 0)
+        loader._dataset.read = slow_read
+        loader._pool.submit(loader._pool.generation, loader._source.prepare, 0, 0)
 
     before = n_open_files()
     forget()
@@ -122,20 +122,20 @@ def test_a_finalizer_may_close_a_loader_in_a_thread_of_its_own(make_file):
     """Garbage is collected on any thread, under any lock; here under those of buffers, files and decoded blocks."""
     path, _, _ = make_file()
     loader = Loader(path, 4, CenterCrop(5), workers=2)
-    allocate, problems = loader.pool.memories[0].allocate, []
+    allocate, problems = loader._pool.memories[0].allocate, []
 
     class Memory:
-        before_reuse = loader.pool.memories[0].before_reuse
+        before_reuse = loader._pool.memories[0].before_reuse
 
         def allocate(self, n_bytes):
             try:
-                with loader.dataset.handles._lock, loader.dataset._cache._lock:
+                with loader._dataset.handles._lock, loader._dataset._cache._lock:
                     loader.close()
             except BaseException as problem:
                 problems.append(problem)
             return allocate(n_bytes)
 
-    loader.pool._buffers[0].memory = Memory()
+    loader._pool._buffers[0].memory = Memory()
     with pytest.raises(RuntimeError, match="the loader was closed"):
         list(loader)
     assert problems == []
@@ -210,13 +210,13 @@ import sys, threading, time
 from fastprep import CenterCrop
 from fastprep.loader import Loader
 loader = Loader(sys.argv[1], 2, CenterCrop(5), workers=3)
-passing = iter(loader)
-next(passing)
+iterator = iter(loader)
+next(iterator)
 """
 ENDS = {
-    "with a pass under way": "",
-    "in a cycle": "loader.myself = [loader, passing]; del loader, passing",
-    "with a batch in hand": "batch = next(passing); del loader",
+    "with an epoch under way": "",
+    "in a cycle": "loader.myself = [loader, iterator]; del loader, iterator",
+    "with a batch in hand": "batch = next(iterator); del loader",
     "while a thread reads": """
         def read():
             for _ in range(10**6):
@@ -232,7 +232,7 @@ ENDS = {
 
 @pytest.mark.parametrize("how", ENDS)
 def test_the_interpreter_ends(make_file, how):
-    """Nothing is said, nothing hangs, and the exit status is 0."""
+    """Nothing is printed, nothing hangs, and the exit status is 0."""
     path, _, _ = make_file(n=200)
     source = BEGIN + textwrap.dedent(ENDS[how])
     done = subprocess.run([sys.executable, "-c", source, str(path)], capture_output=True, text=True, timeout=60, check=False)

@@ -1,5 +1,6 @@
 """Loader: batches are pure functions, every sample once, exact resumption, errors carried, nothing left behind."""
 
+import copy
 import gc
 import itertools
 import json
@@ -95,8 +96,8 @@ def test_every_sample_exactly_once_over_all_shards(path, shuffle, world):
 def test_a_mapped_file_gives_the_same(make_file, layout):
     path, _, _ = make_file(**layout)
     options = {"batch_size": 5, "crop": RandomCrop((7, 9), mirror=True, flip=True), "shuffle": True, "shuffle_window": 8}
-    with Loader(path, **options) as one, Loader(path, **options, io="mmap") as other:
-        for (x, y), (x_mapped, y_mapped) in zip(one, other, strict=True):
+    with Loader(path, **options) as first, Loader(path, **options, io="mmap") as second:
+        for (x, y), (x_mapped, y_mapped) in zip(first, second, strict=True):
             np.testing.assert_array_equal(x, x_mapped)
             np.testing.assert_array_equal(y, y_mapped)
 
@@ -157,6 +158,106 @@ def test_several_files_are_one_dataset(make_file, tmp_path, backend):
             assert [f["samples"] for f in loader.stats()["files"]] == [5, 1, 9]
 
 
+# --- arguments that are read back
+
+ARGUMENTS = {
+    "images": "images",
+    "labels_name": "labels",
+    "dtype": "float16",
+    "layout": "channels_first",
+    "num_classes": 3,
+    "shuffle": True,
+    "shuffle_window": 64,
+    "seed": 7,
+    "shard": (1, 2),
+    "drop_remainder": True,
+    "class_weight": {0: 0.5, 2: 3.0},
+    "device": "cpu",
+    "workers": 2,
+    "prefetch": 1,
+    "io": "mmap",
+    "on_corrupt": "skip",
+}
+ARRAYS = {"mean": [1.0, 2.0, 3.0], "scale": [0.5, 1.0, 2.0], "sample_weight": np.linspace(0, 2, N)}
+POSITIONAL = {"files", "batch_size", "crop", "labels"}
+METHODS = {"batch", "close", "load_state_dict", "samples", "seen", "set_epoch", "state_dict", "stats"}
+FACTS = {"channel_order", "class_names", "n_samples", "next_epoch", "next_step", "output_shape"}
+
+
+def with_all_arguments(path):
+    options = {**ARGUMENTS, **ARRAYS}
+    return Loader([path], 4, RandomCrop(5), labels=options.pop("labels_name"), **options)
+
+
+@pytest.mark.parametrize("twin_of", [lambda loader: loader, copy.copy, lambda loader: pickle.loads(pickle.dumps(loader))])
+def test_arguments_can_be_read_back(make_file, twin_of):
+    path, _, labels = make_file()
+    with with_all_arguments(path) as original, twin_of(original) as loader:
+        assert (loader.files, loader.batch_size, loader.crop) == ((str(path),), 4, RandomCrop(5))
+        assert {name: getattr(loader, name) for name in ARGUMENTS} == ARGUMENTS
+        for name, values in ARRAYS.items():
+            np.testing.assert_array_equal(getattr(loader, name), values)
+        np.testing.assert_array_equal(loader.labels, np.eye(3, dtype="float32")[labels])
+
+
+def test_arguments_that_were_left_out_can_be_read_back(path):
+    with Loader(path, 4, None, mean=None) as loader:
+        assert loader.crop == CenterCrop((12, 14))
+        np.testing.assert_array_equal(loader.labels, np.arange(N))
+        for name in ("mean", "scale", "num_classes", "class_weight", "sample_weight"):
+            assert getattr(loader, name) is None
+        assert (loader.dtype, loader.layout, loader.device) == ("float32", "channels_last", "auto")
+        assert (loader.shuffle, loader.seed, loader.shard, loader.drop_remainder) == (False, 0, (0, 1), False)
+        assert 1 <= loader.workers <= 8
+    with Loader(path, 4, None, labels=None) as loader:
+        assert (loader.labels, loader.labels_name) == (None, None)
+
+
+def test_arguments_can_not_be_assigned(make_file):
+    path, _, _ = make_file()
+    with with_all_arguments(path) as loader:
+        wanted = loader.batch(0, 0)
+        for name in (*ARGUMENTS, *ARRAYS, *POSITIONAL):
+            before = getattr(loader, name)
+            argument = "labels" if name == "labels_name" else name
+            with pytest.raises(
+                AttributeError, match=rf"^{name} of a loader can't be changed, .*: fastprep\.Loader\(\.\.\., {argument}=\.\.\.\)"
+            ):
+                setattr(loader, name, before)
+            with pytest.raises(AttributeError):
+                delattr(loader, name)
+        for got, right in zip(loader.batch(0, 0), wanted, strict=True):
+            np.testing.assert_array_equal(got, right)
+
+
+def test_what_is_handed_out_or_was_handed_in_does_not_change_the_loader(make_file):
+    path, _, _ = make_file()
+    given = {name: np.array(values, "float32") for name, values in ARRAYS.items()}
+    class_weight = {0: 0.5}
+    with Loader(path, 4, None, class_weight=class_weight, **given) as original:
+        wanted = [part.copy() for part in original.batch(0, 0)]
+        for loader in (original, pickle.loads(pickle.dumps(original))):
+            for array in (loader.labels, loader.mean, loader.scale, loader.sample_weight):
+                with pytest.raises(ValueError, match="read-only"):
+                    array[...] = 0
+            with pytest.raises(TypeError):
+                loader.class_weight[0] = 9.0
+            for array in given.values():
+                array[...] = 9
+            class_weight[0] = 9.0
+            assert loader.class_weight == {0: 0.5}
+            np.testing.assert_array_equal(loader.mean, ARRAYS["mean"])
+            for got, right in zip(loader.batch(0, 0), wanted, strict=True):
+                np.testing.assert_array_equal(got, right)
+            loader.close()
+
+
+def test_completion_shows_the_arguments_and_the_methods_for_users(path):
+    with Loader(path, 4, None) as loader:
+        shown = {name for name in dir(loader) if not name.startswith("_")}
+    assert shown == {*ARGUMENTS, *ARRAYS, *POSITIONAL, *METHODS, *FACTS}
+
+
 # --- images that are decoded together
 
 SHARED = {
@@ -181,7 +282,7 @@ def test_no_block_is_decoded_twice_in_an_epoch(make_file, layout, workers):
             assert sorted(seen) == list(range(203))
             assert loader.stats()["blocks_decoded"] <= 26 * (number + 1)  # less, where the last epoch's are still there
         under_way = -(-(workers + 2) * 16 * 26 // 203)  # of the next window but one: steps under way, in blocks
-        assert len(loader.dataset._cache._blocks) <= 2 * 8 + under_way
+        assert len(loader._dataset._cache._blocks) <= 2 * 8 + under_way
         np.testing.assert_array_equal(loader.batch(0, 3)[0], images[loader.samples(0, 3)])
 
 
@@ -390,13 +491,13 @@ def test_state_resumes_at_the_exact_next_batch(path, backend):
 
 
 def test_state_of_another_loader_is_refused(path):
-    with Loader(path, 4, CenterCrop(5), seed=1) as one, Loader(path, 5, CenterCrop(5), seed=2) as other:
-        with pytest.raises(ValueError, match=r"state is of a loader with other batches: seed 1 \(here 2\)"):
-            other.load_state_dict(one.state_dict())
+    with Loader(path, 4, CenterCrop(5), seed=1) as first, Loader(path, 5, CenterCrop(5), seed=2) as second:
+        with pytest.raises(ValueError, match=r"state is from a loader with other batches: seed 1 \(here 2\)"):
+            second.load_state_dict(first.state_dict())
         with pytest.raises(ValueError, match="version 2, got version 9"):
-            one.load_state_dict({"version": 9})
+            first.load_state_dict({"version": 9})
         with pytest.raises(ValueError, match=r"seen in 0\.\.22, got 0 and 23"):
-            one.load_state_dict({**one.state_dict(), "seen": 23})
+            first.load_state_dict({**first.state_dict(), "seen": 23})
 
 
 @pytest.mark.parametrize("missing", ["epoch", "seen", "of"])
@@ -404,7 +505,7 @@ def test_half_a_state_is_refused(path, missing):
     with Loader(path, 4, CenterCrop(5)) as loader:
         state = loader.state_dict()
         del state[missing]
-        with pytest.raises(ValueError, match=rf"state must be from state_dict\(\), found none of its {missing}"):
+        with pytest.raises(ValueError, match=rf"state must be from state_dict\(\), but it lacks {missing}"):
             loader.load_state_dict(state)
 
 
@@ -467,7 +568,7 @@ def test_set_epoch(path):
         assert loader.state_dict()["epoch"] == 7
 
 
-def test_two_passes_at_once_are_two_epochs(path):
+def test_two_iterations_at_once_are_two_epochs(path):
     with Loader(path, 4, RandomCrop(5), shuffle=True) as loader:
         pairs = [(a[1].copy(), b[1].copy()) for a, b in zip(loader, loader, strict=True)]
         for step, (a, b) in enumerate(pairs):
@@ -499,27 +600,27 @@ def test_memory_is_flat_over_epochs(path, backend):
 
 def test_an_error_arrives_in_its_place_and_the_loader_goes_on(make_damaged_file, backend):
     with Loader(make_damaged_file(40, 1, 40), 4, CenterCrop(5), workers=3) as loader:
-        passing, seen = iter(loader), []
+        iterator, seen = iter(loader), []
         with pytest.raises(DataError, match="chunk 17, sample 17: gzip data is damaged"):
-            seen.extend(y for _, y in passing)
+            seen.extend(y for _, y in iterator)
         assert len(seen) == 4  # samples 0..15
-        assert next(passing, None) is None
+        assert next(iterator, None) is None
         assert len(loader.batch(0, 5)[0]) == 4
         loader.load_state_dict({**loader.state_dict(), "epoch": 0, "seen": 20})
         assert len(epoch(loader)) == 5
 
 
-def test_a_pass_that_outlives_a_close_ends_with_an_error(path, backend):
+def test_an_iterator_that_outlives_a_close_ends_with_an_error(path, backend):
     with Loader(path, 2, CenterCrop(5), workers=2) as loader:
-        passing = iter(loader)
-        next(passing)
-    with pytest.raises(RuntimeError, match="the loader was closed, or the process forked, during this pass"):
-        next(passing)
-    assert next(passing, None) is None
+        iterator = iter(loader)
+        next(iterator)
+    with pytest.raises(RuntimeError, match="the loader was closed, or the process forked, during this iteration"):
+        next(iterator)
+    assert next(iterator, None) is None
 
 
 def test_closed_by_another_thread(path):
-    """The one who iterates gets an error, and no thread is made anew."""
+    """Whoever iterates gets an error, and no thread is started again."""
     loader = Loader(path, 1, CenterCrop(5), workers=2)
     closer = threading.Thread(target=loader.close)
 
@@ -534,25 +635,25 @@ def test_closed_by_another_thread(path):
     closer.join()
 
 
-def _go_on(passing, queue):
+def _go_on(iterator, queue):
     try:
-        next(passing)
+        next(iterator)
     except RuntimeError as error:
         queue.put(str(error))
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_pass_does_not_survive_a_fork(path):
+def test_an_iterator_does_not_survive_a_fork(path):
     context = multiprocessing.get_context("fork")
     with Loader(path, 2, CenterCrop(5), workers=2) as loader:
-        passing = iter(loader)
-        next(passing)
+        iterator = iter(loader)
+        next(iterator)
         queue = context.Queue()
-        process = context.Process(target=_go_on, args=(passing, queue))
+        process = context.Process(target=_go_on, args=(iterator, queue))
         process.start()
         assert "the process forked" in queue.get(timeout=60)
         process.join(60)
-        assert len(list(passing)) == len(loader) - 1  # the parent goes on
+        assert len(list(iterator)) == len(loader) - 1  # the parent goes on
 
 
 def test_a_change_of_folder_changes_nothing(make_file, monkeypatch, tmp_path):
@@ -568,9 +669,9 @@ def test_a_change_of_folder_changes_nothing(make_file, monkeypatch, tmp_path):
 
 def test_attributes_that_make_no_sense(make_file):
     for name, value, message in (
-        ("class_names", "cat,dog", "attribute 'class_names' must be a list of texts, found 'cat,dog'"),
-        ("class_names", 3, "attribute 'class_names' must be a list of texts"),
-        ("channel_order", 3, "attribute 'channel_order' must be a text"),
+        ("class_names", "cat,dog", "attribute 'class_names' must be a list of strings, found 'cat,dog'"),
+        ("class_names", 3, "attribute 'class_names' must be a list of strings"),
+        ("channel_order", 3, "attribute 'channel_order' must be a string"),
         ("mean", "abc", "attribute 'mean' must hold 3 finite numbers, found 'abc'"),
         ("mean", [1.0, 2.0], "attribute 'mean' must hold 3 finite numbers"),
         ("mean", [1.0, 2.0, np.nan], "attribute 'mean' must hold 3 finite numbers"),
@@ -640,7 +741,7 @@ def test_another_process_may_use_it(path, method, make_file):
             assert [y.tolist() for _, y in loader] == wanted
 
 
-def test_pickling_keeps_the_place(path, backend):
+def test_pickling_keeps_the_position(path, backend):
     with Loader(path, 4, RandomCrop(5), shuffle=True) as loader:
         for _ in itertools.islice(loader, 2):
             pass
@@ -711,7 +812,7 @@ def test_labels_of_another_length(make_file):
         file["names"] = ["a"] * N
     with pytest.raises(DataError, match=r"dataset 'few': there must be one label for each of the 23 images, found shape \(22,\)"):
         Loader(path, 4, None, labels="few")
-    with pytest.raises(DataError, match="labels must be numbers, found texts; "):
+    with pytest.raises(DataError, match="labels must be numbers, found strings; "):
         Loader(path, 4, None, labels="names")
 
 

@@ -37,6 +37,7 @@ LAYERS = [
     "dataset",
     "building",
     "pipeline",
+    "_arguments",
     "loader",
     "adapters",
     "model",
@@ -46,7 +47,8 @@ LAYERS = [
     "evaluation",
     "demo",
 ]
-COMMANDS = ["build", "convert", "doctor", "evaluate", "show", "train"]
+NEED_KERAS = {"EpochSync", "predict"}
+COMMANDS = ["__main__", "build", "convert", "doctor", "evaluate", "show", "train"]
 DOORS = {
     "h5py": {"h5"},
     "cupy": {"kernels.device"},
@@ -133,6 +135,19 @@ def test_import_and_iteration_need_neither_keras_nor_tensorflow_nor_cupy(make_fi
     assert rest == ["predict: keras", "module 'fastprep' has no attribute 'nonsense'"]
 
 
+def test_what_the_package_shows_is_what_is_documented():
+    assert dir(fastprep) == sorted(fastprep.__all__)
+    assert all(hasattr(fastprep, name) for name in fastprep.__all__ if name not in NEED_KERAS)
+    script = """
+        import fastprep
+        print(fastprep.loader.Loader.__name__, fastprep.h5.write_images.__name__, fastprep.kernels.crop.__name__)
+        print(fastprep.errors.DataError is fastprep.DataError, fastprep.model.__name__)
+        print([name for name in dir(fastprep) if not name.startswith("_")])
+    """
+    public = sorted(name for name in fastprep.__all__ if not name.startswith("_"))
+    assert run(script).splitlines() == ["Loader write_images crop", "True fastprep.model", str(public)]
+
+
 def test_importing_the_package_imports_no_framework():
     heavy = {"keras", "tensorflow", "cupy", "matplotlib"}
     assert run(f"import sys, fastprep; print(len({heavy} & set(sys.modules)))").strip() == "0"
@@ -208,7 +223,7 @@ def test_written_files_read_back_with_everything(tmp_path, rng):
         np.testing.assert_array_equal(x, images.astype("float32") - mean.astype("float32"))
         np.testing.assert_array_equal(y, labels)
         assert loader.class_names == ("cat", "dog")
-        assert loader.dataset.metadata[0].channel_order == "RGB"
+        assert loader.channel_order == "RGB"
         assert "contiguous" in loader.stats()["files"][0]["read"]
 
 

@@ -50,7 +50,7 @@ def test_everything_is_said(built, capsys):
     mean = images.mean(axis=(0, 1, 2))
     for line in (
         str(path),
-        "  images     12 of 30x40x3, uint8, in dataset 'images'",
+        "  images       12 of 30x40x3, uint8, in dataset 'images'",
         "  read         contiguous",
         "  size         0.0 MiB",
         "  channels     RGB",

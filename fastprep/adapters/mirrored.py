@@ -1,7 +1,8 @@
-"""`tf.distribute.MirroredStrategy`: on which device each replica's part of a batch is made, and how it comes there.
+"""`tf.distribute.MirroredStrategy`: the device on which each replica's part of a batch is made, and its way to the replica.
 
-Keras distributes whatever a loader gives it by a public method of the model's strategy, and tells the loader nothing of that
-strategy. So a strategy learns of loaders (`teach`), and every other strategy meets something that it can't distribute.
+Keras distributes whatever a loader gives it by a public method of the model's strategy, and tells the loader nothing about that
+strategy. So the loader makes its own strategy accept its batches (`accept_loaders`), and any other strategy meets something that
+it can't distribute.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from fastprep.adapters.tensorflow import Feed, Tensors, cuda_number
+from fastprep.adapters.tensorflow import Feed, TensorIterator, cuda_number
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import Gpu
@@ -31,40 +32,41 @@ def mirrored_strategy() -> tf.distribute.MirroredStrategy | None:
     return strategy if isinstance(strategy, tf.distribute.MirroredStrategy) else None
 
 
-def backends_of(
+def replica_backends(
     strategy: tf.distribute.MirroredStrategy, device: str, spec: CropSpec, batch_size: int, n_crops: int
 ) -> list[Backend]:
-    """Return for each replica where its part of a batch is made.
+    """Return the backend that makes each replica's part of a batch.
 
     Parameters
     ----------
     strategy : tf.distribute.MirroredStrategy
     device : {"auto", "cpu", "cuda"}
-        "auto" and "cuda": on the replica's own device; "auto" on the CPU if one of them can't be used.
+        "auto" and "cuda" mean the replica's own device; "auto" means the CPU if one of those devices can't be used.
     spec : CropSpec
     batch_size : int
-        Samples of a batch for all replicas together.
+        Number of samples in a batch of all replicas together.
     n_crops : int
-        Rows of x for each sample.
+        Number of rows of x for each sample.
 
     Returns
     -------
     list of Backend
-        In the order of the replicas. Those on the CPU share one.
+        One for each replica, in their order. Replicas on the CPU share one backend.
 
     Raises
     ------
     ValueError
-        If the batch can't be shared alike, or `device` is a single one, or "cuda" where a replica is not on a GPU.
+        If the batch can't be shared out evenly, if `device` names a single device, or if it is "cuda" and a replica is not on a
+        GPU.
     DeviceUnavailableError
-        If "cuda" was asked for and a device of the strategy can't be used.
+        If `device` is "cuda" and a device of the strategy can't be used.
     """
     numbers = [cuda_number(name) for name in strategy.extended.worker_devices]
     n_replicas, host = len(numbers), CpuBackend(spec)
     if batch_size % n_replicas:
         raise ValueError(
             f"batch_size must be a multiple of {n_replicas}, the replicas of the strategy in whose scope the loader is made, got "
-            f"{batch_size}: Keras builds a model from a batch whose parts are alike"
+            f"{batch_size}: Keras builds a model from a batch whose parts have the same size"
         )
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(
@@ -86,24 +88,24 @@ def backends_of(
     return [host if gpu is None else CudaBackend(spec, gpu, size, size * n_crops) for gpu in gpus]
 
 
-def teach(strategy: tf.distribute.MirroredStrategy) -> None:
-    """Have `strategy.experimental_distribute_dataset` take what `Parts` stands for; datasets go where they went before.
+def accept_loaders(strategy: tf.distribute.MirroredStrategy) -> None:
+    """Make `strategy.experimental_distribute_dataset` accept `MirroredBatches`; datasets are distributed as before.
 
-    An attribute of this one object, which Keras calls by its public name. TensorFlow's method would look for a graph.
+    This sets an attribute of the one object, which Keras calls by its public name. TensorFlow's method would look for a graph.
     """
     original = strategy.experimental_distribute_dataset
     if getattr(original, "takes_loaders", False):
         return
 
     def experimental_distribute_dataset(dataset: Any, options: Any = None) -> Any:
-        return dataset.over(strategy) if isinstance(dataset, Parts) else original(dataset, options)
+        return dataset.distribute(strategy) if isinstance(dataset, MirroredBatches) else original(dataset, options)
 
     experimental_distribute_dataset.takes_loaders = True  # type: ignore[attr-defined]
     strategy.experimental_distribute_dataset = experimental_distribute_dataset
 
 
-class Parts:
-    """What a loader for a strategy gives Keras to distribute: for that strategy tuples of per-replica tensors, else an error.
+class MirroredBatches:
+    """Batches that Keras distributes: tuples of per-replica tensors under the loader's strategy, an error under any other.
 
     Parameters
     ----------
@@ -114,11 +116,11 @@ class Parts:
     def __init__(self, feed: Feed, strategy: tf.distribute.MirroredStrategy) -> None:
         self._feed, self._strategy = feed, strategy
 
-    def over(self, strategy: tf.distribute.Strategy) -> PerReplica:
-        """Return the batches as this strategy runs on them."""
+    def distribute(self, strategy: tf.distribute.Strategy) -> PerReplicaBatches:
+        """Return the batches as per-replica values of this strategy."""
         if strategy is not self._strategy:
             raise self._refusal()
-        return PerReplica(self._feed, strategy)
+        return PerReplicaBatches(self._feed, strategy)
 
     def __iter__(self) -> Iterator[Any]:
         raise self._refusal()
@@ -134,18 +136,18 @@ class Parts:
         )
 
 
-class PerReplica:
-    """A loader's batches for each replica of a strategy, as Keras iterates them."""
+class PerReplicaBatches:
+    """Batches of a loader as per-replica values of a strategy, which Keras iterates."""
 
     def __init__(self, feed: Feed, strategy: tf.distribute.Strategy) -> None:
         self._feed, self._strategy = feed, strategy
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return Tensors(self._feed, self._join)
+        return TensorIterator(self._feed, self._join)
 
     def _join(self, parts: list[tuple[tf.Tensor, ...]], is_first: bool) -> tuple[Any, ...]:
         sizes = [len(part[0]) for part in parts]
-        if is_first and len(set(sizes)) > 1:  # Keras adds them up to build the model, and says only that they differ
+        if is_first and len(set(sizes)) > 1:  # Keras adds the parts up to build the model, and says only that they differ
             raise ValueError(
                 f"the first batch that Keras gets must have parts of the same size for its {len(sizes)} replicas, these have "
                 f"{sizes} rows: choose a batch_size that the samples fill, or do not resume at a partial last batch"

@@ -1,13 +1,13 @@
-"""The hand-over to TensorFlow by DLPack, and what TensorFlow knows of GPUs. tensorflow is imported at first use."""
+"""Hand-over of batches to TensorFlow by DLPack, and what TensorFlow knows of GPUs. tensorflow is imported at first use."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from fastprep.kernels import CropSpec
 from fastprep.pipeline import Batch, EpochIterator, dlpack_capsule
 from fastprep.pipeline.buffers import ALIGNMENT
 
@@ -18,28 +18,28 @@ _log = logging.getLogger(__name__)
 
 
 def to_tensor(batch: Batch, dtype: str) -> tf.Tensor:
-    """Give x of a batch to TensorFlow where it lies.
+    """Hand x of a batch to TensorFlow without a copy.
 
     Parameters
     ----------
     batch : Batch
     dtype : {"float32", "float16", "bfloat16"}
-        Of its x.
+        Type of x.
 
     Returns
     -------
     tf.Tensor
-        At the address that the kernel wrote to, on the CPU or the GPU. The buffer is in use until TensorFlow lets go of it.
+        At the address to which the kernel wrote, on the CPU or the GPU. The buffer is in use until TensorFlow releases it.
 
     Raises
     ------
     RuntimeError
-        If the buffer is not aligned as TensorFlow needs, or on a GPU that TensorFlow does not use.
+        If the buffer is not aligned as TensorFlow requires, or is on a GPU that TensorFlow does not use.
     """
     import tensorflow as tf
 
-    # TensorFlow checks neither: its first operation on a misaligned tensor aborts the process, and a capsule for a device that it
-    # does not have is freed twice
+    # TensorFlow checks neither: its first operation on a misaligned tensor aborts the process, and it frees a capsule twice whose
+    # device it does not have
     if batch.lease.address % ALIGNMENT:
         raise RuntimeError(f"batch buffer at {batch.lease.address:#x} is not aligned to {ALIGNMENT} bytes")
     index = tensorflow_index(batch.x.device.id) if batch.lease.is_on_device else 0
@@ -47,18 +47,18 @@ def to_tensor(batch: Batch, dtype: str) -> tf.Tensor:
 
 
 def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
-    """Give a batch to TensorFlow: x where it lies, see `to_tensor`, and copies of the labels and weights, on the CPU.
+    """Hand a batch to TensorFlow: x without a copy, see `to_tensor`, and copies of the labels and weights on the CPU.
 
     Parameters
     ----------
     batch : Batch
     dtype : {"float32", "float16", "bfloat16"}
-        Of its x.
+        Type of x.
 
     Returns
     -------
     tuple of tf.Tensor
-        (x, y, weights) less what there is not.
+        (x, y, weights), or fewer where the batch has no labels or no weights.
     """
     import tensorflow as tf
 
@@ -69,7 +69,7 @@ def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
 
 
 def tensorflow_index(number: int) -> int:
-    """Return the number that TensorFlow gives to a CUDA device: its logical devices are counted anew, among those it may see.
+    """Return TensorFlow's number for a CUDA device: TensorFlow numbers its logical devices anew, among those that it may see.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def cuda_number(device: str) -> int | None:
     Raises
     ------
     RuntimeError
-        If it is neither, or TensorFlow splits its devices.
+        If `device` is neither a GPU nor a CPU, or TensorFlow splits its devices.
     """
     import tensorflow as tf
 
@@ -100,22 +100,22 @@ def cuda_number(device: str) -> int | None:
         return None
     if spec.device_type == "GPU" and spec.device_index < len(used):
         return used[spec.device_index]
-    raise RuntimeError(f"there is no CUDA device for TensorFlow's {device}, or it is a part of one")
+    raise RuntimeError(f"there is no CUDA device for TensorFlow's {device}, or it is only a part of one")
 
 
 def _used_gpus() -> list[int]:
-    """Return the numbers of the CUDA devices that TensorFlow uses, by its numbers; none if it splits them."""
+    """Return the numbers of the CUDA devices that TensorFlow uses, in TensorFlow's order; an empty list if it splits them."""
     import tensorflow as tf
 
     visible = [int(device.name.rpartition(":")[2]) for device in tf.config.get_visible_devices("GPU")]
-    # in a run of several processes TensorFlow lists the devices of all of them
+    # in a distributed run TensorFlow lists the devices of all processes
     here = tf.constant(0).device.rpartition("/device:")[0]
     logical = [device for device in tf.config.list_logical_devices("GPU") if device.name.startswith((here, "/device:"))]
     return visible if len(logical) == len(visible) else []
 
 
 def leave_memory() -> None:
-    """Have TensorFlow take a GPU's memory as it needs it, and not all at its first use; warn if it is too late for that."""
+    """Let TensorFlow take a GPU's memory as it needs it, and not all at its first use; warn if it is too late for that."""
     import tensorflow as tf
 
     if os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "").lower() in ("true", "1"):
@@ -125,7 +125,7 @@ def leave_memory() -> None:
             continue
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
-        except ValueError:  # its memory was divided by hand, and so limited
+        except ValueError:  # the user split the memory, and so limited it
             return
         except RuntimeError:
             _log.warning(
@@ -136,7 +136,7 @@ def leave_memory() -> None:
 
 
 def describe_gpus() -> str:
-    """Say which GPUs TensorFlow sees, and how it takes their memory, without having it take any."""
+    """Describe which GPUs TensorFlow sees and how it takes their memory, without making it take any."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -148,20 +148,27 @@ def describe_gpus() -> str:
     return f"{tf.__version__}, sees {len(gpus)} GPU{'s' * (len(gpus) > 1)}, {how}"
 
 
-class Feed(Protocol):
-    """What TensorFlow's side asks of a loader."""
+@dataclass(frozen=True)
+class Feed:
+    """The side of a loader that TensorFlow's trainer reads.
 
-    spec: CropSpec
+    Parameters
+    ----------
+    n_steps : int
+        Steps of an epoch.
+    dtype : {"float32", "float16", "bfloat16"}
+        Type of x.
+    next_iterator : callable
+        Returns the epoch iterator for Keras' next epoch.
+    """
 
-    def __len__(self) -> int: ...
-
-    def keras_pass(self) -> EpochIterator:
-        """Return the pass for Keras' next epoch."""
-        ...
+    n_steps: int
+    dtype: str
+    next_iterator: Callable[[], EpochIterator]
 
 
-class Whole:
-    """What Keras' TensorFlow trainer iterates without a strategy: the default one takes any iterable for a dataset, as it is.
+class OneDeviceBatches:
+    """Batches that Keras' TensorFlow trainer iterates without a strategy: the default strategy takes any iterable for a dataset.
 
     Every other strategy looks for the graph node of a `tf.data.Dataset`, inside its scope or not, and is refused: it would give
     each replica the whole batch.
@@ -175,7 +182,7 @@ class Whole:
         self._feed = feed
 
     def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
-        return Tensors(self._feed, lambda parts, is_first: parts[0])
+        return TensorIterator(self._feed, lambda parts, is_first: parts[0])
 
     def __getattr__(self, name: str) -> Any:
         raise NotImplementedError(
@@ -185,34 +192,34 @@ class Whole:
         )
 
 
-class Tensors:
-    """Iterator of tuples of tensors over one pass; takes the pass at the first `next`.
+class TensorIterator:
+    """Iterator of tuples of tensors over one epoch; takes its epoch iterator at the first `next`.
 
     Parameters
     ----------
     feed : Feed
     join : callable
-        Takes the tensors of each part of a batch, and whether it is the first batch; returns what Keras gets.
+        Takes the tensors of each part of a batch, and whether it is the first batch. Returns what Keras gets.
     """
 
     def __init__(self, feed: Feed, join: Callable[[list[tuple[tf.Tensor, ...]], bool], tuple[Any, ...]]) -> None:
         self._feed, self._join = feed, join
-        self._pass: EpochIterator | None = None
+        self._iterator: EpochIterator | None = None
         self._count = 0
 
-    def __iter__(self) -> Tensors:
+    def __iter__(self) -> TensorIterator:
         return self
 
     def __next__(self) -> tuple[Any, ...]:
         import tensorflow as tf
 
-        if self._pass is None:
-            self._pass = self._feed.keras_pass()
-        batch = next(self._pass, None)
+        if self._iterator is None:
+            self._iterator = self._feed.next_iterator()
+        batch = next(self._iterator, None)
         if batch is None:
-            if self._count < len(self._feed):
-                # Keras expects a whole epoch, and takes this, but not StopIteration, for the end of one that was resumed
+            if self._count < self._feed.n_steps:
+                # Keras expects a whole epoch; it takes this, but not StopIteration, for the end of an epoch that was resumed
                 raise tf.errors.OutOfRangeError(None, None, "the rest of a resumed epoch has been read")
             raise StopIteration
         self._count += 1
-        return self._join([to_tensors(part, self._feed.spec.dtype) for part in batch.parts], self._count == 1)
+        return self._join([to_tensors(part, self._feed.dtype) for part in batch.parts], self._count == 1)

@@ -1,28 +1,27 @@
-"""The hand-over of batches to torch."""
+"""Hand-over of batches to torch, which is imported at first use."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastprep.pipeline import dlpack_capsule
-from fastprep.pipeline.epoch_iterator import Batch
+from fastprep.pipeline import Batch, dlpack_capsule
 
 
 def to_torch(batch: Batch, dtype: str) -> tuple[Any, ...]:
-    """Give a batch to torch where it lies.
+    """Hand a batch to torch without a copy.
 
     Parameters
     ----------
     batch : Batch
-        In memory of the host.
+        A batch in host memory.
     dtype : {"float32", "float16", "bfloat16"}
-        Of its x.
+        Type of x.
 
     Returns
     -------
     tuple of torch.Tensor
-        (x, y, weights) less what there is not, on the CPU, x at the address that the kernel wrote to. The buffer is in use until
-        torch lets go of it.
+        (x, y, weights), or fewer where the batch has no labels or no weights. All are on the CPU, x at the address to which the
+        kernel wrote. Its buffer is in use until torch releases it.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Several files as one long dataset: images, labels, weights and the mean."""
+"""Datasets: one or several files as one long dataset of images, with labels, weights and the mean."""
 
 from fastprep.dataset.dataset import Dataset, Paths, expand_paths
 from fastprep.dataset.labels import one_hot, sample_weights

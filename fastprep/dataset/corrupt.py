@@ -1,4 +1,4 @@
-"""Samples that can't be read, and which are read in their place."""
+"""Corrupt samples: which can't be read, and which ones replace them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ _log = logging.getLogger(__name__)
 
 
 class Corrupt:
-    """What `on_corrupt="skip"` knows. A damaged block of images is replaced by the next one that is not.
+    """Record of the samples that can't be read, for `on_corrupt="skip"`.
 
-    Which one that is depends on the file alone, and not on what was read before: so batches stay the same for any order and any
-    number of threads.
+    A damaged block of images is replaced by the next intact one. Which one that is depends on the file alone, and not on what was
+    read before. So batches stay the same for any order and any number of threads.
 
     Parameters
     ----------
     n_samples : int
+
+    Attributes
+    ----------
+    problems : list of str
+        Error text of each damaged block.
     """
 
     def __init__(self, n_samples: int) -> None:
@@ -33,7 +38,7 @@ class Corrupt:
         begin_in_children(self)
 
     def begin(self) -> None:
-        """Make the lock, which does not survive a fork."""
+        """Make a new lock; the old one may be held by a thread that does not survive a fork."""
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
@@ -45,20 +50,20 @@ class Corrupt:
 
     @property
     def n_known(self) -> int:
-        """Samples that are known to be damaged."""
+        """Number of samples that are known to be damaged."""
         return int((self._blocks[:, 1] - self._blocks[:, 0]).sum())
 
-    def note(self, first: int, stop: int, error: DataError) -> None:
-        """Take note that samples first..stop-1 can't be read.
+    def record(self, first: int, stop: int, error: DataError) -> None:
+        """Record that samples first..stop-1 can't be read.
 
         Raises
         ------
         DataError
-            If none is left that can.
+            If no sample is left that can be read.
         """
         with self._lock:
             if first not in self._blocks[:, 0]:
-                self._last = error  # before the blocks: `replace` raises it once these are all
+                self._last = error  # before the blocks: `replace` raises it when the blocks cover all samples
                 blocks = np.concatenate([self._blocks, [[first, stop]]])
                 self._blocks = blocks[np.argsort(blocks[:, 0])]
                 self.problems.append(str(error))
@@ -67,12 +72,20 @@ class Corrupt:
             raise error
 
     def replace(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the samples; for each of those that are known to be damaged, the one a block later, until that is not.
+        """Return the samples, each damaged one replaced by the sample in the same place of the next intact block.
+
+        Parameters
+        ----------
+        samples : ndarray of int64, shape (n,)
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
 
         Raises
         ------
         DataError
-            If none is left that can be read.
+            If no sample is left that can be read.
         """
         firsts, stops = self._blocks.T
         while len(firsts):
@@ -80,7 +93,7 @@ class Corrupt:
             bad = (block >= 0) & (samples < stops[block])
             if not bad.any():
                 break
-            if self._last is not None and self.n_known >= self.n_samples:  # there is none left to go on to
+            if self._last is not None and self.n_known >= self.n_samples:  # no intact block is left
                 raise self._last
             samples = np.where(bad, (samples + stops[block] - firsts[block]) % self.n_samples, samples)
         return samples

@@ -1,4 +1,4 @@
-"""One or several files as one long dataset: images by number, labels in memory."""
+"""Dataset: images of one or several files by sample number, and their labels in memory."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class Dataset:
-    """Images and labels of one or several files, numbered through.
+    """Images and labels of one or several files, with sample numbers that run through all of them.
 
-    Every file is opened once, for its shape, type, attributes and labels. If there are several, where the images of each lie is
-    found out when they are first asked for. The order of samples can't depend on that: it follows from the headers. Files
-    are kept open while `handles` has room.
+    Every file is opened once, for its shape, type, attributes and labels. With several files, the chunks of each are indexed when
+    its images are first asked for. The order of samples does not depend on that, because it follows from the headers. Files are
+    kept open while `handles` has room.
 
     Parameters
     ----------
     files : path, glob pattern, or sequence of paths
     images : str
-        Dataset of images in each file.
+        Name of the dataset of images in each file.
     labels : str or None
-        Dataset of labels in each file; None for images without.
+        Name of the dataset of labels in each file; None for images without labels.
     weights : str or None
-        Dataset of a weight for each image in each file; None for none.
+        Name of the dataset of sample weights in each file; None for no weights.
     io : {"pread", "mmap"}
         See `fastprep.h5.Reader`.
     on_corrupt : {"raise", "skip"}
-        What `read` does about images that can't be read. Those of a file whose list of chunks is damaged are all of that kind;
-        with only one file that is an error in either case.
+        What `read` does about images that can't be read. If the list of chunks of a file is damaged, none of its images can be
+        read; with only one file that is an error in either case.
 
     Attributes
     ----------
@@ -48,22 +48,24 @@ class Dataset:
     image_shape : (int, int, int)
         Height, width, channels.
     dtype : dtype
-        Of the images as they are handed on: uint8, float32 or float64.
+        Type of the images as they are handed on: uint8, float32 or float64.
     labels : ndarray, shape (n_samples, ...), or None
     weights : ndarray, shape (n_samples,), or None
     metadata : list of Metadata
-        Of each file.
+        Metadata of each file.
+    corrupt : Corrupt or None
+        Samples that can't be read; None if they are errors.
     handles : Handles
-        The files that are open.
+        Open files.
 
     Raises
     ------
     ValueError
-        If `io` is neither.
+        If `io` or `on_corrupt` is not one of its values, or `files` names no file.
     OSError
-        If a file is not there or may not be read.
+        If a file does not exist or may not be read.
     DataError
-        If a file is not what it should be, or the files do not fit together.
+        If a file is damaged or does not fit the arguments, or the files do not fit together.
     """
 
     def __init__(
@@ -85,15 +87,15 @@ class Dataset:
         scratch = Scratch()
         found_labels: list[NDArray] = []
         found_weights: list[NDArray] = []
-        with contextlib.closing(survey(self.paths, images, labels, weights, self.handles.limit)) as looks:
-            for look in looks:
-                self._readers.append(Reader(look.index, io, self.handles, scratch))
-                self.metadata.append(look.metadata)
-                self._check_images(look.index)
-                if look.labels is not None:
-                    found_labels.append(look.labels)
-                if look.weights is not None:
-                    found_weights.append(look.weights)
+        with contextlib.closing(survey(self.paths, images, labels, weights, self.handles.limit)) as surveyed_files:
+            for surveyed in surveyed_files:
+                self._readers.append(Reader(surveyed.index, io, self.handles, scratch))
+                self.metadata.append(surveyed.metadata)
+                self._check_images(surveyed.index)
+                if surveyed.labels is not None:
+                    found_labels.append(surveyed.labels)
+                if surveyed.weights is not None:
+                    found_weights.append(surveyed.weights)
         self._check_channel_orders()
         self._warn_of_hdf5()
         first = self._readers[0].index
@@ -112,7 +114,7 @@ class Dataset:
         Returns
         -------
         ndarray of int64, shape (n,)
-            Which samples were read: `samples`, or with `on_corrupt="skip"` others in place of those that can't be.
+            Samples that were read: `samples`, where `on_corrupt="skip"` replaces those that can't be read.
         """
         if self.corrupt is None:
             self._read(samples, sink)
@@ -122,7 +124,7 @@ class Dataset:
             try:
                 self._read(samples, sink)
             except _Unreadable as unreadable:
-                self.corrupt.note(unreadable.first, unreadable.stop, unreadable.error)
+                self.corrupt.record(unreadable.first, unreadable.stop, unreadable.error)
             else:
                 return samples
 
@@ -145,7 +147,7 @@ class Dataset:
 
     @property
     def block_starts(self) -> NDArray[np.int64] | None:
-        """First sample of each block of images that are decoded together, and the end; None if each is read alone."""
+        """First sample of each block of images that are decoded together, then n_samples; None if each image is read alone."""
         sizes = [reader.index.images_decoded_at_once for reader in self._readers]
         if max(sizes) == 1:
             return None
@@ -154,33 +156,33 @@ class Dataset:
 
     @property
     def block_bytes(self) -> int:
-        """Bytes of the largest such block, decoded."""
+        """Size of the largest such block, decoded."""
         return max(reader.index.images_decoded_at_once * reader.index.image_bytes for reader in self._readers)
 
     @property
     def n_blocks_decoded(self) -> int:
-        """How often a block was decoded so far."""
+        """Number of times that a block was decoded so far."""
         return self._cache.n_made
 
     def keep(self, n_blocks: int) -> None:
-        """Keep that many decoded blocks in memory, of all files together."""
+        """Keep up to `n_blocks` decoded blocks of all files together in memory."""
         self._cache = BlockCache(n_blocks)
         for reader in self._readers:
             reader.keep_in(self._cache)
 
     def fetch(self, samples: NDArray[np.int64]) -> None:
-        """Decode the blocks that hold `samples`, for `keep` to keep."""
+        """Decode the blocks that hold `samples`, so that they are in memory; see `keep`."""
         for number, mine in self._by_file(samples):
             self._readers[number].fetch(samples[mine] - self._starts[number])
 
     def describe(self) -> list[dict[str, Any]]:
-        """Say of each file how it is read.
+        """Describe how each file is read.
 
         Returns
         -------
         list of dict
-            Keys file, samples, shape, dtype, read, indexed. Until a file is indexed, which is when its images are first asked
-            for, `read` is what its header says.
+            Keys file, samples, shape, dtype, read, indexed. A file is indexed when its images are first asked for; until then
+            `read` follows from its header alone.
         """
         return [
             {
@@ -195,7 +197,7 @@ class Dataset:
         ]
 
     def describe_corrupt(self) -> dict[str, Any] | None:
-        """Say which samples can't be read, as far as that is known: keys samples, problems. None if that is an error."""
+        """Describe the samples that are known to be damaged: keys samples, problems. None if they are errors."""
         if self.corrupt is None:
             return None
         return {"samples": self.corrupt.n_known, "problems": list(self.corrupt.problems)}
@@ -216,7 +218,7 @@ class Dataset:
             raise DataError(f"images are {found}, in {first.file!r} they are {wanted}", index.file, self.images)
 
     def _warn_of_hdf5(self) -> None:
-        """Say it once for each reason, not thousands of times."""
+        """Warn once for each reason to read by HDF5, and not once for each file."""
         by_reason: dict[str, list[ImageIndex]] = {}
         for reader in self._readers:
             if reader.index.reason:
@@ -225,13 +227,13 @@ class Dataset:
             warn_of_hdf5(indices[0], len(indices) - 1)
 
     def _check_channel_orders(self) -> None:
-        known = {about.channel_order: path for about, path in zip(self.metadata, self.paths, strict=True) if about.channel_order}
-        if len(known) > 1:
-            (one, first), (other, second) = list(known.items())[:2]
-            raise DataError(f"channel_order is {other!r}, in {first!r} it is {one!r}", second, self.images)
+        orders = {facts.channel_order: path for facts, path in zip(self.metadata, self.paths, strict=True) if facts.channel_order}
+        if len(orders) > 1:
+            (wanted, first), (found, second) = list(orders.items())[:2]
+            raise DataError(f"channel_order is {found!r}, in {first!r} it is {wanted!r}", second, self.images)
 
     def _by_file(self, samples: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.bool_] | slice]]:
-        """Yield the number of each file that has some of the samples, and which."""
+        """Yield the number of each file that has some of the samples, and a mask of those samples."""
         if len(self._readers) == 1:
             yield 0, slice(None)
             return
@@ -247,7 +249,7 @@ class Dataset:
 
 
 class _Unreadable(Exception):
-    """Samples first..stop-1 can't be read."""
+    """Error of samples first..stop-1, which can't be read."""
 
     def __init__(self, first: int, stop: int, error: DataError) -> None:
         super().__init__(str(error))
@@ -264,14 +266,14 @@ def expand_paths(files: Paths) -> list[str]:
     Returns
     -------
     list of str
-        Those of a pattern in alphabetical order.
+        Files of a pattern come in alphabetical order.
 
     Raises
     ------
     FileNotFoundError
         If no file matches a pattern.
     ValueError
-        If there is no path at all, or something else.
+        If `files` is an empty sequence, or something other than paths.
     """
     several = isinstance(files, Sequence) and not isinstance(files, bytes)
     if not isinstance(files, str | os.PathLike) and not (several and all(isinstance(path, str | os.PathLike) for path in files)):

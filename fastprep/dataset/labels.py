@@ -1,4 +1,4 @@
-"""What comes with the images: labels as they are or one-hot, and a weight for each sample."""
+"""One-hot labels, and the weight of each sample."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 from fastprep.dataset.dataset import Dataset
 from fastprep.errors import DataError
 from fastprep.h5 import are_weights
+from fastprep.sampling import check_integer
 
 
 def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
-    """Turn integer labels into rows with a single 1.
+    """Turn integer labels into one-hot rows.
 
     Parameters
     ----------
     dataset : Dataset
     num_classes : int
-        At least 2.
+        Number of classes, at least 2.
 
     Returns
     -------
@@ -28,10 +29,11 @@ def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
     Raises
     ------
     ValueError
-        If there are no labels.
+        If `num_classes` is not an integer of at least 2, or there are no labels.
     DataError
         If the labels are not integers 0..num_classes-1.
     """
+    check_integer("num_classes", num_classes, 2)
     classes = _class_labels(dataset, "num_classes")
     wrong = (classes < 0) | (classes >= num_classes)
     if wrong.any():
@@ -46,28 +48,28 @@ def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
 def sample_weights(
     dataset: Dataset, class_weight: Mapping[int, float] | None, sample_weight: ArrayLike | str | None
 ) -> NDArray[np.float32] | None:
-    """Give each sample its own weight, that of its class, or the product of both.
+    """Return the weight of each sample: its own, that of its class, or the product of both.
 
     Parameters
     ----------
     dataset : Dataset
     class_weight : mapping of int to float, or None
-        1 for classes that it does not name.
-    sample_weight : array_like, shape (N,), or str, or None
-        Numbers, or the name under which the dataset has read them.
+        Weight of each class; 1 for a class that is not named.
+    sample_weight : array_like of shape (N,), str or None
+        Weights, or the name of the dataset of weights that `dataset` has read.
 
     Returns
     -------
     ndarray of float32, shape (N,), or None
-        None if there is neither.
+        None if neither is given.
 
     Raises
     ------
     ValueError
-        If there are no labels, a key is not a label that occurs, there are not as many weights as samples, or one is negative or
-        not finite.
+        If there are no labels, if a key is not a label that occurs, if the number of weights is not that of samples, or if a
+        weight is negative or not finite.
     DataError
-        If the labels are not integers, but classes have weights.
+        If classes have weights, but labels are not integers.
     """
     by_class = None if class_weight is None else _class_weights(dataset, class_weight)
     if sample_weight is None:

@@ -1,4 +1,4 @@
-"""The mean that is subtracted: from the file, from numbers, from a tutorial's JSON, or computed."""
+"""Mean to subtract: stored in the file, given as numbers or in a tutorial's JSON file, or computed."""
 
 from __future__ import annotations
 
@@ -29,22 +29,25 @@ def resolve_mean(
     ----------
     mean : "file", path, array_like or None
     metadata : sequence of Metadata
-        Of each file.
+        Metadata of each file.
     files : sequence of str
+        Paths of the files, for errors.
     dataset : str
-        Name of the images' dataset, for the error.
+        Name of the dataset of images, for errors.
 
     Returns
     -------
     ndarray of float32, any shape, or None
-        Channels in the order of the file.
+        Channels in the order of the file. The shape is not checked here.
 
     Raises
     ------
     DataError
-        If "file" was asked for and a file has no mean (MissingMeanError), or the files have different ones.
-    OSError, ValueError
-        If a JSON is not there or not the tutorial's.
+        If `mean` is "file" and a file has no mean (MissingMeanError), or the files have different means.
+    OSError
+        If a JSON file does not exist or may not be read.
+    ValueError
+        If `mean` is not one of these, or a JSON file does not have the tutorial's form.
     """
     if mean is None:
         return None
@@ -54,7 +57,7 @@ def resolve_mean(
         return _tutorial_mean(os.fspath(mean), metadata[0].channel_order)
     if isinstance(mean, bool | np.bool_):
         raise ValueError(f'mean must be "file", numbers, the path of a JSON, or None, got {mean!r}')
-    numbers = np.asarray(mean, np.float32)
+    numbers = np.array(mean, np.float32)  # a copy, which the caller can't change later
     if not np.isfinite(numbers).all():
         raise ValueError(f"mean must be finite numbers, got {mean!r}")
     return numbers
@@ -66,18 +69,23 @@ def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
     Parameters
     ----------
     files : path, glob pattern, or sequence of paths
-    images : str
-        Name of the images' dataset.
+        HDF5 files.
+    images : str, default "images"
+        Name of the dataset of images in each file.
 
     Returns
     -------
     ndarray of float64, shape (C,)
-        In the channel order of the file. Exact up to the last division for uint8.
+        Means in the channel order of the file. For uint8 images they are exact up to the last division.
 
     Raises
     ------
-    OSError, DataError
-        If a file is not there, or not what it should be, or the files have different numbers of channels.
+    ValueError
+        If `files` names no file.
+    OSError
+        If a file does not exist or may not be read.
+    DataError
+        If a file is damaged or has no such images, or the files have different numbers of channels.
     """
     total: NDArray[np.float64] | None = None
     n_pixels = 0
@@ -109,10 +117,10 @@ def _channel_sums(reader: Reader, n: int) -> NDArray[np.float64]:
 
 def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: str) -> NDArray[np.float32]:
     first = metadata[0].mean
-    for file, about in zip(files, metadata, strict=True):
-        mean = about.mean
-        if about.mean_problem:
-            raise DataError(about.mean_problem, file, dataset)
+    for file, facts in zip(files, metadata, strict=True):
+        mean = facts.mean
+        if facts.mean_problem:
+            raise DataError(facts.mean_problem, file, dataset)
         if mean is None or first is None:
             raise MissingMeanError(
                 "no mean is stored in the file (attribute 'mean' of the images): "
@@ -136,16 +144,14 @@ def _is_finite(value: object) -> bool:
 
 
 def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:
-    """Read {"R": .., "G": .., "B": ..}; a file that does not name its channel order is taken for the tutorial's: BGR."""
+    """Read {"R": .., "G": .., "B": ..}; images whose channel order is not stored are taken for the tutorial's, BGR."""
     with open(path, encoding="utf-8") as file:
         try:
             means = json.load(file)
         except ValueError as error:
             raise ValueError(f"mean file {path!r} is not JSON: {error}") from error
     if channel_order is None:
-        _log.warning(
-            "the images do not name their channel order; the mean of %s is applied as the tutorial's, in the order BGR", path
-        )
+        _log.warning("the images do not name their channel order; the mean in %s is applied in the tutorial's order, BGR", path)
     order = (channel_order or "BGR").upper()
     if not isinstance(means, dict) or not all(_is_finite(means.get(c)) for c in order):
         raise ValueError(f'mean file {path!r} must have a finite number for each of {", ".join(order)}, like {{"R": 124.9, ...}}')

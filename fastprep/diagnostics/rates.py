@@ -105,19 +105,19 @@ def measure(
             loader.close()
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     share = medians["reading"] / (medians["reading"] + medians["crop kernel"])
-    return Rates({name: 1 / value for name, value in medians.items()}, share, single.spec.size)
+    return Rates({name: 1 / value for name, value in medians.items()}, share, single._spec.size)
 
 
 def advice(loader: Loader, rates: Rates) -> list[str]:
     """Return what would make a loader quicker, one sentence each."""
     said = []
-    files = loader.dataset.describe()
-    convert = f"`python -m fastprep.convert {loader.dataset.paths[0]} NEW.h5`"
+    files = loader._dataset.describe()
+    convert = f"`python -m fastprep.convert {loader.files[0]} NEW.h5`"
     by_hdf5 = [about["file"] for about in files if about["read"].startswith("read by HDF5")]
     if by_hdf5:
         more = f" and {len(by_hdf5) - 1} more" if len(by_hdf5) > 1 else ""
         said.append(f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time; {convert} makes the images plain.")
-    if loader.dataset.block_starts is not None:
+    if loader._dataset.block_starts is not None:
         said.append(f"Images are decoded several at a time, so the order is a compromise; {convert} makes each its own.")
     n_bytes = np.dtype(files[0]["dtype"]).itemsize
     if n_bytes > 1:
@@ -129,12 +129,12 @@ def advice(loader: Loader, rates: Rates) -> list[str]:
 
 def order_of(loader: Loader) -> str:
     """Say how a shuffling loader orders the samples, and what that costs in memory."""
-    said = loader.sampling.describe()
-    starts, n_blocks = loader.dataset.block_starts, loader.sampling.n_blocks_to_keep(loader.pool.ahead)
+    said = loader._sampler.describe()
+    starts, n_blocks = loader._dataset.block_starts, loader._sampler.n_blocks_to_keep(loader._pool.ahead)
     if starts is None or not n_blocks:
         return said
     n_blocks = min(n_blocks, len(starts) - 1)
-    return f"{said}; up to {n_blocks * loader.dataset.block_bytes / 2**20:,.0f} MiB of decoded images in memory"
+    return f"{said}; up to {n_blocks * loader._dataset.block_bytes / 2**20:,.0f} MiB of decoded images in memory"
 
 
 def _installed(name: str) -> str | None:
@@ -160,7 +160,7 @@ def _take(loader: Loader, steps: int) -> int:
 
 
 def _memset(loader: Loader) -> Callable[[], int]:
-    n_bytes = loader.batch_size * loader.crop.n_crops * loader.spec.crop_bytes
+    n_bytes = loader.batch_size * loader.crop.n_crops * loader._spec.crop_bytes
     lease = BufferPool(n_bytes, 1).lease()
     target = as_array(lease, (n_bytes,), np.dtype(np.uint8))
     ctypes.memset(target.ctypes.data, 0, n_bytes)  # bring its pages in
@@ -174,11 +174,11 @@ def _memset(loader: Loader) -> Callable[[], int]:
 
 def _crop(loader: Loader) -> Callable[[], int]:
     samples = loader.samples(0, 0)
-    height, width, channels = loader.spec.image_shape
-    images = np.empty((len(samples), height, width, channels), loader.dataset.dtype)
-    loader.dataset.read(samples, CopySink(_bytes_of(images), images[0].nbytes))
+    height, width, channels = loader._spec.image_shape
+    images = np.empty((len(samples), height, width, channels), loader._dataset.dtype)
+    loader._dataset.read(samples, CopySink(_bytes_of(images), images[0].nbytes))
     table = loader.crop.table(height, width, samples, 0, 0)
-    spec = loader.spec
+    spec = loader._spec
     lease = BufferPool(len(table) * spec.crop_bytes, 1).lease()
     out = as_array(lease, spec.out_shape(len(table)), spec.out_dtype)
     sink = spec.cpu_sink(table, len(samples), out)
@@ -192,14 +192,14 @@ def _crop(loader: Loader) -> Callable[[], int]:
 
 
 def _read(loader: Loader) -> Callable[[], int]:
-    height, width, channels = loader.spec.image_shape
-    scratch = np.empty((loader.batch_size, height, width, channels), loader.dataset.dtype)
+    height, width, channels = loader._spec.image_shape
+    scratch = np.empty((loader.batch_size, height, width, channels), loader._dataset.dtype)
     sink = CopySink(_bytes_of(scratch), scratch[0].nbytes)
     steps = itertools.cycle(range(len(loader)))
 
     def read() -> int:
         samples = loader.samples(0, next(steps))
-        loader.dataset.read(samples, sink)
+        loader._dataset.read(samples, sink)
         return len(samples)
 
     return read

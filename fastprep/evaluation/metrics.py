@@ -52,9 +52,9 @@ def predict_crops(
     check_file_order(loader)
     rows: list[NDArray[np.float64]] = []
     loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier pass ended
-    for batch in loader.start_pass():
+    for batch in loader._epoch_iterator():
         (whole,) = batch.parts
-        out = np.asarray(model.predict_on_batch(to_tensor(whole, loader.spec.dtype)), np.float64)
+        out = np.asarray(model.predict_on_batch(to_tensor(whole, loader.dtype)), np.float64)
         if not np.isfinite(out).all():  # no comparison with NaN holds, so each would count as right
             raise ValueError(f"the model's output for images {sum(map(len, rows))} and on is not finite")
         if logits:

@@ -132,7 +132,7 @@ def _inspect_data(
             labels = None if loader.labels is None else check_labels(loader, "; or say --labels none")
             if labels is not None and classes is not None:
                 check_highest_label(labels, classes, name_file(loader), "classes of training")
-            paths, counts = loader.dataset.paths, [file["samples"] for file in loader.dataset.describe()]
+            paths, counts = loader.files, [file["samples"] for file in loader._dataset.describe()]
     names = [read_file_names(path, count) for path, count in zip(paths, counts, strict=True)]
     return labels, class_names, [name for part in names for name in part] if all(names) else None
 

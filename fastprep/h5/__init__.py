@@ -1,11 +1,11 @@
-"""Everything about files. The only place that imports h5py."""
+"""Everything about HDF5 files. No other folder imports h5py."""
 
 from fastprep.h5._read import CopySink
 from fastprep.h5.cache import BlockCache, Scratch
 from fastprep.h5.handles import Handles
-from fastprep.h5.index import ImageIndex
+from fastprep.h5.index import ImageIndex, warn_of_hdf5
 from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std, store_mean
-from fastprep.h5.reader import Reader, open_images, warn_of_hdf5
+from fastprep.h5.reader import Reader, open_images
 from fastprep.h5.survey import survey
 from fastprep.h5.write import write_images
 

@@ -3,8 +3,6 @@ from numpy.typing import NDArray
 
 from fastprep._sink import Sink
 
-TRUNCATED: int
-
 class CopySink(Sink):
     def __init__(self, staging: NDArray[np.uint8], n_bytes: int) -> None: ...
 

@@ -1,10 +1,10 @@
-"""Bytes from files to whoever wants the images, without the GIL. Arguments are checked by reader.py, not here."""
+"""Reading of bytes and of plain images from open files, without the GIL. Arguments are checked in reader.py, not here."""
 
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
-from fastprep._sink cimport Sink
+from fastprep._sink cimport OK, SINK_FAILED, TRUNCATED, Sink
 
 cdef extern from "unistd.h" nogil:
     ssize_t pread(int fd, void *buffer, size_t n_bytes, int64_t offset)
@@ -13,7 +13,7 @@ cdef extern from *:
     """
     #include <fcntl.h>
     #include <stdint.h>
-    /* Tell the system what will be read soon; of no consequence where it does not listen. */
+    /* Tell the system what will be read soon. Systems without posix_fadvise are not told. */
     static void fastprep_will_need(int fd, int64_t offset, int64_t n_bytes) {
     #ifdef POSIX_FADV_WILLNEED
         (void)posix_fadvise(fd, offset, n_bytes, POSIX_FADV_WILLNEED);
@@ -26,8 +26,6 @@ cdef extern from *:
 
 cdef int64_t READ_AHEAD = 64  # images
 
-TRUNCATED = -1
-
 
 cdef struct Staging:
     uint8_t *first
@@ -35,7 +33,7 @@ cdef struct Staging:
 
 
 cdef class CopySink(Sink):
-    """Puts each image, as it is, into its slot of a staging array."""
+    """Copies each image unchanged into its slot of a staging array."""
 
     cdef Staging staging
     cdef object keep
@@ -51,11 +49,11 @@ cdef class CopySink(Sink):
 cdef int copy_image(void *context, int64_t slot, const void *pixels) noexcept nogil:
     cdef Staging *staging = <Staging *> context
     memcpy(staging.first + slot * staging.n_bytes, pixels, staging.n_bytes)
-    return 0
+    return OK
 
 
 cdef int64_t read_fully(int fd, uint8_t *buffer, int64_t n_bytes, int64_t offset) noexcept nogil:
-    """Return 0, TRUNCATED at the end of the file, or errno."""
+    """Return OK, TRUNCATED if the file ends early, or errno."""
     cdef int64_t done = 0
     cdef ssize_t got
     while done < n_bytes:
@@ -63,14 +61,14 @@ cdef int64_t read_fully(int fd, uint8_t *buffer, int64_t n_bytes, int64_t offset
         if got > 0:
             done += got
         elif got == 0:
-            return -1
+            return TRUNCATED
         elif errno != EINTR:
             return errno
-    return 0
+    return OK
 
 
 def read_bytes(int fd, int64_t offset, uint8_t[::1] buffer):
-    """Fill `buffer` from the file; return the status."""
+    """Fill `buffer` with the bytes at `offset` of the file; return OK, TRUNCATED or errno."""
     cdef int64_t status
     with nogil:
         status = read_fully(fd, &buffer[0], buffer.shape[0], offset)
@@ -78,18 +76,19 @@ def read_bytes(int fd, int64_t offset, uint8_t[::1] buffer):
 
 
 cdef void announce(int fd, const int64_t *offsets, int64_t k, int64_t n_bytes) noexcept nogil:
-    # what follows on the image before it, the system reads ahead by itself
+    # the system reads ahead by itself where an image follows on the one before it
     if k == 0 or offsets[k] != offsets[k - 1] + n_bytes:
         fastprep_will_need(fd, offsets[k], n_bytes)
 
 
 def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, uint8_t[::1] scratch, Sink sink):
-    """Read images that lie in the file as they are, each of scratch's size, and hand each to the sink.
+    """Read images that are stored as the sink takes them, one after another into `scratch`, and hand each to the sink.
 
-    Only the bytes that the sink needs are read, to their places in scratch.
-    Returns (status, position): the position in `offsets` of the image that failed, or their number.
+    Each has as many bytes as `scratch`, of which only those are read that the sink needs.
+    Returns (status, position): OK, TRUNCATED, SINK_FAILED or errno, and the position in `offsets` of the image that failed,
+    or their number.
     """
-    cdef int64_t k = 0, status = 0, n = offsets.shape[0]
+    cdef int64_t k = 0, status = OK, n = offsets.shape[0]
     cdef int64_t first = 0, n_bytes = scratch.shape[0]
     with nogil:
         for k in range(min(n, READ_AHEAD)):
@@ -101,9 +100,9 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
             if sink.need != NULL:
                 sink.need(sink.context, slots[k], &first, &n_bytes)
             status = read_fully(fd, &scratch[first], n_bytes, offsets[k] + first)
-            if status == 0 and sink.take(sink.context, slots[k], &scratch[0]) != 0:
-                status = -2
-            if status != 0:
+            if status == OK and sink.take(sink.context, slots[k], &scratch[0]) != OK:
+                status = SINK_FAILED
+            if status != OK:
                 break
             k += 1
     return status, k

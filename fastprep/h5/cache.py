@@ -1,4 +1,4 @@
-"""Memory for decoding: blocks of images, kept while others of theirs are still to come, and each thread's scratch."""
+"""Memory for decoded images: a cache of blocks whose images are needed one after another, and scratch memory for each thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastprep.system import begin_in_children
 
 
 class _Block:
-    """One that is kept, or is being made by whoever has the lock: if that is interrupted, the next one makes it."""
+    """A block that is kept, or that the holder of its lock is making. If that thread is interrupted, the next one makes it."""
 
     def __init__(self) -> None:
         self.making = threading.Lock()
@@ -22,17 +22,17 @@ class _Block:
 
 
 class BlockCache:
-    """The blocks used last; each is made once, however many threads ask for it at the same time.
+    """The blocks that were used last. Each is made once, however many threads ask for it at the same time.
 
     Parameters
     ----------
     n_blocks : int
-        How many to keep; 0: none.
+        Number of blocks to keep, 0 and up.
 
     Attributes
     ----------
     n_made : int
-        Blocks made so far, or begun.
+        Number of blocks that were made or begun so far.
     """
 
     _blocks: OrderedDict[Hashable, _Block]
@@ -43,15 +43,16 @@ class BlockCache:
         begin_in_children(self)
 
     def get(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
-        """Return the block of that key, made unless it is kept.
+        """Return the block of a key; make it if it is not kept.
 
-        An error of `make` is raised, by all who wait for that block, and not kept. Ctrl-C ends the one thread that it comes to.
+        An error of `make` is raised in all threads that wait for that block, and is not kept. Ctrl-C interrupts only the thread
+        that it reaches.
         """
         if self.n_blocks == 0:
             self.n_made += 1
             return make()
         with self._lock:
-            blocks = self._blocks  # the same ones to the end, even if a finalizer clears them
+            blocks = self._blocks  # the same dictionary to the end, even if a finalizer clears the cache
             new = _Block()
             block = blocks.setdefault(key, new)
             self.n_made += block is new
@@ -78,8 +79,8 @@ class BlockCache:
             self._blocks = OrderedDict()
 
     def begin(self) -> None:
-        """Forget all blocks, and whoever was making one."""
-        self._lock = threading.RLock()  # reentrant: a finalizer may close the reader under it
+        """Forget all blocks, and the threads that were making one."""
+        self._lock = threading.RLock()  # reentrant: a finalizer that runs while it is held may close the reader
         self._blocks = OrderedDict()
 
     def __reduce__(self) -> tuple:
@@ -87,13 +88,13 @@ class BlockCache:
 
 
 class Scratch(threading.local):
-    """Memory of each thread to decode into, which readers may share: fresh memory for every image costs more than lz4."""
+    """Memory of each thread to decode into, which readers may share. New memory for each image would cost more than lz4 does."""
 
     def __init__(self) -> None:
         self._kept: dict[str, NDArray[np.uint8]] = {}
 
     def memory(self, purpose: str, n_bytes: int) -> NDArray[np.uint8]:
-        """Return memory of this thread, good until it asks again for the same purpose."""
+        """Return `n_bytes` of this thread's memory, valid until it asks for the same purpose again."""
         kept = self._kept.get(purpose)
         if kept is None or len(kept) < n_bytes:
             kept = self._kept[purpose] = np.empty(n_bytes, np.uint8)

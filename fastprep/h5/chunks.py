@@ -1,4 +1,4 @@
-"""The images of one row of chunks, or one image that has to be converted: bytes out of an open file, decoded."""
+"""Reading and decoding of chunks: the images of a row of chunks, or one image that has to be converted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep._sink import SINK_FAILED
+from fastprep._sink import Status
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read
 from fastprep.h5.cache import Scratch
@@ -17,15 +17,15 @@ from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex
 
 
-class Rows:
-    """Decodes out of one open file.
+class ChunkReader:
+    """Reads and decodes the chunks of one dataset from an open file.
 
     Parameters
     ----------
     index : ImageIndex
-        Complete.
+        A complete one.
     file : OpenFile
-        Its holder; who made this sees to it that it stays open.
+        The file at `index.holder`. It is neither opened nor closed here.
     scratch : Scratch
     """
 
@@ -33,38 +33,48 @@ class Rows:
         self.index, self.file, self._scratch = index, file, scratch
 
     def block(self, number: int, keeps: bool) -> NDArray:
-        """Return a block of images, shape (images_decoded_at_once, H, W, C) of `index.dtype`, the last one maybe shorter.
+        """Read a block of images that are decoded together.
 
         Parameters
         ----------
         number : int
+            Block b has the samples from b * images_decoded_at_once on.
         keeps : bool
-            Whether it needs memory of its own; else it is good until the next block.
+            Whether the block gets memory of its own. Otherwise it is valid until the next block is read by this thread.
+
+        Returns
+        -------
+        ndarray of `index.dtype`, shape (images_decoded_at_once, H, W, C), less for the last block
+
+        Raises
+        ------
+        DataError
+            If the bytes can't be read or decoded.
         """
         index, first = self.index, number * self.index.images_decoded_at_once
         if index.pipeline.filters or index.is_split:
-            return self._row(number, keeps)
+            return self._chunk_row(number, keeps)
         row, within = divmod(first, index.images_per_chunk)
-        offset = int(index.offsets[row]) + within * index.stored_image_bytes
+        offset = int(index.chunks.offsets[row]) + within * index.stored_image_bytes
         raw = self._read_bytes(offset, index.stored_image_bytes, first)
         return raw.view(index.stored_dtype).astype(index.dtype).reshape(1, *index.shape[1:])
 
     def check_unchanged(self) -> None:
-        """Raise a ChangedError if the file was written to since it was indexed: what was read may be of before and after."""
+        """Raise a ChangedError if the file was written to since it was indexed: the images may be partly old and partly new."""
         if self.has_changed():
             raise ChangedError(CHANGED, self.index.file, self.index.dataset)
 
     def has_changed(self) -> bool:
-        """Tell whether somebody has written to the file since it was indexed."""
+        """Tell whether the file was written to since it was indexed."""
         return identity_of(os.fstat(self.file.number)) != self.index.identity
 
     def error(self, status: int | str, sample: int) -> DataError:
-        """Return the error for a status of `_read`, or a problem in words, of one sample."""
+        """Return the error of one sample, for a status of `_read` or a problem in words."""
         problem = status if isinstance(status, str) else problem_of(status)
         return reading_error(self.index, problem, sample, self.has_changed())
 
-    def _row(self, row: int, keeps: bool) -> NDArray:
-        """Return the images of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; the last is smaller."""
+    def _chunk_row(self, row: int, keeps: bool) -> NDArray:
+        """Return the images of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; fewer for the last row."""
         index = self.index
         tiles = [-(-s // c) for s, c in zip(index.shape[1:], index.chunk_shape[1:], strict=True)]
         n_tiles = int(np.prod(tiles))
@@ -74,13 +84,13 @@ class Rows:
             out = np.empty(n_out, np.uint8) if keeps else self._scratch.memory("out", n_out)
             chunk = self._chunk(row, row, out, spare)
             if keeps and not np.may_share_memory(chunk, out):
-                chunk = chunk.copy()  # it lies where the next one will be read or decoded to, or in the mapping of the file
+                chunk = chunk.copy()  # the next chunk will be read or decoded into its memory, or it is part of the mapped file
             return chunk if index.stored_dtype == index.dtype else chunk.astype(index.dtype)
         out = self._scratch.memory("out", n_out)
         n_images = min(index.images_per_chunk, index.shape[0] - row * index.images_per_chunk)
         images = np.empty((n_images, *index.shape[1:]), index.dtype)
-        for tile, place in enumerate(np.ndindex(*tiles)):
-            starts = [p * c for p, c in zip(place, index.chunk_shape[1:], strict=True)]
+        for tile, coordinates in enumerate(np.ndindex(*tiles)):
+            starts = [k * c for k, c in zip(coordinates, index.chunk_shape[1:], strict=True)]
             inside = [min(c, s - a) for c, s, a in zip(index.chunk_shape[1:], index.shape[1:], starts, strict=True)]
             target = (slice(None), *(slice(a, a + n) for a, n in zip(starts, inside, strict=True)))
             source = (slice(n_images), *(slice(n) for n in inside))
@@ -88,11 +98,11 @@ class Rows:
         return images
 
     def _chunk(self, number: int, row: int, out: NDArray[np.uint8], spare: NDArray[np.uint8]) -> NDArray:
-        """Read and decode one chunk, shape `chunk_shape`, of the stored type; it may lie in `out` or `spare`."""
-        index, sample = self.index, row * self.index.images_per_chunk
-        raw = self._read_bytes(int(index.offsets[number]), int(index.sizes[number]), sample)
+        """Read and decode one chunk, shape `chunk_shape`, of the stored type; the result may be part of `out` or `spare`."""
+        index, chunks, sample = self.index, self.index.chunks, row * self.index.images_per_chunk
+        raw = self._read_bytes(int(chunks.offsets[number]), int(chunks.sizes[number]), sample)
         try:
-            pixels = index.pipeline.decode(raw, int(index.masks[number]), index.chunk_bytes, out, spare)
+            pixels = index.pipeline.decode(raw, int(chunks.masks[number]), index.chunk_bytes, out, spare)
         except DecodeError as error:
             raise self.error(str(error), sample) from error
         return pixels.view(index.stored_dtype).reshape(index.chunk_shape)
@@ -101,21 +111,21 @@ class Rows:
         if self.file.mapping is not None:
             return self.file.mapping[offset : offset + n_bytes]
         buffer = self._scratch.memory("raw", n_bytes)
-        status = _read.read_bytes(self.file.number, offset, buffer) if n_bytes else _read.TRUNCATED
+        status = _read.read_bytes(self.file.number, offset, buffer) if n_bytes else Status.TRUNCATED
         if status:
             raise self.error(status, sample)
         return buffer
 
 
 def reading_error(index: ImageIndex, problem: str, sample: int, changed: bool = False) -> DataError:
-    """Return the error of one sample that can't be read; another one if that is because the file has changed."""
+    """Return the error of a sample that can't be read: a DataError, or a ChangedError if the file has changed."""
     kind = ChangedError if changed else DataError
     problem = f"{problem}; the file was {CHANGED}" if changed else problem
     return kind(problem, index.file, index.dataset, sample // index.images_per_chunk, sample)
 
 
 def problem_of(status: int) -> str:
-    """Say what a status of `_read` means."""
-    if status == _read.TRUNCATED:
+    """Describe a status of `_read` that is not OK."""
+    if status == Status.TRUNCATED:
         return "the file ends before the data do; it may have been truncated"
-    return "the crop kernel refused the image" if status == SINK_FAILED else os.strerror(status)
+    return "the crop kernel refused the image" if status == Status.SINK_FAILED else os.strerror(status)

@@ -1,4 +1,4 @@
-"""Open files and datasets, with errors a person can act on."""
+"""Opening of files and datasets, with errors that a user can act on."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ import h5py
 from fastprep.errors import DataError
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
-"""What h5py raises for a damaged file."""
+"""Exceptions that h5py raises for damaged files."""
+
+CHANGED = "changed or replaced since it was opened first"
 
 _DRIVERS = {b"NCSAfami": "family", b"NCSAmult": "split or multi"}
-_DRIVER_INFO_WITHIN = 1024  # bytes: it stands behind the superblock (HDF5 File Format Specification, II.B and II.C)
+_DRIVER_INFO_WITHIN = 1024  # bytes; it follows the superblock (HDF5 File Format Specification, II.A and II.B)
 
 
 @contextlib.contextmanager
 def open_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading, with errors a person can act on.
+    """Open an HDF5 file for reading, with errors that a user can act on.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError, PermissionError
-        If there is no such file, or it may not be read.
+        If the file does not exist, or may not be read.
     DataError
-        If it is not an HDF5 file, or a damaged one.
+        If it is not an HDF5 file, or is damaged.
     """
     path = os.fspath(path)
     os.close(os.open(path, os.O_RDONLY))  # the system's own error, which names the path
@@ -47,7 +49,7 @@ def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     Raises
     ------
     DataError
-        If there is none of that name, telling what there is.
+        If the file has no dataset of that name; the error lists those that it has.
     """
     try:
         dataset = file.get(name)
@@ -55,29 +57,29 @@ def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
         raise DataError(f"can't be opened: {error}", file.filename, name) from error
     if isinstance(dataset, h5py.Dataset):
         return dataset
-    if dataset is None and (link := _link_that_leads_nowhere(file, name)):
+    if dataset is None and (link := _broken_link(file, name)):
         raise DataError(link, file.filename, name)
     found: list[str] = []
 
-    def note(key: str, item: object) -> None:
+    def record(key: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
             found.append(f"{key!r} {item.shape} {item.dtype}")
 
     try:
-        file.visititems(note)
+        file.visititems(record)
     except HDF5_ERRORS as error:
         raise DataError(f"the file is damaged: {error}", file.filename) from error
-    there = "; it has " + ", ".join(found[:8]) + (", ..." if len(found) > 8 else "") if found else "; it has no dataset at all"
-    raise DataError(f"there is no dataset {name!r}{there} (other names with images=, labels= and sample_weight=)", file.filename)
+    others = "; it has " + ", ".join(found[:8]) + (", ..." if len(found) > 8 else "") if found else "; it has no dataset at all"
+    raise DataError(f"there is no dataset {name!r}{others} (other names with images=, labels= and sample_weight=)", file.filename)
 
 
 def identity_of(status: os.stat_result) -> tuple[int, ...]:
-    """Return what has to stay the same for an index to stay true."""
+    """Return the facts that tell whether a file has changed: device, inode, size in bytes and modification time in ns."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def opening_problem(path: str, error: OSError) -> str:
-    """Say in words for people why HDF5 can't open a file."""
+    """Describe why HDF5 can't open a file."""
     if error.errno == errno.EAGAIN:  # HDF5's lock
         return f"another program has it open for writing ({error})"
     if "already open for write" in str(error):  # its mark in the file
@@ -97,22 +99,19 @@ def opening_problem(path: str, error: OSError) -> str:
 
 
 def load_filters() -> None:
-    """Let HDF5 have the filters of hdf5plugin, where that is installed; each process needs it for itself."""
+    """Register the filters of hdf5plugin with HDF5, if that package is installed. Each process has to do so for itself."""
     with contextlib.suppress(ImportError):
-        import hdf5plugin  # noqa: F401 - it registers them
+        import hdf5plugin  # noqa: F401 - registers them
 
 
-def _link_that_leads_nowhere(file: h5py.File, name: str) -> str:
-    """Describe a soft or external link whose object can't be had; empty if that name is no such link."""
+def _broken_link(file: h5py.File, name: str) -> str:
+    """Describe a soft or external link whose target can't be opened; empty if that name is not such a link."""
     links = file.id.links
     try:
         kind, target = links.get_info(name.encode()).type, links.get_val(name.encode())
     except HDF5_ERRORS:
         return ""
     if kind == h5py.h5l.TYPE_EXTERNAL:
-        other, there = (os.fsdecode(part) for part in target)
-        return f"it is a link to {there!r} of the file {other!r}, and that is not there, or can't be opened"
-    return f"it is a link to {os.fsdecode(target)!r}, and that is not there"
-
-
-CHANGED = "changed or replaced since it was opened first"
+        other_file, linked = (os.fsdecode(part) for part in target)
+        return f"it is a link to {linked!r} of the file {other_file!r}, which is not there, or can't be opened"
+    return f"it is a link to {os.fsdecode(target)!r}, which is not there"

@@ -1,6 +1,6 @@
-"""The filter pipeline of a dataset: the decoder for it, or the reason to let HDF5 read it.
+"""Filter pipelines of datasets: a decoder for each, or the reason why HDF5 has to read the dataset.
 
-Decoding is imagecodecs' work, into memory of ours and without the GIL; here is only what HDF5 puts around it.
+imagecodecs decodes, into our memory and without the GIL. This module handles only what HDF5's filters put around the data.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _NAMES = {
 }
 _CHECKSUM_BYTES = 4
 SLACK_BYTES = 64
-"""What a stage may give beyond a chunk: a checksum that was added before the compression."""
+"""Bytes by which the output of a stage may exceed a chunk: a checksum that was added before the compression."""
 
 
 class Unsupported(Exception):
-    """Raised with the reason why a dataset is left to HDF5."""
+    """The reason why a dataset is left to HDF5."""
 
 
 class DecodeError(Exception):
-    """Raised when the bytes of a chunk do not decode to a chunk."""
+    """Bytes of a chunk that do not decode to a chunk."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Filter:
     Parameters
     ----------
     code : int
-        HDF5's number of the filter.
+        HDF5's number for the filter.
     values : tuple of int
-        Its client data, as in the file.
+        Its client data in the file.
     """
 
     code: int
@@ -66,24 +66,25 @@ class Filter:
 
     @property
     def name(self) -> str:
-        """As people call it."""
+        """Common name of the filter."""
         return _NAMES.get(self.code, f"filter {self.code}")
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The filters of a dataset in the order in which they were applied when the file was written.
+    """The filters of a dataset.
 
     Parameters
     ----------
     filters : tuple of Filter
+        In the order in which they were applied when the file was written.
     """
 
     filters: tuple[Filter, ...] = ()
 
     @property
     def names(self) -> str:
-        """Names of the filters in the order of writing, "none" where there are none."""
+        """Names of the filters in the order of writing; "none" if there are no filters."""
         return "+".join(stage.name for stage in self.filters) or "none"
 
     def decode(self, raw: Bytes, skipped: int, chunk_bytes: int, out: Bytes, spare: Bytes) -> Bytes:
@@ -92,11 +93,11 @@ class Pipeline:
         Parameters
         ----------
         raw : ndarray of uint8, shape (n_stored,)
-            The chunk as it lies in the file.
+            The stored bytes of the chunk.
         skipped : int
-            The chunk's filter mask: bit i set means that filter i was not applied to it.
+            The chunk's filter mask: bit i is set if filter i was not applied to it.
         chunk_bytes : int
-            What has to come out.
+            Size of the decoded chunk.
         out, spare : ndarray of uint8, shape (chunk_bytes + SLACK_BYTES,)
             Memory to decode into.
 
@@ -120,7 +121,7 @@ class Pipeline:
                 decoded = _DECODERS[stage.code](data, stage.values, targets[-1])
             except (RuntimeError, ValueError) as error:  # imagecodecs' errors are one or the other
                 raise DecodeError(f"{stage.name} data is damaged ({error})") from error
-            if stage.code != _FLETCHER32:  # which hands on a part of what it was given
+            if stage.code != _FLETCHER32:  # its output is a part of its input
                 targets.reverse()
             data = decoded
         if len(data) != chunk_bytes:
@@ -129,14 +130,14 @@ class Pipeline:
 
 
 def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
-    """Describe the filters of a dataset.
+    """Return the filters of a dataset.
 
     Parameters
     ----------
     properties : h5py.h5p.PropDCID
-        Its creation properties.
+        Creation properties of the dataset.
     element_bytes : int
-        Size of its numbers.
+        Size of its numbers, in bytes.
 
     Returns
     -------
@@ -147,7 +148,7 @@ def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
     Unsupported
         If HDF5 has to read the dataset.
     ValueError
-        If nobody can.
+        If the dataset can't be read at all.
     """
     filters = tuple(Filter(code, values) for code, _, values, _ in map(properties.get_filter, range(properties.get_nfilters())))
     pipeline = Pipeline(filters)
@@ -155,7 +156,7 @@ def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
     usable = all(code in _DECODERS for code in codes) and len(set(codes)) == len(codes)
     for stage in filters:
         if stage.code == _BITSHUFFLE and stage.values[2:3] == (0,):
-            raise ValueError("bitshuffle has elements of 0 bytes")  # HDF5's filter would divide by it
+            raise ValueError("bitshuffle has elements of 0 bytes")  # HDF5's filter would divide by zero
         usable = usable and (stage.code != _SHUFFLE or stage.values[:1] == (element_bytes,))
         usable = usable and (stage.code != _BITSHUFFLE or _bitshuffle_is_known(stage.values))
     if not usable:
@@ -164,17 +165,17 @@ def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
 
 
 def missing_filters(dataset: h5py.Dataset) -> str:
-    """Say which filters of a dataset HDF5 lacks, to go behind its own error; empty if it has them all."""
+    """Name the filters of a dataset that HDF5 lacks, as a suffix of its error; empty if it has all of them."""
     properties = dataset.id.get_create_plist()
     codes = [properties.get_filter(position)[0] for position in range(properties.get_nfilters())]
     missing = [f"{Filter(code).name} ({code})" for code in codes if not h5py.h5z.filter_avail(code)]
     if not missing:
         return ""
-    return f"; HDF5 has no filter {', '.join(missing)} here, and what was written with it needs it: see the package hdf5plugin"
+    return f"; HDF5 has no filter {', '.join(missing)} here, which this dataset needs: see the package hdf5plugin"
 
 
 def _unshuffle(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
-    # shuffle stores the first bytes of all elements, then the second bytes, and so on; odd bytes at the end stay
+    # shuffle stores the first bytes of all elements, then the second bytes, and so on; bytes that fill no element stay at the end
     element_bytes = values[0]
     n_elements = len(data) // element_bytes
     whole = n_elements * element_bytes
@@ -190,7 +191,7 @@ def _verify_fletcher32(data: Bytes, values: tuple[int, ...], out: Bytes) -> Byte
         raise ValueError("no checksum")
     body, stored = data[:-_CHECKSUM_BYTES], int.from_bytes(data[-_CHECKSUM_BYTES:].tobytes(), "little")
     computed = imagecodecs.h5checksum_fletcher32(body)
-    # HDF5 before 1.6.3 swapped the bytes of each half on little-endian machines, and readers accept both (H5Zfletcher32.c)
+    # HDF5 before 1.6.3 swapped the bytes of each half on little-endian machines; both are accepted, as in H5Zfletcher32.c
     swapped = (computed & 0x00FF00FF) << 8 | (computed >> 8) & 0x00FF00FF
     if stored not in (computed, swapped):
         raise ValueError(f"checksum is {computed:#010x}, stored is {stored:#010x}")
@@ -198,7 +199,7 @@ def _verify_fletcher32(data: Bytes, values: tuple[int, ...], out: Bytes) -> Byte
 
 
 def _bitshuffle_is_known(values: tuple[int, ...]) -> bool:
-    # major and minor version, element size, block size (0: chosen by the library), compression: none, LZ4, zstd
+    # major and minor version, element size, block size (0: chosen by the library), compression (0: none, 2: LZ4, 3: zstd)
     compression = values[4] if len(values) > 4 else 0
     return len(values) >= 3 and values[2] > 0 and compression in (0, 2, 3)
 
@@ -206,8 +207,8 @@ def _bitshuffle_is_known(values: tuple[int, ...]) -> bool:
 def _unbitshuffle(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
     """Undo bitshuffle, with or without LZ4 or zstd inside.
 
-    Compressed, the data are: their length (8 bytes, big-endian) and the block length in bytes (4 bytes), then for each block its
-    stored length (4 bytes) and its contents, then as they are the elements that do not fill a group of eight
+    Compressed data are: their length (8 bytes, big-endian) and the block length in bytes (4 bytes); for each block, its stored
+    length (4 bytes) and its contents; then, uncompressed, the elements that do not fill a group of eight
     (bshuf_h5filter.c and bitshuffle.c of https://github.com/kiyo-masui/bitshuffle).
     """
     element_bytes, block_elements = values[2], values[3] if len(values) > 3 else 0
@@ -221,18 +222,18 @@ def _unbitshuffle(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
     n_bytes, block_bytes = int.from_bytes(header[:8], "big"), int.from_bytes(header[8:], "big")
     group = 8 * element_bytes
     if n_bytes > len(out) or block_bytes == 0 or block_bytes % group:
-        raise ValueError(f"{n_bytes} bytes in blocks of {block_bytes} make no chunk")
+        raise ValueError(f"{n_bytes} bytes in blocks of {block_bytes} do not make a chunk")
     block = np.empty(min(block_bytes, n_bytes), np.uint8)  # damaged data may claim blocks of 4 GiB
-    start, place = 0, 12
+    start, position = 0, len(header)  # in the decoded, and in the stored data
     while (length := min(block_bytes, (n_bytes - start) // group * group)) > 0:
-        stored = int.from_bytes(data[place : place + 4].tobytes(), "big")
-        place += 4
-        decompressed = np.asarray(decompress(data[place : place + stored], out=block[:length]))
+        stored = int.from_bytes(data[position : position + 4].tobytes(), "big")
+        position += 4
+        decompressed = np.asarray(decompress(data[position : position + stored], out=block[:length]))
         if len(decompressed) != length:
             raise ValueError(f"a block has {len(decompressed)} bytes instead of {length}")
         _ungroup(decompressed, element_bytes, length // element_bytes, out[start : start + length])
-        start, place = start + length, place + stored
-    rest = data[place : place + n_bytes - start]
+        start, position = start + length, position + stored
+    rest = data[position : position + n_bytes - start]
     if len(rest) != n_bytes - start:
         raise ValueError("the data end early")
     out[start:n_bytes] = rest
@@ -240,32 +241,32 @@ def _unbitshuffle(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
 
 
 def _ungroup(data: Bytes, element_bytes: int, block_elements: int, out: Bytes) -> Bytes:
-    # of an array imagecodecs takes the element size from its type, of plain memory from the argument
+    # imagecodecs takes the element size of an array from its type, and that of plain memory from the argument
     source, target = data.data, out.data
     imagecodecs.bitshuffle_decode(source, itemsize=element_bytes, blocksize=block_elements, out=target)
     return out
 
 
 def _unlz4(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
-    # the length comes first, 8 bytes, big-endian; imagecodecs refuses several blocks unless it is told that very length
+    # the length comes first, 8 bytes, big-endian; imagecodecs decodes several blocks only into an output of exactly that length
     n_bytes = int.from_bytes(data[:8].tobytes(), "big")
     if n_bytes > len(out):
         raise ValueError(f"{n_bytes} bytes are more than a chunk")
-    return _whole(imagecodecs.lz4h5_decode, data, values, out[:n_bytes])
+    return _decode_whole(imagecodecs.lz4h5_decode, data, values, out[:n_bytes])
 
 
-def _whole(decode: Callable[..., Bytes], data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
+def _decode_whole(decode: Callable[..., Bytes], data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
     return np.asarray(decode(data, out=out)).view(np.uint8)
 
 
-# Each takes the data, the filter's client values, and memory for the result
+# Each takes the data, the filter's client data, and memory for the result
 _DECODERS: dict[int, Callable[[Bytes, tuple[int, ...], Bytes], Bytes]] = {
-    _DEFLATE: partial(_whole, imagecodecs.deflate_decode),
+    _DEFLATE: partial(_decode_whole, imagecodecs.deflate_decode),
     _SHUFFLE: _unshuffle,
     _FLETCHER32: _verify_fletcher32,
-    _LZF: partial(_whole, imagecodecs.lzf_decode),
-    _BLOSC: partial(_whole, partial(imagecodecs.blosc_decode, numthreads=1)),
+    _LZF: partial(_decode_whole, imagecodecs.lzf_decode),
+    _BLOSC: partial(_decode_whole, partial(imagecodecs.blosc_decode, numthreads=1)),
     _LZ4: _unlz4,
     _BITSHUFFLE: _unbitshuffle,
-    _ZSTD: partial(_whole, imagecodecs.zstd_decode),
+    _ZSTD: partial(_decode_whole, imagecodecs.zstd_decode),
 }

@@ -1,4 +1,4 @@
-"""Open files of many readers, with a bound on how many there are at a time."""
+"""Open files of many readers, and a bound on how many are open at a time."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from fastprep.system import begin_in_children
 
 _SHARE_OF_LIMIT = 8  # a process has other loaders, sockets, and libraries that open files
 _MOST = 128  # an open h5py.File takes 0.6 MB of memory
-_LEAST = 2  # what indexing a file takes
+_LEAST = 2  # indexing a file takes as many
 
 
 def default_limit() -> int:
-    """Return how many descriptors one dataset may hold: an eighth of what the system lets this process have, 2 to 128."""
+    """Return the number of descriptors that one dataset may hold: an eighth of the process's limit, 2 to 128."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST if soft == resource.RLIM_INFINITY else min(_MOST, max(_LEAST, soft // _SHARE_OF_LIMIT))
 
 
 class Resource(Protocol):
-    """What can be kept open."""
+    """Something that can be kept open."""
 
     def close(self) -> None:
-        """Give its descriptors back."""
+        """Close its descriptors."""
 
 
 _R = TypeVar("_R", bound=Resource)
 
 
 class Handles:
-    """What is open, least recently used closed first; nothing is closed while it is used.
+    """A pool of open files. The least recently used file is closed first, and none is closed while it is used.
 
-    Whoever asks for room waits until there is some. So that somebody always goes on, nobody may wait for anything of another
-    thread (room, a block, an index) while it has room of its own. After a fork nothing is open, and all is opened anew.
+    A thread that asks for room waits until there is some. To exclude deadlocks, a thread that has room must not wait for anything
+    that another thread has or makes (room, a block, an index). After a fork the pool is empty, and files are opened again.
 
     Parameters
     ----------
     limit : int, optional
-        Descriptors at a time, 2 and up; by default as `default_limit` says where it is made or unpickled.
+        Descriptors at a time, 2 and up. By default it is `default_limit()` in the process that makes or unpickles the pool.
 
     Attributes
     ----------
     limit : int
     n_open : int
-        Descriptors that are open, or about to be.
+        Number of descriptors that are open, or about to be.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -67,15 +67,15 @@ class Handles:
 
     @contextlib.contextmanager
     def use(self, key: Hashable, cost: int, open_it: Callable[[], _R]) -> Iterator[_R]:
-        """Give what is open under a key, opened if it is not; it stays open as long as the context lasts, and maybe longer.
+        """Yield the resource of a key, which is opened if it is not open. It stays open as long as the context lasts, or longer.
 
         Parameters
         ----------
         key : hashable
         cost : int
-            Descriptors that it takes, 1 or 2.
+            Number of descriptors that the resource takes, 1 or 2.
         open_it : callable
-            Opens it; its errors are handed on. Not called by two threads for one key at a time.
+            Opens the resource; its errors are passed on. Two threads never call it for one key at a time.
         """
         entry = self._take(key, cost)
         try:
@@ -88,7 +88,7 @@ class Handles:
 
     @contextlib.contextmanager
     def room(self, cost: int) -> Iterator[None]:
-        """Keep room for descriptors that the caller opens and closes within the context."""
+        """Reserve room for descriptors that the caller opens and closes within the context."""
         with self._lock:
             self._make_room(cost)
         try:
@@ -99,7 +99,7 @@ class Handles:
                 self._lock.notify_all()
 
     def close(self, key: Hashable) -> None:
-        """Close what is open under a key, as soon as nobody uses it."""
+        """Close the resource of a key, as soon as nobody uses it."""
         with self._lock:
             entry = self._entries.pop(key, None)
             if entry is not None and entry.users == 0:
@@ -111,14 +111,14 @@ class Handles:
             entry = self._entries.pop(key, None)
             if entry is None:
                 self._make_room(cost)
-                entry = self._entries.pop(key, None)  # another thread may have been here meanwhile
+                entry = self._entries.pop(key, None)  # another thread may have opened it meanwhile
                 if entry is not None:
                     self.n_open -= cost
                     self._lock.notify_all()
                 else:
                     entry = new
             entry.users += 1
-            self._entries[key] = entry  # the last one now
+            self._entries[key] = entry  # now the last in order
             return entry
 
     def _give(self, key: Hashable, entry: _Entry) -> None:
@@ -128,10 +128,10 @@ class Handles:
                 if self._entries.get(key) is entry:
                     self._entries.pop(key, None)
                 self._close(entry)
-            self._lock.notify_all()  # one that is not used any more can be closed for others
+            self._lock.notify_all()  # an entry that is not used any more can be closed to make room
 
     def _make_room(self, cost: int) -> None:
-        """Take note of `cost` more descriptors, once that keeps to the limit. The lock is held, but not all the time."""
+        """Count `cost` more descriptors, once the limit allows it. The lock is held on entry and exit, but not all the time."""
         while self.n_open + cost > self.limit:
             key = next((key for key, entry in list(self._entries.items()) if entry.users == 0), None)
             if key is None:
@@ -141,7 +141,7 @@ class Handles:
         self.n_open += cost
 
     def _close(self, entry: _Entry) -> None:
-        """Close what nobody can get at any more. The lock is held, but not while closing, which may wait for HDF5's."""
+        """Close an entry that no thread can reach any more. The lock is released meanwhile: closing may wait for HDF5's."""
         self._lock.release()
         try:
             if entry.resource is not None:
@@ -152,10 +152,10 @@ class Handles:
             self._lock.notify_all()
 
     def begin(self) -> None:
-        """Forget what is open: HDF5's handles do not survive a fork, and neither may the lock."""
+        """Begin with an empty pool: neither HDF5's handles nor the lock survive a fork."""
         self.n_open = 0
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        # reentrant: garbage may be collected under it, and somebody's finalizer may close a loader
+        # reentrant: garbage may be collected while it is held, and a finalizer may close a loader
         self._lock = threading.Condition(threading.RLock())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -163,7 +163,7 @@ class Handles:
 
 
 class _Entry:
-    """Something open, or about to be, and how many use it."""
+    """A resource that is open, or about to be, and the number of its users."""
 
     def __init__(self, cost: int) -> None:
         self.cost, self.users = cost, 0
@@ -172,18 +172,18 @@ class _Entry:
 
 
 class OpenFile:
-    """A file open for reading by our own calls.
+    """A file that is open for reading without HDF5.
 
     Parameters
     ----------
     path : str
     mapped : bool
-        Whether to map the whole of it, which takes a second descriptor (Python's mmap keeps one).
+        Whether to map the whole file, which takes a second descriptor (Python's mmap keeps one).
 
     Attributes
     ----------
     number : int
-        Descriptor.
+        File descriptor; -1 once it is closed.
     mapping : ndarray of uint8, shape (n_bytes,), or None
     """
 
@@ -195,7 +195,7 @@ class OpenFile:
             self.mapping = np.frombuffer(mmap.mmap(self.number, 0, prot=mmap.PROT_READ), np.uint8)
 
     def close(self) -> None:
-        """Close it; the mapping goes with the last array over it."""
+        """Close the file. The mapping lasts as long as any array over it."""
         number, self.number, self.mapping = self.number, -1, None
         if number >= 0:
             os.close(number)
@@ -205,13 +205,13 @@ class OpenFile:
 
 
 class OpenDataset:
-    """A dataset open in HDF5.
+    """A dataset that is open in HDF5.
 
     Parameters
     ----------
     path : str
     named : (str, str)
-        What the user calls the file and the dataset.
+        File and dataset as the user named them.
 
     Attributes
     ----------
@@ -230,14 +230,14 @@ class OpenDataset:
         except OSError as error:
             raise DataError(opening_problem(path, error), named[0]) from error
         self.dataset = get_dataset(self._file, named[1])
-        self._was = self._identity()
+        self._identity_at_opening = self._identity()
 
     def has_changed(self) -> bool:
-        """Tell whether somebody has written to the file since it was opened."""
-        return self._identity() != self._was
+        """Tell whether the file was written to since it was opened."""
+        return self._identity() != self._identity_at_opening
 
     def _identity(self) -> tuple[int, ...]:
-        holder = self.dataset.file  # another one behind an external link
+        holder = self.dataset.file  # another file, behind an external link
         return identity_of(os.fstat(holder.id.get_vfd_handle()) if holder.driver == "sec2" else os.stat(holder.filename))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a file says about its images: labels, mean, channel order, class names."""
+"""Metadata in a file: labels, weights, mean, channel order, names of classes and files."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 
 from fastprep.errors import DataError
 from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
-from fastprep.h5.header_checks import check_claims
+from fastprep.h5.header_checks import check_header
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its images.
+    """The attributes of the images in a file.
 
     Attributes
     ----------
     mean : ndarray of float64, shape (C,), or None
         Mean of each channel, in the channel order of the images (attribute `mean` of the images' dataset).
     mean_problem : str or None
-        What is wrong with that attribute, for those who want the mean.
+        What is wrong with that attribute, for callers that need the mean.
     channel_order : str or None
-        Such as "RGB", "BGR" or "L" (attribute `channel_order`).
+        "RGB", "BGR" or "L", for example (attribute `channel_order`).
     class_names : tuple of str
-        Name of each class in the order of the labels (attribute `class_names`); empty if there are none.
+        Name of each class in the order of the labels (attribute `class_names`); empty if the file has none.
     """
 
     mean: NDArray[np.float64] | None
@@ -52,37 +52,38 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
     Raises
     ------
     OSError, DataError
-        See `fastprep.h5.open_images`; DataError also if `channel_order` is no text, or `class_names` no list of texts.
+        See `fastprep.h5.open_images`; DataError also if `channel_order` is not a string, or `class_names` not a list of strings.
     """
     with open_file(path) as file:
         return metadata_of(get_dataset(file, images), (file.filename, images))
 
 
 def metadata_of(dataset: h5py.Dataset, named: tuple[str, str]) -> Metadata:
-    """Read the attributes of the images' dataset; see `read_metadata`. `named` is what the user calls its file and itself."""
-    channels = dataset.shape[3] if dataset.ndim == 4 else 1
+    """Read the attributes of an open dataset of images; see `read_metadata`. `named`: file and dataset as the user named them."""
     try:
         stored, order, names = (dataset.attrs.get(key) for key in ("mean", "channel_order", "class_names"))
     except HDF5_ERRORS as error:
         raise DataError(f"the attributes are damaged: {error}", *named) from error
-    mean, problem = _mean(stored, channels)
+    mean, problem = _of_each_channel("mean", stored, dataset)
     if not isinstance(order, str | bytes | None):
-        raise DataError(f"attribute 'channel_order' must be a text such as 'RGB', found {order!r}", *named)
+        raise DataError(f"attribute 'channel_order' must be a string such as 'RGB', found {order!r}", *named)
     if names is not None and (np.ndim(names) != 1 or not all(isinstance(name, str | bytes) for name in names)):
-        raise DataError(f"attribute 'class_names' must be a list of texts, found {names!r}", *named)
+        raise DataError(f"attribute 'class_names' must be a list of strings, found {names!r}", *named)
     return Metadata(mean, problem, None if order is None else _text(order), tuple(map(_text, names if names is not None else ())))
 
 
-def _mean(value: object, channels: int) -> tuple[NDArray[np.float64] | None, str | None]:
+def _of_each_channel(name: str, value: object, dataset: h5py.Dataset) -> tuple[NDArray[np.float64] | None, str | None]:
+    """Return the value of an attribute as one number for each channel, or None and what is wrong with it."""
     if value is None:
         return None, None
+    channels = dataset.shape[3] if dataset.ndim == 4 else 1
     try:
-        mean = np.array(value, np.float64).reshape(-1)
+        numbers = np.array(value, np.float64).reshape(-1)
     except (TypeError, ValueError):
-        mean = np.empty(0)
-    if len(mean) != channels or not np.isfinite(mean).all():
-        return None, f"attribute 'mean' must hold {channels} finite numbers, found {value!r}"
-    return mean, None
+        numbers = np.empty(0)
+    if len(numbers) != channels or not np.isfinite(numbers).all():
+        return None, f"attribute {name!r} must hold {channels} finite numbers, found {value!r}"
+    return numbers, None
 
 
 def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> NDArray:
@@ -94,7 +95,7 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
     labels : str
         Name of the dataset.
     n_samples : int
-        Images there are.
+        Number of images in the file.
 
     Returns
     -------
@@ -113,7 +114,7 @@ def labels_of(file: h5py.File, labels: str, n_samples: int) -> NDArray:
     """Read all labels of an open file; see `read_labels`."""
     dataset = get_dataset(file, labels)
     if dataset.dtype.kind not in "iufb":
-        found = "texts" if h5py.check_string_dtype(dataset.dtype) else str(dataset.dtype)
+        found = "strings" if h5py.check_string_dtype(dataset.dtype) else str(dataset.dtype)
         problem = f"labels must be numbers, found {found}; names of classes go into the attribute 'class_names'"
         raise DataError(problem, file.filename, labels)
     return _one_for_each(dataset, (file.filename, labels), "label", n_samples)
@@ -128,17 +129,17 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
     weights : str
         Name of the dataset.
     n_samples : int
-        Images there are.
+        Number of images in the file.
 
     Returns
     -------
     ndarray, shape (n_samples,), any numeric dtype, native byte order
-        Finite, and not negative.
+        Finite as float32, and not negative.
 
     Raises
     ------
     DataError
-        If there is no such dataset, or it holds something else.
+        If there is no such dataset, or it holds anything else.
     """
     dataset = get_dataset(file, weights)
     if dataset.dtype.kind not in "iufb" or dataset.ndim == 0 or dataset.shape[1:] not in ((), (1,)):
@@ -153,14 +154,35 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
 
 
 def are_weights(values: NDArray) -> NDArray[np.bool_]:
-    """Tell which numbers can be weights of samples, which are float32."""
+    """Tell which numbers can be weights of samples: finite as float32, and not negative."""
     return (values >= 0) & (values <= np.finfo(np.float32).max)
 
 
-def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], what: str, n_samples: int) -> NDArray:
-    if dataset.ndim == 0 or dataset.shape[0] != n_samples:
-        raise DataError(f"there must be one {what} for each of the {n_samples} images, found shape {dataset.shape}", *named)
-    check_claims(dataset, named, n_at_once=n_samples)
+def check_one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str, n_samples: int) -> None:
+    """Check that a dataset has one row for each image.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+    named : (str, str)
+        File and dataset as the user named them.
+    noun : str
+        Name of a row in errors, such as "label".
+    n_samples : int
+        Number of images in the file.
+
+    Raises
+    ------
+    DataError
+        If it has more or fewer.
+    """
+    if not dataset.shape or dataset.shape[0] != n_samples:
+        raise DataError(f"there must be one {noun} for each of the {n_samples} images, found shape {dataset.shape}", *named)
+
+
+def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str, n_samples: int) -> NDArray:
+    check_one_for_each(dataset, named, noun, n_samples)
+    check_header(dataset, named, n_at_once=n_samples)
     try:
         values = dataset[()]
     except HDF5_ERRORS as error:
@@ -169,18 +191,18 @@ def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], what: str, n_sa
 
 
 def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
-    """Return the name of the file that each image comes from (dataset `file_names`), or nothing if that is not stored.
+    """Return the name of the file that each image comes from (dataset `file_names`).
 
     Parameters
     ----------
     path : str or path
     n_samples : int
-        Images there are.
+        Number of images in the file.
 
     Returns
     -------
     list of str
-        Of length `n_samples` or 0.
+        One name for each image; empty if the file has no such dataset.
 
     Raises
     ------
@@ -189,10 +211,10 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
     """
     with open_file(path) as file:
         try:
-            is_there = "file_names" in file
+            has_names = "file_names" in file
         except HDF5_ERRORS as error:
             raise DataError(f"the file is damaged: {error}", file.filename) from error
-        if not is_there:
+        if not has_names:
             return []
         dataset = get_dataset(file, "file_names")
         if dataset.shape != (n_samples,) or h5py.check_string_dtype(dataset.dtype) is None:
@@ -204,7 +226,7 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
 
 
 def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] | None:
-    """Return the standard deviation of each channel (attribute `std` of the images), or None if there is none, or no such.
+    """Return the standard deviation of each channel (attribute `std` of the images); None if the file has no valid one.
 
     Raises
     ------
@@ -214,15 +236,15 @@ def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] |
     with open_file(path) as file:
         dataset = get_dataset(file, images)
         try:
-            return _mean(dataset.attrs.get("std"), dataset.shape[3] if dataset.ndim == 4 else 1)[0]
+            return _of_each_channel("std", dataset.attrs.get("std"), dataset)[0]
         except HDF5_ERRORS as error:
             raise DataError(f"the attributes are damaged: {error}", file.filename, images) from error
 
 
 def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float64], overwrite: bool = False) -> None:
-    """Write the mean of each channel into a file that is there: attribute `mean` of the images.
+    """Write the mean of each channel into an existing file: attribute `mean` of the images.
 
-    Only that attribute changes, not the images; a process that is killed in the very moment may damage the file, though.
+    Only that attribute changes, not the images. A process that is killed while it writes may damage the file, though.
 
     Parameters
     ----------
@@ -231,12 +253,12 @@ def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float
         Name of the dataset.
     mean : ndarray of float64, shape (C,)
     overwrite : bool
-        Replace a mean that is there.
+        Replace an existing mean.
 
     Raises
     ------
     FileExistsError
-        If there is a mean and `overwrite` is False.
+        If the file has a mean and `overwrite` is False.
     OSError, DataError
         If the file can't be written to; see `fastprep.h5.open_images`.
     """

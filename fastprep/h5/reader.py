@@ -1,9 +1,8 @@
-"""Images of one dataset, by number, from any thread: `_read.pyx` and `rows` move the bytes, `handles` has the open files."""
+"""Images of one dataset, by number, from any thread. `_read.pyx` and `chunks` read the bytes; `handles` has the open files."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -16,18 +15,16 @@ from fastprep._sink import Sink, hand_over
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
 from fastprep.h5.cache import BlockCache, Scratch
-from fastprep.h5.chunks import Rows, problem_of, reading_error
+from fastprep.h5.chunks import ChunkReader, problem_of, reading_error
 from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
-from fastprep.h5.index import ImageIndex, index_images
+from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
 from fastprep.system import begin_in_children
-
-_log = logging.getLogger(__name__)
 
 
 def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str = "pread") -> Reader:
-    """Index a dataset of images and prove on three of them that the index is right.
+    """Index a dataset of images, and verify the index on three of them.
 
     Parameters
     ----------
@@ -46,9 +43,9 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
     ValueError
         If `io` is neither.
     OSError
-        If the file is not there or may not be read.
+        If the file does not exist or may not be read.
     DataError
-        If it is not HDF5, or the dataset is missing, damaged, or no images.
+        If it is not HDF5, or the dataset is missing, damaged, or does not hold images.
     """
     with open_file(path) as file:
         index = verify.complete(index_images(get_dataset(file, dataset), (file.filename, dataset)), file)
@@ -58,26 +55,20 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
     return Reader(index, io)
 
 
-def warn_of_hdf5(index: ImageIndex, more: int = 0) -> None:
-    """Say in the log that HDF5 has to read a dataset, and why; `more` is in how many other files it is the same."""
-    files = f"{index.file} and {more} more" if more else index.file
-    said = "%s: HDF5 has to read %r, which is slower and does not run in parallel: %s"
-    _log.warning(said, files, index.dataset, index.reason)
-
-
 class Reader:
-    """Reads images of one dataset. Any number of threads may call it at once; after a fork it opens its files anew.
+    """Reads images of one dataset. Any number of threads may use it at once. After a fork it opens its files again.
 
     Parameters
     ----------
     index : ImageIndex
-        If it is not complete, it is completed when images are first asked for.
+        If it is not complete, it is completed when images are first read.
     io : {"pread", "mmap"}
-        How the bytes come in. "mmap" saves a copy, but if the file is truncated while it is mapped, the system ends the process
-        (SIGBUS) where "pread" raises a DataError; for local files that nobody changes.
+        How bytes are read. "mmap" saves a copy, and is for local files that nobody changes: if a file is truncated while it is
+        mapped, the system ends the process (SIGBUS), where "pread" raises a DataError.
     handles : Handles, optional
-        Where open files are kept; readers may share it, as they may `scratch`.
+        Keeps the open files. Readers may share it.
     scratch : Scratch, optional
+        Memory to decode into. Readers may share it.
     """
 
     def __init__(
@@ -89,11 +80,11 @@ class Reader:
         self._handles = Handles() if handles is None else handles
         self._scratch = Scratch() if scratch is None else scratch
         self._cache = BlockCache(0)
-        self._key = object()  # of what is its own in `handles` and the cache
+        self._key = object()  # marks what belongs to this reader in `handles` and in the cache
         begin_in_children(self)
 
     def begin(self) -> None:
-        """Make the lock, which does not survive a fork."""
+        """Make the lock anew, which does not survive a fork."""
         self._indexing = threading.Lock()
 
     def read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
@@ -104,18 +95,18 @@ class Reader:
         samples : ndarray of int64, shape (n,)
             Rows of the dataset, 0..N-1.
         slots : ndarray of int64, shape (n,)
-            The slot that the sink is told for each of them.
+            Slot of each sample, for the sink.
         sink : Sink
-            Takes each image, (H, W, C) of `index.dtype`.
+            Takes each image, shape (H, W, C), of `index.dtype`.
 
         Raises
         ------
         IndexError
             If a sample is out of range.
         OSError
-            If the file has to be opened, and is not there any more or may not be read.
+            If the file has to be opened, but does not exist any more or may not be read.
         DataError
-            If the file is damaged, naming file, dataset, chunk and sample; or if it is not as it was when it was indexed.
+            If the file is damaged, naming file, dataset, chunk and sample; or if it has changed since it was indexed.
         """
         samples, slots = np.ascontiguousarray(samples, np.int64), np.ascontiguousarray(slots, np.int64)
         if len(samples) == 0:
@@ -133,14 +124,14 @@ class Reader:
             self._read_by_hdf5(samples[~direct], slots[~direct], sink)
 
     def complete(self) -> None:
-        """Find the chunks and prove on three images that they are the right ones, unless that is done.
+        """List the chunks, and verify them on three images, unless that has been done.
 
         Raises
         ------
         DamagedIndexError
             If the list of chunks can't be true.
         OSError, DataError
-            If the file can't be opened any more, or is not as it was.
+            If the file can't be opened any more, or has changed.
         """
         if self.index.is_complete:
             return
@@ -156,11 +147,11 @@ class Reader:
             self.index = index
 
     def keep_in(self, cache: BlockCache) -> None:
-        """Keep decoded blocks, of `index.images_decoded_at_once` images, in a cache, which readers may share."""
+        """Keep decoded blocks of `index.images_decoded_at_once` images in a cache, which readers may share."""
         self._cache = cache
 
     def fetch(self, samples: NDArray[np.int64]) -> None:
-        """Decode the blocks that hold `samples` into the cache. Errors are left to whoever reads them."""
+        """Decode the blocks that hold `samples` into the cache. Errors are ignored, and come again when the samples are read."""
         if self.index.images_decoded_at_once == 1:
             return
         with contextlib.suppress(DataError, OSError):
@@ -172,7 +163,7 @@ class Reader:
                 self._kept_block(int(number))
 
     def array(self, samples: NDArray[np.int64]) -> NDArray:
-        """Return images as one array.
+        """Read images into one array.
 
         Parameters
         ----------
@@ -189,7 +180,7 @@ class Reader:
         return out
 
     def close(self) -> None:
-        """Close the files as soon as nobody reads them; a later read opens them again."""
+        """Close the files as soon as nobody reads from them. A later read opens them again."""
         for kind in (OpenFile, OpenDataset):
             self._handles.close((self._key, kind))
         self._cache.clear()
@@ -199,29 +190,29 @@ class Reader:
 
     def _is_direct(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
         index = self.index
-        return np.zeros(len(samples), bool) if index.reason else index.direct[samples // index.images_per_chunk]
+        return np.zeros(len(samples), bool) if index.reason else index.chunks.direct[samples // index.images_per_chunk]
 
     def _read_directly(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
-        """Read images one by one out of one open file."""
-        with self._open() as rows:
+        """Read images one by one, without HDF5."""
+        with self._open() as chunks:
             if self.index.is_plain:
-                self._read_plain(rows, samples, slots, sink)
+                self._read_plain(chunks, samples, slots, sink)
             else:
                 for number, members in _by_block(samples, 1):
-                    self._hand_over(rows.block(number, keeps=False), number, samples[members], slots[members], sink)
-            rows.check_unchanged()
+                    self._hand_over(chunks.block(number, keeps=False), number, samples[members], slots[members], sink)
+            chunks.check_unchanged()
 
-    def _read_plain(self, rows: Rows, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
-        index, file = self.index, rows.file
-        chunk, within = np.divmod(samples, index.images_per_chunk)
-        offsets = index.offsets[chunk] + within * index.image_bytes
+    def _read_plain(self, chunks: ChunkReader, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
+        index, file = self.index, chunks.file
+        row, within = np.divmod(samples, index.images_per_chunk)
+        offsets = index.chunks.offsets[row] + within * index.image_bytes
         if file.mapping is not None:
             status, position = hand_over(file.mapping, offsets, slots, sink)
         else:
             scratch = self._scratch.memory("image", index.image_bytes)
             status, position = _read.read_images(file.number, offsets, slots, scratch, sink)
         if status:
-            raise rows.error(status, int(samples[position]))
+            raise chunks.error(status, int(samples[position]))
 
     def _read_by_hdf5(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         for number, members in _by_block(samples, 1):
@@ -238,18 +229,18 @@ class Reader:
             raise reading_error(self.index, problem_of(status), int(samples[position]))
 
     def _kept_block(self, number: int) -> NDArray:
-        # no file is in use here: while one is, nobody may wait for what another thread decodes (see `Handles`)
+        # no file is in use here: a thread that uses one must not wait for what another thread decodes (see `Handles`)
         return self._cache.get((self._key, number), lambda: self._block(number))
 
     def _block(self, number: int) -> NDArray:
-        """Return a block of several images, in memory of its own, unless no block is kept."""
+        """Return a block of several images. It has memory of its own if the cache keeps blocks."""
         per_block = self.index.images_decoded_at_once
         first = number * per_block
         if not self._is_direct(np.array([first]))[0]:
             return self._block_by_hdf5(first, first + per_block)
-        with self._open() as rows:
-            block = rows.block(number, keeps=self._cache.n_blocks > 0 or rows.file.mapping is not None)
-            rows.check_unchanged()
+        with self._open() as chunks:
+            block = chunks.block(number, keeps=self._cache.n_blocks > 0 or chunks.file.mapping is not None)
+            chunks.check_unchanged()
         return block
 
     def _block_by_hdf5(self, first: int, stop: int) -> NDArray:
@@ -258,7 +249,7 @@ class Reader:
             dataset = opened.dataset
             try:
                 block = np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False).reshape(shape))
-            except (OSError, RuntimeError, ValueError) as error:  # ValueError: the dataset has another shape by now
+            except (OSError, RuntimeError, ValueError) as error:  # ValueError: the shape of the dataset has changed
                 problem = f"HDF5 can't read it: {error}{missing_filters(dataset)}"
                 raise reading_error(self.index, problem, first, opened.has_changed()) from error
             if opened.has_changed():
@@ -266,10 +257,10 @@ class Reader:
             return block
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[Rows]:
-        """Give the open file, which stays open meanwhile."""
+    def _open(self) -> Iterator[ChunkReader]:
+        """Yield a reader of the chunks. The file stays open as long as the context lasts."""
         with self._handles.use((self._key, OpenFile), 2 if self.io == "mmap" else 1, self._open_file) as file:
-            yield Rows(self.index, file, self._scratch)
+            yield ChunkReader(self.index, file, self._scratch)
 
     def _open_file(self) -> OpenFile:
         file = OpenFile(self.index.holder, self.io == "mmap")
@@ -293,7 +284,7 @@ def _by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int,
     order = np.argsort(blocks, kind="stable")
     firsts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
     groups = np.split(order, firsts[1:])
-    # threads that read batches of the same window begin at different blocks, so that none waits for what another decodes
+    # threads that read batches of the same window begin with different blocks, so that none waits for what another one decodes
     turn = int(samples[0]) % len(groups)
     for members in groups[turn:] + groups[:turn]:
         yield int(blocks[members[0]]), members

@@ -1,4 +1,4 @@
-"""The first look at many files: each is opened once, for what has to be known of all of them before any image is read."""
+"""Survey of many files: each is opened once, for what has to be known of all files before any image is read."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex, index_images
 from fastprep.h5.metadata import Metadata, labels_of, metadata_of, weights_of
 
-_N_THREADS = 16  # they only wait; enough to hide 10 ms of a far disk behind 0.7 ms of HDF5
-_EDGE_BYTES = 32768  # at the start of a file are its headers, at the end labels and what else was written last
+_N_THREADS = 16  # they only wait; enough to hide 10 ms of a remote disk behind 0.7 ms of HDF5
+_EDGE_BYTES = 32768  # headers are at the start of a file; labels, and what else was written last, are at its end
 
 
 @dataclass(frozen=True)
-class FirstLook:
-    """What is known of a file before its images are read.
+class FileSurvey:
+    """What is known about a file before its images are read.
 
     Attributes
     ----------
     index : ImageIndex
-        Complete only for a single file.
+        It is complete only if there is a single file.
     metadata : Metadata
     labels : ndarray, shape (N, ...), or None
     weights : ndarray, shape (N,), or None
@@ -41,51 +41,52 @@ class FirstLook:
 
 def survey(
     paths: Sequence[str], images: str, labels: str | None, weights: str | None, n_descriptors: int
-) -> Generator[FirstLook, None, None]:
-    """Look at files, in order. Who does not use the generator up closes it, and so its threads.
+) -> Generator[FileSurvey, None, None]:
+    """Survey files, in order. A caller that does not exhaust the generator has to close it, which ends its threads.
 
-    HDF5 opens one at a time, whatever the number of threads, for it has one lock. But meanwhile threads bring the next files into
-    the page cache, and so the waiting for a disk, or a network, is done for many at once.
+    HDF5 opens one file at a time, whatever the number of threads, because it has one lock. Meanwhile, threads bring the next
+    files into the page cache, so that the waits for a disk or a network overlap.
 
     Parameters
     ----------
     paths : sequence of str
     images : str
-        Name of the images' dataset.
+        Name of the dataset of images.
     labels : str or None
-        Name of that of the labels; None to leave them.
+        Name of the dataset of labels; None if they are not read.
     weights : str or None
-        Name of that of the samples' weights; None to leave them.
+        Name of the dataset of the samples' weights; None if they are not read.
     n_descriptors : int
-        How many may be open at a time, 2 and up.
+        Number of descriptors that may be open at a time, 2 and up.
 
     Yields
     ------
-    FirstLook
+    FileSurvey
 
     Raises
     ------
     OSError, DataError
-        See `fastprep.h5.open_images`, `read_metadata`, `read_labels`; DataError also if a weight is no weight.
+        See `fastprep.h5.open_images`, `read_metadata`, `read_labels`; DataError also if a weight is negative or not
+        finite.
     """
     if len(paths) == 1:
-        yield _look(paths[0], images, labels, weights, whole=True)
+        yield _survey_file(paths[0], images, labels, weights, complete=True)
         return
-    with contextlib.closing(_near(paths, min(_N_THREADS, n_descriptors - 1))) as near:
-        for path in near:
-            yield _look(path, images, labels, weights, whole=False)
+    with contextlib.closing(_prefetched(paths, min(_N_THREADS, n_descriptors - 1))) as prefetched:
+        for path in prefetched:
+            yield _survey_file(path, images, labels, weights, complete=False)
 
 
-def _look(path: str, images: str, labels: str | None, weights: str | None, whole: bool) -> FirstLook:
+def _survey_file(path: str, images: str, labels: str | None, weights: str | None, complete: bool) -> FileSurvey:
     with open_file(path) as file:
         named = file.filename, images
         dataset = get_dataset(file, images)
         index = index_images(dataset, named)
-        if whole:
+        if complete:
             index = verify.complete(index, file)
         metadata = metadata_of(dataset, named)
         n_samples = index.shape[0]
-        return FirstLook(
+        return FileSurvey(
             index,
             metadata,
             None if labels is None else labels_of(file, labels, n_samples),
@@ -93,26 +94,26 @@ def _look(path: str, images: str, labels: str | None, weights: str | None, whole
         )
 
 
-def _near(paths: Sequence[str], n_threads: int) -> Generator[str, None, None]:
-    """Yield paths as they are, each when both ends of its file are in the page cache, or can't be had."""
+def _prefetched(paths: Sequence[str], n_threads: int) -> Generator[str, None, None]:
+    """Yield the paths unchanged, each once both ends of its file are in the page cache, or can't be read."""
     with ThreadPoolExecutor(n_threads, "fastprep-open") as pool:
         ahead: deque[tuple[str, Future[None]]] = deque()
         try:
             for path in paths:
-                ahead.append((path, pool.submit(_touch, path)))
+                ahead.append((path, pool.submit(_prefetch, path)))
                 if len(ahead) > 2 * n_threads:
-                    first, touched = ahead.popleft()
-                    touched.result()
+                    first, done = ahead.popleft()
+                    done.result()
                     yield first
-            for path, touched in ahead:
-                touched.result()
+            for path, done in ahead:
+                done.result()
                 yield path
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _touch(path: str) -> None:
-    with contextlib.suppress(OSError):  # it is told when the file is opened in its turn
+def _prefetch(path: str) -> None:
+    with contextlib.suppress(OSError):  # it is reported when the file is opened in its turn
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             os.pread(descriptor, _EDGE_BYTES, 0)

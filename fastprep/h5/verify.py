@@ -1,4 +1,4 @@
-"""Complete an index, and prove on three images that it is right."""
+"""Completion of an index, verified by three images that are read directly and through HDF5."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 
 from fastprep.errors import DataError
 from fastprep.h5.cache import Scratch
-from fastprep.h5.chunks import Rows
+from fastprep.h5.chunks import ChunkReader
 from fastprep.h5.files import get_dataset
 from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex, with_chunks
 from fastprep.sampling import hashing
 
 DESCRIPTORS = 2
-"""What it takes: HDF5's, and ours to compare with."""
+"""Number of descriptors that `complete` has open: HDF5's, and one of our own to compare with."""
 
 
 def complete(index: ImageIndex, file: h5py.File) -> ImageIndex:
-    """Return an index with the places of its chunks, compared with what HDF5 reads.
+    """List the chunks of an index, and compare three images with what HDF5 reads.
 
     Parameters
     ----------
     index : ImageIndex
     file : h5py.File
-        The file that it is of, open for reading.
+        The indexed file, open for reading.
 
     Returns
     -------
     ImageIndex
-        Complete; one that leaves the dataset to HDF5 if an image differs.
+        A complete index. It leaves the dataset to HDF5 if an image differs.
 
     Raises
     ------
@@ -45,28 +45,28 @@ def complete(index: ImageIndex, file: h5py.File) -> ImageIndex:
         return index
     dataset = get_dataset(file, index.dataset)
     index = with_chunks(index, dataset)
-    if index.is_complete:  # it turned out to be one for HDF5
+    if index.is_complete:  # HDF5 has to read it after all
         return index
-    wrong = _first_difference(index, dataset)
-    if wrong is not None:
-        return index.by_hdf5(f"image {wrong} differs from HDF5's when it is read directly")
+    different = _first_difference(index, dataset)
+    if different is not None:
+        return index.by_hdf5(f"image {different} differs from HDF5's when it is read directly")
     return replace(index, is_complete=True)
 
 
 def _first_difference(index: ImageIndex, dataset: h5py.Dataset) -> int | None:
-    """Compare an image of the first, the last and one other chunk with HDF5's; return one that differs."""
+    """Compare the first image, the last one and another one with HDF5's; return the number of one that differs."""
     n, per_block = index.shape[0], index.images_decoded_at_once
     with contextlib.closing(OpenFile(index.holder)) as file:
-        rows = Rows(index, file, Scratch())
+        chunks = ChunkReader(index, file, Scratch())
         for sample in {0, n - 1, int(hashing.draw(hashing.key(n), np.zeros(1, np.int64), n)[0])}:
-            if not index.direct[sample // index.images_per_chunk]:
-                continue  # HDF5 reads it anyhow
+            if not index.chunks.direct[sample // index.images_per_chunk]:
+                continue  # HDF5 reads it in any case
             try:
-                ours = rows.block(sample // per_block, keeps=False)[sample % per_block]  # first: HDF5's filters may crash
-                rows.check_unchanged()
+                ours = chunks.block(sample // per_block, keeps=False)[sample % per_block]  # first: HDF5's filters may crash
+                chunks.check_unchanged()
                 theirs = dataset[sample].reshape(index.shape[1:]).astype(index.dtype)
             except (DataError, OSError, RuntimeError):
-                continue  # damaged images are reported when they are asked for
+                continue  # a damaged image is reported when it is asked for
             if ours.tobytes() != theirs.tobytes():
                 return sample
     return None

@@ -1,4 +1,4 @@
-"""Write image files in the layout that loads fastest: contiguous uint8, so that image i lies at offset + i * size."""
+"""Writing of image files in the layout that loads fastest: contiguous uint8, so that image i is at offset + i * size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastprep.system import whole_file
 from fastprep.system.atomic import named_if_full
 
-_BLOCK_BYTES = 8 << 20  # enough images for every thread that compresses
+_BLOCK_BYTES = 8 << 20  # enough images to keep all compressing threads busy
 
 
 def write_images(
@@ -33,41 +33,46 @@ def write_images(
     gzip_level: int | None = None,
     overwrite: bool = False,
 ) -> NDArray[np.float64]:
-    """Write images and labels to a new file, whole or not at all.
+    """Write images and labels to a new file, completely or not at all.
 
     Parameters
     ----------
     path : str or path
-    images : iterable of ndarray of uint8, shape (H, W, C), all alike
-        One for each label.
+        Path of the new file.
+    images : iterable of ndarray of uint8, shape (H, W, C)
+        One image for each label, all of the same shape.
     labels : array_like, shape (N, ...)
+        Stored as the dataset `labels`.
     mean : array_like, shape (C,), optional
-        Mean of each channel to store (of the training images, say); by default that of these images.
+        Mean of each channel to store, such as that of the training images. By default, the mean of these images.
     std : array_like, shape (C,), optional
         Standard deviation of each channel to store.
     channel_order : str, optional
-        Such as "RGB" or "L".
+        "RGB" or "L", for example.
     class_names : sequence of str
+        Name of each class, in the order of the labels.
     file_names : sequence of str
-        Where each image comes from: the dataset `file_names`.
+        Name of the file that each image comes from, stored as the dataset `file_names`.
     attributes : dict of str to str, optional
-        Further attributes of the file: source, licence.
+        Further attributes of the file, such as source and licence.
     gzip_level : int, optional
         1..9: one gzip chunk for each image. None: contiguous.
     overwrite : bool
-        Replace a file that exists.
+        Replace an existing file.
 
     Returns
     -------
     ndarray of float64, shape (C,)
-        The mean that was stored.
+        The stored mean.
 
     Raises
     ------
     FileExistsError
         If the file exists and `overwrite` is False.
     ValueError
-        If an image is not uint8 or not like the first, or there are more or fewer than labels or file names.
+        If an image is not uint8 or differs in shape from the first, or if the numbers of images, labels and file names differ.
+    OSError
+        If the disk is full.
     """
     path = os.fspath(path)
     if len(file_names) not in (0, len(np.asarray(labels))):
@@ -111,18 +116,18 @@ def _write_images(
                 raise ValueError(f"image {count - 1} is {image.dtype} {image.shape}, the first is uint8 {first.shape}")
             if count > n_images:
                 raise ValueError(f"there are {n_images} labels, but more images")
-            place = (count - 1) % len(block)
-            block[place] = image
-            totals += image.sum(axis=(0, 1), dtype=np.float64)  # whole numbers below 2**53 for any file there is: exact
-            if place + 1 == len(block) or count == n_images:
-                writer.write(count - 1 - place, block[: place + 1])
+            row = (count - 1) % len(block)
+            block[row] = image
+            totals += image.sum(axis=(0, 1), dtype=np.float64)  # whole numbers below 2**53 for any file of real size: exact
+            if row + 1 == len(block) or count == n_images:
+                writer.write(count - 1 - row, block[: row + 1])
     if count != n_images:
         raise ValueError(f"there are {n_images} labels, but {count} images")
     return totals
 
 
 def _write_text(owner: h5py.HLObject, name: str, text: str | Sequence[str]) -> None:
-    """Write an attribute of fixed length: HDF5 1.14.6 goes round for ever in some damaged heaps of texts of variable length."""
+    """Write an attribute of fixed length, because HDF5 1.14.6 loops for ever in some damaged heaps of variable-length strings."""
     encoded, dtype = _encode(text)
     owner.attrs.create(name, encoded, dtype=dtype)
 
@@ -139,17 +144,21 @@ def new_file(path: str, name: str) -> Iterator[h5py.File]:
     Parameters
     ----------
     path : str
-        Of the file, in a format that HDF5 1.8 and later read: with the oldest, attributes end at 64 KiB.
+        Path of the file. Its format is read by HDF5 1.8 and later; the oldest format limits attributes to 64 KiB.
     name : str
-        What errors call it.
+        Name of the file in errors.
+
+    Yields
+    ------
+    h5py.File
 
     Raises
     ------
     OSError
-        If there is no room left, or the file can't be made.
+        If the disk is full, or the file can't be created.
     """
     creation, access = h5py.h5p.create(h5py.h5p.FILE_CREATE), h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    creation.set_obj_track_times(False)  # the same contents make the same bytes, whenever; h5py.File has no argument for it
+    creation.set_obj_track_times(False)  # the same contents give the same bytes at any time; h5py.File has no argument for it
     access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_LATEST)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     file = h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))
@@ -159,28 +168,28 @@ def new_file(path: str, name: str) -> Iterator[h5py.File]:
             file.close()
         except BaseException:
             with contextlib.suppress(OSError, RuntimeError):
-                file.close()  # fails once more where the disk is full, with a RuntimeError that would hide the first
+                file.close()  # on a full disk this fails, too, with a RuntimeError that would hide the first error
             raise
 
 
 class ImageWriter:
-    """Writes a dataset of images block by block; a context manager, which ends its threads.
+    """Writes a dataset of images block by block. A context manager, which ends its threads.
 
     Parameters
     ----------
     file : h5py.File
         Open for writing.
     name : str
-        Of the dataset to make; its group is there.
+        Name of the new dataset, in an existing group.
     shape : (int, int, int, int)
         Samples, height, width, channels.
     gzip_level : int, optional
-        1..9: one gzip chunk for each image, compressed by several threads outside of HDF5's lock. None: contiguous.
+        1..9: one gzip chunk for each image, compressed by several threads outside HDF5's lock. None: contiguous.
 
     Attributes
     ----------
     dataset : h5py.Dataset
-        Of uint8.
+        The new dataset, of uint8.
     """
 
     def __init__(self, file: h5py.File, name: str, shape: tuple[int, int, int, int], gzip_level: int | None = None) -> None:
@@ -199,18 +208,18 @@ class ImageWriter:
             self._pool.shutdown(cancel_futures=True)
 
     def write(self, first: int, block: NDArray[np.uint8]) -> None:
-        """Write images.
+        """Write consecutive images.
 
         Parameters
         ----------
         first : int
-            Number of the first.
+            Row of the first image.
         block : ndarray of uint8, shape (n, H, W, C), C-contiguous
 
         Raises
         ------
         OSError
-            If the disk is full, say.
+            If the block can't be written, for example because the disk is full.
         """
         if self._pool is None:
             self.dataset[first : first + len(block)] = block

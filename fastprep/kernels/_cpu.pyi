@@ -6,27 +6,36 @@ from fastprep._sink import Sink
 SOURCE_TYPES: dict[str, int]
 TARGET_TYPES: dict[str, int]
 VERSIONS: dict[str, int]
+FLAGS: dict[str, int]
 MIN_PIXELS: int
 
 def supported_versions() -> list[str]: ...
 
-class CropSink(Sink):
+class CropParameters:
     def __init__(
         self,
-        version: int,
-        source_type: int,
-        target_type: int,
+        *,
+        source_dtype: str,
+        dtype: str,
         channels_first: bool,
-        stream: bool,
         image_shape: tuple[int, int, int],
         size: tuple[int, int],
         mean_rows: NDArray[np.float32],
         scale_rows: NDArray[np.float32],
         has_scale: bool,
+        row_bytes: int,
+        crop_bytes: int,
+    ) -> None: ...
+
+class CropSink(Sink):
+    def __init__(
+        self,
+        parameters: CropParameters,
+        *,
+        version: str,
+        stream: bool,
         table: NDArray[np.int32],
         numbers: NDArray[np.int64],
         firsts: NDArray[np.int64],
         target: NDArray[np.uint8],
-        target_bytes: int,
-        image_row_bytes: int,
     ) -> None: ...

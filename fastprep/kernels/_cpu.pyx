@@ -1,13 +1,17 @@
-"""Takes images from a reader and puts their crops into the batch. Arguments are checked by spec.py, not here."""
+"""A sink that cuts the crops of a table out of the images that it is handed. Arguments are checked in spec.py, not here."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
 from posix.stdlib cimport posix_memalign
 
-from fastprep._sink cimport Sink
+from fastprep._sink cimport OK, Sink
 
 cdef extern from "_crop.h" nogil:
     enum:
+        FASTPREP_UINT8, FASTPREP_FLOAT32, FASTPREP_FLOAT64
+        FASTPREP_TO_FLOAT32, FASTPREP_TO_FLOAT16, FASTPREP_TO_BFLOAT16
+        FASTPREP_MIRRORED, FASTPREP_FLIPPED
+        FASTPREP_PORTABLE, FASTPREP_AVX2, FASTPREP_AVX512
         FASTPREP_MIN_PIXELS
     ctypedef struct fastprep_crop:
         int version, source_type, target_type, channels_first
@@ -24,15 +28,53 @@ cdef extern from "_crop.h" nogil:
         const fastprep_crop *crop, const void *pixels, int64_t y, int64_t x, int flags, void *target, void *room
     )
 
-SOURCE_TYPES = {"uint8": 0, "float32": 1, "float64": 2}
-TARGET_TYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
-VERSIONS = {"portable": 0, "avx2": 1, "avx512": 2}
+# By their names in Python; the numbers are those of _crop.h
+SOURCE_TYPES = {"uint8": FASTPREP_UINT8, "float32": FASTPREP_FLOAT32, "float64": FASTPREP_FLOAT64}
+TARGET_TYPES = {"float32": FASTPREP_TO_FLOAT32, "float16": FASTPREP_TO_FLOAT16, "bfloat16": FASTPREP_TO_BFLOAT16}
+VERSIONS = {"portable": FASTPREP_PORTABLE, "avx2": FASTPREP_AVX2, "avx512": FASTPREP_AVX512}
+FLAGS = {"mirrored": FASTPREP_MIRRORED, "flipped": FASTPREP_FLIPPED}
 MIN_PIXELS = FASTPREP_MIN_PIXELS
 
 
 def supported_versions():
-    """Return the names of the versions of the kernel that this processor can run, the quickest last."""
+    """Return the names of the versions of the kernel that this processor can run, the fastest last."""
     return [name for name, version in VERSIONS.items() if fastprep_crop_supported(version)]
+
+
+cdef class CropParameters:
+    """What the kernel does to every crop, the same for all batches. Made once from a `CropSpec`, and shared by its sinks."""
+
+    cdef fastprep_crop crop  # version and stream are each sink's own
+    cdef int64_t row_bytes   # of the source image
+    cdef int64_t crop_bytes
+    cdef object arrays       # `crop` points into them
+
+    def __cinit__(
+        self,
+        *,
+        source_dtype,
+        dtype,
+        bint channels_first,
+        tuple image_shape,
+        tuple size,
+        const float[:, :, ::1] mean_rows,
+        const float[:, ::1] scale_rows,
+        bint has_scale,
+        int64_t row_bytes,
+        int64_t crop_bytes,
+    ):
+        cdef fastprep_crop *crop = &self.crop
+        self.arrays = (mean_rows, scale_rows)
+        crop.source_type, crop.target_type = SOURCE_TYPES[source_dtype], TARGET_TYPES[dtype]
+        crop.channels_first = channels_first
+        crop.height, crop.width, crop.channels = image_shape
+        crop.crop_height, crop.crop_width = size
+        crop.mean = &mean_rows[0, 0, 0]
+        crop.mean_is_image = mean_rows.shape[0] > 1
+        crop.scale = &scale_rows[0, 0]
+        crop.has_scale = has_scale
+        crop.row_pixels = scale_rows.shape[1] // (1 if channels_first else crop.channels)
+        self.row_bytes, self.crop_bytes = row_bytes, crop_bytes
 
 
 cdef struct Batch:
@@ -43,56 +85,45 @@ cdef struct Batch:
     uint8_t *target
     int64_t target_bytes    # of one crop
     int64_t row_bytes       # of the source image
-    void *room              # of the kernel: a sink serves one thread at a time
+    void *room              # the kernel's working memory: a sink serves one thread at a time
 
 
 cdef class CropSink(Sink):
-    """Executes a crop table on the images it is handed."""
+    """Executes a crop table on the images that it is handed."""
 
     cdef Batch batch
-    cdef object keep
+    # `batch` points into these
+    cdef CropParameters parameters
+    cdef const int32_t[:, ::1] table
+    cdef const int64_t[::1] numbers
+    cdef const int64_t[::1] firsts
+    cdef uint8_t[::1] target
 
     def __cinit__(
         self,
-        int version,
-        int source_type,
-        int target_type,
-        bint channels_first,
+        CropParameters parameters not None,
+        *,
+        version,
         bint stream,
-        tuple image_shape,
-        tuple size,
-        const float[:, :, ::1] mean_rows,
-        const float[:, ::1] scale_rows,
-        bint has_scale,
         const int32_t[:, ::1] table,
         const int64_t[::1] numbers,
         const int64_t[::1] firsts,
         uint8_t[::1] target,
-        int64_t target_bytes,
-        int64_t image_row_bytes,
     ):
-        cdef fastprep_crop *crop = &self.batch.crop
-        self.keep = (mean_rows, scale_rows, table, numbers, firsts, target)
-        crop.version, crop.source_type, crop.target_type = version, source_type, target_type
-        crop.channels_first, crop.stream = channels_first, stream
-        crop.height, crop.width, crop.channels = image_shape
-        crop.crop_height, crop.crop_width = size
-        crop.mean = &mean_rows[0, 0, 0]
-        crop.mean_is_image = mean_rows.shape[0] > 1
-        crop.scale = &scale_rows[0, 0]
-        crop.has_scale = has_scale
-        crop.row_pixels = scale_rows.shape[1] // (1 if channels_first else crop.channels)
+        self.parameters, self.table, self.numbers, self.firsts, self.target = parameters, table, numbers, firsts, target
+        self.batch.crop = parameters.crop
+        self.batch.crop.version, self.batch.crop.stream = VERSIONS[version], stream
         self.batch.table = &table[0, 0]
         self.batch.numbers = &numbers[0]
         self.batch.firsts = &firsts[0]
         self.batch.target = &target[0]
-        self.batch.target_bytes = target_bytes
-        if posix_memalign(&self.batch.room, 64, fastprep_crop_room(crop)):
+        self.batch.target_bytes = parameters.crop_bytes
+        self.batch.row_bytes = parameters.row_bytes
+        if posix_memalign(&self.batch.room, 64, fastprep_crop_room(&self.batch.crop)):
             self.batch.room = NULL
             raise MemoryError
         self.take = crop_image
         self.need = rows_of_crops
-        self.batch.row_bytes = image_row_bytes
         self.context = &self.batch
 
     def __dealloc__(self):
@@ -108,7 +139,7 @@ cdef int crop_image(void *context, int64_t slot, const void *pixels) noexcept no
         fastprep_crop_run(
             &batch.crop, pixels, row[1], row[2], row[3], batch.target + batch.numbers[k] * batch.target_bytes, batch.room
         )
-    return 0
+    return OK
 
 
 cdef void rows_of_crops(void *context, int64_t slot, int64_t *first, int64_t *n_bytes) noexcept nogil:

@@ -1,9 +1,9 @@
-/* Each row of a crop is arranged, in the type of the source, in a buffer that stays in the first-level cache, and then converted
- * straight on.
+/* Each row of a crop is first arranged (mirrored, or separated into channels) in the type of the source, in a buffer that stays
+ * in the first-level cache. Then it is converted in one straight loop.
  *
- * The x86 versions convert whole cache lines of bytes only, so that these can be written around the caches: what is left of a row
- * waits for the next one. The first and the last numbers of a plane, which share their lines with others, and everything that is
- * not bytes, are converted by the portable loop. */
+ * The x86 versions convert only bytes, and only into whole cache lines, which can be written around the caches. What is left of
+ * a row waits for the next row. The portable loop converts the first and the last numbers of a plane, which share their lines
+ * with other data, and sources of other types. */
 #include "_crop.h"
 
 #include <string.h>
@@ -11,11 +11,11 @@
 #include "_crop_rows.h"
 #include "_crop_x86.h"
 
-/* Numbers of a plane that are arranged before they are converted: enough for calls to cost little, and few enough for the writing
- * to go on meanwhile */
+/* Numbers of a plane that are arranged before they are converted: enough for the calls to cost little, and few enough for writing
+ * to overlap with arranging */
 enum { BURST = 512 };
 
-/* A mapped file comes from memory, and no processor looks ahead beyond a page, or from the last line of an image up */
+/* Images in a mapped file come from memory. Hardware prefetchers do not cross a page, nor follow the rows of a flipped crop. */
 enum { ROWS_AHEAD = 2 };
 
 static void prefetch(const char *bytes, int64_t n)
@@ -27,19 +27,19 @@ static void prefetch(const char *bytes, int64_t n)
 #endif
 }
 
-/* A plane of the result: all channels together, or, channels first, one of them */
+/* A plane of the result: all channels, or one channel with channels first */
 typedef struct {
     char *target;                   /* where the next result goes */
-    char *arranged;                 /* numbers of the source that are not converted yet */
+    char *arranged;                 /* numbers of the source that wait for their conversion */
     int64_t n_arranged;
-    const float *mean, *scale;      /* rows; the mean of an image only for its first line */
+    const float *mean, *scale;      /* rows; of a mean image, the first line */
     int64_t n_head;                 /* numbers before the first whole cache line */
-    float *line_mean, *line_scale;  /* for a block after them; of a mean image, for what is arranged */
+    float *line_mean, *line_scale;  /* for a block after these; of a mean image, for the arranged numbers */
 } plane;
 
 typedef struct {
-    int64_t n_planes, channels;     /* channels of each plane */
-    int64_t row, block, capacity;   /* numbers in a row of a plane, in a block of lines, in what is arranged */
+    int64_t n_planes, channels;     /* channels in each plane */
+    int64_t row, block, capacity;   /* numbers in a row of a plane, in a block of lines, and in `arranged` */
     size_t source_size, target_size;
     int in_lines;
 } shape;
@@ -58,7 +58,8 @@ static shape shape_of(const fastprep_crop *crop)
     return of;
 }
 
-/* The room: the planes and a pointer for each, then of each plane what is arranged, and mean and scale of its lines */
+/* Layout of the working memory: the planes, and a pointer for each; then, for each plane, its arranged numbers, and the mean and
+ * the scale of its lines */
 static size_t whole_lines(size_t n_bytes) { return (n_bytes + 63) / 64 * 64; }
 
 static size_t planes_bytes(const shape *of) { return whole_lines((size_t)of->n_planes * (sizeof(plane) + sizeof(void *))); }
@@ -78,7 +79,7 @@ size_t fastprep_crop_room(const fastprep_crop *crop)
     return planes_bytes(&of) + (size_t)of.n_planes * (arranged_bytes(&of) + mean_bytes(crop, &of) + scale_bytes(&of));
 }
 
-/* The mean of a crop's row in plane p, if the mean is an image */
+/* Return the mean of a crop's row in plane p, for a mean image. */
 static const float *mean_row(const fastprep_crop *crop, const shape *of, int64_t p, int64_t source_y, int64_t x, int mirrored)
 {
     const int64_t length = crop->row_pixels * of->channels;
@@ -112,7 +113,7 @@ static void lay_out(const fastprep_crop *crop, const shape *of, void *target, vo
 }
 
 #ifdef FASTPREP_X86
-/* The first n of the arranged numbers are converted */
+/* Remove the first n arranged numbers, which have been converted. */
 static void drop(const fastprep_crop *crop, const shape *of, plane *to, int64_t n)
 {
     to->target += (size_t)n * of->target_size;

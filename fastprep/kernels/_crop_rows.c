@@ -1,5 +1,5 @@
 /* The portable loops over one row. The arithmetic is (float(source) - mean) * scale, each step rounded to float32: compile with
- * -ffp-contract=off. No mean is a mean of 0 and no scale a scale of 1, which change no bit. */
+ * -ffp-contract=off. Without a mean it is 0, and without a scale that is 1; neither changes a bit. */
 #include "_crop_rows.h"
 
 #include <string.h>
@@ -8,8 +8,8 @@
 
 /* ---- arrange */
 
-/* `to` has a pointer for each plane. Results before pixel `first` are there already. `channels` is a constant wherever that pays,
- * so that the inner loop unrolls. */
+/* `to` has a pointer for each plane. The pixels before `first` have been arranged already. `channels` is a constant where that
+ * pays, so that the inner loop is unrolled. */
 #define DEFINE_ARRANGE(NAME, TYPE)                                                                                       \
     static inline void NAME##_of(const TYPE *restrict source, void *const *to, int64_t first, int64_t width,            \
                                  int mirrored, int apart, const int64_t channels)                                       \
@@ -68,25 +68,25 @@ void fastprep_arrange(const fastprep_crop *crop, const void *source, void *const
 
 static inline float to_float32(float value) { return value; }
 
-/* All bits of one or of the other: a choice that no compiler makes a branch, so that loops become vector code */
+/* Return one argument or the other without a branch, so that compilers vectorise the loops. */
 static inline uint32_t choose(int condition, uint32_t one, uint32_t other)
 {
     const uint32_t mask = 0u - (uint32_t)condition;
     return (one & mask) | (other & ~mask);
 }
 
-/* IEEE 754 binary16, round to nearest even */
+/* Round to IEEE 754 binary16, to nearest even. */
 static inline uint16_t to_float16(float value)
 {
     uint32_t bits, magnitude_bits;
     memcpy(&bits, &value, sizeof bits);
     const uint32_t sign = bits >> 16 & 0x8000u;
     bits &= 0x7FFFFFFFu;
-    float magnitude;  /* below 2^-14: subnormal, a multiple of 2^-24, which is the spacing at 0.5: the addition rounds */
+    float magnitude;  /* below 2^-14, results are multiples of 2^-24, which is the spacing of floats at 0.5: the addition rounds */
     memcpy(&magnitude, &bits, sizeof magnitude);
     magnitude += 0.5f;
     memcpy(&magnitude_bits, &magnitude, sizeof magnitude_bits);
-    const int32_t ordered = (int32_t)bits;                /* SSE2 compares signed numbers only */
+    const int32_t ordered = (int32_t)bits;                /* SSE2 compares signed integers only */
     uint32_t half = (bits + 0xFFFu + (bits >> 13 & 1u) - 0x38000000u) >> 13;
     half = choose(ordered < 0x38800000, magnitude_bits - 0x3F000000u, half);
     half = choose(ordered >= 0x477FF000, 0x7C00u, half);  /* 65520 and more: infinity */
@@ -94,14 +94,14 @@ static inline uint16_t to_float16(float value)
     return (uint16_t)(sign | half);
 }
 
-/* The upper half of a float32, round to nearest even */
+/* Round to the upper half of a float32, to nearest even. */
 static inline uint16_t to_bfloat16(float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     const uint32_t rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
     const int32_t ordered = (int32_t)(bits & 0x7FFFFFFFu);
-    return (uint16_t)choose(ordered > 0x7F800000, bits >> 16 | 0x40u, rounded);  /* a NaN stays one, and quiet */
+    return (uint16_t)choose(ordered > 0x7F800000, bits >> 16 | 0x40u, rounded);  /* a NaN stays a NaN, and becomes quiet */
 }
 
 #define DEFINE_CONVERT(NAME, SOURCE, TARGET, CONVERT)                                                                    \

@@ -1,4 +1,4 @@
-/* What happens to one row of a crop; portable, and by the x86 version where that has something quicker. */
+/* The two operations on one row of a crop: the portable loops, or those of the x86 versions where these are faster. */
 #ifndef FASTPREP_CROP_ROWS_H
 #define FASTPREP_CROP_ROWS_H
 
@@ -6,11 +6,11 @@
 
 enum { FASTPREP_SLACK = 16 };  /* bytes after an arranged row that may be overwritten */
 
-/* Put a row of the source into the order of the result: from right to left if mirrored, and the channels apart if they come
- * first. `to` has a pointer for each plane. */
+/* Put a row of the source into the order of the result: from right to left if mirrored, and separated into channels if these
+ * come first. `to` has a pointer for each plane. */
 void fastprep_arrange(const fastprep_crop *crop, const void *source, void *const *to, int mirrored);
 
-/* Convert n numbers, with a mean and a scale for each of them. */
+/* Convert n numbers, each with a mean and a scale of its own. */
 void fastprep_convert(const fastprep_crop *crop, const void *source, const float *mean, const float *scale, void *target,
                       int64_t n);
 

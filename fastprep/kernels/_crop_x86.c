@@ -1,4 +1,4 @@
-/* The x86 versions: what pays to be written for one processor. Nothing here is reached unless the processor has it. */
+/* The x86 versions: loops for particular instruction sets. They run only on processors that have these. */
 #include "_crop_x86.h"
 
 #include "_crop.h"
@@ -6,8 +6,8 @@
 #ifdef FASTPREP_X86
 #include <immintrin.h>
 
-/* Floating point here never meets a NaN with a payload: bytes, and a mean and a scale that are finite. So rounding to bfloat16
- * is integer arithmetic without exceptions; infinity and the processor's own NaN pass through it unharmed. */
+/* No NaN with a payload occurs here, because the source is bytes, and mean and scale are finite. So rounding to bfloat16 is
+ * integer arithmetic without special cases: infinity and the processor's default NaN are not changed by it. */
 
 /* ---- AVX2 */
 #define NAME(x) x##_avx2
@@ -61,7 +61,7 @@ INLINE void put_float16_avx2(char *target, floats16_avx2 x, floats16_avx2 y, int
     store_avx2(target + 32, to_float16_avx2(y), stream);
 }
 
-/* In the upper half of each number the bfloat16, with what is below it */
+/* The upper half of each number is the bfloat16; the lower half is left over. */
 INLINE __m256i rounded_avx2(__m256 x)
 {
     __m256i bits = _mm256_castps_si256(x);
@@ -72,7 +72,7 @@ INLINE __m256i rounded_avx2(__m256 x)
 INLINE __m256i to_bfloat16_avx2(floats16_avx2 x)
 {
     __m256i halves = _mm256_packus_epi32(_mm256_srli_epi32(rounded_avx2(x.low), 16), _mm256_srli_epi32(rounded_avx2(x.high), 16));
-    return _mm256_permute4x64_epi64(halves, 0xD8);  /* packus works in lanes of 128 bits */
+    return _mm256_permute4x64_epi64(halves, 0xD8);  /* packus works within lanes of 128 bits */
 }
 
 INLINE void put_bfloat16_avx2(char *target, floats16_avx2 x, floats16_avx2 y, int stream)
@@ -119,7 +119,7 @@ INLINE void put_float16_avx512(char *target, __m512 x, __m512 y, int stream)
     store_avx512(target, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), stream);
 }
 
-/* vcvtneps2bf16 would do this in one instruction, but takes subnormal numbers for zero */
+/* vcvtneps2bf16 would do this in one instruction, but treats subnormal numbers as zero. */
 INLINE __m512i rounded_avx512(__m512 x)
 {
     __m512i bits = _mm512_castps_si512(x), rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF));
@@ -136,7 +136,7 @@ INLINE void put_bfloat16_avx512(char *target, __m512 x, __m512 y, int stream)
 #include "_crop_x86_lines.h"
 
 /* ---- Rows of bytes, AVX2 */
-/* A row in blocks of n pixels; the last block ends where the row ends, and may write once more what is there */
+/* Walk a row in blocks of n pixels. The last block ends where the row ends, and may write some pixels a second time. */
 static inline int64_t next_block(int64_t j, int64_t n, int64_t width)
 {
     return j + 2 * n <= width ? j + n : j + n < width ? width - n : width;
@@ -155,7 +155,7 @@ TARGET static void mirror_avx2(const uint8_t *source, uint8_t *to, int64_t width
         FOR_BLOCKS (16, j, width) STORE(to + j, _mm_shuffle_epi8(LOAD(source + width - 16 - j), reverse));
     else if (channels == 4)
         FOR_BLOCKS (4, j, width) STORE(to + 4 * j, _mm_shuffle_epi32(LOAD(source + 4 * (width - 4 - j)), 0x1B));
-    else {  /* five pixels, and the byte before them, which comes to lie where the next store will be; there is none at the end */
+    else {  /* five pixels and the byte before them, which lands where the next store will go; at the end there is no such byte */
         const __m128i five = _mm_setr_epi8(13, 14, 15, 10, 11, 12, 7, 8, 9, 4, 5, 6, 1, 2, 3, 0);
         const __m128i last_five = _mm_setr_epi8(12, 13, 14, 9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2, 15);
         for (int64_t j = 0; j + 5 < width; j += 5)
@@ -164,7 +164,7 @@ TARGET static void mirror_avx2(const uint8_t *source, uint8_t *to, int64_t width
     }
 }
 
-/* Which bytes of 48 belong to a plane of 3, from each 16 of them; -1 gives 0 */
+/* For each 16 of 48 bytes: those that belong to one of 3 planes. -1 gives 0. */
 #define PICK(...) _mm_shuffle_epi8(_mm_setr_epi8(__VA_ARGS__), order)
 
 TARGET static void planes_avx2(const uint8_t *source, uint8_t *const *to, int64_t width, int64_t channels, int mirrored)
@@ -225,7 +225,7 @@ int64_t fastprep_arrange_avx2(const uint8_t *source, uint8_t *const *to, int64_t
 #define STORE(address, x) _mm512_storeu_si512(address, x)
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi")))
 
-/* Of 64 bytes: where each comes from, if the first pixel comes last */
+/* The source of each of 64 bytes, in reverse order of pixels */
 #define FOUR(f, k) f(k), f((k) + 1), f((k) + 2), f((k) + 3)
 #define SIXTEEN(f, k) FOUR(f, k), FOUR(f, (k) + 4), FOUR(f, (k) + 8), FOUR(f, (k) + 12)
 #define BYTES(f) {SIXTEEN(f, 0), SIXTEEN(f, 16), SIXTEEN(f, 32), SIXTEEN(f, 48)}
@@ -246,7 +246,7 @@ TARGET static void mirror_avx512(const uint8_t *source, uint8_t *to, int64_t wid
     }
 }
 
-/* A permutation of two vectors takes 7 bits of an index, and one of a single vector 6; the eighth bit says which result counts */
+/* A permutation of two vectors reads 7 bits of each index. The eighth bit selects between the results of two of them. */
 TARGET static void planes_avx512(const uint8_t *source, uint8_t *const *to, int64_t width, int64_t channels, int mirrored)
 {
     const __m512i order = LOAD(mirrored ? mirrored_1 : ascending);

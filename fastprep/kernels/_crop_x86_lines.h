@@ -1,6 +1,6 @@
-/* Whole cache lines from bytes, for _crop_x86.c, which includes this once for each instruction set. It has defined
- * NAME(x), TARGET and INLINE, and on 16 numbers at a time: floats16, from_bytes, subtract, multiply; put_float32, put_float16
- * and put_bfloat16 store 32 numbers at an aligned address, around the caches if told to. */
+/* Conversion of bytes into whole cache lines, included by _crop_x86.c once for each instruction set. Before that it defines
+ * NAME(x), TARGET and INLINE; floats16, from_bytes, subtract and multiply, for 16 numbers at a time; and put_float32, put_float16
+ * and put_bfloat16, which store 32 numbers at an aligned address, around the caches if `stream` is not 0. */
 
 #define DEFINE_LINES(PUT, SIZE)                                                                                          \
     INLINE int64_t NAME(PUT##_lines)(const uint8_t *restrict bytes, const float *restrict mean, int64_t mean_step,      \

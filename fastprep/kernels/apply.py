@@ -1,4 +1,4 @@
-"""The crop kernel by itself, on arrays."""
+"""The crop kernel on its own, for arrays."""
 
 from __future__ import annotations
 
@@ -25,42 +25,43 @@ def crop(
     out: Any = None,
     device: str = "cpu",
 ) -> Any:
-    """Execute a crop table: cut out, mirror or not, subtract the mean, scale, convert, in one pass.
+    """Execute a crop table: cut out, mirror, flip, subtract the mean, scale and convert, in one pass.
 
-    ``out[k, i, j, c] = (float32(images[slot, y + i', x + j', c]) - mean[c]) * scale[c]`` with i' = h-1-i if flipped else i
-    and j' = w-1-j if mirrored else j, in float32 in exactly this order, never fused, then rounded to `dtype`.
+    ``out[k, i, j, c] = (float32(images[slot, y + i', x + j', c]) - mean[c]) * scale[c]``, where i' = h-1-i if flipped, else i,
+    and j' = w-1-j if mirrored, else j. Each step is rounded to float32 and none is fused; the result is rounded to `dtype`.
 
     Parameters
     ----------
     images : array of uint8, float32 or float64, shape (n, H, W, C)
-        On a CUDA device also uint16; there numpy arrays are copied over, and C-contiguous cupy arrays are read where they are.
+        On a CUDA device also uint16. It copies numpy arrays, and reads C-contiguous cupy arrays without a copy.
     table : ndarray of int32, shape (n_out, 4)
-        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.transforms.crops.MIRRORED` + `FLIPPED`).
+        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.transforms.MIRRORED` + `FLIPPED`). On the host.
     size : (int, int)
-        Height h and width w of the crops.
+        Height h and width w of the crops, in pixels.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional
-        Subtracted; of a mean image, the value at the same source pixel.
+        Subtracted from each source pixel. From a mean image, the value at the position of the source pixel is taken.
     scale : array_like, scalar or shape (C,), optional
-        Multiplied with after the subtraction.
+        Factor applied after the subtraction.
     dtype : {"float32", "float16", "bfloat16"}
-        Round to nearest even.
+        Type of the result, rounded to nearest even.
     layout : {"channels_last", "channels_first"}
+        Order of the result's axes.
     out : array of `dtype`, optional
-        Where the result goes: C-contiguous, shape (n_out, h, w, C), or (n_out, C, h, w) if channels-first; on the device.
+        Where the result goes: C-contiguous, on the device, shape (n_out, h, w, C), or (n_out, C, h, w) with channels first.
     device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}
         Where the kernel runs.
 
     Returns
     -------
     array of `dtype`, shape (n_out, h, w, C) or (n_out, C, h, w)
-        `out`, if it was given; of numpy, or of cupy if `device` is a CUDA device. bfloat16 is `ml_dtypes.bfloat16`.
+        `out`, if it was given. A numpy array, or a cupy array if `device` is a CUDA device. bfloat16 is `ml_dtypes.bfloat16`.
 
     Raises
     ------
     ValueError
         If an argument is not as above.
     DeviceUnavailableError
-        If the device, its driver or cupy is not there.
+        If the device, its driver or cupy is missing.
     """
     number = device_number(device)
     is_on_host = number is None or not hasattr(images, "__cuda_array_interface__")

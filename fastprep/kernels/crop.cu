@@ -1,11 +1,12 @@
-/* The CUDA crop kernel: cut out, mirror or not, flip or not, subtract the mean, scale, convert, in one pass.
+/* The CUDA crop kernel: cut out, mirror, flip, subtract the mean, scale and convert, in one pass.
  *
  * A block makes one tile of one crop: TILE_ROWS whole rows, or TILE_COLUMNS pixels of one row where rows are long. It copies the
- * bytes of the image that it needs into shared memory, 16 at a time and in the order of the source; then every thread stores 16
- * bytes of the result at a time, and picks its elements out of shared memory. So what is read and what is written is coalesced
- * whatever the crop's place, mirrored or not, and a mirrored crop is nothing but other offsets in shared memory.
+ * bytes of the image that it needs into shared memory, 16 at a time and in the order of the source. Then each thread gathers its
+ * elements from shared memory and stores 16 bytes of the result at a time. So reads and writes are coalesced at any position of
+ * the crop, and a mirrored crop only has other offsets in shared memory.
  *
- * Every size is a constant of the compiler (cuda.py says which -D), for the divisions. The file includes nothing and compiles alone.
+ * Every size is a constant at compile time (cuda.py lists the -D options), which makes divisions cheap. The file includes nothing
+ * and compiles alone.
  */
 typedef unsigned char uint8;
 typedef unsigned short uint16;
@@ -14,7 +15,7 @@ typedef double float64;
 struct float16 {};
 struct bfloat16 {};
 
-/* How results are written: as numbers of type Bits, VECTOR of them in 16 bytes of type Vector. */
+/* Results are written as numbers of type Bits, VECTOR of them in 16 bytes of type Vector. */
 template <typename T> struct Stored { typedef unsigned short Bits; typedef uint4 Vector; };
 template <> struct Stored<float32> { typedef float Bits; typedef float4 Vector; };
 typedef Stored<TARGET>::Bits Bits;
@@ -27,16 +28,16 @@ constexpr int VECTOR = 16 / sizeof(Bits), LINE = 128 / sizeof(Bits);
 constexpr int TILES_DOWN = (CROP_HEIGHT + TILE_ROWS - 1) / TILE_ROWS;
 constexpr int TILES_ACROSS = (CROP_WIDTH + TILE_COLUMNS - 1) / TILE_COLUMNS;
 
-/* The source, in elements: an image, a row of it, a row of the tile, and from a row to the next in shared memory. That is as in
- * the image modulo 16, so that what is aligned in the one is aligned in the other, and so far that the 16 bytes around the ends
- * of neighbouring rows are not the same ones. */
+/* Lengths in the source, in elements: an image, a row of it, a row of the tile, and the pitch of rows in shared memory. The pitch
+ * equals a row of the image modulo 16, so that aligned addresses in one are aligned in the other, and it is so large that
+ * neighbouring rows do not share 16 bytes at their ends. */
 constexpr long long IMAGE = 1LL * HEIGHT * WIDTH * CHANNELS, ROW = 1LL * WIDTH * CHANNELS;
 constexpr int TILE_LENGTH = TILE_COLUMNS * CHANNELS;
 constexpr int PITCH = TILE_LENGTH + 15 + (int)((ROW - TILE_LENGTH + 1) % 16);
 constexpr int STAGED_LENGTH = STAGED ? TILE_ROWS * PITCH + 16 : 16;
 
-/* The result of a tile: PLANES runs of elements, RUN for each row, DEPTH for each pixel. The channels that a thread meets in a
- * store repeat after CYCLE of its elements; STEADY: they are the same in each of its stores. */
+/* The result of a tile: PLANES planes with RUN elements for each row and DEPTH for each pixel. In one store of a thread, the
+ * channels repeat after CYCLE elements. If STEADY, they are the same in all of its stores. */
 constexpr int PLANES = CHANNELS_FIRST ? CHANNELS : 1, DEPTH = CHANNELS_FIRST ? 1 : CHANNELS;
 constexpr int RUN = TILE_COLUMNS * DEPTH;
 constexpr int CYCLE = DEPTH < VECTOR ? DEPTH : VECTOR;
@@ -44,8 +45,8 @@ constexpr bool STEADY = THREADS * VECTOR % DEPTH == 0;
 static_assert(TILE_ROWS == 1 || (STAGED && TILES_ACROSS == 1 && TILE_ROWS * RUN < 65536), "see rows_before");
 static_assert(THREADS >= LINE + VECTOR, "the ends of a run are made an element a thread");
 
-/* PTX and not operators or intrinsics: these round to nearest even, keep subnormal numbers and are never fused, whatever the
- * options are. CuPy adds -ftz=true to them. */
+/* PTX instead of operators or intrinsics: these instructions round to nearest even, keep subnormal numbers and are never fused,
+ * whatever the compiler's options are. CuPy adds -ftz=true to the options. */
 #ifdef __CUDACC__
 __device__ __forceinline__ float subtract(float a, float b)
 {
@@ -96,7 +97,7 @@ __device__ __forceinline__ float bits_of(float value, float32) { return value; }
 __device__ __forceinline__ unsigned bits_of(float value, float16)
 {
     const unsigned bits = __float_as_uint(value);
-    const bool is_nan = !IS_INTEGER && (bits & 0x7FFFFFFFu) > 0x7F800000u; /* the instruction would lose its sign */
+    const bool is_nan = !IS_INTEGER && (bits & 0x7FFFFFFFu) > 0x7F800000u; /* the instruction would lose the sign of a NaN */
     return is_nan ? (bits >> 16 & 0x8000u) | 0x7E00u : half_bits(value);
 }
 __device__ __forceinline__ unsigned bits_of(float value, bfloat16)
@@ -113,7 +114,7 @@ __device__ __forceinline__ float4 pack(const float *values, float32)
 template <typename T> __device__ __forceinline__ unsigned pair(const float *values, T type)
 {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    /* One instruction instead of many, where NaN can only come from the mean or the scale: it makes the same NaN of all. */
+    /* One instruction instead of many, for sources without NaN: the instruction maps every NaN to the same one. */
     if (IS_INTEGER) return pair_bits(values[0], values[1], type);
 #endif
     return bits_of(values[0], type) | bits_of(values[1], type) << 16;
@@ -123,25 +124,25 @@ template <typename T> __device__ __forceinline__ uint4 pack(const float *values,
     return make_uint4(pair(values, type), pair(values + 2, type), pair(values + 4, type), pair(values + 6, type));
 }
 
-/* Copy rows of an image into shared memory; return where the first element is. `shared` is 16-byte aligned. */
+/* Copy rows of an image into shared memory, and return the position of the first element. `shared` is 16-byte aligned. */
 template <typename T>
 __device__ __forceinline__ int stage(T *shared, const T *image, long long first, int rows, int length)
 {
     constexpr int N = 16 / sizeof(T); /* elements of a load */
-    constexpr int LOADS = (TILE_LENGTH + 2 * N - 2) / N; /* of a row, wherever it starts */
+    constexpr int LOADS = (TILE_LENGTH + 2 * N - 2) / N; /* for a row, wherever it starts */
     const unsigned long long begin = (unsigned long long)image, end = begin + IMAGE * sizeof(T);
     const int lead = (int)((begin + first * sizeof(T)) % 16 / sizeof(T));
     for (int k = threadIdx.x; k < rows * LOADS; k += THREADS) {
         const int row = k / LOADS;
         const unsigned long long at = begin + (first + row * ROW) * sizeof(T);
         const int skipped = (int)(at % 16 / sizeof(T)); /* elements between the aligned address and the row */
-        const int from = k % LOADS * N - skipped;       /* relative to the row, as `length` */
+        const int from = k % LOADS * N - skipped;       /* relative to the row, as `length` is */
         if (from >= length) continue;
         const unsigned long long address = at - skipped * sizeof(T) + k % LOADS * 16;
         T *to = shared + lead + row * PITCH + from;
         if (address >= begin && address + 16 <= end) {
             *(uint4 *)to = __ldg((const uint4 *)address);
-        } else { /* the ends of the image, which may be those of the memory */
+        } else { /* the ends of the image, where the memory may end, too */
 #pragma unroll 1
             for (int n = 0; n < N; n++)
                 if (from + n >= 0 && from + n < length) to[n] = ((const T *)at)[from + n];
@@ -150,27 +151,27 @@ __device__ __forceinline__ int stage(T *shared, const T *image, long long first,
     return lead;
 }
 
-/* e / RUN in one instruction, exact for numbers of 16 bits. */
+/* Return e / RUN by one instruction, exact for numbers of 16 bits. */
 __device__ __forceinline__ int rows_before(unsigned e)
 {
     if (TILE_ROWS == 1) return 0;
     return RUN == 1 ? e : __umulhi(e, (unsigned)((1LL << 32) / RUN + 1));
 }
 
-/* What each of the elements that a thread stores together is made with. */
+/* The inputs of the elements that a thread stores together. */
 struct Elements {
-    long long offset[VECTOR]; /* in the source, from that of the first element */
+    long long offset[VECTOR]; /* in the source, relative to the first element */
     float mean[CYCLE], scale[CYCLE];
 };
 
-/* `channel` is that of the first element; `step` leads from one element to the next in the source. */
+/* `channel` is the channel of the first element; `step` is the distance between consecutive elements in the source. */
 __device__ __forceinline__ Elements elements(int channel, int step, const float *mean, const float *scale)
 {
     Elements all;
     int c = channel;
 #pragma unroll
     for (int k = 0; k < CYCLE; k++) {
-        /* With channels last and mirrored, pixels run backwards and channels still forwards. */
+        /* In a mirrored crop with channels last, pixels run backwards, but channels forwards. */
         all.offset[k] = step > 0 ? k : 2 * (c - channel) - k;
         all.mean[k] = MEAN == CHANNEL_MEAN ? mean[c] : 0.0f;
         all.scale[k] = SCALE ? scale[c] : 1.0f;
@@ -190,9 +191,9 @@ __device__ __forceinline__ float element(const SOURCE *source, const float *mean
     return value;
 }
 
-/* images: (n, HEIGHT, WIDTH, CHANNELS); table: slot, y, x, flags of each crop; mean: (CHANNELS) or (HEIGHT, WIDTH, CHANNELS); scale:
- * (CHANNELS); out: (n_out, CROP_HEIGHT, CROP_WIDTH, CHANNELS) or (n_out, CHANNELS, CROP_HEIGHT, CROP_WIDTH). Pointers are aligned to
- * their elements. One block for each tile, crop by crop. */
+/* images: (n, HEIGHT, WIDTH, CHANNELS); table: slot, y, x and flags of each crop; mean: (CHANNELS) or (HEIGHT, WIDTH, CHANNELS);
+ * scale: (CHANNELS); out: (n_out, CROP_HEIGHT, CROP_WIDTH, CHANNELS) or (n_out, CHANNELS, CROP_HEIGHT, CROP_WIDTH). Pointers are
+ * aligned for their elements. The grid has one block for each tile, crop by crop. */
 extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
 fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table, const float *__restrict__ mean,
               const float *__restrict__ scale, Bits *__restrict__ out)
@@ -221,7 +222,7 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
     /* Element e of a run, of channel c, is made from the element at corner + e * step + e / RUN * wrap + c * turn. */
     const int corner = (flipped ? (rows - 1) * PITCH : 0) + (mirrored ? (columns - 1) * CHANNELS : 0);
     int step = mirrored ? -PLANES : PLANES;
-    asm("" : "+r"(step)); /* nothing happens here, but the compiler will not work it out again in every turn of a loop */
+    asm("" : "+r"(step)); /* no instruction, but it keeps the compiler from computing the value anew in every iteration */
     int wrap = (flipped ? -PITCH : PITCH) - RUN * step;
     asm("" : "+r"(wrap));
     const int turn = CHANNELS_FIRST ? 1 : mirrored ? 2 : 0;
@@ -229,7 +230,7 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
 #pragma unroll 1
     for (int plane = 0; plane < PLANES; plane++) {
         Bits *target = out + (((1LL * number * PLANES + plane) * CROP_HEIGHT + tile_y) * CROP_WIDTH + tile_x) * DEPTH;
-        /* From `head`, where a line of the cache begins, to `tail` in vectors, so that a warp writes whole lines. */
+        /* Vectors go from `head`, where a cache line begins, to `tail`, so that a warp writes whole lines. */
         const int past = (int)((unsigned long long)target / sizeof(Bits) % LINE);
         const int head = min((LINE - past) % LINE, count), tail = count - (unsigned)(count - head) % VECTOR;
         int e = head + (int)threadIdx.x * VECTOR;
@@ -243,7 +244,7 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
             long long offset[VECTOR];
 #pragma unroll
             for (int k = 0; k < VECTOR; k++) offset[k] = all.offset[k];
-            if (e - row * RUN > RUN - VECTOR) { /* the row ends between these */
+            if (e - row * RUN > RUN - VECTOR) { /* the row ends among these elements */
 #pragma unroll
                 for (int k = 1; k < VECTOR; k++) offset[k] += (rows_before(e + k) - row) * wrap;
             }
@@ -251,9 +252,9 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
 #pragma unroll
             for (int k = 0; k < VECTOR; k++)
                 values[k] = element(source, means, at + offset[k], all.mean[k % CYCLE], all.scale[k % CYCLE]);
-            __stwb((Vector *)(target + e), pack(values, TARGET())); /* of an assignment the compiler makes four stores */
+            __stwb((Vector *)(target + e), pack(values, TARGET())); /* the compiler turns an assignment into four stores */
         }
-        /* What is left at both ends, an element a thread. */
+        /* The elements that are left at both ends, one for each thread. */
         e = (int)threadIdx.x < head ? threadIdx.x : tail + threadIdx.x - LINE;
         if ((int)threadIdx.x < head || (threadIdx.x >= LINE && e < count)) {
             channel = plane + e % DEPTH;

@@ -1,4 +1,4 @@
-"""Launches of the CUDA kernel: which constants `crop.cu` is compiled with, its grid and its arguments."""
+"""Launches of the CUDA kernel: the constants that `crop.cu` is compiled with, its grid and its arguments."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.kernels.spec import CropSpec, DTypeName, Layout
+from fastprep.kernels.spec import CheckedTable, CropSpec, DTypeName, Layout
 from fastprep.transforms import check_size
 
 _NAME = "fastprep_crop"
-# What a block makes: enough for the work before its loops not to count, and few enough bytes for several blocks to share the
-# 64 KiB of shared memory of the smallest multiprocessor. There are 48 KiB a block at most.
+# Size of a block's tile: large enough for the work before its loops to be negligible, and small enough for several blocks to fit
+# into the 64 KiB of shared memory of the smallest multiprocessor. One block may have 48 KiB at most.
 _TILE_ELEMENTS = 8192
 _TILE_BYTES = 24 * 1024
 _MAX_BLOCKS = 2**31 - 1
+_NO_MEAN, _CHANNEL_MEAN, _IMAGE_MEAN = range(3)  # MEAN in crop.cu
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A launch of the CUDA kernel; made by `plan`.
+    """A launch of the CUDA kernel, from `plan`.
 
     Parameters
     ----------
     source : str
-        CUDA C++. Includes nothing.
+        CUDA C++ that includes nothing.
     options : tuple of str
-        For NVRTC or nvcc, in addition to the architecture.
+        Options for NVRTC or nvcc, in addition to the architecture.
     name : str
-        Of the kernel.
+        Name of the kernel.
     grid, block : (int,)
-        Blocks, and threads in each.
+        Number of blocks, and of threads in a block.
     spec : CropSpec
-        What happens to the pixels.
+        The operation on the pixels.
     images : array, shape (n, H, W, C)
     table : ndarray of int32, shape (n_out, 4)
     """
@@ -51,18 +52,18 @@ class Plan:
     table: NDArray[np.int32]
 
     def arguments(self, out: Any) -> tuple[Any, ...]:
-        """Return what the kernel is launched with.
+        """Return the arguments of the launch.
 
         Parameters
         ----------
         out : array of `dtype`, shape (n_out, h, w, C) or (n_out, C, h, w), C-contiguous
-            Where the result goes, on any device. For bfloat16 also of uint16, its bits.
+            Where the result goes, on any device. For bfloat16, uint16 is accepted, too, for its bits.
 
         Returns
         -------
         images, table, mean, scale, out
-            In the kernel's order. Arrays as they were given, numpy arrays of the table (int32) and of mean and scale
-            (float32), which a launcher copies to the device, and null pointers (`numpy.uint64`) for no mean and no scale.
+            In the kernel's order. `images` and `out` are the given arrays. The table (int32), mean and scale (float32) are
+            numpy arrays, which the launcher copies to the device; a null pointer (`numpy.uint64`) stands for no mean or no scale.
 
         Raises
         ------
@@ -87,31 +88,32 @@ def plan(
     dtype: DTypeName = "float32",
     layout: Layout = "channels_last",
 ) -> Plan:
-    """Plan a launch of the CUDA kernel that executes a crop table: a pure function, which needs neither a GPU nor cupy.
+    """Plan a launch of the CUDA kernel that executes a crop table. A pure function, which needs neither a GPU nor cupy.
 
-    The result is that of `fastprep.kernels.crop`, bit for bit; only the bits of a NaN may differ.
+    The result of the launch is that of `fastprep.kernels.crop`, bit for bit; only the bits of a NaN may differ.
 
     Parameters
     ----------
     images : array of uint8, uint16, float32 or float64, shape (n, H, W, C), C-contiguous
-        On any device: only its shape, type and order matter here. It goes into `arguments` as it is.
+        On any device, because only its shape, type and order matter here. `Plan.arguments` returns it unchanged.
     table : ndarray of int32, shape (n_out, 4)
-        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.transforms.crops.MIRRORED` + `FLIPPED`). On the host.
+        Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.transforms.MIRRORED` + `FLIPPED`). On the host.
     size : (int, int)
-        Height h and width w of the crops.
+        Height h and width w of the crops, in pixels.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional
-        Subtracted; of a mean image, the value at the same source pixel.
+        Subtracted from each source pixel. From a mean image, the value at the position of the source pixel is taken.
     scale : array_like, scalar or shape (C,), optional
-        Multiplied with after the subtraction.
+        Factor applied after the subtraction.
     dtype : {"float32", "float16", "bfloat16"}
-        Round to nearest even.
+        Type of the result, rounded to nearest even.
     layout : {"channels_last", "channels_first"}
+        Order of the result's axes.
 
     Returns
     -------
     Plan
-        `source`, `options`, `name`, `grid`, `block`, and `arguments(out)`. Source and options depend on shapes and types
-        only, so one compiled kernel serves all batches of a loader.
+        `source`, `options`, `name`, `grid`, `block`, and `arguments(out)`. Source and options depend only on shapes and types,
+        so one compiled kernel serves all batches of a loader.
 
     Raises
     ------
@@ -130,24 +132,30 @@ def plan(
             f"images must be C-contiguous, of the shape (n, H, W, C) and in native byte order, got {images.dtype} {images.shape}"
         )
     spec = CropSpec(tuple(images.shape[1:]), images.dtype.name, check_size(size), mean, scale, dtype, layout)
-    return plan_of(spec, images, table)
+    return plan_of(spec, images, spec.checked_table(table, images.shape[0]))
 
 
-def plan_of(spec: CropSpec, images: Any, table: NDArray[np.int32]) -> Plan:
-    """Return the plan of a launch for images that are as `spec` says; see `plan`.
+def plan_of(spec: CropSpec, images: Any, table: CheckedTable) -> Plan:
+    """Plan a launch for arguments that have been checked; see `plan`.
+
+    Parameters
+    ----------
+    spec : CropSpec
+    images : array of `spec.source_dtype`, shape (n, *spec.image_shape), C-contiguous
+    table : ndarray of int32, shape (n_out, 4)
+        From ``spec.checked_table(table, n)``, which is not called again here.
 
     Raises
     ------
     ValueError
-        If a row of the table leads outside the images, or it has too many.
+        If the table has too many rows for one launch.
     """
-    table = np.ascontiguousarray(spec.checked_table(table, images.shape[0]))
     constants = _constants(spec)
     height, width = spec.size
     tiles = -(-height // constants["TILE_ROWS"]) * -(-width // constants["TILE_COLUMNS"])
     if len(table) * tiles > _MAX_BLOCKS:
         raise ValueError(f"table must have at most {_MAX_BLOCKS // tiles} rows for crops of this size, got {len(table)}")
-    # The kernel's arithmetic is never fused anyway; --fmad=false says so to whoever reads the options.
+    # The PTX of the kernel's arithmetic is never fused; --fmad=false tells readers of the options.
     options = ("--std=c++17", "--fmad=false", *(f"-D{name}={value}" for name, value in constants.items()))
     return Plan(_source(), options, _NAME, (len(table) * tiles,), (constants["THREADS"],), spec, images, table)
 
@@ -158,11 +166,11 @@ def _source() -> str:
 
 
 def _constants(spec: CropSpec) -> dict[str, Any]:
-    """Return what `crop.cu` wants defined."""
+    """Return the macros that `crop.cu` needs."""
     height, width, channels = spec.image_shape
     channels_first = spec.layout == "channels_first"
-    mean = 0 if spec.mean_values is None else 1 if spec.mean_values.ndim == 1 else 2
-    element_bytes = np.dtype(spec.source_dtype).itemsize + (4 if mean == 2 else 0)
+    mean = _NO_MEAN if spec.mean_values is None else _CHANNEL_MEAN if spec.mean_values.ndim == 1 else _IMAGE_MEAN
+    element_bytes = np.dtype(spec.source_dtype).itemsize + (4 if mean == _IMAGE_MEAN else 0)
     rows, columns, staged = _tile(spec, element_bytes)
     return {
         "HEIGHT": height,
@@ -196,12 +204,12 @@ def _tile(spec: CropSpec, element_bytes: int) -> tuple[int, int, bool]:
 
 
 def _even(length: int, most: int) -> int:
-    """Return the length of equal parts, of at most `most` each, of which the last may be a little shorter."""
+    """Return the length of equal parts, at most `most`; the last part may be a little shorter."""
     return -(-length // -(-length // most))
 
 
 def _threads(channels: int, vector: int) -> int:
-    """Return threads of a block, such that each meets the same channels in all of its stores, if possible."""
+    """Return the number of threads in a block, such that a thread has the same channels in all of its stores, if possible."""
     for threads in (192, 160, 224, 256, 288, 320, 352, 384, 416, 448, 480, 512):
         if threads * vector % channels == 0:
             return threads

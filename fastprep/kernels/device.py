@@ -1,6 +1,6 @@
 """A CUDA device: its memory, its streams, and launches of the crop kernel.
 
-The only module that imports cupy, and that at first use: without cupy, a driver or a device this module can be imported.
+No other module imports cupy. It is imported at first use, so this module can be imported without cupy, a driver or a device.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels.cuda import Plan, plan_of
-from fastprep.kernels.spec import CropSpec
+from fastprep.kernels.spec import CheckedTable, CropSpec
 
 _INSTALL = "install fastprep[gpu], or the cupy that fits the driver: cupy-cuda12x or cupy-cuda13x"
 
 
 def device_number(device: str, *others: str) -> int | None:
-    """Return which CUDA device is meant; None for "cpu", and for each of `others`.
+    """Return the number of a CUDA device; None for "cpu", and for each of `others`.
 
     Raises
     ------
     ValueError
-        If it is none of "cpu", "cuda", "cuda:0", "cuda:1", ..., and none of `others`.
+        If it is neither one of "cpu", "cuda", "cuda:0", "cuda:1", ..., nor one of `others`.
     """
     if device in ("cpu", *others):
         return None
@@ -44,7 +44,7 @@ class Gpu:
     Parameters
     ----------
     number : int
-        Counts from 0, among the devices that ``CUDA_VISIBLE_DEVICES`` leaves.
+        Number from 0, among the devices that ``CUDA_VISIBLE_DEVICES`` allows.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Gpu:
     Raises
     ------
     DeviceUnavailableError
-        If cupy is not installed, no driver answers, there is no such device, or NVRTC is missing.
+        If cupy is not installed, no driver answers, the device does not exist, or NVRTC is missing.
     """
 
     def __init__(self, number: int) -> None:
@@ -73,7 +73,7 @@ class Gpu:
             raise DeviceUnavailableError(f"there is no device cuda:{number}: CUDA sees {n}, counted from 0")
         try:
             cupy.cuda.nvrtc.getVersion()
-        except Exception as error:  # of many kinds, by the way it is missing
+        except Exception as error:  # its type depends on what exactly is missing
             raise DeviceUnavailableError(f"NVRTC, CUDA's compiler, can't be loaded ({error}); {_INSTALL}") from error
 
     def __str__(self) -> str:
@@ -84,17 +84,17 @@ class Gpu:
 
     @property
     def is_of_this_process(self) -> bool:
-        """Whether CUDA can be used: not in a process that was forked off the one that this object was made in."""
+        """Whether CUDA can be used here, which it can't in a process that was forked after this object was made."""
         return self._process == os.getpid()
 
     def describe(self) -> dict[str, str]:
-        """Return what there is: device, driver, cupy, compiler, memory."""
+        """Return a description of device, driver, cupy with its compiler, and memory."""
         runtime, nvrtc = self.cupy.cuda.runtime, self.cupy.cuda.nvrtc.getVersion()
         with self.current():
             free, total = runtime.memGetInfo()
-        about, driver = runtime.getDeviceProperties(self.number), runtime.driverGetVersion()
+        properties, driver = runtime.getDeviceProperties(self.number), runtime.driverGetVersion()
         return {
-            "device": f"{self}, {about['name'].decode()}, compute capability {about['major']}.{about['minor']}, "
+            "device": f"{self}, {properties['name'].decode()}, compute capability {properties['major']}.{properties['minor']}, "
             f"of {runtime.getDeviceCount()}",
             "driver": f"for CUDA {driver // 1000}.{driver % 1000 // 10}",
             "cupy": f"{self.cupy.__version__}, NVRTC {nvrtc[0]}.{nvrtc[1]}",
@@ -102,7 +102,7 @@ class Gpu:
         }
 
     def current(self) -> Any:
-        """Return a context in which this is the device of this thread.
+        """Return a context in which this is the current device of the thread.
 
         Raises
         ------
@@ -117,49 +117,49 @@ class Gpu:
         return self.cupy.cuda.Device(self.number)
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that was queued so far, by anybody in this process, on any of its streams."""
+        """Wait until the device has finished all work that this process has queued so far, on any stream."""
         device = self.current()
         with device:
             device.synchronize()
 
     def stream(self) -> Any:
-        """Return a new stream, which waits for no other."""
+        """Return a new stream, which does not wait for any other."""
         with self.current():
             return self.cupy.cuda.Stream(non_blocking=True)
 
     def pinned(self, n_bytes: int) -> NDArray[np.uint8]:
-        """Return memory of the host that the device copies from by itself, and so at any time until a stream is synchronised."""
+        """Return pinned memory of the host. The device may read it at any time until the stream of a copy is synchronised."""
         with self.current():
             return np.frombuffer(self.cupy.cuda.alloc_pinned_memory(n_bytes), np.uint8, n_bytes)
 
     def copy(self, target: Any, source: NDArray, stream: Any) -> None:
-        """Queue a copy from a C-contiguous array of the host to an array of the device."""
+        """Queue a copy from a C-contiguous array on the host to an array on the device."""
         runtime = self.cupy.cuda.runtime
         runtime.memcpyAsync(target.data.ptr, source.ctypes.data, source.nbytes, runtime.memcpyHostToDevice, stream.ptr)
 
     def copy_on_device(self, target: Any, source: Any, stream: Any) -> None:
-        """Queue a copy from one array of the device to another."""
+        """Queue a copy from one array on the device to another."""
         runtime = self.cupy.cuda.runtime
         runtime.memcpyAsync(target.data.ptr, source.data.ptr, source.nbytes, runtime.memcpyDeviceToDevice, stream.ptr)
 
     def array(self, owner: Any, shape: tuple[int, ...], dtype: DTypeLike, offset_bytes: int = 0) -> Any:
-        """Look at memory of the device as a cupy array, which keeps its owner (`address`, `n_bytes`) alive."""
+        """Return a cupy array over memory of the device, which keeps the memory's owner (`address`, `n_bytes`) alive."""
         memory = self.cupy.cuda.UnownedMemory(owner.address, owner.n_bytes, owner, self.number)
         return self.cupy.ndarray(shape, dtype, self.cupy.cuda.MemoryPointer(memory, offset_bytes))
 
     def upload(self, values: NDArray) -> Any:
-        """Return a cupy array of the same contents, finished."""
+        """Return a copy on the device, which is complete."""
         values = np.ascontiguousarray(values)
         with self.current():
             target = self.array(DeviceMemory(self, values.nbytes), values.shape, values.dtype)
             stream = self.stream()
             self.copy(target, values, stream)
-            stream.synchronize()  # whoever reads it does so on another stream
+            stream.synchronize()  # the copy will be read on another stream
         return target
 
 
 class DeviceMemory:
-    """Memory of a device, of our own and not of cupy's pool, which knows nothing of who else reads it.
+    """Memory of a device. It is not from cupy's pool, which does not know that other libraries read it.
 
     Parameters
     ----------
@@ -169,12 +169,12 @@ class DeviceMemory:
     Attributes
     ----------
     address : int
-        A multiple of 256, as CUDA promises.
+        A multiple of 256, as CUDA guarantees.
 
     Raises
     ------
     MemoryError
-        If the device has no such memory left.
+        If the device has too little memory left.
     """
 
     address = 0
@@ -192,14 +192,14 @@ class DeviceMemory:
                 raise MemoryError(f"{gpu} has no memory for {n_bytes} bytes; {hint}") from error
 
     def __del__(self) -> None:
-        # in a forked process it is not ours, and at the end of this one the driver takes it back
+        # in a forked process it is not ours, and at the end of this process the driver frees it
         if self.address and self.gpu.is_of_this_process and not sys.is_finalizing():
-            self.gpu.synchronize()  # something may be queued that reads it, though nobody holds it any more
+            self.gpu.synchronize()  # work may be queued that reads it, although no object refers to it any more
             self.gpu.cupy.cuda.runtime.free(self.address)
 
 
 class CropKernel:
-    """The crop kernel on one device, compiled at first use, with mean and scale in the device's memory.
+    """The crop kernel on one device, with mean and scale in the device's memory. It is compiled at first use.
 
     Parameters
     ----------
@@ -212,19 +212,19 @@ class CropKernel:
         self._lock = threading.Lock()
         self._ready: tuple[Any, Any, Any] | None = None
 
-    def launch(self, images: Any, table: NDArray[np.int32], table_on_device: Any, out: Any) -> Callable[[], None]:
+    def launch(self, images: Any, table: CheckedTable, table_on_device: Any, out: Any) -> Callable[[], None]:
         """Return a function that queues the launch in the thread's current stream.
 
-        All that it reads and writes has to stay as it is until that stream has been synchronised.
+        The inputs must not change, and `out` must not be used, until that stream has been synchronised.
 
         Parameters
         ----------
         images : cupy array, shape (n, H, W, C)
         table : ndarray of int32, shape (n_out, 4)
-            The crop table, to be checked.
+            The crop table on the host, from ``spec.checked_table(table, n)``. It is not checked again.
         table_on_device : cupy array of int32, shape (n_out, 4)
-            The same.
-        out : cupy array of the result's shape and type
+            The same table, which the kernel reads.
+        out : cupy array of `spec.out_dtype`, shape `spec.out_shape(n_out)`
 
         Returns
         -------
@@ -233,7 +233,7 @@ class CropKernel:
         Raises
         ------
         ValueError
-            If the table leads outside the images.
+            If the table has too many rows for one launch, or `out` is not as above.
         """
         launch = plan_of(self.spec, images, table)
         source, _, mean, scale, target = launch.arguments(out)
@@ -258,6 +258,7 @@ def crop_on(gpu: Gpu, spec: CropSpec, images: Any, table: NDArray[np.int32], out
     spec : CropSpec
     images : numpy or cupy array, shape (n, H, W, C), C-contiguous
     table : ndarray of int32, shape (n_out, 4)
+        It is checked here.
     out : cupy array, optional
 
     Returns
@@ -268,8 +269,8 @@ def crop_on(gpu: Gpu, spec: CropSpec, images: Any, table: NDArray[np.int32], out
     Raises
     ------
     ValueError
-        If the table leads outside the images, `images` or `out` is not on the device and C-contiguous, or `out` is not of the
-        right shape and type.
+        If the table leads outside the images, if `images` or `out` is not on the device and C-contiguous, or if `out` has the
+        wrong shape or type.
     """
     cupy = gpu.cupy
     for name, array in (("images", images), ("out", out)):
@@ -279,11 +280,10 @@ def crop_on(gpu: Gpu, spec: CropSpec, images: Any, table: NDArray[np.int32], out
         raise ValueError(f"out must be a cupy array on {gpu}, got {type(out).__name__}")
     with gpu.current():
         source = gpu.upload(images) if isinstance(images, np.ndarray) else images
-        table = np.ascontiguousarray(spec.checked_table(table, len(images)))
+        checked = spec.checked_table(table, len(images))
         if out is None:
-            shape = spec.out_shape(len(table))
-            out = gpu.array(DeviceMemory(gpu, len(table) * spec.crop_bytes), shape, spec.out_dtype)
-        table_on_device = gpu.upload(table)
-        CropKernel(gpu, spec).launch(source, table, table_on_device, out)()
+            shape = spec.out_shape(len(checked))
+            out = gpu.array(DeviceMemory(gpu, len(checked) * spec.crop_bytes), shape, spec.out_dtype)
+        CropKernel(gpu, spec).launch(source, checked, gpu.upload(checked), out)()
         cupy.cuda.get_current_stream().synchronize()
     return out

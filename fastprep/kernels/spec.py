@@ -1,11 +1,11 @@
-"""What happens to the pixels: checked once, with mean and scale laid out, and pointers handed to the CPU kernel."""
+"""The arguments of the kernels: checked once, with mean and scale laid out as the CPU kernel reads them."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal, cast
+from typing import Any, Literal, NewType, cast
 
 import ml_dtypes
 import numpy as np
@@ -16,19 +16,20 @@ from fastprep.transforms import FLIPPED, MIRRORED, check_fits, check_size
 
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Layout = Literal["channels_last", "channels_first"]
+CheckedTable = NewType("CheckedTable", NDArray[np.int32])
+"""A crop table from `CropSpec.checked_table`: int32, C-contiguous, and no row leads outside the images."""
 
 SOURCE_DTYPES = ("uint8", "uint16", "float32", "float64")  # the CPU kernel takes all but uint16
 _NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
-
-# Larger batches are written around the caches (docs/notes/cpu-kernel.md has the measurement)
 STREAM_BYTES = 8 << 20
+"""Batches of this size and larger are written around the caches (measured in docs/notes/cpu-kernel.md)."""
 
 
 def cpu_version() -> str:
-    """Return which version of the CPU kernel is used: the quickest that the processor can run.
+    """Return the version of the CPU kernel that is used: the fastest that the processor can run.
 
-    The environment variable ``FASTPREP_CPU_KERNEL`` asks for another one; all give the same bits.
+    The environment variable ``FASTPREP_CPU_KERNEL`` asks for another one. All versions give the same bits.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def cpu_version() -> str:
     Raises
     ------
     ValueError
-        If the variable names none that this processor can run.
+        If the variable names a version that this processor can't run.
     """
     supported = _cpu.supported_versions()
     wanted = os.environ.get("FASTPREP_CPU_KERNEL", "")
@@ -48,26 +49,29 @@ def cpu_version() -> str:
 
 @dataclass(frozen=True, eq=False)
 class CropSpec:
-    """What happens to the pixels, the same for every batch.
+    """The operation on the pixels, which is the same for every batch.
 
     Parameters
     ----------
     image_shape : (int, int, int)
-        Height, width and channels of the source images.
+        Height, width and channels of the source images, in pixels.
     source_dtype : {"uint8", "uint16", "float32", "float64"}
+        Type of the source images; the CPU kernel does not take uint16.
     size : (int, int)
-        Height and width of the crops.
+        Height and width of the crops, in pixels.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional
-        Subtracted; of a mean image, the value at the same source pixel.
+        Subtracted from each source pixel. From a mean image, the value at the position of the source pixel is taken.
     scale : array_like, scalar or shape (C,), optional
-        Multiplied with after the subtraction.
+        Factor applied after the subtraction.
     dtype : {"float32", "float16", "bfloat16"}
+        Type of the result.
     layout : {"channels_last", "channels_first"}
+        Order of the result's axes.
 
     Raises
     ------
     ValueError
-        If an argument is not one of these, or a crop is larger than the image.
+        If an argument is not as above, or if a crop is larger than the image.
     """
 
     image_shape: tuple[int, int, int]
@@ -85,24 +89,27 @@ class CropSpec:
         check_fits(check_size(self.size), *self.image_shape[:2])
         _ = self.mean_values, self.scale_values  # raise here, not in a worker
 
+    def __reduce__(self) -> tuple[Any, ...]:  # without what is computed from the fields
+        return CropSpec, tuple(getattr(self, field.name) for field in fields(self))
+
     @property
     def out_dtype(self) -> np.dtype:
-        """Type of the result; that of package ml_dtypes for bfloat16."""
+        """Type of the result; `ml_dtypes.bfloat16` for bfloat16."""
         return _NUMPY_DTYPES[self.dtype]
 
     def out_shape(self, n_out: int) -> tuple[int, int, int, int]:
-        """Shape of n_out crops."""
+        """Return the shape of a result of `n_out` crops."""
         channels = self.image_shape[2]
         return (n_out, *self.size, channels) if self.layout == "channels_last" else (n_out, channels, *self.size)
 
     @property
     def crop_bytes(self) -> int:
-        """Bytes of one crop of the result."""
+        """Size of one crop of the result, in bytes."""
         return int(np.prod(self.out_shape(1))) * self.out_dtype.itemsize
 
     @cached_property
     def mean_values(self) -> NDArray[np.float32] | None:
-        """The mean as float32: None, shape (C,), or, of a mean image, (H, W, C)."""
+        """Mean as float32: None, of shape (C,), or of shape (H, W, C) for a mean image."""
         if self.mean is None:
             return None
         height, width, channels = self.image_shape
@@ -113,17 +120,17 @@ class CropSpec:
 
     @cached_property
     def scale_values(self) -> NDArray[np.float32] | None:
-        """The scale as float32: None, or shape (C,)."""
+        """Scale as float32: None, or of shape (C,)."""
         if self.scale is None:
             return None
         return _finite("scale", _per_channel("scale", np.asarray(self.scale, np.float32), self.image_shape[2]))
 
     @cached_property
     def mean_rows(self) -> NDArray[np.float32]:
-        """The mean as the CPU kernel reads it.
+        """Mean as the CPU kernel reads it: float32, shape (1, planes, row), or (2 H, planes, row) for a mean image.
 
-        Shape (1, planes, row), or of a mean image (2 H, planes, row): its lines, and once more from right to left. There is one
-        plane of all channels, or, channels first, one for each. A row has at least W pixels; no mean is a mean of 0.
+        A mean image has its lines twice, the second time from right to left. There is one plane for all channels, or, with
+        channels first, one for each channel. A row has at least W pixels. No mean is a mean of 0.
         """
         height, width, channels = self.image_shape
         mean = np.zeros(channels, np.float32) if self.mean_values is None else self.mean_values
@@ -135,7 +142,7 @@ class CropSpec:
 
     @cached_property
     def scale_rows(self) -> NDArray[np.float32]:
-        """The scale as the CPU kernel reads it: shape (planes, row), like the mean's; no scale is a scale of 1."""
+        """Scale as the CPU kernel reads it: float32, shape (planes, row), as in `mean_rows`. No scale is a scale of 1."""
         scale = np.ones(1, np.float32) if self.scale_values is None else self.scale_values
         return self._in_planes(np.broadcast_to(scale, (1, self._row_pixels, self.image_shape[2])))[0]
 
@@ -148,16 +155,32 @@ class CropSpec:
             return np.ascontiguousarray(rows).reshape(len(rows), 1, -1)
         return np.ascontiguousarray(rows.transpose(0, 2, 1))
 
+    @cached_property
+    def _cpu_parameters(self) -> _cpu.CropParameters:
+        return _cpu.CropParameters(
+            source_dtype=self.source_dtype,
+            dtype=self.dtype,
+            channels_first=self.layout == "channels_first",
+            image_shape=self.image_shape,
+            size=self.size,
+            mean_rows=self.mean_rows,
+            scale_rows=self.scale_rows,
+            has_scale=self.scale is not None,
+            row_bytes=self.image_shape[1] * self.image_shape[2] * np.dtype(self.source_dtype).itemsize,
+            crop_bytes=self.crop_bytes,
+        )
+
     def cpu_sink(self, table: NDArray[np.int32], n_slots: int, out: NDArray) -> _cpu.CropSink:
         """Return a sink that executes a crop table on the CPU.
 
         Parameters
         ----------
         table : ndarray of int32, shape (n_out, 4)
-            Source slot, y, x, flags.
+            Source slot, y, x and flags of each crop.
         n_slots : int
-            Images there will be.
+            Number of images that the sink will be handed.
         out : ndarray of `out_dtype`, shape `out_shape(n_out)`, C-contiguous, aligned, writeable
+            Where the crops go.
 
         Returns
         -------
@@ -176,33 +199,36 @@ class CropSpec:
                 f"out must be a writeable, aligned, C-contiguous {self.dtype} array of shape {shape}, got {out.dtype} {out.shape}"
             )
         order = np.argsort(table[:, 0], kind="stable")
-        firsts = np.searchsorted(table[order, 0], np.arange(n_slots + 1)).astype(np.int64)
+        by_slot = table[order]
         return _cpu.CropSink(
-            _cpu.VERSIONS[cpu_version()],
-            _cpu.SOURCE_TYPES[self.source_dtype],
-            _cpu.TARGET_TYPES[self.dtype],
-            self.layout == "channels_first",
-            out.nbytes >= STREAM_BYTES,
-            self.image_shape,
-            self.size,
-            self.mean_rows,
-            self.scale_rows,
-            self.scale is not None,
-            np.ascontiguousarray(table[order]),
-            order.astype(np.int64),
-            firsts,
-            out.reshape(-1).view(np.uint8),
-            self.crop_bytes,
-            self.image_shape[1] * self.image_shape[2] * np.dtype(self.source_dtype).itemsize,
+            self._cpu_parameters,
+            version=cpu_version(),
+            stream=out.nbytes >= STREAM_BYTES,
+            table=by_slot,
+            numbers=order.astype(np.int64, copy=False),
+            firsts=np.searchsorted(by_slot[:, 0], np.arange(n_slots + 1)).astype(np.int64, copy=False),
+            target=out.reshape(-1).view(np.uint8),
         )
 
-    def checked_table(self, table: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
-        """Return a crop table as int32, if all of its rows lie inside `n_slots` images.
+    def checked_table(self, table: NDArray[np.integer], n_slots: int) -> CheckedTable:
+        """Check a crop table.
+
+        Parameters
+        ----------
+        table : array_like of integers, shape (n_out, 4)
+            Source slot, y, x and flags of each crop.
+        n_slots : int
+            Number of images in the batch.
+
+        Returns
+        -------
+        ndarray of int32, shape (n_out, 4), C-contiguous
+            The same table, copied only if its type or order is another one.
 
         Raises
         ------
         ValueError
-            If a row does not, or it is no table.
+            If a row leads outside the images, or the table is not as above.
         """
         table = np.asarray(table)
         if table.ndim != 2 or table.shape[1] != 4 or len(table) == 0 or table.dtype.kind not in "iu":
@@ -212,16 +238,21 @@ class CropSpec:
             low, high = table[:, column].min(), table[:, column].max()
             if low < 0 or high > limit:
                 raise ValueError(f"{name} in the crop table must lie in 0..{limit}, found {low}..{high}")
-        return table.astype(np.int32, copy=False)
+        return CheckedTable(np.ascontiguousarray(table, np.int32))
 
 
 def dtype_name(dtype: object) -> DTypeName:
-    """Return the name of a type of numbers, given as that name, a numpy type, or a type of a framework that has a name.
+    """Return the name of a number type.
+
+    Parameters
+    ----------
+    dtype : object
+        That name, a numpy type, or a framework's type that has a name.
 
     Raises
     ------
     ValueError
-        If it is not one that the kernel writes.
+        If the kernels do not write that type.
     """
     try:
         name = dtype if isinstance(dtype, str) else np.dtype(dtype).name  # type: ignore[call-overload]

@@ -1,9 +1,22 @@
-"""Batches: buffers, the backends that fill them, the threads that prepare them, and their order."""
+"""Batches: their buffers, the backends that fill them, the threads that prepare them, and the order in which they come."""
 
 from fastprep.pipeline.backends import Backend, choose
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.buffers import BufferPool, Lease, dlpack_capsule
 from fastprep.pipeline.epoch_iterator import EpochIterator
-from fastprep.pipeline.worker_pool import WorkerPool
+from fastprep.pipeline.source import BatchSource
+from fastprep.pipeline.worker_pool import WorkerPool, check_workers
 
-__all__ = ["Backend", "Batch", "BufferPool", "EpochIterator", "Lease", "SharedBatch", "WorkerPool", "choose", "dlpack_capsule"]
+__all__ = [
+    "Backend",
+    "Batch",
+    "BatchSource",
+    "BufferPool",
+    "EpochIterator",
+    "Lease",
+    "SharedBatch",
+    "WorkerPool",
+    "check_workers",
+    "choose",
+    "dlpack_capsule",
+]

@@ -1,4 +1,4 @@
-"""Memory that is counted in C, so that TensorFlow may give it back on any thread, without the GIL."""
+"""Memory whose references are counted in C, so that TensorFlow may release it on any thread, without the GIL."""
 
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New
 from cpython.ref cimport PyObject
@@ -19,7 +19,7 @@ cdef extern from *:
         void *data;
         int64_t n_bytes;
         int64_t n_refs;        /* one for the pool, one for each lease, one for each capsule */
-        PyObject *owner;       /* whose memory it is, or NULL: malloc's */
+        PyObject *owner;       /* object that owns the memory, or NULL if it is from malloc */
         struct fastprep_block *next;
     } fastprep_block;
 
@@ -30,7 +30,7 @@ cdef extern from *:
         const int is_large = size >= 2 * HUGE_PAGE;
         if (posix_memalign(&block->data, is_large ? HUGE_PAGE : alignment, size)) { free(block); return NULL; }
     #ifdef MADV_HUGEPAGE
-        if (is_large) (void)madvise(block->data, size, MADV_HUGEPAGE);  /* a first touch costs a fault a page */
+        if (is_large) (void)madvise(block->data, size, MADV_HUGEPAGE);  /* the first touch of each page costs a fault */
     #endif
         block->n_bytes = n_bytes;
         block->n_refs = 1;
@@ -47,12 +47,12 @@ cdef extern from *:
         return block;
     }
 
-    /* Blocks that nobody uses any more, whose owners wait for a thread with the GIL to let go of them. */
-    static fastprep_block *fastprep_left = NULL;
+    /* Blocks that are no longer used, and whose owners wait for a thread with the GIL to release them. */
+    static fastprep_block *fastprep_released = NULL;
 
-    static int let_go_of_owners(void *unused) {
+    static int release_owners(void *unused) {
         (void)unused;
-        fastprep_block *block = __atomic_exchange_n(&fastprep_left, NULL, __ATOMIC_ACQ_REL);
+        fastprep_block *block = __atomic_exchange_n(&fastprep_released, NULL, __ATOMIC_ACQ_REL);
         while (block) {
             fastprep_block *next = block->next;
             Py_DECREF(block->owner);
@@ -66,11 +66,11 @@ cdef extern from *:
     static void block_release(fastprep_block *block) {
         if (__atomic_sub_fetch(&block->n_refs, 1, __ATOMIC_ACQ_REL) != 0) return;
         if (!block->owner) { free(block->data); free(block); return; }
-        fastprep_block *first = __atomic_load_n(&fastprep_left, __ATOMIC_RELAXED);
+        fastprep_block *first = __atomic_load_n(&fastprep_released, __ATOMIC_RELAXED);
         do block->next = first;
-        while (!__atomic_compare_exchange_n(&fastprep_left, &first, block, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-        /* Soon, by Python's main thread. Where its queue is full, the next lease or block that goes does it. */
-        if (Py_IsInitialized()) (void)Py_AddPendingCall(let_go_of_owners, NULL);
+        while (!__atomic_compare_exchange_n(&fastprep_released, &first, block, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+        /* Python's main thread does it soon. If its queue is full, the next lease or block that is deallocated does it. */
+        if (Py_IsInitialized()) (void)Py_AddPendingCall(release_owners, NULL);
     }
     """
     ctypedef struct fastprep_block:
@@ -80,7 +80,7 @@ cdef extern from *:
     int FASTPREP_MAX_DIMS
     fastprep_block *block_new(int64_t n_bytes, size_t alignment) nogil
     fastprep_block *block_around(uintptr_t address, int64_t n_bytes, PyObject *owner)
-    int let_go_of_owners(void *unused)
+    int release_owners(void *unused)
     int64_t block_refs(fastprep_block *block) nogil
     void block_hold(fastprep_block *block) nogil
     void block_release(fastprep_block *block) nogil
@@ -130,11 +130,11 @@ cdef void drop_capsule(object capsule) noexcept:
     if PyCapsule_IsValid(capsule, "dltensor"):  # a consumed capsule has been renamed, and its consumer ends the loan
         managed = <DLManagedTensor *> PyCapsule_GetPointer(capsule, "dltensor")
         managed.deleter(managed)
-        let_go_of_owners(NULL)
+        release_owners(NULL)
 
 
 cdef class Block:
-    """A piece of memory: this process' own, or, with an owner, memory of a CUDA device that the owner frees when it goes."""
+    """Memory of this process, or, with an owner, memory of a CUDA device that the owner frees when it is deallocated."""
 
     cdef fastprep_block *block
 
@@ -155,7 +155,7 @@ cdef class Block:
     def __dealloc__(self):
         if self.block != NULL:
             block_release(self.block)
-        let_go_of_owners(NULL)
+        release_owners(NULL)
 
     @property
     def is_free(self):
@@ -166,7 +166,7 @@ cdef class Block:
 
 
 cdef class Lease:
-    """The right to use a block until this object and every capsule made from it are gone."""
+    """Right to use a block, which lasts until this object and every capsule made from it are gone."""
 
     cdef fastprep_block *block
 
@@ -177,7 +177,7 @@ cdef class Lease:
     def __dealloc__(self):
         if self.block != NULL:
             block_release(self.block)
-        let_go_of_owners(NULL)
+        release_owners(NULL)
 
     @property
     def address(self):
@@ -193,7 +193,7 @@ cdef class Lease:
 
     def __getbuffer__(self, Py_buffer *view, int flags):
         if self.block.owner != NULL:
-            raise BufferError("this memory is a CUDA device's; the processor can't read it")
+            raise BufferError("this memory is on a CUDA device; the processor can't read it")
         view.buf = self.block.data
         view.len = self.block.n_bytes
         view.readonly = 0
@@ -249,12 +249,12 @@ cdef class Lease:
 
 
 def capsule_address(capsule):
-    """Return the address of the first byte of a DLPack capsule that nobody has consumed yet."""
+    """Return the address of the first byte of a DLPack capsule that has not been consumed yet."""
     cdef DLManagedTensor *managed = <DLManagedTensor *> PyCapsule_GetPointer(capsule, "dltensor")
     return <uintptr_t> managed.dl_tensor.data + managed.dl_tensor.byte_offset
 
 
 def capsule_device(capsule):
-    """Return (device type, device number) of a DLPack capsule that nobody has consumed yet."""
+    """Return (device type, device number) of a DLPack capsule that has not been consumed yet."""
     cdef DLManagedTensor *managed = <DLManagedTensor *> PyCapsule_GetPointer(capsule, "dltensor")
     return managed.dl_tensor.device.device_type, managed.dl_tensor.device.device_id

@@ -1,4 +1,4 @@
-"""Where batches are made: on the CPU, or on a CUDA device. Each backend takes images and a crop table, and gives a batch."""
+"""Backends: each makes batches from images and crop tables, on the CPU or on a CUDA device."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 
 class Backend(Protocol):
-    """Makes batches; called by several threads at once.
+    """Maker of batches on one device; called by several threads at once.
 
     Attributes
     ----------
     device : str
         "cpu" or "cuda:N".
     memory : Memory
-        What batch buffers are made of.
+        Memory of the batch buffers.
     """
 
     device: str
@@ -39,39 +39,39 @@ class Backend(Protocol):
     def make(
         self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
     ) -> tuple[Any, Lease, T]:
-        """Read images and cut crops out of them.
+        """Read images and cut crops from them.
 
         Parameters
         ----------
         read : callable
-            Hands images to a sink, for each slot 0..n_images-1 one, or another one in its place.
+            Hands one image for each slot 0..n_images-1 to a sink.
         n_images : int
         table : ndarray of int32, shape (n_out, 4)
         new_lease : callable
-            Returns a buffer of `memory`.
+            Returns the lease of a buffer in `memory`.
 
         Returns
         -------
         x : array, shape (n_out, h, w, C) or (n_out, C, h, w)
-            Finished: whoever has it may read it at once, on any stream.
+            Complete: it may be read at once, on any stream.
         lease : Lease
-            Of the buffer that holds x.
+            Lease of the buffer that holds x.
         result
-            What `read` returned.
+            Return value of `read`.
         """
         ...
 
     def view(self, lease: Lease, n_rows: int) -> Any:
-        """Look at the start of a buffer as x of a batch of so many rows."""
+        """Return the start of a buffer as x of a batch with `n_rows` rows."""
         ...
 
     def close(self) -> None:
-        """Free what no batch needs."""
+        """Free all memory that no batch needs."""
         ...
 
 
 class CpuBackend:
-    """The CPU kernel, which takes each image from the reader's hands.
+    """Backend of the CPU kernel, which crops each image as soon as the reader hands it over.
 
     Parameters
     ----------
@@ -87,31 +87,31 @@ class CpuBackend:
     def make(
         self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
     ) -> tuple[NDArray, Lease, T]:
-        """See `Backend`."""
+        """Make a batch, see `Backend.make`."""
         lease = new_lease()
         x = self.view(lease, len(table))
         return x, lease, read(self.spec.cpu_sink(table, n_images, x))
 
     def view(self, lease: Lease, n_rows: int) -> NDArray:
-        """See `Backend`."""
+        """Return x in a buffer, see `Backend.view`."""
         return as_array(lease, self.spec.out_shape(n_rows), self.spec.out_dtype)
 
     def close(self) -> None:
-        """See `Backend`."""
+        """Do nothing: there is no memory to free."""
 
 
 class CudaBackend:
-    """The CUDA kernel: whole images go to the device as they are, and crops are cut there.
+    """Backend of the CUDA kernel: whole images are copied to the device unchanged, and crops are cut there.
 
-    Each thread has a stream and staging memory of its own, and synchronises the stream before it hands a batch out. So the copy
-    and the kernel of one thread run beside the reading of the others.
+    Each thread has a stream and staging memory of its own, and synchronises the stream before it hands out a batch. So the copy
+    and the kernel of one thread overlap with the reading of the others.
 
     Parameters
     ----------
     spec : CropSpec
     gpu : Gpu
     n_images, n_rows : int
-        Most images, and most rows of a crop table, of a batch.
+        Largest number of images, and of crop-table rows, in a batch.
     """
 
     def __init__(self, spec: CropSpec, gpu: Gpu, n_images: int, n_rows: int) -> None:
@@ -127,38 +127,38 @@ class CudaBackend:
     def make(
         self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
     ) -> tuple[Any, Lease, T]:
-        """See `Backend`."""
+        """Make a batch, see `Backend.make`."""
         gpu, spec = self.gpu, self.spec
         with gpu.current(), self._staging() as staging:
             result = read(CopySink(staging.images, staging.image_bytes))
             rows = staging.table[: len(table)]
-            rows[:] = spec.checked_table(table, n_images)
+            rows[:] = checked = spec.checked_table(table, n_images)
             lease = new_lease()
             x = self.view(lease, len(table))
             try:
                 images, rows_on_device = staging.upload(n_images, rows)
-                launch = self._kernel.launch(images, rows, rows_on_device, x)
+                launch = self._kernel.launch(images, checked, rows_on_device, x)
                 with staging.stream:
                     launch()
             finally:
-                # Three wait for this: x, which TensorFlow reads on streams of its own; the staging memory of both sides, which
-                # the next batch is put into; and, if something above failed, the buffer that goes back to its pool.
+                # Three things need this: x, which TensorFlow reads on streams of its own; the staging memory on both sides,
+                # which the next batch overwrites; and, if something above failed, the buffer that goes back to its pool.
                 staging.stream.synchronize()
         return x, lease, result
 
     def view(self, lease: Lease, n_rows: int) -> Any:
-        """See `Backend`."""
+        """Return x in a buffer, see `Backend.view`."""
         return self.gpu.array(lease, self.spec.out_shape(n_rows), self.spec.out_dtype)
 
     def close(self) -> None:
-        """See `Backend`."""
+        """Free memory, see `Backend.close`."""
         with self._lock:
             self._idle: list[_Staging] = []
             self._kernel = CropKernel(self.gpu, self.spec)
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[_Staging]:
-        """Lend staging memory and its stream to one thread: whoever has it has to synchronise the stream before it goes back."""
+        """Lend staging memory and its stream to one thread, which must synchronise the stream before it returns them."""
         with self._lock:
             staging = self._idle.pop() if self._idle else None
         if staging is None:
@@ -171,7 +171,7 @@ class CudaBackend:
 
 
 class CudaMemory:
-    """Memory of a CUDA device for batch buffers.
+    """Kind of memory for batch buffers on a CUDA device.
 
     Parameters
     ----------
@@ -182,20 +182,20 @@ class CudaMemory:
         self.gpu = gpu
 
     def allocate(self, n_bytes: int) -> Block:
-        """See `fastprep.pipeline.buffers.Memory`."""
+        """Return a block on the device, see `fastprep.pipeline.buffers.Memory`."""
         return Block(n_bytes, ALIGNMENT, DeviceMemory(self.gpu, n_bytes))
 
     def before_reuse(self) -> None:
         """Wait for the whole device.
 
-        TensorFlow lets go of a tensor when its operations are queued, not when they are done, and on streams that nobody else
-        gets at. This waits in a thread that prepares batches, not in the one that trains.
+        TensorFlow releases a tensor when its operations are queued, not when they are done, and it uses streams that nobody else
+        can reach. The wait is in a thread that prepares batches, not in the one that trains.
         """
         self.gpu.synchronize()
 
 
 class _Staging:
-    """Both ends of the copy of a batch's images and crop table to the device, and the stream it goes through."""
+    """Memory on the host and on the device for the copy of a batch's images and crop table, and the stream of the copy."""
 
     def __init__(self, gpu: Gpu, spec: CropSpec, n_images: int, n_rows: int) -> None:
         self.gpu, self.spec = gpu, spec
@@ -207,7 +207,7 @@ class _Staging:
         self._table_on_device = DeviceMemory(gpu, n_rows * 16)
 
     def upload(self, n_images: int, rows: NDArray[np.int32]) -> tuple[Any, Any]:
-        """Queue the copies; return images and table as arrays of the device."""
+        """Queue the copies; return images and table as arrays on the device."""
         images = self.gpu.array(self._images_on_device, (n_images, *self.spec.image_shape), self.spec.source_dtype)
         table = self.gpu.array(self._table_on_device, rows.shape, np.dtype(np.int32))
         self.gpu.copy(images, self.images[: n_images * self.image_bytes], self.stream)
@@ -218,17 +218,17 @@ class _Staging:
 def choose(
     device: str, spec: CropSpec, n_images: int, n_rows: int, objection: Callable[[int], str | None] = lambda number: None
 ) -> Backend:
-    """Return the backend for a loader's argument `device`.
+    """Return the backend for the argument `device` of a loader.
 
     Parameters
     ----------
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}
-        "auto": the first CUDA device, if it can be used and there is no objection. Which way it went is logged.
+        "auto" is the first CUDA device, if it can be used and there is no objection, else the CPU. The choice is logged.
     spec : CropSpec
     n_images, n_rows : int
-        Most images, and most rows of a crop table, of a batch.
+        Largest number of images, and of crop-table rows, in a batch.
     objection : callable
-        Takes the number of a device, returns why "auto" should not take it, or None.
+        Takes the number of a device, and returns the reason why "auto" should not take it, or None.
 
     Returns
     -------
@@ -237,9 +237,9 @@ def choose(
     Raises
     ------
     ValueError
-        If `device` is none of these.
+        If `device` is not one of these.
     DeviceUnavailableError
-        If a CUDA device was asked for and can't be used.
+        If `device` names a CUDA device that can't be used.
     """
     number = device_number(device, "auto")
     if device == "auto":

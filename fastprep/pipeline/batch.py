@@ -1,4 +1,4 @@
-"""One prepared batch, whole or in parts for several devices."""
+"""A prepared batch, whole or in parts for several devices."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from fastprep.pipeline.buffers import Lease
 
 
 class Batch(NamedTuple):
-    """One prepared batch.
+    """A prepared batch on one device.
 
     Attributes
     ----------
     x : numpy or cupy array, shape (rows, h, w, C) or (rows, C, h, w)
-        A view of the leased buffer, finished.
+        A view of the leased buffer, complete.
     y : ndarray, shape (rows, ...), or None
+        Labels; None for images without labels.
     weights : ndarray of float32, shape (rows,), or None
+        Sample weights; None if there are none.
     lease : Lease
-        Of the buffer that holds x.
+        Lease of the buffer that holds x.
     """
 
     x: Any
@@ -30,39 +32,39 @@ class Batch(NamedTuple):
 
     @property
     def item(self) -> Any:
-        """What iteration gives: (x, y, weights) less what there is not; x alone for data without labels."""
+        """The batch as iteration gives it: (x, y, weights), (x, y) without weights, or x without labels."""
         if self.y is None:
             return self.x
         return (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
 
     @property
     def parts(self) -> tuple[Batch, ...]:
-        """The batch itself, as that of the only device."""
+        """The batch itself, as the part of its only device."""
         return (self,)
 
     @property
     def n_rows(self) -> int:
-        """Rows of x."""
+        """Number of rows of x."""
         return len(self.x)
 
 
 class SharedBatch(NamedTuple):
-    """One batch in parts, each on a device of its own.
+    """A prepared batch in parts, each on a device of its own.
 
     Attributes
     ----------
     parts : tuple of Batch
-        Their rows one after the other are those of the batch. The last ones may have no rows.
+        Their rows, one part after the other, are the rows of the batch. The last parts may have no rows.
     """
 
     parts: tuple[Batch, ...]
 
     @property
     def item(self) -> tuple[Any, ...]:
-        """What iteration gives: for each part what a batch like it would give."""
+        """The batch as iteration gives it: a tuple with the item of each part."""
         return tuple(part.item for part in self.parts)
 
     @property
     def n_rows(self) -> int:
-        """Rows of all parts."""
+        """Number of rows of all parts."""
         return sum(part.n_rows for part in self.parts)

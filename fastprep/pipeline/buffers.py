@@ -1,4 +1,4 @@
-"""Batch buffers: aligned, leased, and given back by whoever lets go last, on whatever thread."""
+"""Batch buffers: aligned memory that is leased, and free again when the last user has released it, on any thread."""
 
 from __future__ import annotations
 
@@ -26,53 +26,53 @@ __all__ = [
 ]
 
 ALIGNMENT = 64
-"""TensorFlow's kernels use aligned loads and do not check: a buffer from DLPack that is less aligned aborts the process."""
+"""TensorFlow's kernels use aligned loads without a check: a less aligned buffer from DLPack would abort the process."""
 
 # https://dmlc.github.io/dlpack/latest/c_api.html: kDLFloat, kDLBfloat
 _DLPACK_CODES = {"float16": (2, 16), "float32": (2, 32), "bfloat16": (4, 16)}
 
 
 class Memory(Protocol):
-    """What buffers are made of."""
+    """Kind of memory for buffers."""
 
     def allocate(self, n_bytes: int) -> Block:
-        """Return memory of that many bytes, aligned to `ALIGNMENT`."""
+        """Return a block of `n_bytes` bytes, aligned to `ALIGNMENT`."""
         ...
 
     def before_reuse(self) -> None:
-        """Wait until nothing reads any more what the process has no reference to any more; called without any lock."""
+        """Wait until no queued operation reads memory that has been released; called without any lock."""
         ...
 
 
 class HostMemory:
-    """Ordinary memory. Whoever reads it holds a reference until it has read, so there is nothing to wait for."""
+    """Ordinary memory. A reader holds a reference until it has read, so there is nothing to wait for."""
 
     def allocate(self, n_bytes: int) -> Block:
-        """See `Memory`."""
+        """Return a block from malloc, see `Memory`."""
         return Block(n_bytes, ALIGNMENT)
 
     def before_reuse(self) -> None:
-        """See `Memory`."""
+        """Do nothing, see `Memory`."""
 
 
 HOST = HostMemory()
 
 
 class BufferPool:
-    """Buffers of one size, used again as soon as nobody looks at them any more.
+    """Buffers of one size, used again as soon as nothing refers to them any more.
 
-    A buffer counts as in use while its `Lease`, a numpy array over it, or a tensor made from its capsule lives.
+    A buffer is in use while its `Lease`, a numpy array over it, or a tensor made from its capsule exists.
 
     Parameters
     ----------
     n_bytes : int
         Size of each buffer.
     depth : int
-        Buffers to keep. Where all of them stay in use, more are allocated, and freed again after use.
+        Number of buffers to keep. While all of them are in use, more are allocated, and freed again after use.
     patience_s : float
-        How long `lease` waits for a buffer before it allocates one past `depth`.
+        Seconds that `lease` waits for a buffer before it allocates one beyond `depth`.
     memory : Memory
-        What they are made of.
+        Memory that the buffers are in.
     """
 
     def __init__(self, n_bytes: int, depth: int, patience_s: float = 0.02, memory: Memory = HOST) -> None:
@@ -85,9 +85,9 @@ class BufferPool:
         self._lock = threading.RLock()  # reentrant: see `WorkerPool`, which may be closed by a finalizer under it
 
     def lease(self) -> Lease:
-        """Return a buffer that nobody uses, its contents undefined.
+        """Return a buffer that is not in use; its contents are undefined.
 
-        Never waits for ever: a user may keep every batch, and then each gets memory of its own.
+        The wait is bounded: a user may keep every batch, and then each batch gets memory of its own.
 
         Returns
         -------
@@ -96,7 +96,7 @@ class BufferPool:
         Raises
         ------
         MemoryError
-            If there is no memory for one more buffer.
+            If there is no memory for another buffer.
         """
         deadline = time.monotonic() + self.patience_s
         while True:
@@ -109,13 +109,13 @@ class BufferPool:
                     self._blocks.append(block)
                     lease = block.lease()
             if lease is not None:
-                if is_used:  # after it was found free: what is still queued then was queued before
+                if is_used:  # wait only after the buffer was found free: what may still read it was queued before that
                     self.memory.before_reuse()
                 return lease
             time.sleep(0.0005)
 
     def close(self) -> None:
-        """Free every buffer, those in use as soon as they are let go."""
+        """Free every buffer; one that is in use is freed as soon as it is released."""
         with self._lock:
             self._blocks.clear()
 
@@ -128,7 +128,7 @@ class BufferPool:
 
 
 def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
-    """Look at the start of a buffer as an array, which keeps the lease alive.
+    """Return the start of a buffer as an array, which keeps the lease alive.
 
     Parameters
     ----------
@@ -148,9 +148,9 @@ def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
 
 
 def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str, device_id: int = 0) -> object:
-    """Lend the start of a buffer as an unversioned DLPack capsule, on the CPU or, if the buffer is there, on a CUDA device.
+    """Lend the start of a buffer as an unversioned DLPack capsule, on the CPU or on the CUDA device where the buffer is.
 
-    The consumer's deleter needs no GIL, and the capsule keeps the buffer in use by itself: the lease may go.
+    The deleter that the consumer calls does not need the GIL, and the capsule keeps the buffer in use without the lease.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str, device_id: 
     shape : tuple of int
     dtype : {"float32", "float16", "bfloat16"}
     device_id : int
-        Number of the CUDA device as the consumer counts them; 0 on the CPU.
+        Number that the consumer gives to the CUDA device; 0 on the CPU.
 
     Returns
     -------

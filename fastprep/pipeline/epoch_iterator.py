@@ -1,47 +1,27 @@
-"""Batches prepared ahead by a pool of threads, handed out in order, with errors carried to whoever asks."""
+"""Epoch iterator: batches prepared ahead by threads, handed out in order, with errors raised where a batch is asked for."""
 
 from __future__ import annotations
 
 import collections
 import time
 from concurrent.futures import CancelledError, Future
-from typing import Protocol
 
 from fastprep.pipeline.batch import Batch, SharedBatch
-from fastprep.pipeline.worker_pool import LOST, WorkerPool
-
-
-class Source(Protocol):
-    """What a pass asks of its loader."""
-
-    pool: WorkerPool
-
-    def __len__(self) -> int: ...
-
-    def begin_pass(self) -> tuple[int, int]:
-        """Return the epoch and the first step of a pass that begins now."""
-        ...
-
-    def prepare(self, epoch: int, step: int) -> Batch | SharedBatch:
-        """Prepare one batch; called by the pool's threads."""
-        ...
-
-    def handed_out(self, epoch: int, step: int, batch: Batch | SharedBatch, waited_s: float) -> None:
-        """Take note of a batch that goes to the user."""
-        ...
+from fastprep.pipeline.source import BatchSource
+from fastprep.pipeline.worker_pool import LOST
 
 
 class EpochIterator:
-    """One pass over an epoch: keeps the pool busy and hands their batches out in order.
+    """Iterator over the batches of one epoch; keeps the pool busy with the batches to come.
 
     Nothing is done, or counted, before the first `next`.
 
     Parameters
     ----------
-    source : Source
+    source : BatchSource
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: BatchSource) -> None:
         self.started = False
         self._source = source
         self._ahead: collections.deque[Future[Batch | SharedBatch]] = collections.deque()
@@ -53,7 +33,7 @@ class EpochIterator:
     def __next__(self) -> Batch | SharedBatch:
         if not self.started:
             self.started = True
-            self._epoch, self._step = self._source.begin_pass()
+            self._epoch, self._step = self._source.begin_epoch()
             self._submitted = self._step
             self._generation = self._source.pool.generation
         if self._step >= len(self._source):
@@ -64,12 +44,12 @@ class EpochIterator:
         except BaseException:
             self.close()
             raise
-        self._source.handed_out(self._epoch, self._step, batch, time.perf_counter() - began)
+        self._source.record(self._epoch, self._step, batch, time.perf_counter() - began)
         self._step += 1
         return batch
 
     def close(self) -> None:
-        """Stop here; batches that are being prepared are dropped. `next` then raises StopIteration."""
+        """Stop here and drop the batches that are being prepared; from now on `next` raises StopIteration."""
         self.started = True
         self._step = self._submitted = len(self._source)
         self._drop()

@@ -1,4 +1,4 @@
-"""Stateless random numbers: integer hashes of (seed, epoch, sample), the same on every machine and numpy version."""
+"""Stateless random numbers: integer hashes of (seed, epoch, sample), the same on every machine and with every numpy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MASK = 0xFFFFFFFFFFFFFFFF
 
 
 def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit integers: the finaliser of SplitMix64.
+    """Mix the bits of 64-bit integers: the finaliser of SplitMix64.
 
     A bijection of the 64-bit integers whose output bits each depend on all input bits.
 
@@ -55,14 +55,14 @@ def key(*parts: int) -> int:
 
 
 def draw(stream: int, counters: NDArray[np.integer], n_values: int) -> NDArray[np.int64]:
-    """Draw one integer for each counter, uniform in 0..n_values-1.
+    """Draw an integer for each counter, uniform in 0..n_values-1.
 
     Parameters
     ----------
     stream : int
-        A key, see `key`.
+        Key of the stream, from `key`.
     counters : ndarray of integers, shape (n,)
-        For example sample ids. The same counter always gets the same number.
+        Sample ids, for example. The same counter always gets the same number.
     n_values : int
         1..2**32.
 
@@ -73,7 +73,7 @@ def draw(stream: int, counters: NDArray[np.integer], n_values: int) -> NDArray[n
     Notes
     -----
     The upper 32 bits of the hash are scaled by multiplication (Lemire, "Fast random integer generation in an interval",
-    ACM TOMACS 2019) without his rejection step: the bias is at most n_values / 2**32.
+    ACM TOMACS 2019), without the rejection step of that paper: the bias is at most n_values / 2**32.
     """
     spread = np.asarray(counters).astype(np.uint64) * np.uint64(_GOLDEN_GAMMA) + np.uint64(stream)
     return ((mix64(mix64(spread)) >> np.uint64(32)) * np.uint64(n_values) >> np.uint64(32)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Which samples, in which order: pure functions of (seed, epoch), computed for any stretch of an epoch on its own."""
+"""The order of samples: pure functions of (seed, epoch), which can be computed for any part of an epoch alone."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ _ROUNDS = 8
 
 
 def n_steps(n_samples: int, batch_size: int, shard: tuple[int, int] = (0, 1), drop_remainder: bool = False, seen: int = 0) -> int:
-    """Count the batches of an epoch, or of what is left of one.
+    """Return the number of batches of an epoch, or of the rest of an epoch.
 
     Parameters
     ----------
     n_samples : int
-        Samples of the whole dataset.
+        Number of samples in the whole dataset.
     batch_size : int
-    shard : (rank, world)
+        Samples in a batch of one shard.
+    shard : (int, int)
+        (rank, world).
     drop_remainder : bool
-        Leave out what does not fill a batch of every shard, so that all shards have the same number of batches.
+        Leave out samples that do not fill a batch of every shard, so that all shards have the same number of batches.
     seen : int
-        Samples of the epoch, over all shards, that need not come any more.
+        Number of samples of the epoch, over all shards, that have been read before.
 
     Returns
     -------
@@ -36,19 +38,20 @@ def n_steps(n_samples: int, batch_size: int, shard: tuple[int, int] = (0, 1), dr
 
 
 def shard_size(n_samples: int, shard: tuple[int, int]) -> int:
-    """Count the samples of one shard: shard r of w takes positions r, r+w, r+2w, ... of the epoch's order."""
+    """Return the number of samples of a shard: shard r of w takes positions r, r+w, r+2w, ... of the epoch's order."""
     rank, world = shard
     return len(range(rank, n_samples, world))
 
 
 class Windows:
-    """Blocks of samples that are read together, and how many of them make a window of the shuffled order.
+    """Windows of the shuffled order, each of several blocks of samples that are read together.
 
     Parameters
     ----------
     starts : ndarray of int64, shape (blocks + 1,)
-        Block b holds samples starts[b]..starts[b + 1]-1.
+        Block b has the samples starts[b]..starts[b + 1]-1.
     blocks_per_window : int
+        Number of blocks in a window.
     """
 
     def __init__(self, starts: NDArray[np.int64], blocks_per_window: int) -> None:
@@ -56,7 +59,7 @@ class Windows:
         self._shuffles: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def look_up(self, positions: NDArray[np.int64], stream: int) -> NDArray[np.int64]:
-        """Look positions up in a permutation that shuffles the blocks, and then the samples inside each window of blocks.
+        """Look positions up in a permutation that shuffles the blocks, and then the samples in each window of blocks.
 
         Parameters
         ----------
@@ -68,7 +71,7 @@ class Windows:
         Returns
         -------
         ndarray of int64, shape (n,)
-            Between the first and the last position of a window, each of its blocks' samples comes exactly once.
+            Sample ids. The positions of a window hold each sample of its blocks exactly once.
         """
         blocks, ends = self._shuffled(stream)
         result = np.empty_like(positions)
@@ -77,26 +80,26 @@ class Windows:
             first = window * self.blocks_per_window
             begin = int(ends[first - 1]) if first else 0
             stop = int(ends[min(first + self.blocks_per_window, len(blocks)) - 1])
-            here = window_of == window
-            place = begin + permute(positions[here] - begin, stop - begin, hashing.key(stream, 1, int(window)))
-            slot = np.searchsorted(ends, place, side="right")
-            result[here] = self.starts[blocks[slot]] + place - np.where(slot > 0, ends[slot - 1], 0)
+            members = window_of == window
+            shuffled = begin + permute(positions[members] - begin, stop - begin, hashing.key(stream, 1, int(window)))
+            k = np.searchsorted(ends, shuffled, side="right")  # each position is in the k-th block of the epoch
+            result[members] = self.starts[blocks[k]] + shuffled - np.where(k > 0, ends[k - 1], 0)
         return result
 
     def share_of_next(self, position: int, stop: int, stream: int) -> NDArray[np.int64]:
-        """Return the part of the next window's blocks that is due while positions up to `stop` of this window are read.
+        """Return the blocks of the next window that are to be decoded while some positions of this window are read.
 
         Parameters
         ----------
         position, stop : int
-            A stretch of positions; the window is that of the first.
+            The positions position..stop-1 are read.
         stream : int
             Key of the permutation.
 
         Returns
         -------
         ndarray of int64
-            Blocks; over all stretches of a window, each block of the next one.
+            Numbers of blocks. All positions of a window together give each block of the next window once.
         """
         blocks, ends = self._shuffled(stream)
         due = [np.empty(0, np.int64)]
@@ -120,12 +123,12 @@ class Windows:
             n_blocks = len(self.starts) - 1
             blocks = permute(np.arange(n_blocks), n_blocks, hashing.key(stream, 0))
             known = blocks, np.cumsum(np.diff(self.starts)[blocks])
-            self._shuffles = {**dict(list(self._shuffles.items())[-2:]), stream: known}  # this epoch and those next to it
+            self._shuffles = {**dict(list(self._shuffles.items())[-2:]), stream: known}  # this epoch and its neighbours
         return known
 
 
 def epoch_stream(seed: int, epoch: int) -> int:
-    """Return the key of the order of an epoch."""
+    """Return the key of an epoch's order."""
     return hashing.key(seed, epoch)
 
 
@@ -146,24 +149,25 @@ def step_samples(
     Parameters
     ----------
     n_samples : int
-        Samples of the whole dataset.
+        Number of samples in the whole dataset.
     batch_size : int
+        Samples in a batch of one shard.
     step : int
-        0..n_steps-1; the last one may be partial.
+        0..n_steps-1; the last batch may be partial.
     shuffle : bool
         False: file order.
     seed, epoch : int
         The order is a pure function of them.
-    shard : (rank, world)
-        The order of the whole dataset does not depend on it; over all ranks every sample comes exactly once.
+    shard : (int, int)
+        (rank, world). The order of the whole dataset does not depend on it; over all ranks, every sample comes exactly once.
     windows : Windows or None
-        Shuffle blocks and then samples inside windows; None: all samples alike.
+        Shuffle blocks, and then the samples in each window. None: shuffle all samples together.
     seen : int
-        Steps count from here on: the first `seen` samples of the epoch's order came before, by however many shards.
+        The first `seen` samples of the epoch's order have been read before, by any number of shards; steps count from there.
 
     Returns
     -------
-    ndarray of int64, shape (batch_size,), less for the last batch
+    ndarray of int64, shape (batch_size,), fewer for the last batch
     """
     rank, world = shard
     stop = min((step + 1) * batch_size, shard_size(n_samples - seen, shard))
@@ -175,7 +179,7 @@ def step_samples(
 
 
 def permute(positions: NDArray[np.int64], n_samples: int, stream: int) -> NDArray[np.int64]:
-    """Look positions up in a pseudorandom permutation of 0..n_samples-1, without ever holding the permutation.
+    """Look positions up in a pseudorandom permutation of 0..n_samples-1, which is never in memory as a whole.
 
     Parameters
     ----------
@@ -192,9 +196,9 @@ def permute(positions: NDArray[np.int64], n_samples: int, stream: int) -> NDArra
 
     Notes
     -----
-    A generalised Feistel cipher (Black, Rogaway: "Ciphers with arbitrary finite domains", CT-RSA 2002): the positions are laid
-    out in rows and columns, and in turn each row is shifted by a hash of the column, and each column by a hash of the
-    row. The rectangle is hardly larger than n_samples; a result outside is put through again. Memory and time do not grow
+    A generalised Feistel cipher (Black, Rogaway: "Ciphers with arbitrary finite domains", CT-RSA 2002). A position is a row and
+    a column of a rectangle; in each round, a hash of the column is added to the row, or a hash of the row to the column. The
+    rectangle is hardly larger than n_samples, and a result that lies outside is encrypted again. Neither memory nor time grow
     with n_samples.
     """
     columns = math.isqrt(n_samples - 1) + 1

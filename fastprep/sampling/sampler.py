@@ -1,4 +1,4 @@
-"""Which samples each step reads, and which chunks that takes: what `order` computes, for one loader's arguments."""
+"""Samples of each step, and the chunks that hold them: the functions of `order`, applied to the arguments of one loader."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sampler:
     Parameters
     ----------
     n_samples : int
-        Of all shards.
+        Samples of all shards together.
     batch_size : int
     shuffle : bool
     seed : int
@@ -38,9 +38,9 @@ class Sampler:
         (rank, world).
     drop_remainder : bool
     shuffle_window : int
-        Samples that are shuffled together where images share chunks; 0: all of them.
+        Samples that are shuffled together where images share chunks; 0 for all of them.
     block_starts : ndarray of int64, shape (n_blocks + 1,), or None
-        First samples of the blocks that are decoded as one, and n_samples; None if every image is read alone.
+        First sample of each block that is decoded as a whole, and then n_samples; None if every image is read alone.
     """
 
     n_samples: int
@@ -56,6 +56,21 @@ class Sampler:
         """Count the steps of an epoch."""
         return order.n_steps(self.n_samples, self.batch_size, self.shard, self.drop_remainder)
 
+    def check_not_empty(self) -> None:
+        """Check that an epoch has a batch.
+
+        Raises
+        ------
+        ValueError
+            If it has none.
+        """
+        if len(self) == 0:
+            rank, world = self.shard
+            raise ValueError(
+                f"there is no batch: shard {rank} of {world} of {self.n_samples} samples, batch_size {self.batch_size}, "
+                f"drop_remainder {self.drop_remainder}"
+            )
+
     @cached_property
     def windows(self) -> order.Windows | None:
         """Blocks that are shuffled together; None if samples are not shuffled, or all alike."""
@@ -64,7 +79,7 @@ class Sampler:
         return order.Windows(self.block_starts, max(1, -(-self.shuffle_window // self._largest_block)))
 
     def samples(self, epoch: int, step: int, since: Since = WHOLE_EPOCH) -> NDArray[np.int64]:
-        """Return the sample ids of one step; `since` is for the epoch that a run was resumed in, see `resume`.
+        """Return the sample ids of one step; `since` is for an epoch in which a run was resumed, see `resume`.
 
         Raises
         ------
@@ -90,31 +105,31 @@ class Sampler:
         return min(self.n_samples, since.seen + (step - since.step) * self._stride)
 
     def resume(self, seen: int) -> Since:
-        """Return where to go on if the first samples of an epoch were read by any number of shards, in batches of any size.
+        """Return where an epoch goes on after its first samples were read, by any number of shards and in batches of any size.
 
         The steps that are left are the last ones of the epoch, so that it ends with step ``len(self) - 1`` as any other.
 
         Parameters
         ----------
         seen : int
-            How many, over all shards.
+            Samples of the epoch that were read, over all shards.
 
         Returns
         -------
         Since
         """
-        if seen % self._stride == 0:  # as if it had always been these
+        if seen % self._stride == 0:  # as if the epoch had begun with these shards and batches
             return Since(seen // self._stride, seen)
         left = order.n_steps(self.n_samples, self.batch_size, self.shard, self.drop_remainder, seen)
         return Since(len(self) - left, seen)
 
     def n_blocks_to_keep(self, ahead: int) -> int:
-        """Return how many decoded blocks have to be in memory for none to be decoded twice, with `ahead` steps under way."""
+        """Return how many decoded blocks must stay in memory, with `ahead` steps under way, so that none is decoded twice."""
         windows, stride = self.windows, self._stride
         if windows is not None:
             blocks, under_way = windows.blocks_per_window, ahead * stride * (len(windows.starts) - 1) / self.n_samples
-            # the window being read, or those if steps under way reach over several; the next, which is fetched meanwhile; and
-            # what steps under way fetch beyond it
+            # the window being read, or several if the steps under way reach over them; the next one, which is fetched
+            # meanwhile; and what the steps under way fetch beyond it
             return (1 + math.ceil(under_way / blocks)) * blocks + math.ceil(under_way)
         if self.shuffle or self.block_starts is None:
             return 0
@@ -122,7 +137,10 @@ class Sampler:
         return ahead + 1 + ahead * stride // self._largest_block
 
     def due(self, epoch: int, step: int, since: Since = WHOLE_EPOCH) -> NDArray[np.int64]:
-        """Return a sample of each block of the next window to decode during a step, so that no step waits for all of them."""
+        """Return one sample of each block of the next window that is to be decoded during a step.
+
+        The blocks are spread over the steps, so that no step waits for all of them.
+        """
         windows = self.windows
         if windows is None:
             return np.empty(0, np.int64)
@@ -130,7 +148,7 @@ class Sampler:
         return windows.starts[windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))]
 
     def describe(self) -> str:
-        """Say how samples are shuffled."""
+        """Describe in words how samples are shuffled."""
         if not self.shuffle:
             return "file order"
         windows = self.windows
@@ -142,7 +160,7 @@ class Sampler:
         return f"chunks shuffled, then the samples in windows of {blocks} of {total} chunks"
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what decides in which order the samples of all shards come, in what JSON can hold."""
+        """Return the values that decide in which order the samples of all shards come; JSON can hold them."""
         windows = self.windows
         return {
             "n_samples": self.n_samples,
@@ -160,13 +178,27 @@ class Sampler:
         return self.batch_size * self.shard[1]  # samples of a step over all shards
 
 
+def check_sampling(batch_size: object, shuffle_window: object, seed: object, shard: object) -> None:
+    """Check the arguments that decide which samples a batch has.
+
+    Raises
+    ------
+    ValueError
+        If one of them breaks its rule.
+    """
+    check_integer("batch_size", batch_size, 1)
+    check_integer("shuffle_window", shuffle_window, 0)
+    check_integer("seed", seed)
+    check_shard(shard)
+
+
 def check_integer(name: str, value: object, least: int | None = None) -> None:
     """Check that an argument is an integer.
 
     Raises
     ------
     ValueError
-        If it is none, or below `least`.
+        If it is not an integer, or is below `least`.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or (least is not None and value < least):
         rule = "" if least is None else f" of at least {least}"
@@ -174,12 +206,12 @@ def check_integer(name: str, value: object, least: int | None = None) -> None:
 
 
 def check_shard(shard: Any) -> None:
-    """Check that an argument is a share of the samples.
+    """Check that an argument is a pair (rank, world).
 
     Raises
     ------
     ValueError
-        If it is not (rank, world).
+        If it is not a pair of integers with 0 <= rank < world.
     """
     pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(k, int | np.integer) for k in shard)
     if not pair or not 0 <= shard[0] < shard[1]:

@@ -1,4 +1,4 @@
-"""What the operating system offers and demands: atomic files, forks, signals."""
+"""Services and demands of the operating system: atomic files, forks, signals."""
 
 from fastprep.system.atomic import whole_file, whole_folder
 from fastprep.system.forks import begin_in_children

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all."""
+"""Files and folders that appear completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextlib.contextmanager
 def named_if_full(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Name the file where a disk is full: neither writing to an open file nor HDF5 says which it was.
+    """Name the file in errors of a full disk, which neither HDF5 nor writing to an open file does.
 
     Parameters
     ----------
     path : str or path
-        What errors call it.
+        Name of the file in errors.
 
     Raises
     ------
     OSError
-        With the file's name, if there is no room left.
+        If the disk is full, with the name of the file.
     """
     try:
         yield
-    except Exception as problem:  # HDF5 has a RuntimeError for a file that can't be closed, and a copy has a DataError
+    except Exception as problem:  # HDF5 raises RuntimeError for a file that can't be closed, and copying raises DataError
         found: BaseException | None = problem
-        while found is not None:  # what failed first may be hidden by what failed in cleaning up
+        while found is not None:  # the first failure may be hidden by another one of the cleaning up
             code = next((code for code in NO_ROOM if f"errno = {code}," in str(found)), getattr(found, "errno", None))
             if code in NO_ROOM:
                 raise OSError(code, os.strerror(code), os.fspath(path)) from problem
@@ -40,17 +40,17 @@ def named_if_full(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Write under a temporary name beside `path`, and give the file its name at the end.
+    """Write a file under a temporary name beside `path`, and rename it at the end.
 
     Parameters
     ----------
     path : str or path
-        Where the file shall be; one that is there is replaced. Missing folders are made.
+        Final path of the file. An existing file is replaced, and missing folders are made.
 
     Yields
     ------
     str
-        The temporary name: hidden, in the same folder, with the same ending (Keras chooses its format by it).
+        The temporary path: hidden, in the same folder, with the same suffix, by which Keras chooses a format.
 
     Raises
     ------
@@ -72,14 +72,14 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """Fill a folder under a temporary name, and give it its name at the end.
+    """Fill a folder under a temporary name, and rename it at the end.
 
     Parameters
     ----------
     path : str or path
-        Missing folders above it are made.
+        Final path of the folder. Missing folders above it are made.
     overwrite : bool
-        Replace one that is there.
+        Replace an existing folder.
 
     Yields
     ------
@@ -89,14 +89,14 @@ def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
     Raises
     ------
     FileExistsError
-        If there is something of that name, and it shall not be replaced.
+        If the path exists and `overwrite` is False.
     OSError
         If the disk is full, naming `path`.
     """
     target = Path(os.path.abspath(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     old = target.with_name(f".{target.name}.{os.getpid()}.old.part")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that had the same number, in another container, say
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process with the same number, such as one in another container
     temporary.mkdir(parents=True)
     try:
         with named_if_full(path):
@@ -104,7 +104,7 @@ def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
         if target.exists():
             if not overwrite:
                 raise FileExistsError(f"{os.fspath(path)!r} exists already; it is only replaced when asked to")
-            target.rename(old)  # the system replaces no folder that has something in it
+            target.rename(old)  # the system does not replace a folder that is not empty
         try:
             temporary.rename(target)
         except OSError:

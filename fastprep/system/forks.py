@@ -1,4 +1,4 @@
-"""What begins anew in a child that is forked off: locks, which a thread that is not there any more may hold, and open files."""
+"""State that begins anew in forked children: open files, and locks that were held by threads which the child does not have."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Protocol
 
 
 class Forkable(Protocol):
-    """What can begin anew."""
+    """Something that can begin anew."""
 
     def begin(self) -> None:
-        """Make what does not survive a fork."""
+        """Make the state that does not survive a fork."""
         ...
 
 
@@ -20,16 +20,17 @@ _all: weakref.WeakSet[Forkable] = weakref.WeakSet()
 
 
 def begin_in_children(thing: Forkable) -> None:
-    """Let an object begin now, and again in every child that is forked off this process.
+    """Let an object begin now, and again in every child that is forked from this process.
 
     Parameters
     ----------
     thing : Forkable
-        Held by a weak reference.
+        Only a weak reference to it is kept.
 
     Notes
     -----
-    There it is done before anything else, while the child has one thread: two that found out by themselves would begin twice.
+    In a child this happens before anything else, while it has a single thread. If threads found out by themselves, two of them
+    could begin at the same time.
     """
     thing.begin()
     _all.add(thing)
@@ -37,7 +38,7 @@ def begin_in_children(thing: Forkable) -> None:
 
 def _after_fork() -> None:
     collects = gc.isenabled()
-    gc.disable()  # a finalizer might take a lock whose turn has not come
+    gc.disable()  # a finalizer might take a lock that has not been made anew yet
     for thing in _all:
         thing.begin()
     if collects:

@@ -1,4 +1,4 @@
-"""Ends that leave nothing half-written: SIGTERM and SIGHUP that end as Ctrl-C does, and none has to wait for TensorFlow."""
+"""Signals that end a process and leave nothing half-written: SIGTERM and SIGHUP act like Ctrl-C, even during a training step."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SECOND_TRY_S = 1.0
 def as_by_ctrl_c() -> Iterator[None]:
     """Let SIGTERM (of a scheduler, say) and SIGHUP (of a terminal that is closed) raise KeyboardInterrupt, too.
 
-    Otherwise they end the process at once, and half-written files stay. One that is ignored, as nohup does with SIGHUP, stays so.
-    The exit status to end with is `status_of` what was raised.
+    Otherwise they end the process at once, and half-written files stay. A signal that is ignored, as SIGHUP is under nohup, stays
+    ignored. `status_of` gives the exit status for the exception.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for other in before:  # once is enough: a second one would interrupt the cleaning up
+        for other in before:  # a second signal would interrupt the cleaning up
             signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt(number)
 
@@ -45,17 +45,17 @@ def as_by_ctrl_c() -> Iterator[None]:
 
 
 def status_of(interrupt: KeyboardInterrupt) -> int:
-    """Return the exit status of a process that was interrupted: 128 and the signal's number, as shells have it."""
+    """Return the exit status of a process that was interrupted: 128 plus the number of the signal, as in shells."""
     return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 
 class Notice:
-    """Whether somebody who can wait a little asks the process to end: a scheduler, by SIGTERM, or a terminal that is closed.
+    """Record of a request to end that leaves time to save: SIGTERM from a scheduler, or SIGHUP from a terminal that is closed.
 
     Attributes
     ----------
     number : int or None
-        Of the signal.
+        Number of the signal; None if there was no such signal.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Notice:
         self._since = 0.0
 
     def take(self, number: int) -> bool:
-        """Take note of a signal; return whether it is one of a second try, which can't wait."""
+        """Record a signal; return whether it is a second attempt, which can't wait."""
         if self.number is None:
             self.number, self._since = number, time.monotonic()
             return False
@@ -71,7 +71,7 @@ class Notice:
         return time.monotonic() - self._since >= _SECOND_TRY_S
 
     def leave(self, words: str) -> None:
-        """Raise the KeyboardInterrupt that ends the process, with its last words, if there was such a signal."""
+        """Raise the KeyboardInterrupt that ends the process, with a last message, if there was such a signal."""
         if self.number is not None:
             interrupt = KeyboardInterrupt(self.number)
             interrupt.add_note(words)
@@ -82,23 +82,23 @@ class Notice:
 def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 25.0) -> Iterator[Notice]:
     """End the process soon after Ctrl-C, or a signal that means the same (`as_by_ctrl_c`), even while TensorFlow computes.
 
-    Python raises KeyboardInterrupt in the main thread only when it is back from a training step, which may take many
-    seconds. The system's signal handler, though, writes into a socket at once (`signal.set_wakeup_fd`); a thread waits
-    there, gives the main thread a moment, and then ends the process.
+    Python raises KeyboardInterrupt in the main thread only after it has returned from a training step, which may take many
+    seconds. The C-level signal handler, though, writes to a socket at once (`signal.set_wakeup_fd`). A thread reads from it,
+    waits a moment for the main thread, and then ends the process.
 
-    SIGTERM and SIGHUP raise nothing here at first: the main thread finds them in the notice, and has time to save. A second one
-    is as Ctrl-C.
+    At first, SIGTERM and SIGHUP raise nothing here: the main thread finds them in the notice, and has time to save. A second one
+    acts like Ctrl-C.
 
     Parameters
     ----------
     folder : Path
-        Its half-written files (see `fastprep.system.atomic`) are removed; all others are whole.
+        The half-written files in this folder (see `fastprep.system.atomic`) are removed; all others are complete.
     message : str
-        Last words on standard error.
+        Last message on standard error.
     grace_s : float
-        How long the main thread may take to end by itself.
+        Seconds that the main thread may take to end by itself.
     save_s : float
-        How long it may take after SIGTERM or SIGHUP.
+        Seconds that it may take after SIGTERM or SIGHUP.
 
     Yields
     ------
@@ -111,7 +111,7 @@ def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     ended = threading.Event()
-    # those alone that `as_by_ctrl_c` has taken: one that is ignored, as nohup does with SIGHUP, stays so
+    # only signals that `as_by_ctrl_c` handles: one that is ignored, as SIGHUP is under nohup, stays ignored
     handlers: dict[int, Any] = {number: handler for number in _STOPS[1:] if callable(handler := signal.getsignal(number))}
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -120,13 +120,13 @@ def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 
 
     def end(number: int, words: str) -> None:
         for part in folder.glob(".*.part*"):
-            with contextlib.suppress(OSError):  # a folder, say, which an evaluation is filling
+            with contextlib.suppress(OSError):  # it may be a folder, which an evaluation is filling
                 part.unlink()
         _say(words)
         os._exit(status_of(KeyboardInterrupt(number)))
 
     def watch() -> None:
-        seen, deadline = Notice(), float("inf")  # a notice of its own: the main thread's comes when Python gets round to it
+        seen, deadline = Notice(), float("inf")  # a notice of its own, because the main thread's is late
         while True:
             if seen.number is not None:
                 ours.settimeout(max(deadline - time.monotonic(), 0.001))

@@ -60,7 +60,7 @@ def measure(model: keras.Model, batches: Iterable[Any]) -> None:
     ----------
     .. [1] X. Li, S. Chen, X. Hu and J. Yang, "Understanding the disharmony between dropout and batch normalization by variance
        shift", CVPR 2019.
-    .. [2] Y. Wu and J. Johnson, "Rethinking 'batch' in BatchNorm", arXiv:2105.07576, section 3.
+    .. [2] Yuxin Wu and Justin Johnson, "Rethinking 'batch' in BatchNorm", arXiv:2105.07576, section 3.
     """
     if not model.built:
         raise ValueError("batch normalisation can only be measured in a model that is built")

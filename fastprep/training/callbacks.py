@@ -125,8 +125,8 @@ class RunCallback(keras.callbacks.Callback):
                 return
             if self.progress.due:
                 self.progress.show_batchnorm(step, n_steps)
-            (batch,) = train.prepare(epoch, step).parts
-            yield to_tensor(batch, train.spec.dtype)
+            (batch,) = train._source.prepare(epoch, step).parts
+            yield to_tensor(batch, train.dtype)
 
     def _rate_at(self, step: int) -> float:
         state = self.state

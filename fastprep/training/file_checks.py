@@ -90,7 +90,7 @@ def check_metadata(loader: Loader, class_names: Sequence[str] | None, channel_or
 
 def name_file(loader: Loader) -> str:
     """Return the beginning of a message about the first file of a loader."""
-    return f"file {loader.dataset.paths[0]!r}"
+    return f"file {loader.files[0]!r}"
 
 
 def join_some(values: Iterable[Any]) -> str:

@@ -17,7 +17,7 @@ def describe_inputs(train: Loader, val: Loader, inputs: Inputs) -> list[str]:
     """Describe the images and the classes."""
     lines = []
     for word, loader in (("training", train), ("validation", val)):
-        height, width, channels = loader.spec.image_shape
+        height, width, channels = loader._spec.image_shape
         reading = loader.stats()["files"][0]["read"]
         lines.append(f"{word}: {loader.n_samples} images of {height}x{width}x{channels}, {reading}")
     names = f" ({', '.join(inputs.class_names[:10])}{', ...' if inputs.classes > 10 else ''})" if inputs.class_names else ""

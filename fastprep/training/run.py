@@ -144,8 +144,8 @@ def _restore(session: Session, values: dict[str, Any], folder: RunFolder) -> Run
 
     model, train, state = session.model, session.train, RunState.from_dict(values["course"])
     if state.step:
-        (batch,) = train.prepare(0, 0).parts  # Keras creates the variables of its metrics at a first batch
-        model.test_on_batch(to_tensor(batch, train.spec.dtype), batch.y, batch.weights)
+        (batch,) = train._source.prepare(0, 0).parts  # Keras creates the variables of its metrics at a first batch
+        model.test_on_batch(to_tensor(batch, train.dtype), batch.y, batch.weights)
     with input_errors(ValueError):
         train.load_state_dict(values["loader"])
     if state.step:
@@ -224,7 +224,7 @@ def _unlabelled(config: Config, train: Loader, workers: int) -> Loader:
     """Return a loader like that of training, but without labels."""
     options: dict[str, Any] = {"images": config.images, "labels": None, "mean": train.mean, "shuffle": True, "device": "cpu"}
     options |= {"on_corrupt": config.on_corrupt}
-    return Loader(train.dataset.paths, config.batch_size, train.crop, workers=workers, **options)
+    return Loader(train.files, config.batch_size, train.crop, workers=workers, **options)
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) 
     if meter.share < BOUND:
         return f"{text}: not input-bound, the network is what takes the time"
     text = f"{text}: input-bound"
-    n_bytes = sum(os.path.getsize(path) for path in loader.dataset.paths) * meter.images / loader.n_samples
+    n_bytes = sum(os.path.getsize(path) for path in loader.files) * meter.images / loader.n_samples
     if meter.disk > n_bytes / 2:
         return f"{text}, by the disk: {meter.disk / meter.seconds / 1e6:,.0f} MB/s came from there and not from memory"
     rates = measure(make_loader, rounds=1, n_images=256)
@@ -113,7 +113,7 @@ def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) 
         share = max(rates.share_read, 1 - rates.share_read)
         text = f"{text}, by {stage}: {share:.0%} of a thread's time"
     text += f"; one thread makes {rates.values['loader, 1 thread']:,.0f} images/s by itself"
-    text += f", {loader.pool.n_threads} had {len(os.sched_getaffinity(0))} processors to share with the network"
+    text += f", {loader._pool.n_threads} had {len(os.sched_getaffinity(0))} processors to share with the network"
     return "\n".join([text, *(f"* {hint}" for hint in advice(loader, rates))])
 
 

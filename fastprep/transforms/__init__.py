@@ -1,4 +1,4 @@
-"""Descriptions of what happens to each image; they turn (seed, epoch, sample) into the tables that kernels execute."""
+"""Descriptions of transforms. They turn (seed, epoch, sample) into the tables that kernels execute."""
 
 from fastprep.transforms.crops import FLIPPED, MIRRORED, CenterCrop, Crop, RandomCrop, TenCrop, check_crop, check_fits, check_size
 

@@ -1,7 +1,7 @@
-"""Which crops a batch gets: frozen descriptions that turn (seed, epoch, sample ids) into a crop table.
+"""Crops of a batch: frozen descriptions that turn (seed, epoch, sample ids) into a crop table.
 
-A crop table is int32, shape (n_out, 4), one row for each output image: source slot in the batch, y, x, flags. Flags are
-the sum of `MIRRORED` (left-right) and `FLIPPED` (top-bottom). The kernels only execute it.
+A crop table is int32, shape (n_out, 4), with one row for each output image: source slot in the batch, y, x and flags. Flags are
+the sum of `MIRRORED` (left-right) and `FLIPPED` (top-bottom). The kernels only execute the table.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ Size = int | tuple[int, int]
 
 
 class Crop(Protocol):
-    """What `Loader` asks of its `crop`; `RandomCrop`, `CenterCrop` and `TenCrop` are the three there are."""
+    """What `Loader` needs of its argument `crop`. `RandomCrop`, `CenterCrop` and `TenCrop` provide it."""
 
     @property
     def height_width(self) -> tuple[int, int]:
-        """Height and width of the crops."""
+        """Height and width of the crops, in pixels."""
         ...
 
     @property
     def n_crops(self) -> int:
-        """Crops of each image."""
+        """Number of crops of each image."""
         ...
 
     def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
@@ -48,18 +48,18 @@ class _Sized:
 
     @property
     def height_width(self) -> tuple[int, int]:
-        """Height and width of the crops."""
+        """Height and width of the crops, in pixels."""
         return check_size(self.size)
 
 
 @dataclass(frozen=True)
 class RandomCrop(_Sized):
-    """A patch at a place drawn anew for each sample and epoch.
+    """A crop at a position that is drawn anew for each sample and epoch.
 
     Parameters
     ----------
     size : int or (int, int)
-        Side, or (height, width), of the patch in pixels.
+        Side, or (height, width), of the crop in pixels.
     mirror : bool
         Mirror left-right with probability 1/2.
     flip : bool
@@ -67,8 +67,8 @@ class RandomCrop(_Sized):
 
     Notes
     -----
-    y is uniform in 0..H-h inclusive and x in 0..W-w, from a stateless hash of (seed, epoch, sample id): a sample's patch
-    depends neither on its batch, nor on the worker, nor on the shard.
+    y is uniform in 0..H-h and x in 0..W-w, ends included, both from a stateless hash of (seed, epoch, sample id). So the crop of
+    a sample depends neither on its batch, nor on the worker, nor on the shard.
     """
 
     mirror: bool = field(default=False, kw_only=True)
@@ -83,13 +83,14 @@ class RandomCrop(_Sized):
         height, width : int
             Size of the source images in pixels.
         samples : ndarray of int64, shape (n,)
-            Sample ids; the image of `samples[k]` is in slot k.
+            Sample ids. The image of `samples[k]` is in slot k.
         seed, epoch : int
+            The table is a pure function of them, the samples and the size.
 
         Returns
         -------
         ndarray of int32, shape (n_crops * n, 4)
-            Row by row the crops of slot 0, of slot 1, and so on.
+            Slot, y, x and flags of each crop: first those of slot 0, then those of slot 1, and so on.
 
         Raises
         ------
@@ -110,7 +111,7 @@ class RandomCrop(_Sized):
 
 @dataclass(frozen=True)
 class _FixedCrop(_Sized):
-    """The same places in every image, whatever seed and epoch."""
+    """Crops at the same positions in every image, for any seed and epoch."""
 
     order: Order = "tutorial"
 
@@ -120,20 +121,20 @@ class _FixedCrop(_Sized):
             raise ValueError(f'order must be "tutorial" or "torchvision", got {self.order!r}')
 
     def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
-        """Return the crop table of a batch; `seed` and `epoch` do not matter. See `RandomCrop.table`."""
+        """Return the crop table of a batch, as `RandomCrop.table` does; `seed` and `epoch` do not matter."""
         h, w = check_fits(self.height_width, height, width)
-        places = np.array(self._places(height - h, width - w), np.int32)
-        rows = np.empty((len(samples), len(places), 4), np.int32)
+        crops = np.array(self._crops(height - h, width - w), np.int32)
+        rows = np.empty((len(samples), len(crops), 4), np.int32)
         rows[:, :, 0] = np.arange(len(samples))[:, None]
-        rows[:, :, 1:] = places
+        rows[:, :, 1:] = crops
         return rows.reshape(-1, 4)
 
-    def _places(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
-        """Return (y, x, flags) of each crop, for crops that fit at y = 0..bottom, x = 0..right."""
+    def _crops(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+        """Return (y, x, flags) of each crop of an image in which crops fit at y = 0..bottom and x = 0..right."""
         raise NotImplementedError
 
     def _center(self, bottom: int, right: int) -> tuple[int, int]:
-        # Python's round() is half to even, and is what torchvision calls
+        # Python's round() rounds half to even; torchvision calls it
         return (bottom // 2, right // 2) if self.order == "tutorial" else (round(bottom / 2), round(right / 2))
 
 
@@ -146,19 +147,19 @@ class CenterCrop(_FixedCrop):
     size : int or (int, int)
         Side, or (height, width), of the crop in pixels.
     order : {"tutorial", "torchvision"}
-        How the offset (H-h)/2 is rounded where it is not whole: down, as Keras' CenterCrop and Kornia do, or half to even,
-        as torchvision.transforms.functional.center_crop does.
+        Rounding of the offset (H-h)/2 if it is not whole. "tutorial": down, as in Keras' CenterCrop and in Kornia. "torchvision":
+        half to even, as in torchvision.transforms.functional.center_crop.
     """
 
     n_crops = 1
 
-    def _places(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+    def _crops(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
         return [(*self._center(bottom, right), 0)]
 
 
 @dataclass(frozen=True)
 class TenCrop(_FixedCrop):
-    """Four corners and the centre, and each mirrored: ten crops of every image, sample-major.
+    """The four corners and the centre, and the mirror of each: ten consecutive crops for every image.
 
     Parameters
     ----------
@@ -166,25 +167,25 @@ class TenCrop(_FixedCrop):
         Side, or (height, width), of the crops in pixels.
     order : {"tutorial", "torchvision"}
         "tutorial": top-left, top-right, bottom-right, bottom-left, centre, then the mirror of each of those crops.
-        "torchvision": top-left, top-right, bottom-left, bottom-right, centre, then the same places of the mirrored
-        image, as torchvision.transforms.functional.ten_crop does (so the sixth is the mirror of the top-right crop).
+        "torchvision": top-left, top-right, bottom-left, bottom-right, centre, then the same positions in the mirrored image, as
+        in torchvision.transforms.functional.ten_crop; so the sixth is the mirror of the top-right crop.
 
     Notes
     -----
-    Averaging the predictions over these ten is from Krizhevsky, Sutskever, Hinton: "ImageNet classification with deep
+    The average of the predictions for these ten crops is from Krizhevsky, Sutskever, Hinton: "ImageNet classification with deep
     convolutional neural networks", NIPS 2012.
     """
 
     n_crops = 10
 
-    def _places(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+    def _crops(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
         center = self._center(bottom, right)
         if self.order == "tutorial":
             five = [(0, 0), (0, right), (bottom, right), (bottom, 0), center]
             mirrored = five
         else:
             five = [(0, 0), (0, right), (bottom, 0), (bottom, right), center]
-            mirrored = [(y, right - x) for y, x in five]  # x of the mirrored image is right - x of the image itself
+            mirrored = [(y, right - x) for y, x in five]  # x in the mirrored image is right - x in the image itself
         return [(y, x, 0) for y, x in five] + [(y, x, MIRRORED) for y, x in mirrored]
 
 
@@ -194,7 +195,7 @@ def check_size(size: Size) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        If it is neither, or not positive.
+        If it is neither, or if a side is not positive.
     """
     sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
     if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in sides):
@@ -203,7 +204,7 @@ def check_size(size: Size) -> tuple[int, int]:
 
 
 def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
-    """Return `size` if a crop of that (height, width) fits into the image.
+    """Return `size`, a pair (height, width) in pixels, if such a crop fits into the image.
 
     Raises
     ------
@@ -216,12 +217,12 @@ def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int
 
 
 def check_crop(crop: object) -> None:
-    """Check that an argument says how to crop.
+    """Check that an argument is a crop, or None.
 
     Raises
     ------
     ValueError
-        If it is no crop, or a class of crops, and not None either.
+        If it is neither None nor a crop; a class such as `RandomCrop` is not a crop.
     """
     if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
         raise ValueError(f"crop must be like RandomCrop(227), CenterCrop(227), TenCrop(227), or None, got {crop!r}")

@@ -36,14 +36,14 @@ def arrays(loader, epoch=0):
 def recording(loader):
     """Let a loader note where the kernel wrote each batch."""
     written = {}
-    original = loader.prepare
+    original = loader._source.prepare
 
     def prepare(epoch, step):
         batch = original(epoch, step)
         written[epoch, step] = batch.lease.address
         return batch
 
-    loader.prepare = prepare
+    loader._source.prepare = prepare
     return written
 
 
@@ -130,7 +130,7 @@ def test_predict_averages_ten_crops(path):
     model = small_model()
     with fastprep.Loader(path, 4, fastprep.TenCrop(8)) as loader:
         rows = np.concatenate([model.predict_on_batch(x) for x, _ in loader])
-        for _ in range(2):  # wherever an earlier pass was left
+        for _ in range(2):  # wherever an earlier iteration was left
             next(iter(loader))
             np.testing.assert_allclose(fastprep.predict(model, loader), rows.reshape(N, 10, 3).mean(axis=1), rtol=1e-6)
 
@@ -245,11 +245,11 @@ def test_an_early_stop_leaves_nothing_running(numbered):
     with fastprep.Loader(numbered, 2, fastprep.CenterCrop(8), shuffle=True) as loader:
         seen = labels_seen(loader, epochs=5, callbacks=[StopAtThird()])
         assert seen == [wanted_labels(loader, [0])[0][:3]]
-        abandoned = loader._pass
+        retired = loader._iterator
         assert labels_seen(loader, epochs=1) == wanted_labels(loader, [1])
-        assert not abandoned._ahead
-        with pytest.raises(RuntimeError, match="began another pass"):
-            next(abandoned)
+        assert not retired._ahead
+        with pytest.raises(RuntimeError, match="began another iteration"):
+            next(retired)
 
 
 @pytest.mark.parametrize(
@@ -257,14 +257,14 @@ def test_an_early_stop_leaves_nothing_running(numbered):
     [lambda loader: loader.close(), lambda loader: small_model(classes=N).evaluate(loader, verbose=0)],
     ids=["close", "evaluate"],
 )
-def test_a_pass_that_is_cut_is_no_short_epoch(numbered, cut):
+def test_an_iteration_that_is_cut_off_is_not_a_short_epoch(numbered, cut):
     class Cut(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if batch == 1:
                 cut(loader)
 
     with fastprep.Loader(numbered, 2, fastprep.CenterCrop(8), shuffle=True) as loader:
-        with pytest.raises(RuntimeError, match="was closed, or began another pass, before this one was over"):
+        with pytest.raises(RuntimeError, match="was closed, or began another iteration, before this one was over"):
             small_model(classes=N).fit(loader, epochs=2, callbacks=[Cut()], verbose=0)
         loader.set_epoch(5)
         assert labels_seen(loader, epochs=1) == wanted_labels(loader, [5])
@@ -298,7 +298,7 @@ def test_a_damaged_file_stops_fit_with_its_own_error(make_damaged_file):
 
 def test_tensors_outlive_loader_and_batch(path):
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
-        batches = [loader.prepare(0, step) for step in range(6)]
+        batches = [loader._source.prepare(0, step) for step in range(6)]
         wanted = [batch.x.copy() for batch in batches]
         outlived = [tensorflow_adapter.to_tensor(batch, "float32") for batch in batches]
         del batches
@@ -342,7 +342,7 @@ def test_tensors_on_a_backend_without_a_hand_over(path, monkeypatch):
 
 def test_bfloat16_tensors(path):
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8), dtype="bfloat16") as loader:
-        batch = loader.prepare(0, 0)
+        batch = loader._source.prepare(0, 0)
         tensor = tensorflow_adapter.to_tensor(batch, "bfloat16")
         assert tensor.dtype == tf.bfloat16
         np.testing.assert_array_equal(tensor.numpy().view(np.uint16), batch.x.view(np.uint16))
@@ -354,7 +354,7 @@ def test_a_misaligned_buffer_is_refused_before_tensorflow_sees_it(path):
         address = 4096 + 16
 
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
-        batch = loader.prepare(0, 0)._replace(lease=Misaligned())
+        batch = loader._source.prepare(0, 0)._replace(lease=Misaligned())
         with pytest.raises(RuntimeError, match="not aligned to 64 bytes"):
             tensorflow_adapter.to_tensor(batch, "float32")
 
@@ -394,3 +394,14 @@ def run(script):
 def test_the_loader_for_keras_is_the_plain_one_and_more():
     assert issubclass(fastprep.Loader, PlainLoader)
     assert fastprep.Loader.__doc__ == PlainLoader.__doc__
+
+
+def test_arguments_of_a_loader_for_keras_can_not_be_assigned_either(path):
+    with fastprep.Loader(path, 4, fastprep.RandomCrop(8), workers=2) as loader:
+        small_model().fit(loader, verbose=0)
+        assert (loader.batch_size, loader.crop, loader.workers) == (4, fastprep.RandomCrop(8), 2)
+        with pytest.raises(
+            AttributeError, match=r"^crop of a loader can't be changed, .* fastprep.Loader\(\.\.\., crop=\.\.\.\)"
+        ):
+            loader.crop = fastprep.CenterCrop(6)
+        assert small_model().evaluate(loader, verbose=0)

@@ -55,7 +55,7 @@ def test_a_capsule_carries_the_number_that_tensorflow_counts(path, monkeypatch):
     with fake_cupy.installed(n_devices=3), fastprep.Loader(path, 4, None, device="cuda:2") as loader:
         seen = []
         monkeypatch.setattr(tf.experimental.dlpack, "from_dlpack", lambda capsule: seen.append(look_into(capsule).device_id))
-        batch = loader.prepare(0, 0)
+        batch = loader._source.prepare(0, 0)
         tensorflow.to_tensor(batch, "float32")
         assert seen == [1]
         del batch

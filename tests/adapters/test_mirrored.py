@@ -66,8 +66,8 @@ def test_replicas_see_the_memory_the_kernel_wrote_of_the_right_samples(results):
     assert ours == theirs
 
 
-@pytest.mark.parametrize("name", ["place", "resumed", "what iteration gives", "epochs of one batch"])
-def test_what_keras_looks_at_to_build_the_model_does_not_count(results, name):
+@pytest.mark.parametrize("name", ["position", "resumed", "what iteration gives", "epochs of one batch"])
+def test_what_keras_takes_to_build_the_model_does_not_count(results, name):
     ours, theirs = results[name]
     assert ours == theirs
 
@@ -112,23 +112,23 @@ def test_a_loader_of_another_strategy_is_refused(make_file):
                         with scope(name) if inside else contextlib.nullcontext():
                             try:
                                 call(loader, verbose=0)
-                                said = "right"
+                                message = "right"
                             except NotImplementedError as error:
-                                said = str(error)
-                        found[f"{{of_loader}}, {{name}}, {{call.__name__}}, {{inside}}"] = said
+                                message = str(error)
+                        found[f"{{of_loader}}, {{name}}, {{call.__name__}}, {{inside}}"] = message
         print(json.dumps(found))
     """
-    for pair, said in run("-c", textwrap.dedent(script)).items():
+    for pair, message in run("-c", textwrap.dedent(script)).items():
         of_loader, of_model = pair.split(", ")[:2]
         parted = of_loader in ("one", "two", "three")
         if of_loader == of_model and (parted or of_loader == "none"):
-            assert said == "right", pair
+            assert message == "right", pair
         elif not parted and of_model == "none":
-            assert said == "right", pair  # such a loader is made for one device, whatever the scope
+            assert message == "right", pair  # such a loader is made for one device, whatever the scope
         elif parted:
-            assert "was made in the scope of a MirroredStrategy with" in said, pair
+            assert "was made in the scope of a MirroredStrategy with" in message, pair
         else:
-            assert "was made for one device, outside the scope of a tf.distribute.MirroredStrategy" in said, pair
+            assert "was made for one device, outside the scope of a tf.distribute.MirroredStrategy" in message, pair
 
 
 def strategy_on(*devices):
@@ -140,19 +140,19 @@ def test_devices_are_those_of_the_strategy(monkeypatch):
     Gpus(monkeypatch, physical=3, visible=[0, 2])
     with fake_cupy.installed(n_devices=3):
         for device in ("auto", "cuda"):
-            made = mirrored.backends_of(strategy_on("GPU:1", "GPU:0"), device, SPEC, 8, 10)
+            made = mirrored.replica_backends(strategy_on("GPU:1", "GPU:0"), device, SPEC, 8, 10)
             assert [backend.device for backend in made] == ["cuda:2", "cuda:0"]  # TensorFlow counts the visible ones anew
             assert {(backend.n_images, backend.n_rows) for backend in made} == {(4, 40)}
-        mixed = mirrored.backends_of(strategy_on("GPU:0", "CPU:0"), "auto", SPEC, 8, 1)
+        mixed = mirrored.replica_backends(strategy_on("GPU:0", "CPU:0"), "auto", SPEC, 8, 1)
         assert [type(backend) for backend in mixed] == [CudaBackend, CpuBackend]
         for names, device in (("GPU:1", "GPU:0"), "cpu"), (("CPU:0", "CPU:1"), "auto"):
-            one, other = mirrored.backends_of(strategy_on(*names), device, SPEC, 8, 1)
-            assert one is other
-            assert one.device == "cpu"
+            first, second = mirrored.replica_backends(strategy_on(*names), device, SPEC, 8, 1)
+            assert first is second
+            assert first.device == "cpu"
     with fake_cupy.installed(n_devices=1):
-        assert {b.device for b in mirrored.backends_of(strategy_on("GPU:0", "GPU:1"), "auto", SPEC, 8, 1)} == {"cpu"}
+        assert {b.device for b in mirrored.replica_backends(strategy_on("GPU:0", "GPU:1"), "auto", SPEC, 8, 1)} == {"cpu"}
         with pytest.raises(DeviceUnavailableError, match="there is no device cuda:2"):
-            mirrored.backends_of(strategy_on("GPU:0", "GPU:1"), "cuda", SPEC, 8, 1)
+            mirrored.replica_backends(strategy_on("GPU:0", "GPU:1"), "cuda", SPEC, 8, 1)
 
 
 @pytest.mark.parametrize(
@@ -169,13 +169,13 @@ def test_devices_are_those_of_the_strategy(monkeypatch):
 )
 def test_arguments_in_a_scope(device, batch_size, message):
     with pytest.raises(ValueError, match=message):
-        mirrored.backends_of(strategy_on("CPU:0", "CPU:1"), device, SPEC, batch_size, 1)
+        mirrored.replica_backends(strategy_on("CPU:0", "CPU:1"), device, SPEC, batch_size, 1)
 
 
 @pytest.mark.parametrize(
     ("device", "gpus"), [("TPU:0", {}), ("GPU:1", {"physical": 1}), ("GPU:0", {"physical": 1, "logical": 2})]
 )
-def test_what_is_no_cuda_device(monkeypatch, device, gpus):
+def test_what_is_not_a_cuda_device(monkeypatch, device, gpus):
     Gpus(monkeypatch, **gpus)
     with pytest.raises(RuntimeError, match=f"there is no CUDA device for TensorFlow's .*{device}"):
         cuda_number(f"/job:localhost/replica:0/task:0/device:{device}")
@@ -184,7 +184,6 @@ def test_what_is_no_cuda_device(monkeypatch, device, gpus):
 def test_a_first_batch_that_keras_could_not_build_a_model_from(make_file):
     script = f"""
         import json
-import os
         import tensorflow as tf
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -194,13 +193,13 @@ import os
             model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
             model.compile("sgd", "sparse_categorical_crossentropy")
             loader = fastprep.Loader({str(make_file(n=7)[0])!r}, 8, fastprep.CenterCrop(8))
-        said = []
+        messages = []
         for attempt in (lambda: model.fit(loader, verbose=0), lambda: copy.copy(loader)):
             try:
                 attempt()
             except (ValueError, TypeError) as error:
-                said.append(str(error))
-        print(json.dumps(said))
+                messages.append(str(error))
+        print(json.dumps(messages))
     """
     parts, copied = run("-c", textwrap.dedent(script))
     assert "must have parts of the same size for its 2 replicas, these have [4, 3] rows" in parts

@@ -50,11 +50,11 @@ def test_the_next_image_comes_instead_with_its_own_label(damaged_file, shuffle, 
 def test_a_batch_is_the_same_whatever_was_read_before(damaged_file):
     path, _ = damaged_file
     options = {"batch_size": 4, "crop": CROP, "shuffle": True, "on_corrupt": "skip"}
-    with Loader(path, **options) as one, Loader(path, **options) as other:
-        for step in reversed(range(len(one))):
-            one.batch(0, step)
-        for step in range(len(one)):
-            for a, b in zip(one.batch(0, step), other.batch(0, step), strict=True):
+    with Loader(path, **options) as first, Loader(path, **options) as second:
+        for step in reversed(range(len(first))):
+            first.batch(0, step)
+        for step in range(len(first)):
+            for a, b in zip(first.batch(0, step), second.batch(0, step), strict=True):
                 np.testing.assert_array_equal(a, b)
 
 
@@ -118,14 +118,14 @@ with Loader(sys.argv[1], 2, CenterCrop(5), workers=2, on_corrupt="skip") as load
 """
 
 
-def test_without_a_good_image_every_pass_is_an_error(make_file):
+def test_without_a_good_image_every_iteration_is_an_error(make_file):
     path, _, _ = make_file(n=6, chunks=(1, 12, 14, 3), compression="gzip", fletcher32=True)
     damage(path, range(6))
     done = subprocess.run([sys.executable, "-c", NOTHING_LEFT, path], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
-    assert len(said) == 2
-    assert all(line.startswith("error ") and str(path) in line and "sample" in line for line in said), said
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("error ") and str(path) in line and "sample" in line for line in lines), lines
 
 
 def test_other_words_are_refused(damaged_file):

@@ -7,6 +7,7 @@ import shutil
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -60,7 +61,7 @@ def test_a_file_is_indexed_when_it_is_first_read(few, indexed):
     assert indexed == ["0003.h5", "0007.h5"]
     read(dataset, [12, 31])
     assert indexed == ["0003.h5", "0007.h5"]
-    assert [about["indexed"] for about in dataset.describe()] == [k in (3, 7) for k in range(9)]
+    assert [facts["indexed"] for facts in dataset.describe()] == [k in (3, 7) for k in range(9)]
 
 
 def test_each_is_indexed_once_by_however_many_threads(few, indexed):
@@ -130,8 +131,8 @@ def test_a_file_that_does_not_fit_is_an_error_at_once(few, spoil, error, message
 def damage_index(path):
     """Let the first chunk of a gzip file be larger than the file; its headers stay as they are."""
     with h5py.File(path, "r") as file:
-        about = file["images"].id.get_chunk_info(0)
-    key = about.size.to_bytes(4, "little") + bytes(12)  # of the B-tree: stored size, filter mask, offset of sample 0
+        facts = file["images"].id.get_chunk_info(0)
+    key = facts.size.to_bytes(4, "little") + bytes(12)  # of the B-tree: stored size, filter mask, offset of sample 0
     content = path.read_bytes()
     assert content.count(key) == 1
     path.write_bytes(content.replace(key, (0x7FFFFF00).to_bytes(4, "little") + bytes(12)))
@@ -205,7 +206,7 @@ def test_a_file_that_is_replaced_while_it_is_closed(tmp_path, monkeypatch, layou
 def test_a_file_that_is_replaced_before_it_is_first_read(few):
     paths, _ = few
     dataset = Dataset(paths, on_corrupt="skip")
-    damage_index(paths[2])  # which is nothing to skip the one that is gone for
+    damage_index(paths[2])  # no reason to skip the file that is gone
     os.replace(paths[2], paths[4])
     with pytest.raises(ChangedError, match=r"0004\.h5"):
         read(dataset, [16])
@@ -222,8 +223,8 @@ def test_a_file_that_is_gone_is_missed_only_by_batches_with_its_images(tmp_path,
         if read_before:  # and is not open any more
             loader.batch(0, 0)
             for k in (1, 2, 3, 0, 1):
-                loader.dataset.read(np.array([12 * k]), CopySink(np.empty(images[0].size, np.uint8), images[0].size))
-        loader.dataset._cache.clear()
+                loader._dataset.read(np.array([12 * k]), CopySink(np.empty(images[0].size, np.uint8), images[0].size))
+        loader._dataset._cache.clear()
         paths[2].unlink()
         n_missed = 0
         for step in range(len(loader)):
@@ -231,9 +232,9 @@ def test_a_file_that_is_gone_is_missed_only_by_batches_with_its_images(tmp_path,
             if 2 in samples // 12:
                 n_missed += 1
                 with pytest.raises(FileNotFoundError, match=r"0002\.h5"):
-                    loader.prepare(0, step)
+                    loader._source.prepare(0, step)
             else:
-                np.testing.assert_array_equal(loader.prepare(0, step).x, images[samples])
+                np.testing.assert_array_equal(loader._source.prepare(0, step).x, images[samples])
         assert 3 <= n_missed < len(loader)
 
 
@@ -245,12 +246,17 @@ def test_an_index_that_turns_out_wrong_changes_the_way_and_not_the_order(tmp_pat
     with Loader(paths, 4, CROP, mean=None, shuffle=True, shuffle_window=6) as loader:
         wanted = [y for _, y in loader]
     original = index.list_chunks
-    monkeypatch.setattr(index, "list_chunks", lambda *of: (facts := original(*of)) | {"offsets": np.roll(facts["offsets"], 1)})
+
+    def shifted(*arguments):
+        chunks = original(*arguments)
+        return replace(chunks, offsets=np.roll(chunks.offsets, 1))
+
+    monkeypatch.setattr(index, "list_chunks", shifted)
     with Loader(paths, 4, CROP, mean=None, shuffle=True, shuffle_window=6) as loader:
-        before = loader.dataset.block_starts
+        before = loader._dataset.block_starts
         batches = list(loader)
-        np.testing.assert_array_equal(loader.dataset.block_starts, before)
-        assert all("differs from HDF5's" in about["read"] for about in loader.stats()["files"][::2])
+        np.testing.assert_array_equal(loader._dataset.block_starts, before)
+        assert all("differs from HDF5's" in facts["read"] for facts in loader.stats()["files"][::2])
     assert "differs from HDF5's" in caplog.text
     for (x, y), labels in zip(batches, wanted, strict=True):
         np.testing.assert_array_equal(y, labels)
@@ -260,9 +266,9 @@ def test_an_index_that_turns_out_wrong_changes_the_way_and_not_the_order(tmp_pat
 def test_hdf5_is_named_once_for_each_reason(tmp_path, caplog):
     paths, _ = write_many(tmp_path, [2] * 6, [BY_HDF5, {}])
     Dataset(paths)
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 1
-    assert said[0].startswith(f"{paths[0]} and 2 more: HDF5 has to read 'images'")
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1
+    assert messages[0].startswith(f"{paths[0]} and 2 more: HDF5 has to read 'images'")
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

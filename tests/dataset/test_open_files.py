@@ -103,7 +103,7 @@ def test_hundreds_of_files_with_a_handful_open(many, monkeypatch, io, limit):
                 np.testing.assert_array_equal(x, images[y].astype(np.float32))
                 seen += y.tolist()
             assert sorted(seen) == list(range(len(images)))
-        assert 0 < loader.dataset.handles.n_open <= limit
+        assert 0 < loader._dataset.handles.n_open <= limit
         loader.close()
         assert n_open_in(paths[0].parent) == 0
     if not watch.can_look:
@@ -118,7 +118,7 @@ import numpy as np
 from fastprep import CenterCrop
 from fastprep.loader import Loader
 with Loader(sys.argv[1], 16, CenterCrop((6, 5)), mean=None, shuffle=True, workers=3) as loader:
-    assert loader.dataset.handles.limit == 5, loader.dataset.handles.limit
+    assert loader._dataset.handles.limit == 5, loader._dataset.handles.limit
     print(sum(int(x.astype(np.int64).sum()) for x, _ in loader))
 """
 

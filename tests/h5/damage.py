@@ -1,10 +1,10 @@
-"""Damages one kind of file again and again, reads it by fastprep and by h5py, and prints what broke the rules.
+"""Damages one kind of file again and again, reads it with fastprep and with h5py, and prints what broke the rules.
 
-A process of its own, started by test_damage.py, because a crash or a hang of native code takes the process along:
+A process of its own, started by test_damage.py, because a crash or a hang of native code ends the process:
 
     python damage.py FOLDER KIND FIRST_CASE N_CASES
 
-Case numbers are seeds: a case can be run again alone. The last line of FOLDER/progress is the case at work.
+Case numbers are seeds, so a case can be repeated alone. The last line of FOLDER/progress is the current case.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ LAYOUTS = {
     "shuffle+gzip+fletcher32": {**CHUNKS, "shuffle": True, "compression": "gzip", "fletcher32": True},
     "bitshuffle-lz4": {**CHUNKS, **hdf5plugin.Bitshuffle(cname="lz4")},
 }
-# HDF5's old format has no checksums in its metadata; the new one has them everywhere
+# the metadata of HDF5's old format have no checksums; those of the new format have them everywhere
 KINDS = {f"{layout}, {libver}": (layout, libver) for layout in LAYOUTS for libver in ("earliest", "latest")}
-# These notice each change of their data; LZ4's blocks and the frames that the zstd filter writes carry no checksum.
+# These notice each change of their data. LZ4's blocks and the frames that the zstd filter writes have no checksum.
 CHECKED = ("gzip", "shuffle+gzip+fletcher32")
 # Not compared with h5py: the filter that hdf5plugin brings for it crashes on some damaged chunks
 CRASHES_H5PY = ("bitshuffle-lz4",)
@@ -47,13 +47,13 @@ ADDRESS_SPACE = 6 << 30
 def write(path: Path, kind: str) -> tuple[np.ndarray, np.ndarray]:
     layout, libver = KINDS[kind]
     rng = np.random.default_rng(0)
-    images = (np.arange(SHAPE[1])[:, None, None] * 20 + rng.integers(0, 6, SHAPE)).astype(np.uint8)  # it compresses, a little
+    images = (np.arange(SHAPE[1])[:, None, None] * 20 + rng.integers(0, 6, SHAPE)).astype(np.uint8)  # compressible, a little
     labels = np.arange(SHAPE[0]) % 3
     with h5py.File(path, "w", libver=libver) as file:
         file.create_dataset("images", data=images, **LAYOUTS[layout])
         file["labels"] = labels
         file["images"].attrs["mean"] = [80.0, 90.0, 100.0]
-        # of fixed length: in a damaged heap of texts of variable length HDF5 1.14.6 itself runs in circles for ever
+        # of fixed length: HDF5 1.14.6 loops for ever in some damaged heaps of variable-length strings
         file["images"].attrs["class_names"] = np.array(["cat", "dog", "owl"], "S3")
     return images, labels
 
@@ -83,7 +83,7 @@ def damage(content: bytes, case: int) -> tuple[bytes, list[slice], str]:
 def pixel_bytes(path: Path, size: int) -> np.ndarray:
     """Tell which bytes of the undamaged file are the stored images."""
     index, inside = open_images(path).index, np.zeros(size, bool)
-    for offset, n_bytes in zip(index.offsets, index.sizes, strict=True):
+    for offset, n_bytes in zip(index.chunks.offsets, index.chunks.sizes, strict=True):
         inside[offset : offset + n_bytes] = True
     return inside
 
@@ -105,7 +105,7 @@ def by_fastprep(path: Path) -> list[np.ndarray | DataError] | DataError:
 
 
 def by_h5py(path: Path) -> list[np.ndarray | Exception] | Exception:
-    """Do the same by h5py, whose errors may be of any type."""
+    """Do the same with h5py, whose errors may be of any type."""
     try:
         with h5py.File(path, "r") as file:
             dataset, found = file["images"], []
@@ -156,7 +156,7 @@ def broken_rules(case: int, path: Path, images: np.ndarray, ours, theirs, may_di
             continue
         wanted = wanted.reshape(got.shape) if wanted.size == got.size else wanted
         if right:
-            continue  # also where HDF5, which looks every chunk up, misses it and gives the fill value
+            continue  # also where HDF5, which looks every chunk up, does not find it and gives the fill value
         if not np.array_equal(got, wanted.astype(got.dtype), equal_nan=True):
             problems.append(f"sample {sample}: neither right nor what h5py reads")
         if not may_differ:
@@ -178,7 +178,7 @@ def run(folder: Path, kind: str, first: int, n_cases: int) -> dict:
             path = folder / f"{case}.h5"
             path.write_bytes(damaged)
             note = f"{kind}, case {case}: {what}"
-            # in the old format a changed address or size can't be told from a true one, by HDF5 neither
+            # in the old format, neither fastprep nor HDF5 can tell a changed address or size from a true one
             in_pixels = all(pixels[place].all() for place in places)
             may_differ = (libver == "earliest" and not in_pixels) or layout not in CHECKED
             if libver == "latest" and not any(pixels[place].any() for place in places):
@@ -202,7 +202,7 @@ def run(folder: Path, kind: str, first: int, n_cases: int) -> dict:
                 code = trace.tb_frame.f_code
                 place = f"{Path(code.co_filename).name}:{trace.tb_lineno} {code.co_name}"
                 problems.append(f"{note}: {type(error).__name__} at {place}: {error}")
-            path.unlink()  # never written anew: HDF5 takes a file of the same inode for one that it failed to close
+            path.unlink()  # a new file each time: HDF5 takes a file with the same inode for one that it failed to close
             if case - first in (n_cases // 2, n_cases - 1):
                 gc.collect()
                 memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -210,6 +210,6 @@ def run(folder: Path, kind: str, first: int, n_cases: int) -> dict:
 
 
 if __name__ == "__main__":
-    if "asan" not in os.environ.get("LD_PRELOAD", ""):  # whose shadow memory is larger than any machine's
+    if "asan" not in os.environ.get("LD_PRELOAD", ""):  # its shadow memory exceeds any limit
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     print(json.dumps(run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))

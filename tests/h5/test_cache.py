@@ -12,7 +12,7 @@ from fastprep.h5.cache import BlockCache
 
 
 class Meddling:
-    """A key that, asked for its hash a certain time, has something done: what a finalizer does that runs in this moment."""
+    """A key that does something when its hash is asked for a certain time, as a finalizer does that runs at this moment."""
 
     def __init__(self, moment, action):
         self.n_asked, self.moment, self.action = 0, moment, action
@@ -50,7 +50,7 @@ def test_cleared_at_any_moment_it_gives_the_block_all_the_same(thread):
                 if not thread:
                     cache.clear()
                     return
-                # of another thread, that waits if this one has the lock
+                # in another thread, which waits if this one has the lock
                 other = threading.Thread(target=cache.clear)
                 other.start()
                 other.join(0.05)
@@ -101,7 +101,7 @@ def test_an_interrupt_is_not_handed_on_to_those_who_wait(error):
     assert begun.wait(10)
     threads.append(threading.Thread(target=wait))
     threads[1].start()
-    threads[1].join(0.05)  # by now it waits, as a rule
+    threads[1].join(0.05)  # it usually waits by now
     go_on.set()
     for thread in threads:
         thread.join(10)
@@ -110,7 +110,7 @@ def test_an_interrupt_is_not_handed_on_to_those_who_wait(error):
 
 @pytest.mark.parametrize("problem", [None, OSError])
 def test_interrupted_at_any_line_nobody_waits_for_ever(problem):
-    """The interrupt comes to the thread that makes the block; another one then asks for it.
+    """The interrupt reaches the thread that makes the block; another one then asks for it.
 
     Not between the end of a `with` and the release of its lock, nor at a `try`: there CPython does not look for signals.
     """
@@ -154,14 +154,14 @@ def test_interrupted_at_any_line_nobody_waits_for_ever(problem):
         assert got == [1 if problem is None else "gone"], str(passed)
         if not interrupted:
             break
-    assert number > 8  # lines, and not none because of a renamed function
+    assert number > 8  # a renamed function would leave no lines
 
 
 def test_after_a_fork_it_is_empty_before_a_thread_asks():
     cache = BlockCache(2)
     cache.get("a", lambda: np.array([1]))
     lock = cache._lock
-    with lock:  # another thread may hold it in the moment of the fork
+    with lock:  # another thread may hold it at the moment of the fork
         child = os.fork()
         if child == 0:
             fresh = cache._lock is not lock and not cache._blocks

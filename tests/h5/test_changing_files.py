@@ -26,7 +26,7 @@ def test_a_file_that_is_moved_while_it_is_read(make_file, tmp_path, change, layo
     used, fresh = open_images(path), open_images(path)
     used.array(np.arange(4))
     path.rename(tmp_path / "away.h5") if change == "renamed" else os.replace(other, path)
-    np.testing.assert_array_equal(used.array(np.arange(N)), images)  # it has the old file, whatever that is called now
+    np.testing.assert_array_equal(used.array(np.arange(N)), images)  # it has the old file open, whatever its name is now
     error, message = (FileNotFoundError, "") if change == "renamed" else (DataError, "': changed or replaced since")
     with pytest.raises(error, match=rf"images\.h5'.*{message}"):
         fresh.array(np.arange(4))
@@ -35,7 +35,7 @@ def test_a_file_that_is_moved_while_it_is_read(make_file, tmp_path, change, layo
 @pytest.mark.parametrize("layout", [{}, CHUNKS, {**CHUNKS, "compression": "gzip"}], ids=str)
 def test_a_file_that_is_written_anew_while_it_is_read(make_file, layout):
     path, _, _ = make_file(**layout)
-    os.utime(path, ns=(1, 1))  # so that the time tells even if all of this happens within one tick of the clock
+    os.utime(path, ns=(1, 1))  # so that the time differs even if all of this happens within one tick of the clock
     reader = open_images(path)
     reader.array(np.arange(4))
     path.write_bytes(make_file(name="other.h5", **layout)[0].read_bytes())
@@ -45,17 +45,17 @@ def test_a_file_that_is_written_anew_while_it_is_read(make_file, layout):
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_image_that_is_overwritten_in_a_file_that_hdf5_reads(tmp_path, rng, linked):
-    """HDF5 itself has no objection to bytes that are others than before."""
+def test_an_image_that_is_overwritten_in_a_file_that_hdf5_reads(tmp_path, rng, linked):
+    """HDF5 itself does not object to bytes that have changed."""
     path = asked = tmp_path / "images.h5"
-    images = rng.integers(0, 256, (N, 64, 64, 3), dtype=np.uint8)  # more than HDF5 keeps in memory of its own
+    images = rng.integers(0, 256, (N, 64, 64, 3), dtype=np.uint8)  # more than HDF5 caches
     with h5py.File(path, "w", userblock_size=512) as file:
         file["images"] = images
     if linked:
         asked = tmp_path / "linking.h5"
         with h5py.File(asked, "w") as file:
             file["images"] = h5py.ExternalLink("images.h5", "images")
-    os.utime(path, ns=(1, 1))  # so that the time tells even if all of this happens within one tick of the clock
+    os.utime(path, ns=(1, 1))  # so that the time differs even if all of this happens within one tick of the clock
     reader = open_images(asked)
     assert reader.index.reason
     np.testing.assert_array_equal(reader.array(np.arange(4)), images[:4])
@@ -65,7 +65,7 @@ def test_a_image_that_is_overwritten_in_a_file_that_hdf5_reads(tmp_path, rng, li
     for _ in range(2):
         with pytest.raises(ChangedError, match=r"dataset 'images'.* changed or replaced since it was opened first"):
             reader.array(np.array([9]))
-    reader.close()  # nor when it is opened anew
+    reader.close()  # nor when it is opened again
     with pytest.raises(ChangedError, match="changed or replaced"):
         reader.array(np.array([9]))
 
@@ -97,7 +97,7 @@ def test_a_file_that_another_process_writes(tmp_path, rng, mode):
             with pytest.raises(DataError, match=r"w\.h5': (another|a) program has it open for writing"):
                 open_images(path)
             if mode == "swmr":
-                with h5py.File(path, "r", swmr=True):  # what is open that way in this process is opened that way again
+                with h5py.File(path, "r", swmr=True):  # an open file is opened again in the same mode
                     assert_reads_like_h5py(path, expected_layout="read by HDF5: single-writer/multiple-reader mode")
         finally:
             writer.stdin.close()

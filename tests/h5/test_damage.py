@@ -9,22 +9,22 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("damage.py")
 LAYOUTS = ["contiguous", "chunked", "gzip", "lz4", "zstd", "shuffle+gzip+fletcher32", "bitshuffle-lz4"]
-CASES = 143  # of each of the 14 kinds of files: 2,002
-# Pages that the allocators keep; a leak of one image or chunk a case would be less than that, one of a whole file not
+CASES = 143  # for each of the 14 kinds of files: 2,002
+# Pages that the allocators keep. A leak of one image or chunk in each case would be smaller, that of a whole file larger
 MAX_GROWTH_KIB = 64 << 10
 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_damaged_files(tmp_path, layout, libver):
-    """In a process of its own: a crash or a hang of native code would take it along."""
+    """In a process of its own, because a crash or a hang of native code would end it."""
     command = [sys.executable, str(SCRIPT), str(tmp_path), f"{layout}, {libver}", "0", str(CASES)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     except subprocess.TimeoutExpired:
         pytest.fail(f"hangs in {last_case(tmp_path)}")
     assert done.returncode == 0, f"crashed in {last_case(tmp_path)}: {done.stderr[-2000:]}"
-    report = json.loads(done.stdout.splitlines()[-1])  # a filter may print what it thinks of the data
+    report = json.loads(done.stdout.splitlines()[-1])  # filters may print messages about the data
     assert report["problems"] == []
     half, whole = report["memory_kib"]
     assert whole - half < MAX_GROWTH_KIB

@@ -1,4 +1,4 @@
-"""Chunks that claim what is not so."""
+"""Chunks that do not decode to a chunk, whatever they claim."""
 
 import tracemalloc
 
@@ -22,3 +22,14 @@ def test_the_block_length_of_bitshuffle_costs_no_memory(compression):
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_pipeline_refuses_what_does_not_fill_a_chunk():
+    out, spare = np.empty(12, np.uint8), np.empty(12, np.uint8)
+    with pytest.raises(DecodeError, match="decoded to 8 bytes, a chunk has 12"):
+        Pipeline().decode(np.zeros(8, np.uint8), 0, 12, out, spare)
+    for code in (1, 32000, 32001, 32004, 32008, 32015):
+        with pytest.raises(DecodeError):
+            Pipeline((Filter(code, (0, 4, 1, 0, 2)),)).decode(np.full(8, 255, np.uint8), 0, 12, out, spare)
+    with pytest.raises(DecodeError, match=r"fletcher32 data is damaged \(checksum is"):
+        Pipeline((Filter(3),)).decode(np.zeros(16, np.uint8) + 1, 0, 12, out, spare)

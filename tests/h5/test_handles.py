@@ -1,4 +1,4 @@
-"""Open files of many readers: a bound that holds, the least recently used closed first, nothing closed while it is used."""
+"""Open files of many readers: the bound holds, the least recently used file is closed first, and none while it is used."""
 
 import gc
 import os
@@ -13,7 +13,7 @@ from fastprep.h5.handles import Handles, OpenFile, default_limit
 
 
 class Thing:
-    """Something that is open, and knows when it is closed."""
+    """A resource that records when it is opened and closed."""
 
     def __init__(self, name, log):
         self.name, self.log, self.is_open = name, log, True
@@ -142,7 +142,7 @@ def test_after_a_fork_nothing_is_open(tmp_path):
 
     with handles.use("x", 1, open_it) as file:
         before = file.number
-    handles._lock.acquire()  # another thread may hold it in the moment of the fork
+    handles._lock.acquire()  # another thread may hold it at the moment of the fork
     child = os.fork()
     if child == 0:
         with handles.use("x", 1, open_it) as file:
@@ -153,7 +153,7 @@ def test_after_a_fork_nothing_is_open(tmp_path):
 
 
 def test_in_a_child_it_has_begun_anew_before_a_thread_asks():
-    """Two threads that found out at the same time would both begin, and the second forget what the first one opened."""
+    """Two threads that found out at the same time would both begin, and the second would forget what the first had opened."""
     handles, log = Handles(2), []
     with use(handles, log, "a"):
         lock = handles._lock

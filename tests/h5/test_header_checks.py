@@ -1,4 +1,4 @@
-"""Headers that claim absurd sizes: refused before anybody allocates by them or counts up to them."""
+"""Headers that claim absurd sizes are refused before anything is allocated or counted by them."""
 
 import resource
 import struct
@@ -12,7 +12,7 @@ from like_h5py import assert_reads_like_h5py
 
 from fastprep.errors import DataError
 from fastprep.h5 import open_images, read_labels
-from fastprep.h5.header_checks import check_claims
+from fastprep.h5.header_checks import check_header
 
 SHAPE = (23, 12, 14, 3)
 ONE = {"chunks": (1, *SHAPE[1:])}
@@ -36,7 +36,7 @@ SHAPES = [
 
 @pytest.fixture(autouse=True)
 def little_memory():
-    """What is allocated by such a shape fails here, however much there is."""
+    """An allocation by such a shape fails here, however much memory the machine has."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), before[1]))
@@ -44,11 +44,11 @@ def little_memory():
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def claim(path, found, said):
-    """Write other sides into the header. The old format has no checksum there."""
-    content, old = path.read_bytes(), struct.pack(f"<{len(found)}Q", *found)
+def claim(path, sides, claimed):
+    """Write other sides into the header, which has no checksum in the old format."""
+    content, old = path.read_bytes(), struct.pack(f"<{len(sides)}Q", *sides)
     assert old in content
-    path.write_bytes(content.replace(old, struct.pack(f"<{len(said)}Q", *said)))
+    path.write_bytes(content.replace(old, struct.pack(f"<{len(claimed)}Q", *claimed)))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -62,10 +62,10 @@ def test_absurd_shapes(make_file, layout, shape):
 
 @pytest.mark.parametrize(
     ("n", "message"),
-    [(2**23, "hardly one is there"), (2**28, "no more than 134217728 can be read"), (2**40, "bytes, in a file of")],
+    [(2**23, "hardly any is stored"), (2**28, "no more than 134217728 can be read"), (2**40, "bytes, in a file of")],
 )
 def test_absurd_shapes_in_the_new_format(tmp_path, n, message):
-    """Its checksums are right: HDF5 itself wrote them. A list of all chunks that might be is a hole in the file."""
+    """Its checksums are right, because HDF5 itself wrote them. The list of all possible chunks is a hole in the file."""
     with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
         file.create_dataset("images", (n, *SHAPE[1:]), "uint8", **ONE)
         if n < 2**40:
@@ -83,7 +83,7 @@ def test_absurd_chunks_and_virtual_datasets(tmp_path):
         file.create_virtual_dataset("virtual", layout)
     for name, message in (
         ("images", r"in chunks of \(1024, 2048, 1024, 1\), one of them: 2147483648 bytes, in a file of"),
-        ("virtual", "no files have"),
+        ("virtual", "more than files can have"),
     ):
         with pytest.raises(DataError, match=message):
             open_images(tmp_path / "x.h5", name)
@@ -118,11 +118,11 @@ def test_chunks_larger_than_the_dataset(make_file):
 
 
 def test_chunks_that_an_index_only_claims(make_file):
-    """The implicit index of the new format counts all chunks of the shape as there; its checksum keeps random damage out."""
+    """The implicit index of the new format counts all chunks of the shape as stored; its checksum excludes random damage."""
     path, _, _ = make_file(**ONE)
     with h5py.File(path, "r") as file:
         properties = file["images"].id.get_create_plist()
         ours = SimpleNamespace(get_create_plist=lambda: properties, get_num_chunks=lambda: 2**24)
         hostile = SimpleNamespace(shape=(2**24, *SHAPE[1:]), chunks=ONE["chunks"], dtype=np.dtype("uint8"), file=file, id=ours)
-        with pytest.raises(DataError, match="hardly one is there"):
-            check_claims(hostile, (str(path), "images"))
+        with pytest.raises(DataError, match="hardly any is stored"):
+            check_header(hostile, (str(path), "images"))

@@ -1,4 +1,4 @@
-"""Every type x every filter x every way to cut chunks x photographs and noise: equal to what h5py reads, and read directly."""
+"""Every type x every filter x every shape of chunks x photographs and noise: equal to what h5py reads, and read directly."""
 
 import itertools
 from pathlib import Path
@@ -59,7 +59,7 @@ def contents():
     elpv = pytest.importorskip("elpv_dataset")
     photograph = np.asarray(image_module.open(Path(elpv.__file__).parent / "data" / "images" / "cell0001.png"))
     crops = [photograph[30 * k : 30 * k + 11, 20 + c : 33 + c] for k in range(7) for c in range(3)]
-    crops = np.stack(crops).reshape(7, 3, 11, 13).transpose(0, 2, 3, 1) // 2  # 0..127: all types hold it
+    crops = np.stack(crops).reshape(7, 3, 11, 13).transpose(0, 2, 3, 1) // 2  # 0..127, which all types can hold
     return {"photograph": crops, "noise": np.random.default_rng(0).integers(0, 128, SHAPE)}
 
 
@@ -116,9 +116,9 @@ def test_damage_is_noticed_under_a_checksum(tmp_path, contents, filters):
         file.create_dataset("images", data=contents["photograph"].astype("uint8"), **options)
     index = open_images(tmp_path / "x.h5").index
     content = (tmp_path / "x.h5").read_bytes()
-    for place in np.random.default_rng(1).integers(0, index.sizes[4], 20):
+    for place in np.random.default_rng(1).integers(0, index.chunks.sizes[4], 20):
         damaged = bytearray(content)
-        damaged[int(index.offsets[4]) + int(place)] ^= 0x10
+        damaged[int(index.chunks.offsets[4]) + int(place)] ^= 0x10
         (tmp_path / "y.h5").write_bytes(damaged)
         reader = open_images(tmp_path / "y.h5")
         with pytest.raises(ValueError, match=r"dataset 'images', chunk 4, sample 4: .* data is damaged"):

@@ -1,4 +1,4 @@
-"""What a damaged file says about its images: as it was, or an error that names the file."""
+"""Metadata of damaged files: unchanged, or an error that names the file."""
 
 import contextlib
 
@@ -23,6 +23,6 @@ def test_any_byte_may_be_wrong(tmp_path, read):
     for place in range(0, len(content), 5):
         path = tmp_path / f"{place}.h5"
         path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
-        with contextlib.suppress(DataError):  # which names the file by itself
+        with contextlib.suppress(DataError):  # whose message names the file
             read(path)
         path.unlink()

@@ -1,4 +1,4 @@
-"""Files of other writers, and in other ways: read equal to what h5py reads, or refused by an error that names the file."""
+"""Files from other writers and in other formats: equal to what h5py reads, or an error that names the file."""
 
 import ctypes
 import os
@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 
-if os.environ.get("HDF5_PLUGIN_PATH") == "disable":  # as TensorFlow leaves it; netCDF4 finds its own filters by this
+if os.environ.get("HDF5_PLUGIN_PATH") == "disable":  # as TensorFlow leaves it; netCDF4 finds its own filters through it
     del os.environ["HDF5_PLUGIN_PATH"]
 
 import h5py
@@ -27,7 +27,7 @@ H5 = "read by HDF5"
 @pytest.fixture
 def images(rng):
     images = rng.integers(0, 256, (N, *IMAGE), dtype=np.uint8)
-    images[:, :6] = 7  # it compresses, a little
+    images[:, :6] = 7  # compressible, a little
     return images
 
 
@@ -43,7 +43,7 @@ def test_pytables(tmp_path, images, library, options):
         pytest.skip(f"this build of PyTables has no {library}")
     filters = tables.Filters(5, library, **{"shuffle": False, **options})
     with tables.open_file(tmp_path / "p.h5", "w") as file:
-        # for Blosc2 PyTables makes chunks of half a gigabyte, which HDF5 decodes whole for each image
+        # PyTables makes chunks of half a gigabyte for Blosc2, which HDF5 decodes as a whole for each image
         chunk = (5, *IMAGE) if library.startswith("blosc2") else None
         how = {"filters": filters, "expectedrows": N, "chunkshape": chunk}
         grown = file.create_earray("/", "images", tables.UInt8Atom(), (0, *IMAGE), **how)
@@ -177,8 +177,8 @@ def test_names_and_links(make_file, tmp_path, images):
         assert_reads_like_h5py(tmp_path / "l.h5", name, expected)
     assert_reads_like_h5py(tmp_path / "l.h5", "soft to other", "contiguous")
     for name, message in (
-        ("astray", "it is a link to '/grp/nothing', and that is not there"),
-        ("far astray", "it is a link to '/images' of the file 'nowhere.h5', and that is not there, or can't be opened"),
+        ("astray", "it is a link to '/grp/nothing', which is not there"),
+        ("far astray", "it is a link to '/images' of the file 'nowhere.h5', which is not there, or can't be opened"),
         ("circle", "can't be opened: .*too many links"),
         ("grp/図", "there is no dataset 'grp/図'; it has 'grp/図/images'"),
     ):
@@ -272,7 +272,7 @@ def test_a_filter_that_nobody_has(tmp_path, images):
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_chunk((1, *IMAGE))
     properties.set_filter(305, h5py.h5z.FLAG_OPTIONAL, (1, 2))
-    low_level(tmp_path / "x.h5", properties, images)  # skipped, since it is not there
+    low_level(tmp_path / "x.h5", properties, images)  # skipped, because it is not there
     assert_reads_like_h5py(tmp_path / "x.h5", expected_layout="read by HDF5: filters lzo")
     with h5py.File(tmp_path / "x.h5", "r+") as file:
         file["images"].id.write_direct_chunk((3, 0, 0, 0), b"x" * 50, filter_mask=0)

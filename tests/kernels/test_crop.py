@@ -42,7 +42,7 @@ def empty_like(wanted, numbers_before):
     return np.empty(wanted.size + numbers_before, wanted.dtype)[numbers_before:].reshape(wanted.shape)
 
 
-@settings(deadline=None)  # a busy machine is no fault
+@settings(deadline=None)  # a busy machine is not a failure
 @given(case=cases())
 def test_equals_the_oracle_on_random_cases(case):
     rng = np.random.default_rng(case["seed"])
@@ -78,7 +78,7 @@ def test_equals_the_oracle_at_the_size_people_use(device, rng, channels, dtype, 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("mirrored", [0, 1])
 def test_rounds_every_float32_pattern_to_nearest_even(device, dtype, mirrored):
-    """Every upper half of a float32, with lower halves on, just below and just above each tie."""
+    """Every upper half of a float32, with lower halves at, just below and just above each tie."""
     upper = np.arange(65536, dtype=np.uint32) << 16
     lower = np.array([0, 1, 0x0FFF, 0x1000, 0x1001, 0x2FFF, 0x3000, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)
     values = (upper[:, None] | lower).view(np.float32).reshape(1, 256, -1, 1)

@@ -1,4 +1,4 @@
-"""crop.cu compiled by NVIDIA's own compiler for every generation of GPUs, which needs none of them."""
+"""crop.cu, compiled by NVIDIA's own compiler for every generation of GPUs, without a GPU."""
 
 import ctypes
 import importlib.metadata
@@ -74,7 +74,7 @@ VARIANTS += [("uint8", "float32", "channels_last", "none", channels) for channel
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_no_spills_and_few_registers(nvrtc, architecture):
-    """Numbers of the compiler itself: a spill is a trip to memory for each element."""
+    """The numbers are from the compiler. A spill would be an access to memory for each element."""
     if architecture not in nvrtc.architectures():
         pytest.skip(f"the installed {WHEEL} does not compile for sm_{architecture}")
     for variant in VARIANTS:
@@ -98,7 +98,7 @@ def test_moves_16_bytes_at_a_time(nvrtc, architecture):
 
 @pytest.mark.parametrize("options", [(), ("-ftz=true",), ("-ftz=true", "--fmad=true"), ("--use_fast_math",)])
 def test_arithmetic_does_not_depend_on_options(nvrtc, options):
-    """CuPy adds -ftz=true, and users add what they like."""
+    """CuPy adds -ftz=true, and users may add other options."""
     for source in ("uint8", "float32", "float64"):
         for dtype in DTYPES:
             ptx = nvrtc.compile(launch_of(source, dtype), "compute_75", *options)[0].decode()

@@ -1,4 +1,4 @@
-"""crop.cu as C++: each thread of each block runs on the CPU, under sanitizers, in buffers of exactly the size that is right."""
+"""crop.cu as C++: each thread of each block runs on the CPU, under sanitizers, in buffers of exactly the right size."""
 
 import shutil
 import struct
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not 
 
 
 class Launches:
-    """Launches of the kernel, which are compiled into one program and run together."""
+    """Launches of the kernel that are compiled into one program and run together."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -49,7 +49,7 @@ class Launches:
             self.inputs.append(b"" if k == 4 else np.ascontiguousarray(tail).tobytes())
 
     def run(self):
-        """Run all of them; return their results."""
+        """Run all launches, and return their results."""
         parts = []
         for (source, options), name in self.sources.items():
             defined = [option[2:].split("=") for option in options if option.startswith("-D")]
@@ -135,7 +135,7 @@ def test_equals_the_oracle_at_the_size_people_use(launches, rng):
 
 
 def test_long_rows_and_many_channels(launches, rng):
-    """Tiles that are pieces of a row; pixels that do not fit into shared memory; crops that are a line or a dot."""
+    """Tiles that are parts of a row; pixels that do not fit into shared memory; crops of one row, one column or one pixel."""
     cases = []
     for shape, size, dtype, mean in [
         ((3, 9000, 3), (2, 8999), "float64", "image"),
@@ -156,7 +156,7 @@ def test_long_rows_and_many_channels(launches, rng):
 
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_rounds_every_float32_pattern_to_nearest_even(launches):
-    """Every upper half of a float32, with lower halves on, just below and just above each tie."""
+    """Every upper half of a float32, with lower halves at, just below and just above each tie."""
     lower = np.array([0, 1, 0x0FFF, 0x1000, 0x1001, 0x2FFF, 0x3000, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)
     values = ((np.arange(65536, dtype=np.uint32) << 16)[:, None] | lower).view(np.float32).reshape(1, 256, -1, 1)
     table = np.array([[0, 0, 0, 1]], np.int32)
@@ -172,7 +172,7 @@ def test_special_values_of_float_images(launches):
 
 
 def test_offsets_beyond_32_bits(launches, rng):
-    """The last of so many images and crops that their elements need 64 bits to count. The others exist on paper only."""
+    """The last of so many images and crops that counting their elements needs 64 bits. The others have no memory."""
     n, shape, n_out, size = 22000, (256, 256, 3), 28000, (227, 227)
     last = rng.integers(0, 256, (1, *shape), dtype=np.uint8)
     table = np.zeros((n_out, 4), np.int32)

@@ -62,7 +62,7 @@ def test_batches_are_those_of_the_cpu(make_file, workers):
 
 
 def test_what_tensorflow_reads_later_is_still_there(tf, make_file):
-    """Work is queued on each batch and the batch let go at once; buffers are used again while the work may still go on."""
+    """Work is queued on each batch, and the batch is released at once; its buffer is reused while the work may still run."""
     from fastprep.adapters import keras as keras_adapter
     from fastprep.adapters import tensorflow as tensorflow_adapter
 
@@ -81,7 +81,7 @@ def test_what_tensorflow_reads_later_is_still_there(tf, make_file):
                 sums.append(tf.reduce_sum(tf.cast(x, tf.float64), axis=(1, 2, 3)))
                 del x
         for got, right in zip(sums, wanted, strict=True):
-            np.testing.assert_allclose(got.numpy(), right, rtol=1e-9)  # sums of float64 in another order
+            np.testing.assert_allclose(got.numpy(), right, rtol=1e-9)  # sums of float64 in a different order
 
 
 def test_the_training_step_sees_the_memory_the_kernel_wrote(tf, make_file):
@@ -98,14 +98,14 @@ def test_the_training_step_sees_the_memory_the_kernel_wrote(tf, make_file):
             return super().train_step(data)
 
     with keras_adapter.Loader(path, 4, CenterCrop(8), device="cuda") as loader:
-        prepare = loader.prepare
+        prepare = loader._source.prepare
 
         def noting(epoch, step):
             batch = prepare(epoch, step)
             written.append(((epoch, step), batch.lease.address))
             return batch
 
-        loader.prepare = noting
+        loader._source.prepare = noting
         model = Spy([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
         model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
         model.fit(loader, epochs=2, verbose=0)

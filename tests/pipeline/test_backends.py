@@ -143,7 +143,7 @@ def test_memory_is_flat_and_given_back(path, stand_in):
         for _ in range(20):
             for _batch in loader:
                 pass
-        assert used(0) <= after_two[0] + 3 * loader.pool.buffer_bytes
+        assert used(0) <= after_two[0] + 3 * loader._pool.buffer_bytes
         assert loader.stats()["buffers"] <= 2 + 1 + 2
         assert stand_in.calls["RawModule"] == 1
         del _batch
@@ -204,7 +204,7 @@ def test_pickled_it_begins_anew(path, stand_in):
         x, _ = loader.batch(1, 2)
         with pickle.loads(pickle.dumps(loader)) as twin:
             assert twin.stats()["device"] == "cuda:0"
-            assert twin.backends[0].gpu is not loader.backends[0].gpu
+            assert twin._backends[0].gpu is not loader._backends[0].gpu
             np.testing.assert_array_equal(twin.batch(1, 2)[0].get(), x.get())
 
 

@@ -95,7 +95,7 @@ class OnTwo(Loader):
 
     def _choose_backends(self, device):
         size = -(-self.batch_size // 2)
-        return [CudaBackend(self.spec, Gpu(number), size, size * self.crop.n_crops) for number in range(2)]
+        return [CudaBackend(self._spec, Gpu(number), size, size * self.crop.n_crops) for number in range(2)]
 
 
 def train_on_two(machine, path, epochs=2, **options):

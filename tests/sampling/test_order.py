@@ -1,4 +1,4 @@
-"""Orders: permutations, exactly once over all shards, and the same for any batch size."""
+"""Orders are permutations: each sample comes once over all shards, and the order is the same for any batch size."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_permute_is_a_permutation(n):
 
 
 def test_permutations_are_spread_evenly():
-    """Each of the 24 orders of four things about equally often, over seeds."""
+    """Each of the 24 orders of four samples comes about equally often, over seeds."""
     counts: dict[tuple[int, ...], int] = {}
     for seed in range(2400):
         key = tuple(order.permute(np.arange(4), 4, hashing.key(seed, 0)).tolist())
@@ -107,7 +107,7 @@ def test_windows_give_every_sample_once_and_no_block_in_two_windows(windows, bat
                 window.append(int(block_of[place + length]))
             length += 1
         assert not seen & set(window)
-        assert length == sum(windows.starts[b + 1] - windows.starts[b] for b in window)  # the blocks, whole
+        assert length == sum(windows.starts[b + 1] - windows.starts[b] for b in window)  # whole blocks
         seen |= set(window)
         place += length
 

@@ -97,14 +97,14 @@ class Spy(keras.Sequential):
 
 
 with loader(shuffle=True, seed=5) as train:
-    prepare = train.prepare
+    prepare = train._source.prepare
 
     def noting(epoch, step):
         batch = prepare(epoch, step)
         written[epoch, step] = [part.lease.address if part.n_rows else 0 for part in batch.parts]
         return batch
 
-    train.prepare = noting
+    train._source.prepare = noting
     spy = model(Spy)
     spy.fit(train, epochs=2, verbose=0)
     spy.fit(train, epochs=2, verbose=0, steps_per_epoch=1)  # the first two batches of the next epoch
@@ -117,7 +117,7 @@ with loader(shuffle=True, seed=5) as train:
         size = -(-len(labels) // n_replicas)
         wanted += [(number, k, written[epoch, step][k], labels[k * size : (k + 1) * size]) for k in range(n_replicas)]
     results["steps"] = [got, sorted(wanted)]
-    results["place"] = [[train.next_epoch, train.stats()["samples"] > 0], [4, True]]
+    results["position"] = [[train.next_epoch, train.stats()["samples"] > 0], [4, True]]
     train.load_state_dict({**train.state_dict(), "epoch": 7, "seen": 2 * BATCH})
     seen.clear()
     spy.fit(
@@ -138,7 +138,7 @@ with loader(shuffle=True, seed=5) as train:
         + [[1] + [0] * (n_replicas - 1)],
     ]
 
-with loader(batch_size=24, shuffle=True, drop_remainder=True) as train:  # an epoch is one batch, and so is a look
+with loader(batch_size=24, shuffle=True, drop_remainder=True) as train:  # an epoch is one batch, and so is a peek
     seen.clear()
     spy.fit(train, epochs=3, verbose=0, callbacks=[fastprep.EpochSync(train)])
     got = [[y for row in sorted(seen[k : k + n_replicas]) for y in row[2]] for k in range(0, len(seen), n_replicas)]

@@ -91,14 +91,14 @@ results["batch normalisation"] = [bool(np.allclose(measured, [pixels.mean(axis=0
 
 
 def with_addresses(loader):
-    written, prepare = {}, loader.prepare
+    written, prepare = {}, loader._source.prepare
 
     def noting(epoch, step):
         batch = prepare(epoch, step)
         written[epoch, step] = batch.lease.address
         return batch
 
-    loader.prepare = noting
+    loader._source.prepare = noting
     return written
 
 

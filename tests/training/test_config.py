@@ -140,7 +140,7 @@ def test_other_names_of_classes_for_validation(config):
 
 def test_texts_for_labels(config):
     relabel(config.train, np.array(["cat"] * 9, dtype=h5py.string_dtype()))
-    with pytest.raises(InputError, match="labels must be numbers, found texts; names of classes go into the attribute"):
+    with pytest.raises(InputError, match="labels must be numbers, found strings; names of classes go into the attribute"):
         data.inspect_files(config)
 
 

@@ -252,7 +252,7 @@ def test_what_can_not_be_resumed_is_one_clear_line(interrupted, tmp_path, capsys
         del file["images"], file["labels"]
         file["images"], file["labels"] = images, labels
         file["images"].attrs["mean"] = mean
-    refused(["--resume", run], "state is of a loader with other batches: n_samples 43 (here 42)", capsys)
+    refused(["--resume", run], "state is from a loader with other batches: n_samples 43 (here 42)", capsys)
 
 
 def test_only_one_process_trains_in_a_run(interrupted, capsys):

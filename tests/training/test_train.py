@@ -180,7 +180,7 @@ def test_mean_from_the_command_line(files):
     for argument, wanted in (("none", None), ("compute", images.mean(axis=(0, 1, 2)))):
         config = train.parse([*files, "--mean", argument])
         for loader in data.open_loaders(config, data.inspect_files(config)):
-            got = loader.spec.mean
+            got = loader.mean
             assert (got is None) == (wanted is None)
             if wanted is not None:
                 np.testing.assert_allclose(got, wanted, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Crop tables: the places the oracle gives, draws that depend on nothing but (seed, epoch, sample), clear refusals."""
+"""Crop tables: the positions of the oracle, draws that depend only on (seed, epoch, sample), and clear refusals."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Rewriting of an HDF5 file in the layout that loads fastest."""
+"""Rewriting of HDF5 files in the layout that loads fastest."""
 
 from fastprep.h5.convert.rewrite import InexactError, Rewritten, rewrite
 

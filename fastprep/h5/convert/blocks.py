@@ -1,4 +1,4 @@
-"""All images of a dataset in ascending order, in blocks of bounded size that decode no chunk more often than they must."""
+"""All images of a dataset in ascending order, in blocks of bounded size that decode each chunk as few times as possible."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fastprep.errors import DataError
 from fastprep.h5.reader import Reader
 
 _BLOCK_BYTES = 32 << 20
-_MOST_BYTES = 256 << 20  # a chunk of many images makes a block as large as this before it is decoded twice
+_MOST_BYTES = 256 << 20  # a larger chunk of many images is decoded more than once
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one read gave of a block of images.
+    """A part of a block of images, from one read.
 
     Attributes
     ----------
     rows, columns : slice
-        Where in each image it lies, every channel of it.
+        Rows and columns of each image that the part has, with every channel.
     pixels : ndarray of uint8, float32 or float64, shape (n, rows, columns, C)
     """
 
@@ -33,14 +33,14 @@ class Part:
 
 
 def block_ranges(n: int, images_per_chunk: int, image_bytes: int) -> Iterator[tuple[int, int]]:
-    """Cut 0..n into blocks: whole chunks, as many as fit 32 MiB; equal parts of a chunk that is larger than 256 MiB.
+    """Divide 0..n into blocks: as many whole chunks as fit into 32 MiB, or equal parts of a chunk that is larger than 256 MiB.
 
     Parameters
     ----------
     n : int
-        Images there are.
+        Number of images.
     images_per_chunk, image_bytes : int
-        1 and up.
+        Both 1 and up.
 
     Yields
     ------
@@ -63,12 +63,13 @@ def read_blocks(reader: Reader, dataset: h5py.Dataset) -> Iterator[tuple[int, in
     ----------
     reader : Reader
     dataset : h5py.Dataset
-        The one that the reader is for, open.
+        The open dataset that the reader is for.
 
     Yields
     ------
     (int, int, iterator of Part)
-        First image of a block, the one after its last, and the parts that together cover it; to be used up in turn.
+        First image of a block, the one after its last, and the parts that together cover the block. The parts have to be
+        exhausted before the next block.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def read_blocks(reader: Reader, dataset: h5py.Dataset) -> Iterator[tuple[int, in
             yield first, last, iter([Part(slice(0, height), slice(0, width), pixels)])
         return
     per_chunk, chunk_height, chunk_width = (dataset.chunks or (1, height, width))[:3]
-    # where chunks split the images, parts bound what HDF5 gives at a time, and only the uint8 are there as a whole
+    # where chunks split the images, parts bound what HDF5 reads at a time, and only the uint8 images are in memory as a whole
     split = chunk_height < height or chunk_width < width
     image_bytes = height * width * channels if split else index.image_bytes
     for first, last in block_ranges(n, min(per_chunk, n), image_bytes):
@@ -92,7 +93,7 @@ def read_blocks(reader: Reader, dataset: h5py.Dataset) -> Iterator[tuple[int, in
 
 
 def _parts(reader: Reader, dataset: h5py.Dataset, first: int, last: int, chunk: tuple[int, int]) -> Iterator[Part]:
-    """Read a block by HDF5, cut along the edges of its chunks: each of them is decoded once, though they split the images."""
+    """Read a block through HDF5, in parts along the edges of its chunks: each is decoded once, though they split the images."""
     _, height, width, channels = reader.index.shape
     pixel_bytes = (last - first) * channels * reader.index.dtype.itemsize
     part_height, part_width = _part_size(height, width, chunk, _BLOCK_BYTES // pixel_bytes)
@@ -108,7 +109,7 @@ def _parts(reader: Reader, dataset: h5py.Dataset, first: int, last: int, chunk: 
 
 
 def _part_size(height: int, width: int, chunk: tuple[int, int], most_pixels: int) -> tuple[int, int]:
-    """Return height and width of the parts: whole chunks, whole rows where they fit, at most `most_pixels` if a chunk does."""
+    """Return (height, width) of the parts: whole chunks, whole rows if these fit, and at most `most_pixels` if a chunk fits."""
     chunk_height, chunk_width = min(chunk[0], height), min(chunk[1], width)
     if most_pixels >= height * width:
         return height, width
@@ -118,6 +119,6 @@ def _part_size(height: int, width: int, chunk: tuple[int, int], most_pixels: int
 
 
 def _raise_where(reader: Reader, first: int, last: int) -> None:
-    """Look for the image that can't be read; its error names chunk and sample."""
+    """Read images one by one until one fails: its error names chunk and sample."""
     for sample in range(first, last):
         reader.array(np.array([sample]))

@@ -1,4 +1,4 @@
-"""Everything of a file but its images, as it is, into another file."""
+"""Copying of everything in a file except its images into another file, unchanged."""
 
 from __future__ import annotations
 
@@ -11,47 +11,48 @@ from h5py import h5a, h5o, h5r, h5s, h5t
 from fastprep.errors import DataError
 from fastprep.system.atomic import NO_ROOM
 
-_Place = tuple[int, int]
+_Address = tuple[int, int]
+"""File number and address of an object: the same for every name that it has."""
 
 
 class RestCopier:
-    """Copies groups, datasets, named types, links and attributes, and leaves the place of the images open.
+    """Copies groups, datasets, named types, links and attributes of a file, and leaves out its images.
 
-    It goes through the groups itself, where H5Ocopy could take them whole, because H5Ocopy can't leave the images out, and
-    would follow a second name of theirs. An object of several names stays one object.
+    It walks the groups itself, because H5Ocopy, which copies whole groups, can't leave the images out, and would follow their
+    other names. An object with several names stays one object.
 
     Parameters
     ----------
     source, target : h5py.File
         Open for reading, and for writing.
     images : h5py.Dataset
-        The one to leave out; an external link may lead to it.
+        The dataset to leave out; an external link may lead to it.
     folder : str
-        Where the target will lie in the end: relative external links are adjusted to it.
+        Final folder of the target, to which relative external links are adjusted.
 
     Attributes
     ----------
     names : list of str
-        Where the images belong, by `copy_all`: absolute names, the first for the dataset, the others for links to it.
+        Absolute names of the images in the target, found by `copy_all`: the first is for the dataset, the others are links to it.
     notes : list of str
-        What could not be kept as it was, for people.
+        Descriptions, for people, of what could not be kept unchanged.
     """
 
     def __init__(self, source: h5py.File, target: h5py.File, images: h5py.Dataset, folder: str) -> None:
         self.names: list[str] = []
         self.notes: list[str] = []
         self._source, self._target = source, target
-        self._images = _place(images)
+        self._images = _address_of(images)
         self._from_folder, self._to_folder = os.path.dirname(os.path.abspath(source.filename)), os.path.abspath(folder)
-        self._copied: dict[_Place, str] = {}
+        self._copied: dict[_Address, str] = {}
 
     def copy_all(self) -> None:
-        """Copy everything but the images.
+        """Copy everything except the images.
 
         Raises
         ------
         DataError
-            If something can't be read, or the images have no place in the file of their own.
+            If an object can't be read, or the file has the images only in a group of another file.
         """
         if self._source.userblock_size:
             self.notes.append("the user block is left out: with one, HDF5 has to read the images")
@@ -61,13 +62,13 @@ class RestCopier:
             raise DataError(problem, self._source.filename)
 
     def copy_attributes(self, source: h5py.HLObject, target: h5py.HLObject, leave_out: tuple[str, ...] = ()) -> None:
-        """Copy the attributes of one object, in the types that they have in the file.
+        """Copy the attributes of one object, with their types in the file.
 
         Parameters
         ----------
         source, target : h5py.HLObject
         leave_out : tuple of str
-            Names of those to leave out.
+            Names of attributes that are not copied.
         """
         for name in source.attrs:
             if name in leave_out:
@@ -85,7 +86,7 @@ class RestCopier:
             new.write(values, mtype=memory_type)
 
     def _copy_group(self, source: h5py.Group, target: h5py.Group) -> None:
-        self._copied[_place(source)] = target.name
+        self._copied[_address_of(source)] = target.name
         self.copy_attributes(source, target)
         for name in source:
             try:
@@ -107,31 +108,31 @@ class RestCopier:
                 target[name] = h5py.ExternalLink(self._adjusted(link.filename), link.path)
             return
         item = source[name]
-        place = _place(item)
-        if place == self._images:
+        address = _address_of(item)
+        if address == self._images:
             self.names.append(path)
-        elif place in self._copied:
-            target[name] = target.file[self._copied[place]]
+        elif address in self._copied:
+            target[name] = target.file[self._copied[address]]
         elif isinstance(item, h5py.Group):
             self._copy_group(item, target.create_group(name))
         else:
-            self._copied[place] = path
+            self._copied[address] = path
             source.copy(name, target, name)
-            self._note_what_lies_elsewhere(item)
+            self._note_external_values(item)
 
     def _leads_to_images(self, group: h5py.Group, name: str) -> bool:
         try:
-            return _place(group[name]) == self._images
+            return _address_of(group[name]) == self._images
         except (OSError, RuntimeError, KeyError):
-            return False  # a link to what is not there stays one
+            return False  # a broken link is copied as it is
 
     def _adjusted(self, filename: str) -> str:
-        there = os.path.join(self._from_folder, filename)
-        if os.path.isabs(filename) or self._from_folder == self._to_folder or not os.path.exists(there):
+        linked_file = os.path.join(self._from_folder, filename)
+        if os.path.isabs(filename) or self._from_folder == self._to_folder or not os.path.exists(linked_file):
             return filename
-        return os.path.relpath(there, self._to_folder)
+        return os.path.relpath(linked_file, self._to_folder)
 
-    def _note_what_lies_elsewhere(self, item: h5py.HLObject) -> None:
+    def _note_external_values(self, item: h5py.HLObject) -> None:
         if not isinstance(item, h5py.Dataset):
             return
         if _holds_references(item.dtype):
@@ -141,7 +142,7 @@ class RestCopier:
             self.notes.append(f"dataset {item.name!r} has its values in other files, named as before: see that they are found")
 
 
-def _place(item: h5py.HLObject) -> _Place:
+def _address_of(item: h5py.HLObject) -> _Address:
     info = h5o.get_info(item.id)
     return info.fileno, info.addr
 

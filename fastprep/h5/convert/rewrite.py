@@ -1,4 +1,4 @@
-"""Rewrite an image file as the layout that loads fastest: uint8 and contiguous, or one gzip chunk for each image."""
+"""Rewriting of an image file in the layout that loads fastest: contiguous uint8, or one gzip chunk for each image."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fastprep.h5.convert.blocks import Part, block_ranges, read_blocks
 from fastprep.h5.convert.copy import RestCopier
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex
+from fastprep.h5.metadata import check_one_for_each
 from fastprep.h5.reader import Reader, open_images
 from fastprep.h5.write import ImageWriter, new_file
 from fastprep.system import whole_file
@@ -26,21 +27,21 @@ Progress = Callable[[str, int, int], None]
 
 
 class InexactError(DataError):
-    """A value that uint8 does not hold exactly."""
+    """A value that uint8 can't hold exactly."""
 
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What was done.
+    """The result of `rewrite`.
 
     Attributes
     ----------
     source : ImageIndex
-        Of the images that were read.
+        Index of the source images.
     mean : ndarray of float64, shape (C,), or None
-        As it was computed and stored; None if the source had a mean, which was kept.
+        The mean that was computed and stored; None if the source had a mean, which was kept.
     notes : tuple of str
-        What could not be kept as it was, for people.
+        Descriptions, for people, of what could not be kept unchanged.
     """
 
     source: ImageIndex
@@ -59,7 +60,7 @@ def rewrite(
     overwrite: bool = False,
     progress: Progress = lambda stage, done, total: None,
 ) -> Rewritten:
-    """Write the images of a file as uint8 to a new file, with everything else there is, whole or not at all.
+    """Write the images of a file as uint8 to a new file, with everything else in it, completely or not at all.
 
     Every image is read back and compared before the file gets its name.
 
@@ -67,17 +68,17 @@ def rewrite(
     ----------
     source, target : str or path
     images : str
-        Dataset of shape (N, H, W, C), or (N, H, W), which becomes (N, H, W, 1); any type and layout that `open_images` takes.
+        Dataset of shape (N, H, W, C), or (N, H, W), which becomes (N, H, W, 1), of any type and layout that `open_images` takes.
     labels : str, optional
-        Dataset that must have a row for each image; None if there need not be one.
+        Dataset that must have a row for each image. None: labels are not checked.
     gzip_level : int, optional
         1..9: one gzip chunk for each image. None: contiguous.
     rounded : bool
         Round to the nearest whole number, ties to even, and clip to 0..255, instead of refusing what is not exact.
     overwrite : bool
-        Replace a target that exists.
+        Replace an existing target.
     progress : callable
-        Called with "writing" or "checking", the number of images done, and that of all.
+        Called with "writing" or "checking", the number of images that are done, and the number of all images.
 
     Returns
     -------
@@ -90,16 +91,16 @@ def rewrite(
     OSError
         If a file can't be opened or written, there is too little space on the disk, or the target is the source itself.
     InexactError
-        If a value is no whole number of 0..255, naming the place; with `rounded`, if it is not a number.
+        If a value is not an integer in 0..255, naming its position; with `rounded`, if it is NaN.
     DataError
-        If the source is damaged or has no images, or what was written does not read back the same.
+        If the source is damaged or has no images, or if an image that is read back differs from the one that was written.
     """
     source, target = os.fspath(source), os.fspath(target)
     with contextlib.closing(open_images(source, images)) as reader, open_file(source) as file:
         _check_target((source, reader.index.holder), target, overwrite)
         dataset = get_dataset(file, images)
         if labels is not None:
-            _check_labels(file, labels, len(dataset))
+            check_one_for_each(get_dataset(file, labels), (file.filename, labels), "label", len(dataset))
         _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
         with whole_file(target) as temporary:
             with new_file(temporary, target) as new:
@@ -120,7 +121,7 @@ def _write(
     rounded: bool,
     progress: Progress,
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.uint32]]:
-    """Write the images in their place; return their mean, if it was computed, and a checksum of each."""
+    """Write the images; return their mean, if it was computed, and a checksum of each image."""
     n, height, width, channels = reader.index.shape
     checksums, sums = np.empty(n, np.uint32), np.zeros(channels, np.uint64)
     keeps_mean = "mean" in dataset.attrs
@@ -137,7 +138,7 @@ def _write(
             progress("writing", last, n)
     for name in copier.names[1:]:
         file[name] = writer.dataset
-    # the labels of dimensions are for as many dimensions as the source has
+    # DIMENSION_LABELS has one label for each dimension of the source
     copier.copy_attributes(dataset, writer.dataset, () if dataset.ndim == 4 else ("DIMENSION_LABELS",))
     if keeps_mean:
         return None, checksums
@@ -162,17 +163,17 @@ def _to_uint8(part: Part, rounded: bool, index: ImageIndex, first: int) -> NDArr
     with np.errstate(invalid="ignore"):
         result = whole.astype(np.uint8)
     if not rounded:
-        good = result == pixels  # NaN and what is out of range become any number, and differ
+        good = result == pixels  # NaN and values out of range become some other number
     if not good.all():
         where = np.unravel_index(int(np.argmin(good)), good.shape)
         sample, row, column = first + int(where[0]), part.rows.start + int(where[1]), part.columns.start + int(where[2])
-        place = f"at row {row}, column {column}, channel {int(where[3])}"
-        raise InexactError(f"value {pixels[where]} {place} {problem}", index.file, index.dataset, sample=sample)
+        position = f"at row {row}, column {column}, channel {int(where[3])}"
+        raise InexactError(f"value {pixels[where]} {position} {problem}", index.file, index.dataset, sample=sample)
     return result
 
 
 def _verify(temporary: str, target: str, images: str, checksums: NDArray[np.uint32], progress: Progress) -> None:
-    """Read every image back the way a loader will."""
+    """Read every image back, as a loader will read it, and compare its checksum."""
     try:
         with contextlib.closing(open_images(temporary, images)) as reader:
             n = len(checksums)
@@ -189,7 +190,7 @@ def _verify(temporary: str, target: str, images: str, checksums: NDArray[np.uint
 
 
 def _to_disk(path: str) -> None:
-    """Wait until the file is on the disk, and let the system forget it, so that reading it back means the disk."""
+    """Wait until the file is on the disk, and drop it from the page cache, so that it is read back from the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -209,14 +210,8 @@ def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> Non
         raise FileExistsError(f"{target!r} exists already; it is only replaced when asked to")
 
 
-def _check_labels(file: h5py.File, labels: str, n: int) -> None:
-    shape = get_dataset(file, labels).shape
-    if not shape or shape[0] != n:
-        raise DataError(f"there must be one label for each of the {n} images, found shape {shape}", file.filename, labels)
-
-
 def _check_space(dataset: h5py.Dataset, source_bytes: int, target: str, compressed: bool) -> None:
-    """Compare the free space of the disk with what is needed at least; gzip's part of that is not known beforehand."""
+    """Check that the disk has room for a lower limit of what is needed; the size of compressed images is not known beforehand."""
     images = 0 if compressed else int(np.prod(dataset.shape, dtype=object))
     rest = max(0, source_bytes - dataset.id.get_storage_size())
     folder = os.path.dirname(os.path.abspath(target))

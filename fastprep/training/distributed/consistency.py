@@ -68,11 +68,11 @@ def fingerprint(
     facts |= options
     for word, loader in (("--train", train), ("--val", val)):
         facts[f"{word}: number of images"] = str(loader.n_samples)
-        facts[f"{word}: images"] = f"{loader.dataset.image_shape} {loader.dataset.dtype}"
-        facts[f"{word}: checksum of the labels"] = _crc(loader.dataset.labels)
+        facts[f"{word}: images"] = f"{loader._dataset.image_shape} {loader._dataset.dtype}"
+        facts[f"{word}: checksum of the labels"] = _crc(loader._dataset.labels)
         order = {name: value for name, value in loader.state_dict()["of"].items() if name != "n_samples"}
         facts |= {f"{word}: {name}": str(value) for name, value in order.items()}
-    facts["--train: checksum of the weights"] = _crc(train.dataset.weights)
+    facts["--train: checksum of the weights"] = _crc(train._dataset.weights)
     facts["--train: class_names"] = ", ".join(class_names)
     facts["mean (its checksum)"] = _crc(mean)
     weights = [

@@ -1,0 +1,56 @@
+"""python -m fastprep, and the console script fastprep: the list of commands, and the way to each."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import sys
+from pathlib import Path
+
+from fastprep._version import __version__
+
+COMMANDS = ("build", "convert", "show", "train", "evaluate", "doctor")  # in the order in which people meet them
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command that the first word names; without a word, list the commands.
+
+    Returns
+    -------
+    int
+        Exit status: that of the command; 0 after the list or the version; 2 if there is no such command.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    name, *rest = words
+    if name in ("-V", "--version"):
+        print(f"fastprep {__version__}")
+        return 0
+    if name not in COMMANDS:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        print(f"fastprep: there is no command {name!r}; {hint}`fastprep --help` lists the commands", file=sys.stderr)
+        return 2
+    status: int = importlib.import_module(f"fastprep.{name}").main(rest)
+    return status
+
+
+def overview() -> str:
+    """Return the list of commands with their summaries, which are read without importing them."""
+    lines = [f"fastprep {__version__} feeds Keras models from HDF5 image files.", "", "usage: fastprep COMMAND ...", ""]
+    lines += [f"  {name:10}{_summary(name)}" for name in COMMANDS]
+    lines += ["", "`fastprep COMMAND --help` lists the options of a command. `python -m fastprep.COMMAND` is the same command."]
+    return "\n".join(lines)
+
+
+def _summary(name: str) -> str:
+    source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(source)) or ""
+    return docstring.partition("\n")[0].partition(": ")[2].rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Loader as one of Keras' own data adapters: Keras hands it on untouched, so that batches reach the training step without a copy.
+
+`DataAdapter` is private to Keras. It is named here and in `keras`, which takes `py_dataset` if it is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+
+from fastprep.adapters.jax import jax_takes_ahead, to_jax
+from fastprep.adapters.keras_base import KerasLoader
+from fastprep.adapters.mirrored import MirroredBatches, accept_loaders, mirrored_strategy, replica_backends
+from fastprep.adapters.tensorflow import Feed, OneDeviceBatches, leave_memory
+from fastprep.adapters.torch import to_torch
+from fastprep.loader import Loader as PlainLoader
+from fastprep.pipeline import Backend, Batch
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the plain loader's
+    __doc__ = PlainLoader.__doc__
+    _strategy: tf.distribute.MirroredStrategy | None = None
+
+    @property
+    def has_partial_batch(self) -> bool:
+        """Whether the last batch of an epoch is smaller than the others."""
+        return self.partial_batch_size is not None
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        """Number of samples in the last batch of an epoch if it is smaller than the others, else None."""
+        last = len(self.samples(0, len(self) - 1))
+        return last if last < self.batch_size else None
+
+    def get_tf_dataset(self) -> Any:
+        """Return what Keras' TensorFlow trainer distributes and iterates: eager tensors in the memory of the batch buffers."""
+        if self._iterator is not None:  # from an earlier `fit`, however that ended
+            self._iterator.close()
+            self._iterator = None
+        # under a strategy the first iterator is for a peek; without one TensorFlow's trainer does not peek
+        self._peek_size = 0 if self._strategy is None else 1
+        feed = Feed(len(self), self.dtype, self._next_iterator)
+        return OneDeviceBatches(feed) if self._strategy is None else MirroredBatches(feed, self._strategy)
+
+    def on_epoch_end(self) -> None:
+        """Record a call that Keras makes at the end of an epoch, and at other times."""
+        if self._iterator is not None:
+            self._iterator.end_epoch()
+
+    def get_numpy_iterator(self) -> Iterator[Any]:
+        """Return an iterator of numpy batches."""
+        self._check_on_host()
+        return (batch.item for batch in self._next_iterator())
+
+    def get_jax_iterator(self) -> Iterator[Any]:
+        """Return an iterator of JAX arrays; under a `keras.distribution` one of numpy batches, which Keras distributes."""
+        if keras.distribution.distribution() is not None:
+            return self.get_numpy_iterator()
+        self._check_on_host()
+        self._peek_size = jax_takes_ahead()
+        return (to_jax(batch, self.dtype) for batch in self._whole_batches())
+
+    def get_torch_dataloader(self) -> Iterator[Any]:
+        """Return an iterator of torch tensors on the CPU, which Keras moves to the device of the model."""
+        self._check_on_host()
+        return (to_torch(batch, self.dtype) for batch in self._whole_batches())
+
+    def _whole_batches(self) -> Iterator[Batch]:
+        return (batch.parts[0] for batch in self._next_iterator())
+
+    def _choose_backends(self, device: str) -> list[Backend]:
+        if keras.backend.backend() != "tensorflow" or (strategy := mirrored_strategy()) is None:
+            return super()._choose_backends(device)
+        backends = replica_backends(strategy, device, self._spec, self.batch_size, self.crop.n_crops)
+        if any(backend.device != "cpu" for backend in backends):
+            leave_memory()
+        accept_loaders(strategy)
+        self._strategy = strategy
+        return backends
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._strategy is not None:
+            raise TypeError("a loader for a tf.distribute strategy can't be pickled or copied, because the strategy can't")
+        return super().__getstate__()

@@ -1,0 +1,158 @@
+"""What both ways into Keras have in common: iterators that Keras starts, drops and forgets, and the choice of the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from fastprep.adapters.jax import to_jax
+from fastprep.adapters.tensorflow import leave_memory, to_tensors
+from fastprep.adapters.torch import to_torch
+from fastprep.loader import Loader as PlainLoader
+from fastprep.pipeline import Backend, Batch, BatchSource, EpochIterator, SharedBatch, choose
+
+_HAND_OVER = {"tensorflow": to_tensors, "jax": to_jax, "torch": to_torch}
+
+
+class KerasEpochIterator(EpochIterator):
+    """Epoch iterator for Keras, of which Keras may only have taken a peek.
+
+    To build a model, Keras takes a batch and then begins anew: with JAX and torch if the model is not built, and under a
+    strategy always.
+
+    Parameters
+    ----------
+    source : BatchSource
+    peek_size : int
+        Number of batches that a peek takes; 0 if Keras does not peek.
+    """
+
+    def __init__(self, source: BatchSource, peek_size: int) -> None:
+        super().__init__(source)
+        self._position, self._peek_size = source.position, peek_size
+        self._before = self._after = self._position.snapshot()
+        self._n_taken = self._n_ends = 0
+        self._is_cut = False
+
+    def close(self) -> None:
+        """Stop here, see `EpochIterator.close`; unless no batch was left, asking for another one is now an error."""
+        self._is_cut = self._is_cut or (self.started and self._step < len(self._source))
+        super().close()
+
+    def __next__(self) -> Batch | SharedBatch:
+        if self._is_cut:  # Keras would take StopIteration for the end of the epoch
+            raise RuntimeError(
+                "the loader was closed, or began another iteration, before this one was over; use two loaders where one would be "
+                "used for training and for something else, such as validation, at the same time"
+            )
+        if not self.started:
+            self._before = self._position.snapshot()
+        batch = super().__next__()
+        self._after = self._position.snapshot()
+        self._n_taken, self._n_ends = self._n_taken + 1, 0
+        return batch
+
+    def end_epoch(self) -> None:
+        """Record that Keras reports the end of an epoch: once after a peek, else not before the next `fit` or at every epoch."""
+        self._n_ends += 1
+
+    def retire(self) -> None:
+        """Close this iterator because Keras asked for another one; if it was only a peek, move the position back."""
+        self.close()
+        if 0 < self._n_taken <= self._peek_size and self._n_ends == 1 and self._position.snapshot() == self._after:
+            self._position.restore(self._before)
+
+
+class KerasLoader(PlainLoader):
+    """Base of the loaders for Keras."""
+
+    _iterator: KerasEpochIterator | None = None
+    _peek_size = 1
+
+    @property
+    def num_batches(self) -> int:
+        """Steps of an epoch, under the name that Keras asks for."""
+        return len(self)
+
+    def tensors(self) -> Iterator[Any]:
+        """Iterate over the next epoch in tensors of Keras' backend: for a training loop of your own, without a copy.
+
+        Returns
+        -------
+        iterator of (x, y), (x, y, weights), or x
+            On TensorFlow tensors, x on the device where batches are made and the rest on the CPU; on JAX arrays; on torch
+            tensors on the CPU. x has the loader's dtype and layout, and lies where the kernel wrote it (with JAX only if JAX
+            computes on the CPU). Its memory is used again when nothing holds it any more.
+
+        Raises
+        ------
+        NotImplementedError
+            If Keras runs on another backend, if batches are split for a `tf.distribute.MirroredStrategy`, or if they are made on
+            a CUDA device for JAX or torch.
+        """
+        backend = keras.backend.backend()
+        if backend not in _HAND_OVER or len(self._backends) > 1:
+            raise NotImplementedError(
+                f"tensors() is for one device, on TensorFlow, JAX or torch; this is {backend}, with batches in "
+                f"{len(self._backends)} part{'s' * (len(self._backends) > 1)}"
+            )
+        if backend != "tensorflow":
+            self._check_on_host()
+        handed = (_HAND_OVER[backend](batch.parts[0], self.dtype) for batch in self._epoch_iterator())
+        return (parts if len(parts) > 1 else parts[0] for parts in handed)
+
+    def close(self) -> None:
+        """See `fastprep.loader.Loader.close`."""
+        if self._iterator is not None:
+            self._iterator.close()
+        super().close()
+
+    def _next_iterator(self) -> KerasEpochIterator:
+        """Return the iterator for Keras' next epoch.
+
+        Keras asks for an iterator twice an epoch and uses one of the two, so one that has not started is given again. When Keras
+        stops early it never says so, so the iterator before is closed here.
+        """
+        if self._iterator is None or self._iterator.started:
+            if self._iterator is not None:
+                self._iterator.retire()
+            self._iterator = KerasEpochIterator(self._source, self._peek_size)
+            if keras.backend.backend() == "tensorflow":
+                self._peek_size = 0  # after the first iterator of a `fit` there is no peek
+        return self._iterator
+
+    def _check_on_host(self) -> None:
+        """Check that batches are made in host memory.
+
+        Raises
+        ------
+        NotImplementedError
+            If they are not: Keras' other backends, and its other ways to take data, have no use for memory of a CUDA device.
+        """
+        if any(backend.device != "cpu" for backend in self._backends):
+            raise NotImplementedError(
+                f"fastprep hands batches on {self.stats()['device']} to Keras' TensorFlow backend only (this is "
+                f'{keras.backend.backend()}): use device="cpu"'
+            )
+
+    def _choose_backends(self, device: str) -> list[Backend]:
+        backends = [choose(device, self._spec, self.batch_size, self.batch_size * self.crop.n_crops, self._objection)]
+        if backends[0].device != "cpu" and keras.backend.backend() == "tensorflow":
+            leave_memory()
+        return backends
+
+    @staticmethod
+    def _objection(number: int) -> str | None:
+        """Return why Keras would have no use for batches on a CUDA device; None if it has."""
+        if keras.backend.backend() != "tensorflow":
+            return f"Keras runs on {keras.backend.backend()}, and batches on a GPU are for its TensorFlow backend"
+        import tensorflow as tf
+
+        if number >= len(tf.config.list_physical_devices("GPU")):
+            return "TensorFlow sees no GPU (is it tensorflow[and-cuda]?)"
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_iterator": None}

@@ -1,0 +1,103 @@
+"""The runner of the commands: it turns how a command ends into an exit status and at most one line on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import tyro
+from tyro.conf import FlagCreatePairsOff
+
+from fastprep.errors import DataError, InputError, RankError
+from fastprep.system import as_by_ctrl_c, status_of
+
+_Config = TypeVar("_Config")
+
+
+def no_hint(error: Exception) -> str:
+    """Add nothing to the message of an error."""
+    return ""
+
+
+def overwrite_hint(error: Exception) -> str:
+    """Name the option that replaces a file, if a file is in the way."""
+    return " (--overwrite)" if isinstance(error, FileExistsError) else ""
+
+
+@dataclass
+class Command:
+    """One command, from its start to its exit status.
+
+    Parameters
+    ----------
+    name : str
+        Beginning of each line on standard error, such as ``fastprep.show``. A rank of several adds its number.
+    errors : tuple of exception classes
+        Errors whose message is enough for the user. All others are faults of the program, and keep their traceback.
+    hint : callable
+        Takes such an error, and returns the end of its line: the way out.
+    interrupted : callable
+        Returns what is left, for the last line of a command that is interrupted and has no note that says so.
+    """
+
+    name: str
+    errors: tuple[type[Exception], ...] = (InputError, DataError, OSError)
+    hint: Callable[[Exception], str] = no_hint
+    interrupted: Callable[[], str] = lambda: "interrupted"
+
+    def run(self, function: Callable[[], int | None]) -> int:
+        """Call a function until it ends, fails or is interrupted by Ctrl-C, SIGTERM or SIGHUP.
+
+        Parameters
+        ----------
+        function : callable
+            Returns an exit status, or None for 0.
+
+        Returns
+        -------
+        int
+            Exit status: that of the function; 2 for an error of the user's; 1 if another rank ended; 128 and the number of the
+            signal after an interruption: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+        """
+        with as_by_ctrl_c():
+            try:
+                return function() or 0
+            except KeyboardInterrupt as interrupt:
+                notes = getattr(interrupt, "__notes__", None) or [f"{self.name}: {self.interrupted()}"]
+                with contextlib.suppress(OSError):  # the terminal may be gone
+                    print(f"\n{notes[0]}", file=sys.stderr)
+                return status_of(interrupt)
+            except self.errors as error:
+                self.say(" ".join(str(error).split()) + self.hint(error))
+                return 1 if isinstance(error, RankError) else 2
+
+    def say(self, message: str) -> None:
+        """Print a line for people on standard error."""
+        print(f"{self.name}: {message}", file=sys.stderr)
+
+
+def parse_command_line(config: type[_Config], words: Sequence[str] | None, name: str, **options: Any) -> _Config:
+    """Read a command line into a dataclass of options.
+
+    Parameters
+    ----------
+    config : type
+        A dataclass; see `fastprep.cli.help.flowing` for its texts.
+    words : sequence of str or None
+        Arguments of the command; None for those of the process.
+    name : str
+        Name of the command, for the line on usage: ``show`` of ``python -m fastprep.show``.
+    **options
+        For `tyro.cli`.
+
+    Returns
+    -------
+    config
+        An instance. Like every tyro command line, this ends the process for --help, and with status 2 for wrong words.
+    """
+    words = sys.argv[1:] if words is None else words
+    marked = FlagCreatePairsOff[config]  # type: ignore[valid-type]
+    return tyro.cli(marked, args=words, prog=f"python -m fastprep.{name}", **options)

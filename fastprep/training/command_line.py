@@ -1,0 +1,81 @@
+"""The command line of a training run, and the configuration of another run that it begins from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from fastprep.errors import InputError
+from fastprep.training.config import MAY_CHANGE, Config, arguments, load, option
+
+
+def parse(argv: list[str], values: dict[str, Any] | None = None) -> Config:
+    """Read the command line, and the configuration that it begins from, if it names one.
+
+    Parameters
+    ----------
+    argv : list of str
+    values : dict or None
+        The other configuration, if it has been read already.
+
+    Raises
+    ------
+    InputError
+        If the configuration can't be read, or a resumed run would become another one.
+    """
+    config = parse_words(argv)
+    if values is None:
+        values = base_configuration(config)
+    if config.resume is not None and values is not None:
+        was = parse_words(arguments(values))
+        config = parse_words([*arguments(values), *argv])
+        for field in dataclasses.fields(Config):
+            before, now = getattr(was, field.name), getattr(config, field.name)
+            if before != now and field.name not in ("resume", *MAY_CHANGE):
+                raise InputError(f"--resume: {option(field.name)} was {before} and can't become {now}; that is another run")
+    elif config.config is not None and values is not None:
+        values = {**values, "out": None, "resume": None, "config": None}
+        if values.get("demo"):  # the demo builds its own files
+            values |= {"train": None, "val": None}
+        config = parse_words([*arguments(values), *argv])
+    return config
+
+
+def base_configuration(config: Config) -> dict[str, Any] | None:
+    """Return the configuration that a command line begins from; None if it names none."""
+    if config.resume is not None and config.config is not None:
+        raise InputError("--resume brings the configuration of its run: leave --config out")
+    if config.resume is not None:
+        if not (Path(config.resume) / "config.json").exists():
+            raise InputError(f"--resume: there is no run in {config.resume!r}")
+        return load(Path(config.resume) / "config.json")
+    return None if config.config is None else load(config.config)
+
+
+def parse_words(words: list[str]) -> Config:
+    """Read a command line by itself; with --demo, the demo's settings are the defaults."""
+    defaults = demo_defaults(Config(), full="--full" in words) if "--demo" in words else Config()
+    return tyro.cli(Config, args=words, default=defaults, prog="python -m fastprep.train")
+
+
+def demo_defaults(config: Config, full: bool) -> Config:
+    """Return the demo's settings: AlexNet from scratch within about five minutes on two processors, or at full size.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration that gives all other options.
+    full : bool
+        Whether images have 256 pixels and crops 227.
+
+    Returns
+    -------
+    Config
+    """
+    common = dataclasses.replace(config, schedule="cosine", flip=True, l2=2e-5, batchnorm_steps=16)
+    if full:
+        return dataclasses.replace(common, crop=227, batch_size=64, lr=1e-3, epochs=40)
+    return dataclasses.replace(common, crop=85, batch_size=64, lr=2e-3, epochs=24)

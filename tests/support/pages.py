@@ -1,0 +1,31 @@
+"""Code blocks, links and headings of the Markdown pages."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(path, language):
+    """Return the line number and the text of each block of a language."""
+    text = path.read_text()
+    return [(text.count("\n", 0, found.start(2)) + 1, found[2]) for found in _BLOCK.finditer(text) if found[1] == language]
+
+
+def links(path):
+    """Return the targets of all links and images that stay in the repository."""
+    prose = re.sub(r"`[^`\n]*`", "", _BLOCK.sub("", path.read_text()))
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", prose) if not target.startswith(("http:", "https:"))]
+
+
+def anchors(path):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", _BLOCK.sub("", path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def run(path, numbered_blocks, names):
+    """Execute blocks one after the other, in one namespace; tracebacks show the page and its line numbers."""
+    for line, text in numbered_blocks:
+        exec(compile("\n" * (line - 1) + text, str(path), "exec"), names)
