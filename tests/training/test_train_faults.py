@@ -9,7 +9,7 @@ import pytest
 from full_disk import run_on_small_disk
 
 from fastprep import train
-from fastprep.loader import Loader
+from fastprep.pipeline.source import BatchSource
 from fastprep.training import checkpoint
 
 keras = pytest.importorskip("keras")
@@ -45,14 +45,14 @@ AHEAD = 3  # batches that are prepared beyond those handed out: by one worker, a
 @pytest.fixture
 def prepared(monkeypatch):
     """Epoch and step of each batch that was prepared, for a test that has to wait until no read is under way."""
-    original, done = Loader.prepare, set()
+    original, done = BatchSource.prepare, set()
 
-    def prepare(loader, epoch, step):
-        batch = original(loader, epoch, step)
+    def prepare(source, epoch, step):
+        batch = original(source, epoch, step)
         done.add((epoch, step))
         return batch
 
-    monkeypatch.setattr(Loader, "prepare", prepare)
+    monkeypatch.setattr(BatchSource, "prepare", prepare)
     return done
 
 
