@@ -1,4 +1,4 @@
-"""The directive `command-help`: what `python -m fastprep.NAME --help`, or `python -m fastprep`, prints at the time of the build."""
+"""The directive `command-help`: what `python -m fastprep.NAME --help`, or `python -m fastprep`, prints when the site is built."""
 
 import os
 import re
