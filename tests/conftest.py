@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import gc
 import signal
 import threading
 
@@ -28,6 +29,22 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # shells start what is in the background so, and processes inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip the large tests, unless they were asked for: compiling their networks takes most of a minute each."""
+    if os.environ.get("FASTPREP_TESTS") == "all":
+        return
+    skip = pytest.mark.skip(reason="large: FASTPREP_TESTS=all runs it, as continuous integration does")
+    for item in items:
+        if "large" in item.keywords:
+            item.add_marker(skip)
+
+
+def pytest_collection_finish():
+    """Keep TensorFlow's objects, a million of them, out of each collection of garbage that a test makes."""
+    gc.collect()
+    gc.freeze()
 
 
 def host(array):

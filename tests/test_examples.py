@@ -107,6 +107,7 @@ def check_scores(printed, model, path, **options):
     assert number(printed, "val accuracy") == pytest.approx(accuracy(model, path, **options), abs=1e-6)
 
 
+@pytest.mark.large
 def test_resnet50(files, tmp_path):
     printed = run("resnet50", files, "--epochs", "1", "--batch-size", "8", "--out", tmp_path / "r.keras")
     example("resnet50")
@@ -159,6 +160,7 @@ def test_what_the_readme_says_of_preprocess_input(files, mode, network, mean, sc
         assert 0 < np.abs(ours - theirs).max() <= within
 
 
+@pytest.mark.large
 def test_mobilenet_v3_goes_on_with_the_epoch_that_was_broken_off(files, tmp_path):
     options = ["--batch-size", "8", "--precision", "mixed_bfloat16", "--preprocessing", "outside", "--out", tmp_path / "m.keras"]
     code, printed = interrupt("mobilenet_v3", files, "Epoch 3/", *options, "--epochs", "9999", "--patience", "9999")

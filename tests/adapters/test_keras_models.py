@@ -176,7 +176,7 @@ def fit_both(path, name):
     return (history, ours.get_weights()), (wanted, theirs.get_weights())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.large] * (name in APPLICATIONS)) for name in MODELS])
 def test_fit_on_a_loader_is_fit_on_arrays(path, name):
     (history, ours), (wanted, theirs) = fit_both(path, name)
     assert history == wanted

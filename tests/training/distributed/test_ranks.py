@@ -7,11 +7,11 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from forked_python import ForkedPython
 
 from fastprep import train
 from fastprep.training import checkpoint
@@ -140,16 +140,8 @@ def start(tmp_path):
                 record.unlink(missing_ok=True)
                 plan = {"record": str(record), **((plans or {}).get(rank, {}))}
                 words = [json.dumps(plan), "--rank-timeout", "60", *arguments, *((more or {}).get(rank, []))]
-                processes.append(
-                    subprocess.Popen(
-                        [sys.executable, "-c", RANK, *words],
-                        env={**os.environ, **where, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"},
-                        cwd=tmp_path,
-                        stdout=subprocess.PIPE,
-                        stderr=subprocess.PIPE,
-                        text=True,
-                    )
-                )
+                environment = {**os.environ, **where, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"}
+                processes.append(ForkedPython(RANK, *words, env=environment, cwd=tmp_path))
                 records.append(record)
             return [Ended(process, record) for process, record in zip(processes, records, strict=True)]
         finally:
