@@ -25,8 +25,7 @@ def _undocumented(app: Sphinx, env: BuildEnvironment) -> None:
 
 def _public_members(kind: type) -> list[str]:
     members = inspect.getmembers(kind, lambda member: isinstance(member, property) or inspect.isfunction(member))
-    arguments = inspect.signature(kind).parameters  # which the class documents, whether they can be read back or not
-    return [name for name, _ in members if not name.startswith("_") and name not in arguments]
+    return [name for name, _ in members if not name.startswith("_")]
 
 
 def _name(app: Sphinx, env: BuildEnvironment, reference: addnodes.pending_xref, content: nodes.Element) -> Any:

@@ -1,4 +1,4 @@
-"""The directive `command-help`: what `python -m fastprep.NAME --help` prints at the time of the build."""
+"""The directive `command-help`: what `python -m fastprep.NAME --help`, or `python -m fastprep`, prints when the site is built."""
 
 import os
 import re
@@ -16,14 +16,22 @@ _BOX_TITLE = re.compile(r"╭─ (.+?) ─*╮")
 
 
 class CommandHelp(SphinxDirective):
-    """The help of the command that the argument names: its usage and description, and a list of its options."""
+    """The help of the command that the argument names: its usage and description, and a list of its options.
 
-    required_arguments = 1
+    Without an argument it is the list of commands.
+    """
+
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Run the command and give its text a form."""
-        lines = self._help(self.arguments[0]).splitlines()
-        first_box = next(number for number, line in enumerate(lines) if _BOX_TITLE.match(line))
+        if not self.arguments:
+            text = self._print("fastprep").strip()
+            return [nodes.literal_block(text, text, language="none")]
+        lines = self._print(f"fastprep.{self.arguments[0]}").splitlines()
+        first_box = next((number for number, line in enumerate(lines) if _BOX_TITLE.match(line)), None)
+        if first_box is None:
+            raise self.error(f"the help of {self.arguments[0]} has no box of options")
         usage, *description = "\n".join(lines[:first_box]).strip().split("\n\n")
         parts: list[nodes.Node] = [nodes.literal_block(usage, usage, language="none")]
         parts += [nodes.paragraph("", text) for text in description]
@@ -35,13 +43,13 @@ class CommandHelp(SphinxDirective):
                 options += _entries(line.strip("│")[1:].rstrip(), options)
         return parts
 
-    def _help(self, name: str) -> str:
+    def _print(self, module: str) -> str:
         repository = Path(self.env.srcdir).parent
         path = os.pathsep.join([str(repository), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "COLUMNS": _COLUMNS, "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": path}
-        command = [sys.executable, "-m", f"fastprep.{name}", "--help"]
+        command = [sys.executable, "-m", module, "--help"]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if result.returncode or "╭" not in result.stdout:
+        if result.returncode:
             raise self.error(f"{' '.join(command[1:])} ended with status {result.returncode}: {result.stdout}{result.stderr}")
         return result.stdout
 

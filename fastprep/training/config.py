@@ -64,7 +64,7 @@ class Config:
     epochs: int = 75
     """Passes over the training file."""
     batch_size: int = 128
-    """Images in a step. With several ranks (see docs/distributed.md) this is the number for each rank; --lr is not scaled."""
+    """Images in a step. With several ranks (docs/guide/distributed.md) this is the number for each rank; --lr is not scaled."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """sgd uses Nesterov momentum."""
     lr: float = 1e-3

@@ -93,7 +93,7 @@ class Saver:
     state : RunState
     train : Loader
     facts : dict
-        What an evaluation has to know about the model, in values that JSON can hold.
+        Facts about the model that an evaluation needs, in values that JSON can hold.
     arrays : dict of str to ndarray
         Arrays of the save that the run was resumed from: the mean, and in the middle of an epoch the metrics so far. For a new
         run the mean alone, if there is one.

@@ -52,7 +52,7 @@ class Session:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What an evaluation has to know about the model."""
+        """Facts about the model that an evaluation needs, in values that JSON can hold."""
         return {
             "model": self.config.model,
             "crop": self.config.crop,

@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from fastprep.loader import Loader
+
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -27,5 +31,17 @@ def anchors(path):
 
 def run(path, numbered_blocks, names):
     """Execute blocks one after the other, in one namespace; tracebacks show the page and its line numbers."""
-    for line, text in numbered_blocks:
-        exec(compile("\n" * (line - 1) + text, str(path), "exec"), names)
+    opened, loaders = Loader.__init__, []
+
+    def noting(loader, *arguments, **options):
+        loaders.append(loader)
+        opened(loader, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loader, "__init__", noting)
+        try:
+            for line, text in numbered_blocks:
+                exec(compile("\n" * (line - 1) + text, str(path), "exec"), names)
+        finally:
+            for loader in loaders:  # a page need not say that they end with the program
+                loader.close()

@@ -167,7 +167,7 @@ def test_other_noise_goes_on_as_if_nothing_had_been():
 
 def test_no_batch_is_an_error_and_changes_nothing():
     model = network()
-    with pytest.raises(ValueError, match="one batch at least, got none"):
+    with pytest.raises(ValueError, match="needs at least one batch, got none"):
         batchnorm.measure(model, [])
     np.testing.assert_array_equal(np.asarray(norms_of(model)[0].moving_variance), np.ones(6))
 

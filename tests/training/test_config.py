@@ -1,4 +1,4 @@
-"""The configuration: rules, the JSON of a run as a beginning, and errors before TensorFlow is there."""
+"""Configuration of a run: rules, the config.json of another run as a start, and errors before TensorFlow starts."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What the network is and how it learns: each option does what it says."""
+"""Network, loss and optimizer of a run: each option does what its help text promises."""
 
 import math
 import sys

@@ -39,7 +39,7 @@ def network(input_shape, classes):
 
 @pytest.fixture
 def arguments(make_file, tmp_path, monkeypatch):
-    """Of a run of 3 epochs of 6 steps, the last of each with fewer images."""
+    """Arguments of a run of 3 epochs of 6 steps, the last of each with fewer images."""
     (tmp_path / "small_network.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(tmp_path)
     train_file, _, _ = make_file(n=43, name="train.h5")
@@ -206,7 +206,7 @@ def test_what_is_half_written_is_removed_but_an_evaluation_goes_on(interrupted):
 
 
 def test_keras_alone_would_forget_the_state_of_dropout(interrupted):
-    """Why there is more in the file than Keras writes; if this fails, less is needed."""
+    """The reason that the file holds more than Keras writes; if this fails, less is needed."""
     state, arrays = checkpoint.read(interrupted / "last.keras")
     kept = [name for name in arrays if name.startswith("variable/")]
     paths = [path for path, _ in state["variables"]]

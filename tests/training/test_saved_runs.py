@@ -73,8 +73,8 @@ def test_a_run_that_earlier_code_saved_ends_as_one_that_nobody_disturbed(files, 
     assert sorted(path.name for path in resumed.iterdir()) == sorted(path.name for path in undisturbed.iterdir())
 
 
-def test_a_saved_run_speaks_the_words_of_today(files, tmp_path):
-    """What today's code writes can be read by the code that saved the run, and the other way round."""
+def test_a_run_is_saved_under_the_same_names_as_before(files, tmp_path):
+    """State, arrays and configuration have the same names, so that either code can read the files of the other."""
     run = tmp_path / "run"
     assert train.main(["--train", str(files[0]), "--val", str(files[1]), *OPTIONS, "--epochs", "1", "--out", str(run)]) == 0
     (state, arrays), (saved, saved_arrays) = (checkpoint.read(folder / "last.keras") for folder in (run, SAVED_RUN))

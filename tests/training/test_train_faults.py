@@ -1,4 +1,4 @@
-"""The train command when something breaks meanwhile: one clear line, a run folder that is whole, and a way to go on."""
+"""Faults during a run: the train command prints one clear line, and leaves a whole run folder that can be resumed."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import pytest
 from full_disk import run_on_small_disk
 
 from fastprep import train
-from fastprep.loader import Loader
+from fastprep.pipeline.source import BatchSource
 from fastprep.training import checkpoint
 
 keras = pytest.importorskip("keras")
@@ -45,14 +45,14 @@ AHEAD = 3  # batches that are prepared beyond those handed out: by one worker, a
 @pytest.fixture
 def prepared(monkeypatch):
     """Epoch and step of each batch that was prepared, for a test that has to wait until no read is under way."""
-    original, done = Loader.prepare, set()
+    original, done = BatchSource.prepare, set()
 
-    def prepare(loader, epoch, step):
-        batch = original(loader, epoch, step)
+    def prepare(source, epoch, step):
+        batch = original(source, epoch, step)
         done.add((epoch, step))
         return batch
 
-    monkeypatch.setattr(Loader, "prepare", prepare)
+    monkeypatch.setattr(BatchSource, "prepare", prepare)
     return done
 
 
@@ -97,7 +97,7 @@ def test_a_training_file_whose_name_is_given_to_another_is_read_on(files, argume
 
 
 def test_an_image_that_can_not_be_read_is_an_error_or_left_out(files, arguments, tmp_path, capsys):
-    """The line says how to leave it out, and that can be said to a run that is resumed, too."""
+    """The line names the option that leaves it out, which may be given to a resumed run, too."""
     flip(files[0], 17)
     flip(files[1], 3)
     run = tmp_path / "run"
@@ -179,7 +179,7 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
 
 
 def test_no_memory_for_a_batch(arguments, tmp_path, monkeypatch, capsys):
-    """As the loader says it (tests/test_faults.py); the run can go on with fewer workers, which take fewer buffers."""
+    """The error is the loader's (tests/test_faults.py); the run can be resumed with fewer workers, which take fewer buffers."""
     run = tmp_path / "run"
 
     def full(*_):
@@ -196,7 +196,7 @@ def test_no_memory_for_a_batch(arguments, tmp_path, monkeypatch, capsys):
 
 
 def test_a_network_that_diverges_ends_the_run(arguments, tmp_path, capsys):
-    """The largest class's accuracy is all that it has then, which is no reason to keep it as the best one."""
+    """Its accuracy is that of the largest class, which is no reason to keep it as the best model."""
     run = tmp_path / "run"
     options = ["--model", "network_of_faults:big", "--optimizer", "sgd", "--lr", "1e30"]
     assert train.main([*arguments, *options, "--out", str(run)]) == 2

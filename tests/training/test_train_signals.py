@@ -1,4 +1,4 @@
-"""The train command and SIGTERM, as schedulers send it before they kill: saved, or ended in time; and Ctrl-C, which is quick."""
+"""Signals to the train command: after SIGTERM, as schedulers send it, a run is saved or ends in time; Ctrl-C ends it at once."""
 
 import os
 import signal
@@ -89,7 +89,7 @@ def test_ctrl_c_in_a_long_step_with_a_folder_that_is_being_filled(tmp_path):
 
 
 def test_a_second_sigterm_ends_a_save_that_takes_too_long(arguments, tmp_path, monkeypatch, capsys):
-    """One that comes at once is the same once more: `timeout` sends two."""
+    """A second signal that comes at once counts as a repetition, because `timeout` sends two."""
     run, save_model = tmp_path / "run", checkpoint._save_model
 
     def slowly(model, path):
@@ -112,7 +112,7 @@ def test_a_second_sigterm_ends_a_save_that_takes_too_long(arguments, tmp_path, m
 
 
 def test_sigterm_in_a_step_that_is_never_done(files, undisturbed, tmp_path):
-    """It ends after --grace seconds, or at a second signal, not saved; what was saved before stays."""
+    """The run ends unsaved after --grace seconds, or at a second signal; the files saved before stay."""
     ends = {"no time": "1", "twice": "600"}
     processes = {}
     try:

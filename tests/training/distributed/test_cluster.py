@@ -1,4 +1,4 @@
-"""TF_CONFIG: who takes part, and what is said of one that is wrong."""
+"""TF_CONFIG: the ranks that it names, and the errors for an unsuitable one."""
 
 import json
 

@@ -39,8 +39,8 @@ def full(shape, classes):
 class Overflow(layers.Layer):
     # on rank 1 alone, and in training alone, half precision overflows
     def call(self, x, training=False):
-        of_one = json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1
-        return x * 60000.0 * 60000.0 if training and of_one else x * 0.001
+        is_rank_1 = json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1
+        return x * 60000.0 * 60000.0 if training and is_rank_1 else x * 0.001
 
 def overflowing(shape, classes):
     return keras.Sequential([keras.Input(shape), Overflow(), layers.Flatten(), layers.Dense(classes)])
@@ -109,13 +109,13 @@ TIMEOUT_S = 150  # of all ranks together; an idle machine takes 10
 def free_ports(n):
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 class Ended:
-    """What is left of a rank: its exit status, what it printed, and its record if it wrote one."""
+    """Exit status and output of a rank, and its record if it wrote one."""
 
     def __init__(self, process, record):
         self.output, self.errors = process.communicate(timeout=TIMEOUT_S)
@@ -161,7 +161,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def arguments(make_file, tmp_path, monkeypatch):
-    """Of a run on tiny images; the network and the number of images are the test's."""
+    """Return a function that gives the arguments of a run on tiny images, by network and number of images."""
     (tmp_path / "rank_networks.py").write_text(NETWORKS)
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -184,7 +184,7 @@ def flat(steps):
 
 
 def check_moving_averages(records):
-    """Batch normalisation's are averaged over ranks when the run is saved and when it is validated: not those of one of them."""
+    """Moving averages of batch normalisation are averaged over the ranks at each save and each validation."""
     assert len(records[0]["validated"]) == 2
     assert records[0]["validated"] == records[1]["validated"]
     for both in zip(*(record["moving"] for record in records), strict=True):
@@ -323,7 +323,7 @@ def test_all_ranks_end_if_the_network_diverges(arguments, start, tmp_path):
 
 
 def test_all_ranks_save_and_end_if_one_is_told_to(arguments, start, tmp_path):
-    """SIGTERM to one of them: they agree on a step, rank 0 saves there, and the run goes on as if nothing had been."""
+    """SIGTERM to one of them: they agree on a step, rank 0 saves there, and the resumed run ends as one that nobody disturbed."""
     options = arguments("plain", 43, 2, "--epochs", "3")
     whole = start(2, options, more={0: ["--out", str(tmp_path / "whole")]})
     ranks = start(2, options, {1: {"end": [1, 3], "signal": signal.SIGTERM}}, {0: ["--out", str(tmp_path / "run")]})

@@ -1,4 +1,4 @@
-"""How ranks meet: all of them, or an error on each that names who is missing or does not belong."""
+"""Rendezvous of ranks: all of them meet, or each has an error that names the rank which is missing or does not belong."""
 
 import contextlib
 import json
