@@ -6,13 +6,17 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "agg")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the other processes have work for the other cores
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import gc
 import signal
 import threading
+from pathlib import Path
 
 import fake_cupy
 import h5py
+import hypothesis
 import numpy as np
 import pytest
 
@@ -21,6 +25,21 @@ from fastprep.kernels._cpu import supported_versions
 from fastprep.kernels.device import Gpu
 
 CPU_VERSIONS = ["portable", "avx2", "avx512"]
+TESTS = Path(__file__).parent
+# `pytest -m quick`: the core of every folder, without TensorFlow's training
+QUICK = {
+    ".": ["cli", "sampling", "transforms", "test_loader.py", "test_package.py", "test_reference.py", "test_show.py"],
+    "adapters": ["test_keras_cuda.py"],
+    "building": ["test_decode.py"],
+    "dataset": ["test_corrupt.py", "test_dataset.py"],
+    "h5": [f"test_{name}.py" for name in ("bad_files", "blocks", "cache", "filters", "header_checks", "metadata", "reader")],
+    "kernels": ["test_checks.py", "test_crop.py", "test_cuda_plan.py"],
+    "pipeline": ["test_backends.py", "test_buffers.py"],
+    "training": ["test_config.py", "distributed/test_cluster.py", "distributed/test_rendezvous.py"],
+}
+
+hypothesis.settings.register_profile("fastprep", deadline=None)  # a busy machine is not a failure
+hypothesis.settings.load_profile("fastprep")
 
 
 def pytest_configure(config):
@@ -31,8 +50,21 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which `pytest -n 2` needs
+def pytest_xdist_make_scheduler(config, log):
+    """Give each process neighbouring tests, which share fixtures, until one has none left."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Skip the large tests, unless they were asked for: compiling their networks takes most of a minute each."""
+    """Mark the quick tests; skip the large ones unless they were asked for: compiling their networks takes most of a minute."""
+    quick = [TESTS / folder / name for folder, names in QUICK.items() for name in names]
+    for item in items:
+        if any(item.path == part or part in item.path.parents for part in quick):
+            item.add_marker("quick")
     if os.environ.get("FASTPREP_TESTS") == "all":
         return
     skip = pytest.mark.skip(reason="large: FASTPREP_TESTS=all runs it, as continuous integration does")

@@ -40,7 +40,7 @@ def run(*arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.large)])
 def results(request, tmp_path_factory):
     """What `mirrored.py` found: 25 images in batches of 4 or 6, so that all replicas but one get nothing of the last batch."""
     path, random = tmp_path_factory.mktemp("mirrored") / "x.h5", np.random.default_rng(3)

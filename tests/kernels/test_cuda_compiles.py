@@ -72,7 +72,13 @@ VARIANTS += [(source, "float16", layout, "image") for source in ("uint16", "floa
 VARIANTS += [("uint8", "float32", "channels_last", "none", channels) for channels in (1, 4, 5, 1000)]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(name, marks=[] if name in (ARCHITECTURES[0], ARCHITECTURES[-1]) else [pytest.mark.large])
+        for name in ARCHITECTURES
+    ],
+)
 def test_no_spills_and_few_registers(nvrtc, architecture):
     """The numbers are from the compiler. A spill would be an access to memory for each element."""
     if architecture not in nvrtc.architectures():
