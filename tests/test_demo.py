@@ -12,8 +12,17 @@ from fastprep.training.config import Config
 elpv = pytest.importorskip("elpv_dataset.utils")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def photographs():
+    """The demo's photographs, decoded once for all tests here."""
+    loaded = elpv.load_dataset()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elpv, "load_dataset", lambda: loaded)
+        yield loaded
+
+
 @pytest.fixture(scope="module")
-def cells(tmp_path_factory):
+def cells(photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cells")
     return demo.build(folder, 64), folder
 

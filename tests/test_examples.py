@@ -226,6 +226,7 @@ def test_regression_knows_the_targets_of_the_demo(cells):
     assert names["solar_cells"](16) == files  # a second time, as they are
 
 
+@pytest.mark.large
 def test_own_loop_goes_on_at_the_exact_next_batch(files, tmp_path):
     """Weights, optimizer, dropout's random state and place, bit for bit; in the partial last batch, too."""
     options = ["--batch-size", "10", "--epochs", "60", "--out"]
