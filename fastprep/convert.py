@@ -27,8 +27,8 @@ _ROUND_HINT = (
 class Config:
     """Rewrite the images of an HDF5 file as the layout that loads fastest: contiguous uint8.
 
-    Everything else in the file is kept as it is: other datasets, groups, links, attributes. The mean of the images is stored if
-    there is none yet. The new file is checked image by image before it gets its name; until then there is none of that name.
+    Everything else in the file is kept: other datasets, groups, links, attributes. The mean of the images is stored if there is
+    none. The new file is checked image by image before it gets its name; until then no file of that name exists.
     """
 
     source: Annotated[Positional[str], arg(metavar="IN")]
@@ -36,14 +36,14 @@ class Config:
     target: Annotated[Positional[str], arg(metavar="OUT")]
     """File to write."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
-    """Dataset of images, (N, height, width, channels) or (N, height, width). It keeps its name."""
+    """Dataset of images, (N, height, width, channels) or (N, height, width). Its name is kept."""
     labels: Annotated[str | None, arg(metavar="NAME")] = None
-    """Dataset that must have a row for each image, or nothing is written. Labels are kept with or without this."""
+    """Dataset that must have one row for each image; otherwise nothing is written. Labels are kept in any case."""
     compression: Literal["none", "gzip"] = "none"
-    """gzip stores each image as a chunk of its own: sensible where disk space is short and the images are plain, such as
-    drawings and scans; noisy photographs hardly shrink. Every epoch then pays for decoding."""
+    """gzip stores each image as a chunk of its own. It saves disk space for plain images such as drawings and scans; noisy
+    photographs hardly shrink. Each epoch then has to decode the images."""
     gzip_level: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9] = 4
-    """1 is quick, 9 is small. With --compression gzip."""
+    """With --compression gzip: 1 is quick, 9 is small."""
     round: bool = False
     """Round values to the nearest whole number, ties to even, and clip them to 0..255, instead of refusing them."""
     overwrite: bool = False

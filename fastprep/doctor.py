@@ -25,31 +25,31 @@ from fastprep.h5 import write_images
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
 
-N_EXAMPLE = 512  # images, if there is no file
+N_EXAMPLE = 512  # images of the temporary file
 
 
 @flowing
 @dataclass(frozen=True)
 class Config:
-    """Say what this machine and a file can do, and where the time goes.
+    """Report what this machine and a file can do, and where the time goes.
 
-    Times random mirrored patches, in shuffled order: reading alone, the crop kernel alone, and both in one thread and in all.
-    On a GPU: compares its bits with the CPU's, and times copy, kernel and hand-over.
-    Nothing is written; the report is made to be pasted into a bug report.
+    Times random mirrored crops in shuffled order: reading, the crop kernel, and both in one thread and in all.
+    On a GPU it compares bits with the CPU's, and times copy, kernel and hand-over.
+    Nothing is written; the report can be pasted into a bug report.
     """
 
     file: Annotated[Positional[str | None], arg(metavar="FILE")] = None
-    """An HDF5 file of images; without one, a temporary one of noise, 256x256x3, is made."""
+    """An HDF5 file of images. Default: a temporary file of noise, 256x256x3."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
     """Dataset of images."""
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
-    """Side of the patches; by default 227, or seven eighths of smaller images."""
+    """Height and width of the crops. Default: 227, or seven eighths of smaller images."""
     batch_size: Annotated[int, arg(metavar="N")] = 128
-    """Samples of a batch."""
+    """Samples in a batch."""
     rounds: Annotated[int, arg(metavar="N")] = 5
-    """How often each is timed, all in turn; the medians are shown."""
+    """Number of timings, all in turn; medians are shown."""
     bench: bool = False
-    """Run the benchmark of all loaders of the field that are installed, instead. It lies in the source, not in the package."""
+    """Instead, run the benchmark of all installed loaders of the field, which is in the source but not in the package."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,13 +89,13 @@ def _report(config: Config, path: str) -> None:
     crop = None
     with make(1) as whole:
         height, width, channels = whole._spec.image_shape
-        about = whole._dataset.describe()[0]
+        described = whole._dataset.describe()[0]
         size = config.size or (227 if min(height, width) > 227 else max(1, min(height, width) * 7 // 8))
     crop = fastprep.RandomCrop(size, mirror=True)
     with make(1) as loader:
         facts = {
-            "images": f"{about['samples']} of {height}x{width}x{channels}, {about['dtype']}",
-            "read": str(about["read"]),
+            "images": f"{described['samples']} of {height}x{width}x{channels}, {described['dtype']}",
+            "read": str(described["read"]),
             "shuffled order": order_of(loader),
             "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
         }
@@ -110,7 +110,7 @@ def _report(config: Config, path: str) -> None:
 
 
 def _gpu() -> tuple[Gpu | None, str]:
-    """Return the first GPU, or what is missing."""
+    """Return the first GPU, or the reason why there is none."""
     try:
         return Gpu(0), ""
     except DeviceUnavailableError as error:
@@ -134,11 +134,11 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
     table = loader.crop.table(*loader._spec.image_shape[:2], samples, 0, 0)
     figures = gpu_figures.measure(gpu, loader._spec, len(samples), table, rounds)
     print("Batches as above, on the GPU")
-    for name, value, limit, of in (
+    for name, value, limit, reference in (
         ("copy of images", figures.copy, figures.link, "a plain copy to the device"),
         ("crop kernel", figures.kernel, figures.memory, "a plain copy on the device"),
     ):
-        print(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {of}")
+        print(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {reference}")
     if not ("can't be used" in seen or "sees no GPU" in seen):
         (batch,), seconds = loader._source.prepare(0, 0).parts, []
         for _ in range(rounds + 1):
@@ -158,7 +158,7 @@ def _section(title: str, facts: dict[str, str]) -> None:
 
 
 def _rates(rates: Rates, size: int, config: Config) -> None:
-    print(f"Random mirrored patches of {size} pixels, float32, batches of {config.batch_size}, file in the page cache")
+    print(f"Random mirrored crops of {size} pixels, float32, batches of {config.batch_size}, file in the page cache")
     limit = rates.values[LIMIT]
     for name, value in rates.values.items():
         print(f"  {name:20} {value:>10,.0f} images/s {value / limit:>7.2f} of a memset of the result")

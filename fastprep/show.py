@@ -22,9 +22,9 @@ from fastprep.h5 import store_mean
 @flowing
 @dataclass(frozen=True)
 class Config:
-    """Say what is in an HDF5 file of images: shape, layout, mean, classes.
+    """Show the contents of an HDF5 file of images: shape, layout, mean, classes.
 
-    Draws contact sheets of it, and of what training will see, and computes the mean of a file that has none.
+    Draws contact sheets of the images and of what training will see, and computes the mean of a file that has none.
     """
 
     file: Annotated[Positional[str], arg(metavar="FILE")]
@@ -36,20 +36,20 @@ class Config:
     sheet: Annotated[str | None, arg(metavar="PNG")] = None
     """Draw random images with the names of their classes."""
     n: Annotated[int, arg(metavar="IMAGES")] = 40
-    """With --sheet: how many."""
+    """With --sheet: number of images."""
     crops: Annotated[str | None, arg(metavar="PNG")] = None
-    """Draw what training will see: random mirrored patches, and the ten crops of an image, the mean added back."""
+    """Draw what training will see: random mirrored crops, and the ten crops of an image, with the mean added back."""
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
-    """With --crops: side of the patches; by default 227, or seven eighths of smaller images."""
+    """With --crops: height and width of the crops. Default: 227, or seven eighths of smaller images."""
     seed: int = 42
-    """Of the images and patches that are drawn."""
+    """Seed of the images and crops that are drawn."""
     mean: bool = False
     """Compute the mean of the images and print it."""
     store: bool = False
-    """With --mean: store it in the file, as the attribute mean of the images; nothing else in the file changes. Meant for
-    training files: validation and test want the mean of training."""
+    """With --mean: store it in the file, as the attribute mean of the images; nothing else in the file changes. This is for
+    training files, because validation and testing use the mean of training."""
     overwrite: bool = False
-    """Replace drawings, and with --store a mean, that are there."""
+    """Replace existing drawings, and with --store an existing mean."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,7 +93,7 @@ def _mean(config: Config, contents: Contents) -> None:
         contents.close()
         store_mean(config.file, config.images, mean, config.overwrite)
         where = f"attribute mean of {config.images!r} in {config.file}"
-        print(f"stored as {where}; loaders that have the file open must open it anew")
+        print(f"stored as {where}; loaders that have the file open must open it again")
 
 
 if __name__ == "__main__":

@@ -418,17 +418,17 @@ def test_a_truncated_file_and_no_file(make_file, out, capsys):
 
 def test_a_file_that_reads_back_differently_is_an_error(make_file, out, capsys, monkeypatch):
     path, _, _ = make_file(dtype="float32")
-    to_disk = rewriting._to_disk
+    flush = rewriting.flush_to_disk
 
-    def damage(temporary):
-        to_disk(temporary)
+    def damage(temporary, **options):
+        flush(temporary, **options)
         with h5py.File(temporary, "r+") as file:
             file["images"][13, 2, 3, 1] ^= 1
 
-    monkeypatch.setattr(rewriting, "_to_disk", damage)
+    monkeypatch.setattr(rewriting, "flush_to_disk", damage)
     message = check_refused(capsys, out, "reading back what was written: it differs from what was written", path, out)
     assert f"file {str(out)!r}, dataset 'images', sample 13" in message
-    monkeypatch.setattr(rewriting, "_to_disk", lambda temporary: os.truncate(temporary, 5000))
+    monkeypatch.setattr(rewriting, "flush_to_disk", lambda temporary, **_: os.truncate(temporary, 5000))
     check_refused(capsys, out, "reading back what was written: ", path, out)
 
 

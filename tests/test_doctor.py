@@ -28,7 +28,7 @@ def test_a_plain_file(make_file, capsys):
         "40 of 20x24x3, uint8",
         "contiguous",
         "all samples shuffled",
-        "patches of 17 pixels",
+        "crops of 17 pixels",
         "loader, 1 thread",
     ):
         assert said in out

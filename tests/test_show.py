@@ -215,12 +215,12 @@ def test_crops_are_what_training_sees(built, tmp_path, capsys, monkeypatch, mean
     assert len(rows) == 6
     crop = fastprep.RandomCrop(26, mirror=True)
     used = []
-    for caption, (whole, *patches), titles in rows[:5]:
+    for caption, (whole, *crops), titles in rows[:5]:
         sample = next(k for k, image in enumerate(images) if np.array_equal(image, whole))
         used.append(sample)
         assert caption.startswith("cat: " if sample < 8 else "dog: ")
         assert titles == ["whole", *(f"epoch {k}" for k in range(1, 10))]
-        for epoch, patch in enumerate(patches):
+        for epoch, patch in enumerate(crops):
             ((_, y, x, mirrored),) = crop.table(30, 40, np.array([sample]), 5, epoch)
             wanted = images[sample, y : y + 26, x : x + 26]
             np.testing.assert_array_equal(patch, wanted[:, ::-1] if mirrored else wanted)

@@ -22,36 +22,36 @@ class Config:
 
     Classes are the sub-folders of IMAGES, or come from --pattern or --csv. Each image is turned upright by its EXIF, put on
     white where it is transparent, resized so that its shorter side has --size pixels, and cut to the square in its middle. OUT
-    gets mean.json too, report.csv, which says of every file what became of it, and sizes.png, which shows how large the images
-    were. Run the same command again to go on where an interrupted build stopped.
+    also gets mean.json, report.csv, which accounts for every file, and sizes.png, which shows the sizes of the source images. Run
+    the same command again to continue an interrupted build.
     """
 
     images: Annotated[Positional[str], arg(metavar="IMAGES")]
     """Folder of images: JPEG, PNG, WebP, BMP, TIFF, GIF (the first image) or PNM."""
     out: Annotated[Positional[str], arg(metavar="OUT")]
-    """Folder for the files; made if it is not there."""
+    """Folder for the files; created if it does not exist."""
     pattern: Annotated[str | None, arg(metavar="PATTERN")] = None
-    """Class by file name: with "{class}.{}.jpg" dog.123.jpg is a dog; {} is anything. With a / in it, by the path in IMAGES."""
+    """Classes from file names: with "{class}.{}.jpg", dog.123.jpg is a dog; {} is anything. With a /, it matches the path."""
     csv: Annotated[str | None, arg(metavar="FILE")] = None
-    """Class by a list: a column of paths below IMAGES, with or without ending, and one of classes."""
+    """Classes from a list: a column of paths below IMAGES, with or without ending, and a column of classes."""
     file_column: Annotated[str | None, arg(metavar="NAME|NUMBER")] = None
-    """With --csv: column of the files; by default the one named file, if another is named label, else the first."""
+    """With --csv: column of the files. Default: the one named file, if another is named label, else the first."""
     label_column: Annotated[str | None, arg(metavar="NAME|NUMBER")] = None
-    """With --csv: column of the classes; by default the one named label, if another is named file, else the second."""
+    """With --csv: column of the classes. Default: the one named label, if another is named file, else the second."""
     split: Annotated[tuple[float, float, float], arg(metavar="TRAIN VAL TEST")] = (0.8, 0.1, 0.1)
-    """Shares of the images of each class. A share of 0 makes no file."""
+    """Shares of the images of each class; a share of 0 makes no file."""
     split_folders: bool = False
-    """IMAGES is split already, into the folders train, val (or validation) and test, with the classes inside."""
+    """IMAGES is split already into folders train, val (or validation) and test, with the classes inside."""
     seed: int = 42
-    """Of the split, and of the order in the files."""
+    """Seed of the split, and of the order in the files."""
     size: Annotated[int, arg(metavar="PIXELS")] = 256
     """Height and width of the images in the files."""
     channels: Literal["rgb", "grey"] = "rgb"
-    """Channels to store: red, green, blue; or one of brightness."""
+    """Channels to store: red, green and blue, or brightness."""
     compression: Literal["none", "gzip"] = "none"
     """none loads fastest. gzip stores each image as a chunk of its own; noisy photographs hardly shrink."""
     gzip_level: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9] = 4
-    """1 is quick, 9 is small. With --compression gzip."""
+    """With --compression gzip: 1 is quick, 9 is small."""
     workers: Annotated[int | None, arg(metavar="N")] = None
     """Threads that decode. Default: one for each processor."""
     strict: bool = False
@@ -66,7 +66,7 @@ def check(config: Config) -> None:
     Raises
     ------
     InputError
-        If an option breaks its rule, or does nothing.
+        If an option breaks its rule, or has no effect.
     """
     check_shares(config.split)
     if config.size < 1:

@@ -1,4 +1,4 @@
-"""Decode one image file: upright, without transparency, 8 bits, resized and cut to a square."""
+"""Decoding of an image file: upright, without transparency, 8 bits a channel, resized and cut to a square."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 _ENDINGS = "jpg jpeg jpe jfif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm"
 ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
-"""Of file names, in lower case."""
+"""Endings of file names, in lower case."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-"""What Pillow may take a file for. Not all that it knows: some kinds start other programs, or are no images of things."""
+"""Formats that Pillow may try. Others are left out because they start other programs, or are not photographs or drawings."""
 
 JPEG_GAP = 2  # a JPEG is decoded at a half, quarter or eighth if that leaves this many times the size: see docs/notes/building.md
 
 DECODER = f"Pillow {__version__}, recipe 1"
-"""Names what the pixels depend on beside the file; to be counted up when `read_image` gives others."""
+"""What the pixels depend on besides the file; the number is raised when `read_image` gives other pixels."""
 
 ChannelOrder = Literal["RGB", "L"]
 
@@ -32,11 +32,11 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # what undoes each orientation of EXIF 2.32, 4.6.4.A
+}  # undoes each orientation of EXIF 2.32, section 4.6.4.A
 
 
 class UnreadableError(Exception):
-    """An image file that can't be decoded, and why, in words for people."""
+    """Reason, for people, why an image file can't be decoded."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class DecodedImage:
     ----------
     pixels : ndarray of uint8, shape (size, size, C)
     width, height : int
-        Of the source, upright.
+        Size of the upright source in pixels.
     note : str
-        What was done to it that its owner should know; mostly empty.
+        Remark for its owner about how it was converted; mostly empty.
     """
 
     pixels: NDArray[np.uint8]
@@ -64,15 +64,15 @@ def read_image(path: str | os.PathLike[str], size: int, channel_order: ChannelOr
     Parameters
     ----------
     path : str or path
-        A JPEG, PNG, WebP, BMP, TIFF, GIF or PNM; of several images in one file, the first.
+        JPEG, PNG, WebP, BMP, TIFF, GIF or PNM; the first image if the file has several.
     size : int
-        Side in pixels of the result.
+        Height and width of the result in pixels.
     channel_order : {"RGB", "L"}
         "L" is grey, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
 
     Returns
     -------
-    Image
+    DecodedImage
 
     Raises
     ------
@@ -81,8 +81,8 @@ def read_image(path: str | os.PathLike[str], size: int, channel_order: ChannelOr
 
     Notes
     -----
-    Transparent parts become white. 16 bits become 8 by division by 256. Colour profiles are not applied. Resizing is bicubic over
-    as many pixels as each new one covers, so it does not alias.
+    Transparent parts become white. 16 bits are divided by 256 to give 8. Colour profiles are not applied. Resizing is bicubic
+    over all source pixels that a new pixel covers, so it does not alias.
     """
     try:
         if os.path.getsize(path) == 0:
@@ -93,13 +93,13 @@ def read_image(path: str | os.PathLike[str], size: int, channel_order: ChannelOr
                 image.draft(None, (JPEG_GAP * size, JPEG_GAP * size))
             image.load()
             if not isinstance(image, JpegImageFile):
-                width, height = image.size  # Pillow turns TIFFs by itself, now
+                width, height = image.size  # Pillow has turned a TIFF upright by now
             upright, turned = _upright(image)
             plain, note = _eight_bits(upright, image.format)
             square = _square(_flat(plain, channel_order), size)
     except UnreadableError:
         raise
-    except Exception as error:  # decoders raise whatever comes up in a damaged file
+    except Exception as error:  # decoders raise many kinds of errors for damaged files
         raise UnreadableError(_reason(error)) from error
     if turned:
         width, height = height, width
@@ -107,10 +107,10 @@ def read_image(path: str | os.PathLike[str], size: int, channel_order: ChannelOr
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Turn an image as its EXIF says; return also whether width and height changed places."""
+    """Return an image turned upright by its EXIF data, and whether width and height were exchanged."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged EXIF says nothing, and the pixels are whole
+    except Exception:  # the pixels are whole even if the EXIF data are damaged
         orientation = None
     turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return (image, False) if turn is None else (image.transpose(turn), orientation in (5, 6, 7, 8))
@@ -121,7 +121,7 @@ def _eight_bits(image: Image.Image, kind: str | None) -> tuple[Image.Image, str]
     wide = image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM"))
     if wide:
         values = np.asarray(image)
-        # not all of their range may be in use, and nobody can know: images of 12 bits come out dark
+        # the range in use is not known, so 12-bit images become dark
         return Image.fromarray((values >> 8).astype(np.uint8)), f"16 bits, values up to {values.max()}, divided by 256"
     if image.mode in ("I", "F"):
         kinds = {"I": "32-bit whole numbers", "F": "floating-point numbers"}
@@ -130,20 +130,20 @@ def _eight_bits(image: Image.Image, kind: str | None) -> tuple[Image.Image, str]
 
 
 def _flat(image: Image.Image, channel_order: ChannelOrder) -> Image.Image:
-    """Return an image in RGB or grey, on white where it was transparent."""
+    """Return an image in RGB or grey, with white where it was transparent."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode not in ("1", "L", "RGB"):
-        image = image.convert("RGB")  # and only then to grey, so that there is one rule for it
+        image = image.convert("RGB")  # and from there to grey, so that there is one rule for grey
     return image if image.mode == channel_order else image.convert(channel_order)
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:
     """Resize the shorter side to `size`, and keep the middle of the longer one.
 
-    The same as resizing the whole and cutting, but for the pixels that would be thrown away; an image of 1 x 100,000 pixels
-    would have 6.5 milliard of them. Pixels beside the square still count at its edges.
+    This equals resizing the whole image and cutting it, without the pixels that would be thrown away: an image of 1 x 100,000
+    pixels would have 6.5 billion of them. Pixels beside the square still count at its edges.
     """
     width, height = image.size
     side = min(width, height)

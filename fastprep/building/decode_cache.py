@@ -1,4 +1,4 @@
-"""Images that are decoded already, in a hidden work folder: an interrupted build goes on from there."""
+"""Decoded images in a hidden work folder, from which an interrupted build continues."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fastprep.system.atomic import named_if_full
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of an image without looking at it again.
+    """Facts about a decoded image.
 
     Attributes
     ----------
     place : int
-        Its number.
+        Number of the image, 0..n-1.
     width, height : int
-        Of the source, upright.
+        Size of the upright source in pixels.
     note : str
         See `fastprep.building.decode.DecodedImage`.
     sums, squares : list of int
-        Of the values, and of their squares, for each channel.
+        Sums of the values, and of their squares, for each channel.
     digest : str
         BLAKE2b of the pixels.
     """
@@ -46,28 +46,28 @@ class Record:
 
 
 class Decoded:
-    """Images of one size in a raw file, each at its place, and a journal of those that are there.
+    """Images of one size in a raw file, in the order of their numbers, and a journal of those that are complete.
 
-    A line of the journal is written after the pixels, and holds their digest: whatever ended an earlier run, an image counts
-    only if its pixels are those that were decoded.
+    A line of the journal is written after the pixels and holds their digest. However an earlier run ended, an image counts only
+    if its pixels are those that were decoded.
 
     Parameters
     ----------
     folder : Path
-        To keep them in.
+        Folder of the two files.
     key : str
-        Of everything that the pixels depend on; what is there under another key is removed.
+        Digest of everything that the pixels depend on. Images under another key are removed.
     n : int
-        Images there will be.
+        Number of images in the end.
     shape : (int, int, int)
-        Of each: height, width, channels.
+        Height, width and channels of each image.
 
     Attributes
     ----------
     records : dict of int to Record
-        By place, of the images that are there.
+        Complete images by their numbers.
     was_stale : bool
-        Something under another key was removed.
+        Whether images under another key were removed.
     """
 
     def __init__(self, folder: Path, key: str, n: int, shape: tuple[int, int, int]) -> None:
@@ -79,7 +79,7 @@ class Decoded:
             clear(folder)
             (folder / "pixels").touch()
             (folder / "journal").touch()
-            name.write_text(key)  # last: without it everything counts as stale
+            name.write_text(key)  # last, because everything counts as stale without it
         self._pixels = os.open(folder / "pixels", os.O_RDWR)
         self._journal = os.open(folder / "journal", os.O_RDWR)
         self.records = {record.place: record for record in self._load() if 0 <= record.place < n}
@@ -90,14 +90,14 @@ class Decoded:
         os.close(self._journal)
 
     def add(self, place: int, image: DecodedImage) -> None:
-        """Keep an image; any thread may.
+        """Keep an image; may be called from any thread.
 
         Raises
         ------
         OSError
-            If the disk is full, say.
+            If the images can't be written, for example because the disk is full.
         """
-        columns = image.pixels.sum(axis=0, dtype=np.uint32)  # numpy lets other threads run meanwhile; bincount would not
+        columns = image.pixels.sum(axis=0, dtype=np.uint32)  # releases the GIL; bincount would not
         sums = columns.sum(axis=0, dtype=np.uint64).tolist()
         columns = np.square(image.pixels, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
         squares = columns.sum(axis=0, dtype=np.uint64).tolist()
@@ -111,20 +111,20 @@ class Decoded:
             self.records[place] = record
 
     def pixels(self, place: int) -> NDArray[np.uint8]:
-        """Return the pixels of an image that is there."""
+        """Return the pixels of a complete image."""
         content = os.pread(self._pixels, self._bytes, place * self._bytes)
         pixels = np.frombuffer(content, np.uint8)
         return pixels.reshape(self._shape) if len(content) == self._bytes else np.zeros(self._shape, np.uint8)
 
     def check(self) -> Iterator[int]:
-        """Compare all pixels with their digests, and forget what differs; yield how many were compared so far."""
+        """Compare all pixels with their digests, and forget images that differ; yield how many were compared so far."""
         for done, record in enumerate(list(self.records.values()), 1):
             if _digest(self.pixels(record.place)) != record.digest:
                 del self.records[record.place]
             yield done
 
     def _load(self) -> Iterator[Record]:
-        """Read the journal; one that ends within a line is cut there."""
+        """Read the journal, and cut off an incomplete last line."""
         with open(self._journal, "rb", closefd=False) as file:
             whole = 0
             for line in file:
@@ -136,7 +136,7 @@ class Decoded:
                     break
                 whole += len(line)
                 yield record
-        self._end = whole  # what stands behind is written over
+        self._end = whole  # the rest is written over
         os.truncate(self._journal, whole)
 
 

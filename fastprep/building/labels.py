@@ -1,4 +1,4 @@
-"""Which class an image belongs to: by its folder, by a pattern of its name, or by a list in a CSV."""
+"""Classes of images: from their folders, from a pattern of their names, or from a list in a CSV file."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ SPLIT_FOLDERS = {
 
 
 def by_folder(found: Iterable[SourceFile], split_folders: bool = False) -> None:
-    """Take the first folder below the root for the class, however deep the image lies in it.
+    """Take the first folder below the root as the class, however deep the image lies in it.
 
     Parameters
     ----------
     found : iterable of SourceFile
-        Gets labels; what is in no folder is skipped.
+        Files that get labels; those outside any folder are skipped.
     split_folders : bool
-        The first folder is the split (train, val or validation, test), the second the class.
+        Whether the first folder is the split (train, val or validation, test), and the second the class.
 
     Raises
     ------
     InputError
-        If the folders look like splits and that was not said, or the other way round.
+        If the folders look like splits although `split_folders` is False, or the other way round.
     """
-    images = [one for one in found if one.status == IMAGE]
-    tops = {one.name.split("/")[0] for one in images if "/" in one.name}
+    images = [file for file in found if file.status == IMAGE]
+    tops = {file.name.split("/")[0] for file in images if "/" in file.name}
     as_splits = {top for top in tops if top.lower() in SPLIT_FOLDERS}
     if not split_folders and len(tops) > 1 and as_splits == tops:
         names = ", ".join(sorted(tops))
         raise InputError(f"IMAGES has the folders {names}, which look like a split, not like classes; say --split-folders")
-    for one in images:
-        first, *rest = one.name.split("/")
+    for file in images:
+        first, *rest = file.name.split("/")
         if split_folders:
             if not rest or first not in as_splits:
-                one.skip("in no folder of a split (train, val, test)")
+                file.skip("in no folder of a split (train, val, test)")
                 continue
-            one.split = SPLIT_FOLDERS[first.lower()]
+            file.split = SPLIT_FOLDERS[first.lower()]
             first, *rest = rest
         if rest:
-            one.label = _text(first)
+            file.label = _text(first)
         else:
-            one.skip("in no folder of a class")
-            one.split = ""
+            file.skip("in no folder of a class")
+            file.split = ""
 
 
 def by_pattern(found: Iterable[SourceFile], pattern: str) -> None:
-    """Take a part of the file name for the class.
+    """Take a part of the file name as the class.
 
     Parameters
     ----------
     found : iterable of SourceFile
-        Gets labels; what does not match is skipped.
+        Files that get labels; those that do not match are skipped.
     pattern : str
-        Such as "{class}.{}.jpg": {class} is the class, {} anything, everything else itself, in upper or lower case. Each braces
-        stand for as little as they can, and not for "/". With a "/" in it, it is compared with the path below the root, else with
-        the name of the file.
+        Pattern such as "{class}.{}.jpg": {class} stands for the class, {} for anything, all else for itself, in either case.
+        Braces match as little as possible, and never "/". A pattern with "/" is compared with the path below the root, any other
+        with the name of the file.
 
     Raises
     ------
@@ -74,14 +74,14 @@ def by_pattern(found: Iterable[SourceFile], pattern: str) -> None:
         If the pattern does not name the class once.
     """
     expression = compile_pattern(pattern)
-    for one in found:
-        if one.status != IMAGE:
+    for file in found:
+        if file.status != IMAGE:
             continue
-        match = expression.fullmatch(one.name if "/" in pattern else posixpath.basename(one.name))
+        match = expression.fullmatch(file.name if "/" in pattern else posixpath.basename(file.name))
         if match:
-            one.label = _text(match["label"])
+            file.label = _text(match["label"])
         else:
-            one.skip(f"does not match the pattern {pattern}")
+            file.skip(f"does not match the pattern {pattern}")
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
@@ -97,21 +97,21 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def by_csv(found: list[SourceFile], path: str, file_column: str | None = None, label_column: str | None = None) -> str:
-    """Take the class from a list.
+    """Take the classes from a list.
 
     Parameters
     ----------
     found : list of SourceFile
-        Gets labels; what the list does not name is skipped; what only the list names is added as MISSING.
+        Files that get labels. Those that the list does not name are skipped; those that only the list names are added as MISSING.
     path : str
-        Of the CSV, separated by comma, semicolon or tab.
+        CSV file, separated by comma, semicolon or tab.
     file_column, label_column : str, optional
         Name in the first row, or number from 1. By default "file" and "label" if the first row has them, else the first two.
 
     Returns
     -------
     str
-        How the list was read, for people.
+        Sentence for people about how the list was read.
 
     Raises
     ------
@@ -119,8 +119,8 @@ def by_csv(found: list[SourceFile], path: str, file_column: str | None = None, l
         If there is no such column, or the list gives an image two classes.
     """
     rows = _read_rows(path)
-    known = _by_any_name(one for one in found if one.status == IMAGE)
-    there = {one.name for one in found}
+    known = _by_any_name(file for file in found if file.status == IMAGE)
+    names_found = {file.name for file in found}
     columns, has_header = _columns(path, rows[0], file_column, label_column, known)
     given: dict[str, tuple[str, int]] = {}
     for number, row in enumerate(rows[has_header:], 1 + has_header):
@@ -131,28 +131,28 @@ def by_csv(found: list[SourceFile], path: str, file_column: str | None = None, l
         name, label = (row[column].strip() for column in columns)
         matches = _matches(name, known)
         if len(matches) > 1:
-            names = ", ".join(shown(one.name) for one in matches)
+            names = ", ".join(shown(file.name) for file in matches)
             raise InputError(f"--csv: {path!r}, row {number}: {name!r} may be any of {names}; write the ending")
         if not matches:
-            if posixpath.normpath(name) not in there:  # else it is in the report already, and why it is skipped
+            if posixpath.normpath(name) not in names_found:  # a skipped file is in the report already, with the reason
                 found.append(SourceFile(name, os.fspath(path), MISSING, f"named in row {number} of the CSV, but not there"))
             continue
-        (one,) = matches
+        (file,) = matches
         label = _text(label)
-        before, where = given.setdefault(one.name, (label, number))
+        before, where = given.setdefault(file.name, (label, number))
         if before != label:
             raise InputError(f"--csv: {path!r}, row {number}: {name!r} is {label!r}, but {before!r} in row {where}")
-        one.label = label
-    for one in found:
-        if one.status == IMAGE and not one.label:
-            one.skip("no label in the CSV" if one.name in given else "not named in the CSV")
+        file.label = label
+    for file in found:
+        if file.status == IMAGE and not file.label:
+            file.skip("no label in the CSV" if file.name in given else "not named in the CSV")
     header = f"row 1 is the header: {', '.join(rows[0])}" if has_header else "without a header"
     return f"{path}: {len(rows) - has_header} rows, {header}; files in column {columns[0] + 1}, labels in column {columns[1] + 1}"
 
 
 def class_names(found: Iterable[SourceFile]) -> list[str]:
-    """Return the names of all classes in the order of their numbers: by value if all are whole numbers, else by alphabet."""
-    names = sorted({one.label for one in found if one.label})
+    """Return the names of all classes in the order of their labels: numerical if all are whole numbers, else alphabetical."""
+    names = sorted({file.label for file in found if file.label})
     return sorted(names, key=int) if all(re.fullmatch(r"\d+", name, re.ASCII) for name in names) else names
 
 
@@ -166,7 +166,7 @@ def _read_rows(path: str) -> list[list[str]]:
     except OSError as error:
         raise InputError(f"--csv: {path!r}: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"--csv: {path!r} is no CSV in UTF-8: {error}") from None
+        raise InputError(f"--csv: {path!r} is not CSV in UTF-8: {error}") from None
     if not rows:
         raise InputError(f"--csv: {path!r} is empty")
     return rows
@@ -175,17 +175,17 @@ def _read_rows(path: str) -> list[list[str]]:
 def _by_any_name(images: Iterable[SourceFile]) -> dict[str, list[SourceFile]]:
     """Index images by their path below the root, with and without its ending."""
     known: dict[str, list[SourceFile]] = defaultdict(list)
-    for one in images:
-        known[_text(one.name)].append(one)
-        known[_text(posixpath.splitext(one.name)[0])].append(one)
+    for file in images:
+        known[_text(file.name)].append(file)
+        known[_text(posixpath.splitext(file.name)[0])].append(file)
     return known
 
 
 def _matches(name: str, known: dict[str, list[SourceFile]]) -> list[SourceFile]:
-    """Return the images that a list may mean by a name: that of its very name before those of other endings."""
+    """Return the images that a list may mean by a name: the one of exactly this name, else those with another ending."""
     plain = _text(posixpath.normpath(name.replace("\\", "/"))) if name else ""
     matches = known.get(plain, [])
-    exact = [one for one in matches if _text(one.name) == plain]
+    exact = [file for file in matches if _text(file.name) == plain]
     return exact or matches
 
 
@@ -195,9 +195,9 @@ def _columns(
     """Return the columns of files and labels, from 0, and whether the first row is a header."""
     header = [cell.strip().lower() for cell in first]
     columns, named = [], False
-    for option, value, usual, place in (("file", file_column, "file", 0), ("label", label_column, "label", 1)):
+    for option, value, usual, default in (("file", file_column, "file", 0), ("label", label_column, "label", 1)):
         if value is None:
-            columns.append(header.index(usual) if "file" in header and "label" in header else place)
+            columns.append(header.index(usual) if "file" in header and "label" in header else default)
         elif value.isdecimal():
             columns.append(int(value) - 1)
         elif value.lower() in header:
@@ -213,5 +213,5 @@ def _columns(
 
 
 def _text(name: str) -> str:
-    """Return a name as text, composed: some systems write ü as u and two dots, and it is one class still."""
+    """Return a name as composed text, because some systems store ü as u and two dots, and it is still the same class."""
     return unicodedata.normalize("NFC", shown(name))

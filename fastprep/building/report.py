@@ -1,4 +1,4 @@
-"""What became of every file: report.csv, and what a person should know."""
+"""Account of every file of a build: report.csv, and messages for people."""
 
 from __future__ import annotations
 
@@ -15,26 +15,36 @@ _SHOWN = 10  # names in a message; all are in the report
 
 
 def write_report(path: Path, found: Sequence[SourceFile]) -> None:
-    """Write what became of every file.
+    """Write report.csv, one row for each file.
 
     Parameters
     ----------
     path : Path
-        Of the CSV: file, class, split, status, why, width, height.
+        CSV file with the columns file, class, split, status, why, width, height.
     found : sequence of SourceFile
     """
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "class", "split", "status", "why", "width", "height"])
-        for one in sorted(found, key=lambda one: one.name):
-            split = one.split if one.status == USED else ""
-            writer.writerow([one.shown, one.label, split, one.status, one.why, one.width or "", one.height or ""])
+        for source_file in sorted(found, key=lambda source_file: source_file.name):
+            split = source_file.split if source_file.status == USED else ""
+            writer.writerow(
+                [
+                    source_file.shown,
+                    source_file.label,
+                    split,
+                    source_file.status,
+                    source_file.why,
+                    source_file.width or "",
+                    source_file.height or "",
+                ]
+            )
 
 
 def outcome(found: Sequence[SourceFile]) -> str:
-    """Say in a line how many files were used, and why the others were not."""
-    counts = Counter(one.status for one in found)
-    reasons = Counter(one.why.split(":")[0] for one in found if one.status == SKIPPED)
+    """Return a line about how many files were used, and why the others were not."""
+    counts = Counter(source_file.status for source_file in found)
+    reasons = Counter(source_file.why.split(":")[0] for source_file in found if source_file.status == SKIPPED)
     most = "; ".join(f"{n:,} {why}" for why, n in reasons.most_common(4))
     skipped = f"{counts[SKIPPED]:,} skipped" + (f" ({most}{'; ...' if len(reasons) > 4 else ''})" if most else "")
     parts = [f"{counts[USED]:,} used", f"{counts[UNREADABLE]:,} unreadable", skipped]
@@ -43,12 +53,12 @@ def outcome(found: Sequence[SourceFile]) -> str:
 
 
 def check_classes(found: Sequence[SourceFile], names: Sequence[str]) -> None:
-    """Check that there is something to tell apart.
+    """Check that there are classes to tell apart.
 
     Raises
     ------
     InputError
-        If there are no two classes.
+        If there are fewer than two classes.
     """
     if len(names) < 2:
         only = f"only one class, {names[0]!r}" if names else "no image with a class"
@@ -56,36 +66,36 @@ def check_classes(found: Sequence[SourceFile], names: Sequence[str]) -> None:
 
 
 def mark_twins(candidates: Sequence[SourceFile], records: dict[int, Record]) -> tuple[int, int]:
-    """Note which images are the same as others, once they are resized.
+    """Mark images whose resized pixels equal those of another image.
 
     Parameters
     ----------
     candidates : sequence of SourceFile
-        With splits.
+        Files with splits.
     records : dict of int to Record
-        Of number k of `candidates` at k.
+        Records by the index in `candidates`.
 
     Returns
     -------
     int
-        Images that are the same as one before, by name.
+        Number of images that equal another one whose name comes first.
     int
-        Those of them that are in another split than that one.
+        Number of those that are in a different split.
     """
     first: dict[str, SourceFile] = {}
     twins = torn = 0
     for place in sorted(records, key=lambda place: candidates[place].name):
-        one = candidates[place]
-        other = first.setdefault(records[place].digest, one)
-        if other is not one:
+        source_file = candidates[place]
+        other = first.setdefault(records[place].digest, source_file)
+        if other is not source_file:
             twins += 1
-            torn += other.split != one.split
-            one.why += f"{'; ' if one.why else ''}same pixels as {other.shown}"
+            torn += other.split != source_file.split
+            source_file.why += f"{'; ' if source_file.why else ''}same pixels as {other.shown}"
     return twins, torn
 
 
 def notes(found: Sequence[SourceFile], class_names: Sequence[str], twins: tuple[int, int]) -> list[str]:
-    """Return what a person should look at, one sentence each.
+    """Return remarks for people, one sentence each.
 
     Parameters
     ----------
@@ -98,17 +108,17 @@ def notes(found: Sequence[SourceFile], class_names: Sequence[str], twins: tuple[
     -------
     list of str
     """
-    bad = [one for one in found if one.status == UNREADABLE]
-    said = [f"unreadable: {one.shown}: {one.why}" for one in bad[:_SHOWN]]
+    bad = [source_file for source_file in found if source_file.status == UNREADABLE]
+    messages = [f"unreadable: {source_file.shown}: {source_file.why}" for source_file in bad[:_SHOWN]]
     if len(bad) > _SHOWN:
-        said.append(f"unreadable: {len(bad) - _SHOWN:,} more, see report.csv")
-    # a folder or a label that gave nothing; with --pattern or --csv only the label counts
-    empty = sorted({one.label for one in found if one.label} - set(class_names))
+        messages.append(f"unreadable: {len(bad) - _SHOWN:,} more, see report.csv")
+    # folders or labels without a used image; with --pattern or --csv only labels count
+    empty = sorted({source_file.label for source_file in found if source_file.label} - set(class_names))
     if empty:
         more = ", ..." if len(empty) > _SHOWN else ""
-        said.append(f"no class, as no image of it is used: {', '.join(empty[:_SHOWN])}{more}")
-    if wide := sum("16 bits" in one.why for one in found if one.status == USED):
-        said.append(f"{wide:,} images have 16 bits and were divided by 256; report.csv has their highest values")
+        messages.append(f"not a class, because none of its images is used: {', '.join(empty[:_SHOWN])}{more}")
+    if wide := sum("16 bits" in source_file.why for source_file in found if source_file.status == USED):
+        messages.append(f"{wide:,} images have 16 bits and were divided by 256; report.csv has their highest values")
     if twins[0]:
-        said.append(f"{twins[0]:,} images are the same as others, {twins[1]:,} of them across splits; report.csv names them")
-    return said
+        messages.append(f"{twins[0]:,} images are the same as others, {twins[1]:,} of them across splits; report.csv names them")
+    return messages

@@ -23,8 +23,9 @@ from fastprep.building.decode_cache import Decoded
 from fastprep.building.scan import SourceFile
 from fastprep.building.split import SPLITS, shuffled, stratify
 from fastprep.building.staging import finishing, is_finished, key_of, locked, publish, remove
-from fastprep.cli.progress import Progress, shown_progress
+from fastprep.cli.progress import shown_progress
 from fastprep.errors import InputError
+from fastprep.system import Progress
 
 
 def run(config: Config) -> None:
@@ -42,14 +43,14 @@ def run(config: Config) -> None:
     found = scan.find(config.images, out)
     _classify(config, found)
     report.check_classes(found, labels.class_names(found))
-    candidates = shuffled([one for one in found if one.status == scan.IMAGE], config.seed)
+    candidates = shuffled([file for file in found if file.status == scan.IMAGE], config.seed)
     keys = _keys(config, candidates)
     if not is_finished(work, keys[1]):
         _check_target(out, config.overwrite)
     with locked(work):
         if is_finished(work, keys[1]):
             publish(work, write.NAMES)
-            print(f"{out}: the files of the build that was interrupted at its end have their names now")
+            print(f"{out}: the files of the build that was interrupted at its end now have their names")
             return
         made = _make(config, found, candidates, work, keys)
         publish(work, write.NAMES)
@@ -57,7 +58,7 @@ def run(config: Config) -> None:
 
 
 def _make(config: Config, found: list[SourceFile], candidates: list[SourceFile], work: Path, keys: tuple[str, str]) -> write.Made:
-    """Decode what is not decoded yet, and make the files."""
+    """Decode the images that are not decoded yet, and write the files."""
     order: ChannelOrder = "RGB" if config.channels == "rgb" else "L"
     with contextlib.ExitStack() as stack:
         decoded = Decoded(work, keys[0], len(candidates), (config.size, config.size, len(order)))
@@ -65,13 +66,13 @@ def _make(config: Config, found: list[SourceFile], candidates: list[SourceFile],
         stack.callback(decoded.close)
         progress = stack.enter_context(shown_progress())
         if decoded.was_stale:
-            warn("an interrupted build of other images, or with other settings, lay there; beginning anew")
+            warn("an interrupted build of other images, or with other settings, was found there; beginning anew")
         n_before = len(decoded.records)
         for done in decoded.check():
             progress("checking what is decoded", done, n_before)
         _check_space(config, len(candidates), len(decoded.records))
         _decode(config, candidates, decoded, order, progress)
-        used = [one for one in candidates if one.status == scan.USED]
+        used = [file for file in candidates if file.status == scan.USED]
         names = labels.class_names(used)
         report.check_classes(found, names)
         if not config.split_folders:
@@ -104,16 +105,16 @@ def _classify(config: Config, found: list[SourceFile]) -> None:
 
 
 def _keys(config: Config, candidates: Sequence[SourceFile]) -> tuple[str, str]:
-    """Return digests of all that the decoded pixels, and of all that the files depend on."""
-    images = [(one.shown, one.n_bytes, one.mtime_ns) for one in candidates]
+    """Return a digest of everything that the decoded pixels depend on, and one of everything that the files depend on."""
+    images = [(file.shown, file.n_bytes, file.mtime_ns) for file in candidates]
     root = os.path.realpath(config.images)
     decode = key_of(DECODER, root, config.size, config.channels, images)
-    labels = [(one.label, one.split) for one in candidates]
+    labels = [(file.label, file.split) for file in candidates]
     return decode, key_of(decode, __version__, labels, _attributes(config), config.compression, config.gzip_level)
 
 
 def _attributes(config: Config) -> dict[str, str]:
-    """Return what each file says of where it comes from."""
+    """Return the attributes that say where a file comes from."""
     by = "list" if config.csv is not None else config.pattern or "folder"
     shares = "folders" if config.split_folders else config.split
     settings = {"size": config.size, "channels": config.channels, "classes": by, "split": shares, "seed": config.seed}
@@ -122,33 +123,33 @@ def _attributes(config: Config) -> dict[str, str]:
 
 
 def _check_target(out: Path, overwrite: bool) -> None:
-    there = [name for name in write.NAMES if os.path.lexists(out / name)]
-    if there and not overwrite:
-        raise InputError(f"{str(out)!r} holds {', '.join(there)} already; they are only replaced when asked to (--overwrite)")
+    existing = [name for name in write.NAMES if os.path.lexists(out / name)]
+    if existing and not overwrite:
+        raise InputError(f"{str(out)!r} holds {', '.join(existing)} already; they are replaced only with --overwrite")
 
 
-def _check_space(config: Config, n: int, n_there: int) -> None:
-    """Compare the free space with what is needed: each image once while it is decoded, and once in its file."""
+def _check_space(config: Config, n: int, n_decoded: int) -> None:
+    """Check that there is room for each image twice: decoded, and in its file."""
     image = config.size**2 * (3 if config.channels == "rgb" else 1)
-    needed = image * (n - n_there + (n if config.compression == "none" else 0))
+    needed = image * (n - n_decoded + (n if config.compression == "none" else 0))
     free = shutil.disk_usage(config.out).free
     if needed > free:
         raise InputError(
-            f"{config.out!r} needs {needed / 1e6:,.0f} MB, half of them only for a while, but has {free / 1e6:,.0f} MB free"
+            f"{config.out!r} needs {needed / 1e6:,.0f} MB, half of it only temporarily, but has {free / 1e6:,.0f} MB free"
         )
 
 
 def _check_splits(config: Config, used: Sequence[SourceFile]) -> None:
-    there = {one.split for one in used}
-    if "train" not in there:
+    existing = {file.split for file in used}
+    if "train" not in existing:
         raise InputError("there is no image for training")
     wanted = [split for split, share in zip(SPLITS, config.split, strict=True) if share and not config.split_folders]
-    if missing := [split for split in wanted if split not in there]:
+    if missing := [split for split in wanted if split not in existing]:
         warn(f"there are too few images for {' and '.join(missing)}; no such file is written")
 
 
 def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, order: ChannelOrder, progress: Progress) -> None:
-    """Decode what is missing, by several threads: Pillow lets the others run while it decodes and resizes."""
+    """Decode missing images in several threads; Pillow releases the GIL while it decodes and resizes."""
 
     def decode(place: int) -> tuple[int, str | None]:
         try:
@@ -162,7 +163,7 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
     todo = [place for place in range(n) if place not in decoded.records]
     progress("decoding", n - len(todo), n)
     with warnings.catch_warnings(), _pool(n_threads) as pool:
-        warnings.simplefilter("ignore")  # of Pillow, about odd metadata; what can't be read is an error
+        warnings.simplefilter("ignore")  # by Pillow, about odd metadata; an unreadable image is an error
         for done, future in enumerate(_in_turn(pool, decode, todo, 4 * n_threads), n - len(todo) + 1):
             place, problem = future.result()
             if problem is not None:
@@ -171,13 +172,13 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
                 candidates[place].status, candidates[place].why = scan.UNREADABLE, problem
             progress("decoding", done, n)
     for place, record in decoded.records.items():
-        one = candidates[place]
-        one.status, one.why, one.width, one.height = scan.USED, record.note, record.width, record.height
+        file = candidates[place]
+        file.status, file.why, file.width, file.height = scan.USED, record.note, record.width, record.height
 
 
 @contextlib.contextmanager
 def _pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that, however this ends, finish the image they are at and no other."""
+    """Open a pool whose threads, however this ends, finish their current image and no other."""
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastprep-decode")
     try:
         yield pool
@@ -186,7 +187,7 @@ def _pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _in_turn(pool: ThreadPoolExecutor, work, items: Sequence[int], ahead: int) -> Iterator[Future]:  # type: ignore[no-untyped-def]
-    """Yield futures in order, with a bounded number of them under way: there may be millions of images."""
+    """Yield futures in order, with a bounded number of them under way, because there may be millions of images."""
     left = iter(items)
     pending = deque(pool.submit(work, item) for item in itertools.islice(left, ahead))
     while pending:
@@ -202,9 +203,9 @@ def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: 
     letters = "RGB" if config.channels == "rgb" else "L"
     for word, values in (("mean", made.mean), ("std", made.std)):
         print(f"{word} of training: " + ", ".join(f"{letter} {value:.2f}" for letter, value in zip(letters, values, strict=True)))
-    print(f"{os.path.join(config.out, 'report.csv')} says what became of every file; {seconds:.1f} s")
+    print(f"{os.path.join(config.out, 'report.csv')} accounts for every file; {seconds:.1f} s")
 
 
 def warn(text: str) -> None:
-    """Print a line for people on standard error."""
+    """Print a message for people on standard error."""
     print(f"fastprep.build: {text}", file=sys.stderr)

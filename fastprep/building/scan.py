@@ -1,4 +1,4 @@
-"""Find the images in a folder, so that every file that is there is accounted for."""
+"""Search of a folder for images, with an account of every file in it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ IMAGE, USED, UNREADABLE, SKIPPED, MISSING = "image", "used", "unreadable", "skip
 
 @dataclass
 class SourceFile:
-    """A file, or a folder that is not looked into, and what becomes of it on the way to a data set.
+    """A file, or a folder that is not searched, and its fate on the way to a data set.
 
     Attributes
     ----------
     name : str
-        Path below the folder of images, parts separated by "/"; a folder's ends with one.
+        Path below the folder of images, with "/" as separator and at the end of a folder's name.
     path : str
-        To open it by.
+        Path to open it by.
     status : str
-        IMAGE until it is USED or UNREADABLE; SKIPPED; MISSING where only a list names it.
+        IMAGE until it is USED or UNREADABLE; SKIPPED; MISSING if only a list names it.
     why : str
-        Why it is not used, or what its owner should know.
+        Reason why it is not used, or a remark for its owner.
     label : str
-        Name of its class; empty without.
+        Name of its class; empty if it has none.
     split : str
-        "train", "val" or "test"; empty without.
+        "train", "val" or "test"; empty if it has none.
     n_bytes, mtime_ns : int
-        As they were when it was found.
+        Size and time of the last change when it was found.
     width, height : int
-        Of the source, upright; 0 before it was read.
+        Size of the upright image in pixels; 0 until it is read.
     """
 
     name: str
@@ -65,36 +65,37 @@ def shown(name: str) -> str:
 
 
 def find(root: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> list[SourceFile]:
-    """List what is in a folder and below it.
+    """List everything in a folder and below it.
 
-    Links are followed, but no file or folder is taken twice: one under two names could come into training and test.
+    Links are followed, but no file or folder is taken twice, because an image under two names could end up in both training and
+    test.
 
     Parameters
     ----------
     root : str or path
     out : str or path, optional
-        A folder that is not looked into.
+        Folder that is not searched.
 
     Returns
     -------
     list of SourceFile
-        By name. Status IMAGE, or SKIPPED.
+        Sorted by name, with status IMAGE or SKIPPED.
 
     Raises
     ------
     InputError
-        If `root` is no folder, or can't be read.
+        If `root` is not a folder, or can't be read.
     """
     root = os.fspath(root)
     if not os.path.isdir(root):
-        there = "is a file, not a folder" if os.path.exists(root) else "does not exist"
-        raise InputError(f"IMAGES: {root!r} {there}")
+        problem = "is a file, not a folder" if os.path.exists(root) else "does not exist"
+        raise InputError(f"IMAGES: {root!r} {problem}")
     found: list[SourceFile] = []
     folders: dict[tuple[int, int], str] = {}
     if out is not None and os.path.isdir(out) and not os.path.samefile(root, out):
         folders[_identity(os.stat(out))] = "OUT"
     linked = [("", root)]
-    while linked:  # real folders first, so that it is the link that counts as the second name
+    while linked:  # real folders come first, so that the link counts as the second name
         name, path = linked.pop(0)
         if name and (other := folders.get(_identity(os.stat(path)))) is not None:
             found.append(SourceFile(name, path, SKIPPED, f"link to a folder that is taken already: {other or '.'}"))
@@ -103,11 +104,11 @@ def find(root: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
         found += below
         linked = sorted(linked + links)
     _leave_out_twins(found)
-    return sorted(found, key=lambda one: one.name)
+    return sorted(found, key=lambda file: file.name)
 
 
 def _walk(name: str, path: str, folders: dict[tuple[int, int], str]) -> tuple[list[SourceFile], list[tuple[str, str]]]:
-    """List a folder; return what is there, and the links to folders."""
+    """Return everything in a folder, and the links to other folders."""
     found: list[SourceFile] = []
     links: list[tuple[str, str]] = []
     left = [(name, path)]
@@ -129,56 +130,56 @@ def _walk(name: str, path: str, folders: dict[tuple[int, int], str]) -> tuple[li
         if not entries and name:
             found.append(SourceFile(name, path, SKIPPED, "empty folder"))
         for entry in entries:
-            one = _look_at(name, entry)
-            if one.status == IMAGE and one.name.endswith("/"):
-                (links if entry.is_symlink() else left).append((one.name, one.path))
+            file = _look_at(name, entry)
+            if file.status == IMAGE and file.name.endswith("/"):
+                (links if entry.is_symlink() else left).append((file.name, file.path))
             else:
-                found.append(one)
+                found.append(file)
     return found, links
 
 
 def _look_at(folder: str, entry: os.DirEntry[str]) -> SourceFile:
-    """Return what an entry is; for a folder to look into, status IMAGE and a name that ends with "/"."""
-    one = SourceFile(folder + entry.name, entry.path)
+    """Return the kind of an entry; a folder to search has status IMAGE and a name that ends with "/"."""
+    file = SourceFile(folder + entry.name, entry.path)
     try:
-        about = entry.stat()
+        status = entry.stat()
     except FileNotFoundError:
-        one.skip("link that leads nowhere")
-        return one
+        file.skip("link that leads nowhere")
+        return file
     except OSError as error:
-        one.skip(f"link in a circle: {error.strerror}" if entry.is_symlink() else str(error.strerror))
-        return one
-    if stat.S_ISDIR(about.st_mode):
-        one.name += "/"
+        file.skip(f"link in a circle: {error.strerror}" if entry.is_symlink() else str(error.strerror))
+        return file
+    if stat.S_ISDIR(status.st_mode):
+        file.name += "/"
         if entry.name.startswith("."):
-            one.skip("hidden folder, not looked into")
+            file.skip("hidden folder, not searched")
     elif entry.name.startswith("."):
-        one.skip("hidden")
-    elif not stat.S_ISREG(about.st_mode):
-        one.skip("no regular file")
+        file.skip("hidden")
+    elif not stat.S_ISREG(status.st_mode):
+        file.skip("not a regular file")
     elif Path(entry.name).suffix.lower() not in ENDINGS:
-        one.skip("not an image, by the ending of its name")
-    one.n_bytes, one.mtime_ns = about.st_size, about.st_mtime_ns
-    return one
+        file.skip("not an image, by the ending of its name")
+    file.n_bytes, file.mtime_ns = status.st_size, status.st_mtime_ns
+    return file
 
 
 def _leave_out_twins(found: list[SourceFile]) -> None:
-    """Keep one of several names of the same file: a real one before a link, then the first by name."""
+    """Keep one of several names of a file: a real one rather than a link, then the first in alphabetical order."""
     first: dict[tuple[int, int], str] = {}
-    for one in sorted(_images(found), key=lambda one: (os.path.islink(one.path), one.name)):
+    for file in sorted(_images(found), key=lambda file: (os.path.islink(file.path), file.name)):
         try:
-            identity = _identity(os.stat(one.path))
+            identity = _identity(os.stat(file.path))
         except OSError:
-            continue  # gone since: reading it will say so
+            continue  # it has disappeared; reading it will report that
         if identity in first:
-            one.skip(f"the same file as {shown(first[identity])}")
+            file.skip(f"the same file as {shown(first[identity])}")
         else:
-            first[identity] = one.name
+            first[identity] = file.name
 
 
 def _images(found: list[SourceFile]) -> Iterator[SourceFile]:
-    return (one for one in found if one.status == IMAGE)
+    return (file for file in found if file.status == IMAGE)
 
 
-def _identity(about: os.stat_result) -> tuple[int, int]:
-    return about.st_dev, about.st_ino
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

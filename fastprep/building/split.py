@@ -1,4 +1,4 @@
-"""Split images into training, validation and test, alike in their classes and the same every time."""
+"""Split of images into training, validation and test, stratified by class and reproducible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_shares(shares: Sequence[float]) -> None:
     Raises
     ------
     InputError
-        If they are not three numbers from 0 that add up to 1, the first above 0.
+        If they are not three non-negative numbers that add up to 1, the first above 0.
     """
     if not (np.isfinite(shares).all() and min(shares) >= 0 and shares[0] > 0 and abs(sum(shares) - 1) < 1e-5):
         got = " ".join(f"{share:g}" for share in shares)
@@ -29,7 +29,7 @@ def check_shares(shares: Sequence[float]) -> None:
 
 
 def shuffled(images: Sequence[SourceFile], seed: int) -> list[SourceFile]:
-    """Return images in an order that depends on the seed and their names only, not on what else is there.
+    """Return images in an order that depends only on the seed and on their names, and not on other images.
 
     Parameters
     ----------
@@ -40,28 +40,28 @@ def shuffled(images: Sequence[SourceFile], seed: int) -> list[SourceFile]:
     -------
     list of SourceFile
     """
-    return sorted(images, key=lambda one: hashlib.blake2b(f"{seed}/{one.shown}".encode(), digest_size=16).digest())
+    return sorted(images, key=lambda image: hashlib.blake2b(f"{seed}/{image.shown}".encode(), digest_size=16).digest())
 
 
 def stratify(images: Sequence[SourceFile], shares: Sequence[float]) -> None:
-    """Give each image a split, class by class, so that counts are right in each class and over all of them.
+    """Assign each image to a split, class by class, so that the shares are right in each class and over all classes.
 
     Parameters
     ----------
     images : sequence of SourceFile
-        With labels, in the order of `shuffled`; `split` is set.
+        Images with labels, in the order of `shuffled`; their `split` is set.
     shares : sequence of float
-        Of training, validation and test, see `check_shares`.
+        Shares of training, validation and test; see `check_shares`.
 
     Notes
     -----
-    Within a class each image goes where most is missing so far. What is missing is carried over to the next class, so that
-    many small classes have their share of validation and test together, though none of them has a whole image to give. The
-    first image of a class is for training: what has never been seen there can't be told later.
+    Within a class, each image goes to the split that lacks most so far. What a split lacks is carried over to the next class, so
+    that many small classes together give validation and test their shares, although none of them has a whole image to give. The
+    first image of a class is for training, because a class that was never trained on can't be recognised.
     """
     classes: dict[str, list[SourceFile]] = defaultdict(list)
-    for one in images:
-        classes[one.label].append(one)
+    for image in images:
+        classes[image.label].append(image)
     parts = [round(share * _UNIT) for share in shares]
     parts[0] = _UNIT - parts[1] - parts[2]
     missing = [0, 0, 0]
@@ -71,8 +71,8 @@ def stratify(images: Sequence[SourceFile], shares: Sequence[float]) -> None:
             members[0].split = "train"
             continue
         missing = [min(max(value, -_UNIT), _UNIT) for value in missing]
-        for place, one in enumerate(members):
+        for position, image in enumerate(members):
             missing = [value + part for value, part in zip(missing, parts, strict=True)]
-            choice = 0 if place == 0 else max(range(3), key=lambda k: (parts[k] > 0, missing[k], -k))
+            choice = 0 if position == 0 else max(range(3), key=lambda k: (parts[k] > 0, missing[k], -k))
             missing[choice] -= _UNIT
-            one.split = SPLITS[choice]
+            image.split = SPLITS[choice]

@@ -1,4 +1,4 @@
-"""The hidden folder of a build: one process at a time, and whole files that get their names at the end."""
+"""Hidden work folder of a build: for one process at a time, with complete files that get their names at the end."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fastprep.errors import InputError
+from fastprep.system import flush_to_disk
 
 _LOCK, _FINISHED, _CONTENTS = "lock", "finished", "contents.json"
 
 
 def key_of(*parts: object) -> str:
-    """Return a digest of anything that JSON can hold."""
+    """Return a digest of values that JSON can hold."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other processes out of it.
+    """Create the folder, and keep other processes out of it.
 
     Raises
     ------
     InputError
-        If another process is at it.
+        If another process is building there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / _LOCK, "w") as file:
@@ -57,19 +58,19 @@ def remove(folder: Path) -> None:
 
 @contextlib.contextmanager
 def finishing(folder: Path, key: str) -> Iterator[Path]:
-    """Make files that `publish` can name, all of them or none.
+    """Write files that `publish` can name, all of them or none.
 
     Parameters
     ----------
     folder : Path
         The work folder.
     key : str
-        Of everything that the files depend on.
+        Digest of everything that the files depend on.
 
     Yields
     ------
     Path
-        Where to write them.
+        Folder to write them to.
     """
     part = folder / "finishing"
     for old in (part, folder / _FINISHED):
@@ -80,26 +81,26 @@ def finishing(folder: Path, key: str) -> Iterator[Path]:
     contents = {"key": key, "names": sorted(path.name for path in part.iterdir())}
     (part / _CONTENTS).write_text(json.dumps(contents))
     for path in part.iterdir():
-        _to_disk(path)
+        flush_to_disk(path)
     part.rename(folder / _FINISHED)
 
 
 def is_finished(folder: Path, key: str) -> bool:
-    """Return whether there are whole files of that key, some of which may have their names already."""
+    """Return whether the files of that key are complete; some of them may have their names already."""
     contents = _contents(folder)
     return contents is not None and contents["key"] == key
 
 
 def publish(folder: Path, names: Sequence[str]) -> None:
-    """Give whole files their names in the folder above, and remove the work folder; if this is ended, call it again.
+    """Give the complete files their names in the folder above, and remove the work folder; call it again if it was interrupted.
 
     Parameters
     ----------
     folder : Path
-        The work folder; `is_finished`.
+        Work folder for which `is_finished` is true.
     names : sequence of str
-        Of all files there may be, that which people look for first first. Those that were not made now, but by an earlier
-        build, are removed: they would not fit the others.
+        Names of all possible files, the most wanted first. Files of an earlier build that are not made anew are removed, because
+        they would not fit the others.
     """
     contents = _contents(folder)
     assert contents is not None
@@ -118,11 +119,3 @@ def _contents(folder: Path) -> dict | None:
         return json.loads((folder / _FINISHED / _CONTENTS).read_text())
     except (OSError, ValueError):
         return None
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The files of a data set from decoded images: train.h5, val.h5, test.h5, mean.json, report.csv, sizes.png."""
+"""Files of a data set, written from decoded images: train.h5, val.h5, test.h5, mean.json, report.csv, sizes.png."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from fastprep.building.report import write_report
 from fastprep.building.scan import USED, SourceFile
 from fastprep.building.split import SPLITS
 from fastprep.cli.plots import draw_sizes
-from fastprep.cli.progress import Progress
 from fastprep.h5 import write_images
+from fastprep.system import Progress
 from fastprep.system.atomic import named_if_full
 
 NAMES = (*(f"{split}.h5" for split in SPLITS), "mean.json", "report.csv", "sizes.png")
-"""Of all files that there may be."""
+"""Names of all possible files."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What was made.
+    """Files that were made, and facts about them.
 
     Attributes
     ----------
     files : dict of str to (int, int)
-        Images and bytes, of each split that has any.
+        Number of images and size in bytes of each split that has images.
     n_classes : int
     mean, std : ndarray of float64, shape (C,)
-        Of the training images.
+        Mean and standard deviation of the training images, by channel.
     """
 
     files: dict[str, tuple[int, int]]
@@ -62,17 +62,17 @@ def assemble(
     ----------
     folder : Path
     found : sequence of SourceFile
-        Everything, for the report.
+        All files, for the report.
     candidates : sequence of SourceFile
-        Those that were read; number k is at place k in `decoded`. Those USED have a split.
+        Files that were read, in the order of their numbers in `decoded`. Those with status USED have a split.
     decoded : Decoded
     size : int
-        Side of the images.
+        Height and width of the images in pixels.
     channel_order : str
     class_names : sequence of str
-        Their places are the labels.
+        Names in the order of the labels.
     attributes : dict of str to str
-        Of each HDF5 file.
+        Attributes of each HDF5 file.
     gzip_level : int, optional
     progress : callable
         See `fastprep.cli.progress`.
@@ -84,23 +84,23 @@ def assemble(
     Raises
     ------
     OSError
-        If there is no room left, say.
+        If the files can't be written, for example because the disk is full.
     """
-    number = {name: label for label, name in enumerate(class_names)}
-    places = {split: [k for k, one in enumerate(candidates) if one.status == USED and one.split == split] for split in SPLITS}
-    mean, std = mean_and_std([decoded.records[place] for place in places["train"]], size * size)
-    for split, mine in places.items():
+    label_of = {name: label for label, name in enumerate(class_names)}
+    numbers = {split: [k for k, file in enumerate(candidates) if file.status == USED and file.split == split] for split in SPLITS}
+    mean, std = mean_and_std([decoded.records[number] for number in numbers["train"]], size * size)
+    for split, mine in numbers.items():
         if not mine:
             continue
         write_images(
             folder / f"{split}.h5",
             _pixels(decoded, mine, f"writing {split}.h5", progress),
-            [number[candidates[place].label] for place in mine],
+            [label_of[candidates[number].label] for number in mine],
             mean=mean,
             std=std,
             channel_order=channel_order,
             class_names=class_names,
-            file_names=[candidates[place].shown for place in mine],
+            file_names=[candidates[number].shown for number in mine],
             attributes={**attributes, "split": split},
             gzip_level=gzip_level,
         )
@@ -109,20 +109,20 @@ def assemble(
         (folder / "mean.json").write_text(text + "\n", encoding="utf-8")
     with named_if_full(folder / "report.csv"):
         write_report(folder / "report.csv", found)
-    draw_sizes([(one.width, one.height) for one in candidates if one.status == USED], size, folder / "sizes.png")
-    sizes = {split: (len(mine), os.path.getsize(folder / f"{split}.h5")) for split, mine in places.items() if mine}
+    draw_sizes([(file.width, file.height) for file in candidates if file.status == USED], size, folder / "sizes.png")
+    sizes = {split: (len(mine), os.path.getsize(folder / f"{split}.h5")) for split, mine in numbers.items() if mine}
     return Made(sizes, len(class_names), mean, std)
 
 
 def mean_and_std(records: Sequence[Record], n_pixels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each channel; exact up to the last division and root.
+    """Return mean and standard deviation of each channel, exact but for the last division and root.
 
     Parameters
     ----------
     records : sequence of Record
-        At least one.
+        At least one record.
     n_pixels : int
-        Of each image.
+        Number of pixels of an image.
 
     Returns
     -------
@@ -132,12 +132,12 @@ def mean_and_std(records: Sequence[Record], n_pixels: int) -> tuple[NDArray[np.f
     n = len(records) * n_pixels
     sums = [sum(values) for values in zip(*(record.sums for record in records), strict=True)]
     squares = [sum(values) for values in zip(*(record.squares for record in records), strict=True)]
-    # whole numbers of any length: the difference of the two terms would lose digits in floating point
+    # in integers of any length, because the difference of the two terms would lose digits in floating point
     variances = [(square * n - total * total) / (n * n) for total, square in zip(sums, squares, strict=True)]
     return np.array([total / n for total in sums]), np.sqrt(variances)
 
 
-def _pixels(decoded: Decoded, places: Sequence[int], stage: str, progress: Progress) -> Iterator[NDArray[np.uint8]]:
-    for done, place in enumerate(places, 1):
-        yield decoded.pixels(place)
-        progress(stage, done, len(places))
+def _pixels(decoded: Decoded, numbers: Sequence[int], stage: str, progress: Progress) -> Iterator[NDArray[np.uint8]]:
+    for done, number in enumerate(numbers, 1):
+        yield decoded.pixels(number)
+        progress(stage, done, len(numbers))

@@ -1,4 +1,4 @@
-"""The help texts of the commands."""
+"""Help texts of the commands."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _T = TypeVar("_T", bound=type)
 
 
 def flowing(config: _T) -> _T:
-    """Let the text below each field of a configuration flow as one paragraph, and leave out defaults that say nothing.
+    """Join the text below each field of a configuration into one paragraph, and leave out defaults of None.
 
-    tyro alone breaks lines where the source does, and ends with "(default: None)" where the text says what happens then.
+    By itself, tyro breaks lines where the source does, and adds "(default: None)" even if the text explains the default.
 
     Parameters
     ----------
     config : type
-        A dataclass that is a command line for tyro.
+        Dataclass that is a command line for tyro.
 
     Returns
     -------
     type
-        The same one; without its source, as it was.
+        The same class; unchanged if its source is not available.
     """
     try:
         source = inspect.getsource(config)
@@ -45,5 +45,5 @@ def flowing(config: _T) -> _T:
 
 
 def _default(words: str) -> str:
-    """Say what tyro found as the default; `--demo` brings others."""
+    """Return the words about a default; tyro calls this with the value that it found, which `--demo` changes."""
     return "" if words == "None" else f"(default: {words})"

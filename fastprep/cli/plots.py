@@ -1,9 +1,13 @@
-"""Drawings of data sets: sizes of the source images, contact sheets, what training will see."""
+"""Plots of data sets, runs and evaluations: sizes of images, contact sheets, learning curves, confusion matrices.
+
+matplotlib is imported when something is drawn.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,26 +18,23 @@ from fastprep.system import whole_file
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from pathlib import Path
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
-
+MOST_NUMBERS, MOST_NAMES = 20, 60  # classes up to which cells have their numbers, and axes their names
 _DPI = 120
-_TITLE_LENGTH = 22  # letters over an image of a sheet; longer ones would run into each other
+_TITLE_LENGTH = 22  # characters over an image of a sheet; longer titles would run into each other
 
 
 def draw_sizes(sizes: Sequence[tuple[int, int]], size: int, path: str | os.PathLike[str]) -> None:
-    """Draw how large the source images are: their shorter sides, and their proportions.
+    """Draw the sizes of the source images: shorter sides and proportions.
 
     Parameters
     ----------
     sizes : sequence of (int, int)
-        Width and height of each.
+        Width and height of each image.
     size : int
-        Side in pixels that they are reduced to.
+        Height and width in pixels to which they are reduced.
     path : str or path
-        Of the PNG.
+        PNG to write.
     """
     from matplotlib.figure import Figure
 
@@ -65,13 +66,13 @@ def draw_sheet(images: NDArray, titles: Sequence[str], heading: str, path: str |
     Parameters
     ----------
     images : ndarray of uint8, shape (n, H, W, 1 or 3)
-        In the order RGB.
+        Channels in the order RGB.
     titles : sequence of str
-        One for each.
+        Title of each image.
     heading : str
-        Over all.
+        Heading over all images.
     path : str or path
-        Of the PNG.
+        PNG to write.
     n_columns : int
     """
     from matplotlib.figure import Figure
@@ -94,11 +95,11 @@ def draw_crops(rows: Sequence[tuple[str, Sequence[NDArray], Sequence[str]]], hea
     Parameters
     ----------
     rows : sequence of (str, sequence of ndarray of uint8 of shape (h, w, 1 or 3), sequence of str)
-        Caption, images in the order RGB, a title for each.
+        Caption, images in the order RGB, a title for each image.
     heading : str
-        Over all.
+        Heading over all images.
     path : str or path
-        Of the PNG.
+        PNG to write.
     """
     from matplotlib.figure import Figure
 
@@ -129,7 +130,7 @@ def _plain(text: str) -> str:
 
 
 def _plain_ticks(axes: Axes, low: float, high: float) -> None:
-    """Write numbers as people do, and only those that lie within."""
+    """Label a logarithmic axis with plain numbers inside its limits."""
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
     steps = [number * 10.0**power for power in range(-3, 7) for number in (1, 2, 5)]
@@ -145,9 +146,6 @@ def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure.savefig(temporary, dpi=_DPI, format="png")
 
 
-MOST_NUMBERS, MOST_NAMES = 20, 60  # classes up to which cells have their numbers, and axes their names
-
-
 def draw_curves(history: dict[str, list[float]], path: Path) -> None:
     """Draw loss and accuracy over the epochs.
 
@@ -156,11 +154,14 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
     history : dict of str to list of float
         Lists loss, accuracy, val_loss and val_accuracy, one value for each epoch.
     path : Path
-        Of the PNG.
+        PNG to write.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
+
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
-        for prefix, label in (("", "training, random patches"), ("val_", "validation, centre")):
+        for prefix, label in (("", "training, random crops"), ("val_", "validation, centre")):
             values = history[prefix + name]
             axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=label)
         axes.set(title=title, xlabel="epoch")
@@ -179,18 +180,21 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
 
 
 def draw_confusion(confusion: NDArray[np.int64], names: list[str], title: str, path: Path) -> None:
-    """Draw a confusion matrix, each row in shares of its class, and beside it what share of each class was found.
+    """Draw a confusion matrix with rows as shares of their classes, and the recall of each class beside it.
 
     Parameters
     ----------
     confusion : ndarray of int64, shape (classes, classes)
         Rows are labels, columns are predictions.
     names : list of str
-        Of the classes.
+        Names of the classes.
     title : str
     path : Path
-        Of the PNG.
+        PNG to write.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
     n = len(confusion)
     totals = confusion.sum(axis=1)
     shares = confusion / np.maximum(totals, 1)[:, None]
@@ -210,7 +214,7 @@ def draw_confusion(confusion: NDArray[np.int64], names: list[str], title: str, p
         matrix.set_yticks(range(n), [f"{name} ({total})" for name, total in zip(names, totals, strict=True)])
     bars.barh(range(n), np.diagonal(shares), color="tab:blue")
     bars.tick_params(left=False)
-    bars.set(title="found, of each class", xlim=(0, 1))
+    bars.set(title="recall of each class", xlim=(0, 1))
     bars.xaxis.set_major_formatter(PercentFormatter(1))
     bars.grid(axis="x", alpha=0.3)
     with whole_file(path) as temporary:

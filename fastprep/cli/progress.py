@@ -1,33 +1,37 @@
-"""How far a command is, on the terminal."""
+"""Progress of the commands on the terminal: bars for stages, and a status line."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-Progress = Callable[[str, int, int], None]
+from fastprep.system import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @contextlib.contextmanager
 def shown_progress() -> Iterator[Progress]:
-    """Show on standard error how far it is, if that is a terminal.
+    """Show a bar for each stage on standard error, if that is a terminal.
 
     Yields
     ------
-    callable
-        To be called with the name of a stage, the number of images done, and that of all.
+    Progress
+        Takes the name of a stage, the number of images that are done, and the number of all images.
     """
     if not sys.stderr.isatty():
         yield lambda stage, done, total: None
         return
+    from rich import progress as rich_progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    bars = Progress(*columns, TextColumn("left:"), TimeRemainingColumn(), console=Console(stderr=True))
+    bars = rich_progress.Progress(*columns, TextColumn("left:"), TimeRemainingColumn(), console=Console(stderr=True))
     tasks = {}
 
     def show(stage: str, done: int, total: int) -> None:
@@ -45,32 +49,60 @@ _EVERY_S = 0.5
 
 
 class StatusLine:
-    """A line on a terminal that is written again and again; nothing where standard output is none."""
+    """A line on the terminal that is replaced again and again; nothing where standard output is not a terminal."""
 
     def __init__(self) -> None:
-        self._live = sys.stdout.isatty()
-        self._last = 0.0
-        self._begun = False
+        self._console = _terminal()
+        self._shown_at = 0.0
+        self._is_shown = False
 
     @property
     def due(self) -> bool:
-        """Whether it is there, and old."""
-        return self._live and time.monotonic() - self._last >= _EVERY_S
+        """Whether there is a terminal, and its line is old enough to be replaced."""
+        return self._console is not None and time.monotonic() - self._shown_at >= _EVERY_S
 
     def show(self, text: str) -> None:
-        """Write it anew."""
-        self._last = time.monotonic()
-        text = text[: shutil.get_terminal_size().columns - 1]  # one that wraps is not written over
-        print(f"\r{text}\x1b[K", end="", flush=True)
-        self._begun = True
+        """Replace the line."""
+        self._shown_at = time.monotonic()
+        self._is_shown = True
+        self._write(text, end="")
 
     def keep(self, text: str) -> None:
-        """Write a line that stays, terminal or not."""
-        print(f"\r{text}\x1b[K" if self._live else text, flush=True)
-        self._begun = False
+        """Write a line that stays, whether there is a terminal or not."""
+        if self._console is None:
+            print(text, flush=True)
+        else:
+            self._write(text, end="\n")
+        self._is_shown = False
 
     def leave(self) -> None:
-        """Let what was shown stay, and what comes next have a line of its own."""
-        if self._begun:
+        """Let the line stay, so that the next output begins on a line of its own."""
+        if self._is_shown:
             print(flush=True)
-        self._begun = False
+        self._is_shown = False
+
+    def _write(self, text: str, end: str) -> None:
+        from rich.control import Control
+        from rich.segment import ControlType
+        from rich.text import Text
+
+        console = self._console
+        assert console is not None
+        line = Text(text)
+        if not end:
+            line.truncate(console.width - 1)  # a line that wraps cannot be replaced
+        console.control(Control(ControlType.CARRIAGE_RETURN))
+        console.print(line, end="", soft_wrap=True)
+        console.control(Control((ControlType.ERASE_IN_LINE, 0)))
+        console.file.write(end)
+        console.file.flush()
+
+
+def _terminal() -> Console | None:
+    """Return the terminal of standard output, if it is one whose lines can be replaced."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, force_terminal=True, highlight=False)
+    return None if console.is_dumb_terminal else console

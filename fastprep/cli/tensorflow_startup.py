@@ -21,46 +21,46 @@ _NO_GPU = ("Could not find cuda drivers", "failed call to cuInit", "CUDA error: 
 
 
 def start_tensorflow(first_operation: bool = True) -> None:
-    """Import Keras and TensorFlow; of what they write on standard error, pass on only what may matter.
+    """Import Keras and TensorFlow, and pass on only those of their messages on standard error that may matter.
 
     Parameters
     ----------
     first_operation : bool
-        Whether to start its devices, too.
+        Whether to start TensorFlow's devices as well.
 
     Raises
     ------
     ImportError
-        If one of them is missing or can't be loaded; then all that was written is passed on.
+        If one of them is missing or can't be loaded; then all messages are passed on.
     """
     has_gpu = bool(glob.glob("/dev/nvidia*"))
-    # 3 also hides the error about a CUDA driver that a machine without a GPU does not have
+    # 3 also hides the error about a missing CUDA driver on a machine without a GPU
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
-    # else TensorFlow takes all of a GPU's memory, of which the loader needs some
+    # otherwise TensorFlow takes all of a GPU's memory, and the loader needs some
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if "tensorflow" in sys.modules:
         return
     noise: tuple[str, ...] = _NOISE if has_gpu else _NOISE + _NO_GPU
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as messages:
         try:
             before = os.dup(2)
-        except OSError:  # there is no standard error, so there is nothing to keep clean
+        except OSError:  # there is no standard error to keep clean
             return
         try:
-            os.dup2(said.fileno(), 2)  # the C++ side writes there, whatever sys.stderr is
+            os.dup2(messages.fileno(), 2)  # C++ code writes to this descriptor, whatever sys.stderr is
             import keras
             import tensorflow
 
             if first_operation:
-                keras.ops.add(1, tensorflow.zeros(()))  # which has something to say, too
+                keras.ops.add(1, tensorflow.zeros(()))  # this writes messages, too
         except ImportError:
             noise = ()
             raise
         finally:
             os.dup2(before, 2)
             os.close(before)
-            said.seek(0)
-            lines = said.read().decode("utf-8", "replace").splitlines()
+            messages.seek(0)
+            lines = messages.read().decode("utf-8", "replace").splitlines()
             with contextlib.suppress(OSError):
                 for line in lines:
                     if not any(known in line for known in noise):

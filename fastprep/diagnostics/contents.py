@@ -1,4 +1,4 @@
-"""The contents of an HDF5 file of images, for people: in words, and as drawings."""
+"""Contents of an HDF5 file of images, in words and in drawings."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from fastprep.loader import Loader
 from fastprep.sampling import hashing
 from fastprep.transforms import Crop, RandomCrop, TenCrop, check_fits
 
-_BAR = 40  # letters of the longest
-_MOST_CLASSES = 60  # in words; of more, the largest and the smallest
-_N_ROWS, _N_EPOCHS = 5, 9  # of random patches that are drawn
-_IMAGES = 10  # a stream of random numbers
+_BAR = 40  # characters of the longest bar
+_MOST_CLASSES = 60  # of more classes, the largest and the smallest are listed
+_N_ROWS, _N_EPOCHS = 5, 9  # images, and random crops of each, that are drawn
+_IMAGES = 10  # stream of random numbers that chooses the images
 
 
 class Contents:
-    """An open file of images.
+    """Open file of images.
 
     Parameters
     ----------
     path : str
     images, labels : str
-        Names of the datasets. Labels may be missing.
+        Names of the datasets; the labels may be missing.
 
     Attributes
     ----------
     n : int
-        Images there are.
+        Number of images.
     metadata : fastprep.h5.Metadata
     labels : ndarray, or None
 
     Raises
     ------
     OSError, DataError
-        If there is no such file, or it is not what it should be.
+        If the file does not exist, or is not suitable.
     """
 
     def __init__(self, path: str, images: str = "images", labels: str = "labels") -> None:
@@ -67,16 +67,16 @@ class Contents:
         self._reader.close()
 
     def describe(self) -> list[str]:
-        """Return lines for people: images, how they are read, mean, channel order, classes and how many are of each."""
-        index, about = self._reader.index, self.metadata
+        """Return lines for people: images, how they are read, mean, channel order, and the number of images in each class."""
+        index, metadata = self._reader.index, self.metadata
         n, height, width, channels = index.shape
         std = read_std(self.path, self.images)
         facts = {
             "images": f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}, in dataset {self.images!r}",
             "read": index.layout,
             "size": f"{os.path.getsize(self.path) / 2**20:,.1f} MiB",
-            "channels": about.channel_order or "the file does not say in which order",
-            "mean": about.mean_problem or ("none" if about.mean is None else self.named(about.mean)),
+            "channels": metadata.channel_order or "the file does not say in which order",
+            "mean": metadata.mean_problem or ("none" if metadata.mean is None else self.named(metadata.mean)),
             "std": "none" if std is None else self.named(std),
             "file names": f"yes, such as {self.names[0]}" if self.names else "none",
             "labels": self._no_labels,
@@ -88,22 +88,22 @@ class Contents:
         return lines if counts is None else [*lines, "", *_bars(counts)]
 
     def counts(self) -> list[tuple[str, int]] | None:
-        """Return the name of each class and how many images are of it; None if labels are not whole numbers from 0."""
+        """Return the name and the number of images of each class; None if labels are not whole numbers from 0."""
         if self.labels is None or self.labels.dtype.kind not in "iu" or self.labels.size != self.n or self.labels.min() < 0:
             return None
         values, counts = np.unique(self.labels, return_counts=True)
         given = dict(zip(values.tolist(), counts.tolist(), strict=True))
-        # named classes without an image count, too; a label may be any number, so not all below the highest are listed
+        # named classes without an image are listed too; labels may be any numbers, so the gaps between them are not
         labels = sorted({*given, *range(len(self.metadata.class_names))})
         return [(self.class_of(label), given.get(label, 0)) for label in labels]
 
     def class_of(self, label: int) -> str:
-        """Return the name of a class, or its number where it has none."""
+        """Return the name of a class, or its number if it has none."""
         names = self.metadata.class_names
         return names[label] if 0 <= label < len(names) else str(label)
 
     def named(self, values: NDArray[np.float64]) -> str:
-        """Return the numbers of the channels with the channels' letters."""
+        """Return the values of the channels, each with the letter of its channel."""
         order = self.metadata.channel_order or ""
         letters = [f"{letter} " for letter in order] if len(order) == len(values) else [""] * len(values)
         return ", ".join(f"{letter}{value:.4f}" for letter, value in zip(letters, values, strict=True))
@@ -114,9 +114,9 @@ class Contents:
         Parameters
         ----------
         path : str
-            Of the PNG.
+            PNG to write.
         n : int
-            How many, at most.
+            Number of images, at most.
         seed : int
         """
         samples = self._some(n, seed)
@@ -125,20 +125,20 @@ class Contents:
         draw_sheet(self._drawable(self._reader.array(samples)), titles, heading, path)
 
     def crops(self, path: str, size: int | None, seed: int) -> None:
-        """Draw what training sees, read by a loader: random mirrored patches, and the ten crops of an image.
+        """Draw what training sees: random mirrored crops, and the ten crops of an image, as a loader gives them.
 
         Parameters
         ----------
         path : str
-            Of the PNG.
+            PNG to write.
         size : int or None
-            Side of the patches.
+            Height and width of the crops in pixels.
         seed : int
 
         Raises
         ------
         InputError
-            If the patches are larger than the images.
+            If the crops are larger than the images.
         """
         _, height, width, _ = self._reader.index.shape
         side = size if size is not None else 227 if min(height, width) > 227 else max(1, min(height, width) * 7 // 8)
@@ -148,16 +148,16 @@ class Contents:
         except ValueError as error:
             raise InputError(f"--size: {error}") from None
         samples = self._some(_N_ROWS, seed)
-        patches = self._seen(samples, crop, seed, _N_EPOCHS)
+        crops = self._seen(samples, crop, seed, _N_EPOCHS)
         rows = []
         for k, sample in enumerate(samples):
             whole = self._drawable(self._reader.array(samples[k : k + 1]))
             titles = ["whole", *(f"epoch {epoch + 1}" for epoch in range(_N_EPOCHS))]
-            caption = f"{self._title(int(sample))}: a random patch of {side} pixels in each epoch"
-            rows.append((caption, [*whole, *patches[k]], titles))
-        places = ["top left", "top right", "bottom right", "bottom left", "centre"]
+            caption = f"{self._title(int(sample))}: a random crop of {side} pixels in each epoch"
+            rows.append((caption, [*whole, *crops[k]], titles))
+        corners = ["top left", "top right", "bottom right", "bottom left", "centre"]
         (images,) = self._seen(samples[:1], ten, seed, 1)
-        titles = [*places, *(f"{place}, mirrored" for place in places)]
+        titles = [*corners, *(f"{corner}, mirrored" for corner in corners)]
         rows.append((f"{self._title(int(samples[0]))}: its ten crops", list(images), titles))
         mean = "mean added back" if self._has_mean else "no mean to subtract"
         draw_crops(rows, f"{os.path.basename(self.path)} as loaders give it, {mean}{self._order_note()}", path)
@@ -167,7 +167,7 @@ class Contents:
         return self.metadata.mean is not None
 
     def _seen(self, samples: NDArray[np.int64], crop: Crop, seed: int, n_epochs: int) -> list[list[NDArray[np.uint8]]]:
-        """Return the crops of each sample in each epoch the way a loader gives them, the mean on top."""
+        """Return the crops of each sample in each epoch as a loader gives them, with the mean added back."""
         mean = "file" if self._has_mean else None
         seen: list[list[NDArray[np.uint8]]] = []
         options = {"images": self.images, "labels": None, "mean": mean, "seed": seed, "workers": 1, "device": "cpu"}
@@ -181,14 +181,14 @@ class Contents:
         return seen
 
     def _drawable(self, images: NDArray) -> NDArray[np.uint8]:
-        """Return images as uint8 in the order RGB, or grey, whatever their range is."""
+        """Return images of any range as uint8, in RGB or grey."""
         order = (self.metadata.channel_order or "").upper()
         n_channels = images.shape[-1]
         if {"R", "G", "B"} <= set(order) and len(order) == n_channels:
             images = images[..., [order.index(letter) for letter in "RGB"]]
         else:
             images = images[..., :3] if n_channels >= 3 else images[..., :1]
-        if self._factor is None:  # of the first that are drawn
+        if self._factor is None:  # from the first images that are drawn
             highest = float(images.max())
             self._factor = 255.0 if 0 < highest <= 1 else 255 / highest if highest > 255.5 else 1.0
         return np.clip(np.rint(images * self._factor), 0, 255).astype(np.uint8)
@@ -208,7 +208,7 @@ class Contents:
 
 
 def _bars(counts: list[tuple[str, int]]) -> list[str]:
-    """Draw the images of each class as text."""
+    """Return bars of text for the number of images in each class."""
     left_out = max(0, len(counts) - _MOST_CLASSES)
     if left_out:
         by_count = sorted(counts, key=lambda pair: -pair[1])

@@ -1,4 +1,4 @@
-"""What a GPU does with batches, for the doctor's report: whether its bits are the CPU's, and what limits it."""
+"""Batches on a GPU, for the doctor's report: whether its bits equal the CPU's, and what limits its speed."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from numpy.typing import NDArray
 from fastprep.kernels import CropSpec, crop
 from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu
 
-PLAIN_BYTES = 256 << 20  # of the copies that say what link and memory let through
-REPEATS = 20  # queued at a time, so that the call's own time does not count
+PLAIN_BYTES = 256 << 20  # size of the plain copies that measure link and memory
+REPEATS = 20  # operations queued at a time, so that the time of the calls does not count
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Bytes a second, medians over the rounds.
+    """Rates in bytes a second, medians over the rounds.
 
     Attributes
     ----------
     link : float
-        Of a plain copy from pinned memory to the device.
+        Plain copy from pinned memory to the device.
     memory : float
-        Read and written, of a plain copy on the device.
+        Plain copy on the device, bytes read and written.
     copy : float
-        Of the copy of a batch's images.
+        Copy of a batch's images to the device.
     kernel : float
-        Read and written by the kernel: each source byte of a crop and each byte of the result counts once.
+        Bytes that the kernel reads and writes: each source byte of a crop and each byte of the result counts once.
     batch_s : float
         Seconds that copy and kernel take for a batch.
     """
@@ -55,9 +55,9 @@ def differences(gpu: Gpu, n_cases: int = 40, seed: int = 0) -> tuple[int, list[s
     Returns
     -------
     n_crops : int
-        Compared.
+        Number of crops that were compared.
     differing : list of str
-        What the cases are in which a bit differs.
+        Descriptions of the cases in which a bit differs.
     """
     random, n_crops, differing = np.random.default_rng(seed), 0, []
     for case in range(n_cases):
@@ -65,7 +65,7 @@ def differences(gpu: Gpu, n_cases: int = 40, seed: int = 0) -> tuple[int, list[s
         size = (int(random.integers(1, shape[1] + 1)), int(random.integers(1, shape[2] + 1)))
         limits = (shape[0], shape[1] - size[0] + 1, shape[2] - size[1] + 1, 4)
         table = np.stack([random.integers(0, limit, 16) for limit in limits], axis=1).astype(np.int32)
-        source = ("uint8", "float32", "float64")[case % 3]  # what both take
+        source = ("uint8", "float32", "float64")[case % 3]  # the types that both kernels take
         images = (random.integers(0, 256, shape) + (0 if source == "uint8" else random.random(shape))).astype(source)
         mean = (None, random.uniform(0, 255, shape[3]), random.uniform(0, 255, shape[1:]))[case % 4 % 3]
         dtype, layout = ("float32", "float16", "bfloat16")[case // 3 % 3], ("channels_last", "channels_first")[case % 2]
@@ -86,7 +86,7 @@ def measure(
     rounds: int = 5,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Figures:
-    """Time the copy and the kernel of a batch, and what link and memory let through, in turn.
+    """Time the copy and the kernel of a batch, and plain copies over the link and in memory, in turn.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def measure(
     n_images : int
     table : ndarray of int32, shape (n_out, 4)
     rounds : int
-        How often each is timed, after one time that does not count.
+        Number of timings of each, after one that does not count.
     clock : callable
 
     Returns

@@ -29,7 +29,7 @@ LIMIT = "memset of a batch"
 
 
 def machine() -> dict[str, str]:
-    """Return what this machine is, and which of the packages that matter here it has."""
+    """Return facts about this machine and the installed packages that matter for speed."""
     found = {name: version for name in PACKAGES if (version := _installed(name))}
     others = [name for name in supported_versions() if name != cpu_version()]
     return {
@@ -44,14 +44,14 @@ def machine() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Rates:
-    """Images a second, medians over the rounds.
+    """Rates in images a second, medians over the rounds.
 
     Attributes
     ----------
     values : dict of float
-        Of `LIMIT`, "crop kernel", "reading", "loader, 1 thread", and "loader, n threads" if the machine has more.
+        Rates of `LIMIT`, "crop kernel", "reading", "loader, 1 thread", and "loader, n threads" if the machine has more.
     share_read : float
-        Of the time that one thread spends on an image, the part that goes into reading and decoding; 0..1.
+        Part of the time of one thread that reading and decoding take, 0..1.
     size : (int, int)
         Height and width of the crops.
     """
@@ -64,16 +64,16 @@ class Rates:
 def measure(
     make_loader: Callable[[int], Loader], rounds: int = 5, n_images: int = 1024, clock: Callable[[], float] = time.perf_counter
 ) -> Rates:
-    """Time reading, cropping, both, and the memory's limit, in turn.
+    """Time reading, cropping, both together, and the limit of the memory, in turn.
 
     Parameters
     ----------
     make_loader : callable
-        Takes the number of threads, returns a loader of shuffled random crops.
+        Function that takes the number of threads and returns a loader of shuffled random crops.
     rounds : int
-        How often each is timed, after one time that does not count and brings the file into the page cache.
+        Number of timings of each, after one that does not count and brings the file into the page cache.
     n_images : int
-        Of each round.
+        Images in each round.
     clock : callable
 
     Returns
@@ -109,32 +109,32 @@ def measure(
 
 
 def advice(loader: Loader, rates: Rates) -> list[str]:
-    """Return what would make a loader quicker, one sentence each."""
-    said = []
+    """Return suggestions that would make a loader faster, one sentence each."""
+    sentences = []
     files = loader._dataset.describe()
     convert = f"`python -m fastprep.convert {loader.files[0]} NEW.h5`"
-    by_hdf5 = [about["file"] for about in files if about["read"].startswith("read by HDF5")]
+    by_hdf5 = [facts["file"] for facts in files if facts["read"].startswith("read by HDF5")]
     if by_hdf5:
         more = f" and {len(by_hdf5) - 1} more" if len(by_hdf5) > 1 else ""
-        said.append(f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time; {convert} makes the images plain.")
+        sentences.append(f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time; {convert} makes the images plain.")
     if loader._dataset.block_starts is not None:
-        said.append(f"Images are decoded several at a time, so the order is a compromise; {convert} makes each its own.")
+        sentences.append(f"Images are decoded several at a time, so the order is a compromise; {convert} makes each its own.")
     n_bytes = np.dtype(files[0]["dtype"]).itemsize
     if n_bytes > 1:
-        said.append(f"A number of an image takes {n_bytes} bytes in the file; {convert} stores whole numbers to 255 in one.")
+        sentences.append(f"A number of an image takes {n_bytes} bytes in the file; {convert} stores whole numbers to 255 in one.")
     if rates.share_read > 0.75 and "filters" in files[0]["read"]:
-        said.append(f"Reading and decoding take {rates.share_read:.0%} of a thread's time; {convert} needs no decoding.")
-    return said
+        sentences.append(f"Reading and decoding take {rates.share_read:.0%} of a thread's time; {convert} needs no decoding.")
+    return sentences
 
 
 def order_of(loader: Loader) -> str:
-    """Say how a shuffling loader orders the samples, and what that costs in memory."""
-    said = loader._sampler.describe()
+    """Describe how a shuffling loader orders the samples, and how much memory that takes."""
+    sentences = loader._sampler.describe()
     starts, n_blocks = loader._dataset.block_starts, loader._sampler.n_blocks_to_keep(loader._pool.ahead)
     if starts is None or not n_blocks:
-        return said
+        return sentences
     n_blocks = min(n_blocks, len(starts) - 1)
-    return f"{said}; up to {n_blocks * loader._dataset.block_bytes / 2**20:,.0f} MiB of decoded images in memory"
+    return f"{sentences}; up to {n_blocks * loader._dataset.block_bytes / 2**20:,.0f} MiB of decoded images in memory"
 
 
 def _installed(name: str) -> str | None:

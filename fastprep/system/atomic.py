@@ -38,6 +38,29 @@ def named_if_full(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
 
 
+def flush_to_disk(path: str | os.PathLike[str], *, forget: bool = False) -> None:
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    Parameters
+    ----------
+    path : str or path
+    forget : bool
+        Whether the system drops the file from its page cache, so that it is read back from the disk.
+
+    Raises
+    ------
+    OSError
+        If the disk fails.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        if forget:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[str]:
     """Write a file under a temporary name beside `path`, and rename it at the end.

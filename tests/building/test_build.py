@@ -309,8 +309,8 @@ def test_bad_lists(tmp_path, out, capsys):
         ("a.png,x\n", "there is no column 7", ("--label-column", 7)),
         ("a.png,x\n", "has no column 'kind' in its first row: a.png, x", ("--label-column", "kind")),
         ("a.png,x\n", "can't both be in column 1", ("--label-column", 1)),
-        ('a.png,"x\n', "is no CSV in UTF-8", ()),
-        ("a.png,ä\n", "is no CSV in UTF-8", ()),
+        ('a.png,"x\n', "is not CSV in UTF-8", ()),
+        ("a.png,ä\n", "is not CSV in UTF-8", ()),
     ):
         path = write_list(tmp_path, text, "latin-1")
         check_refused(capsys, message, tmp_path / "all", out, "--csv", path, *options)
@@ -382,7 +382,7 @@ def test_a_messy_folder(tmp_path, out, capsys):
         ("a/text.jpg", "unreadable", "not an image of a kind that is read here"),
         ("a/notes.txt", "skipped", "not an image, by the ending of its name"),
         ("a/.hidden.png", "skipped", "hidden"),
-        (".git/", "skipped", "hidden folder, not looked into"),
+        (".git/", "skipped", "hidden folder, not searched"),
         ("empty/", "skipped", "empty folder"),
         ("loose.png", "skipped", "in no folder of a class"),
         ("a/up/", "skipped", "link to a folder that is taken already: ."),
@@ -390,7 +390,7 @@ def test_a_messy_folder(tmp_path, out, capsys):
         ("a/hard.png", "skipped", "the same file as a/1.PNG"),
         ("a/nowhere.png", "skipped", "link that leads nowhere"),
         ("a/self.png", "skipped", "link in a circle"),
-        ("a/pipe.png", "skipped", "no regular file"),
+        ("a/pipe.png", "skipped", "not a regular file"),
         ("one/copy of 2.png", "used", "same pixels as a/2.PNG"),
     ):
         assert rows[name]["status"] == status
@@ -401,7 +401,7 @@ def test_a_messy_folder(tmp_path, out, capsys):
         assert [name.decode() for name in file["images"].attrs["class_names"]] == ["Zürich", "a", "linked", "one"]
     printed, errors = capsys.readouterr()
     assert f"{len(rows)} files and folders: {len(used)} used, 3 unreadable, {len(rows) - len(used) - 3} skipped" in printed
-    assert "no class, as no image of it is used: broken" in errors
+    assert "not a class, because none of its images is used: broken" in errors
     assert "unreadable: broken/zero.jpg: the file is empty" in errors
     assert "1 images are the same as others" in errors
 
@@ -708,7 +708,7 @@ def test_an_end_between_the_names_of_two_files(image_folder, out, tmp_path, monk
         if n < 6:
             capsys.readouterr()
             assert run(image_folder, out) == 0
-            assert "have their names now" in capsys.readouterr().out
+            assert "now have their names" in capsys.readouterr().out
         assert contents(out) == contents(tmp_path / "whole")
         shutil.rmtree(out)
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import h5py
@@ -21,9 +20,7 @@ from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import check_one_for_each
 from fastprep.h5.reader import Reader, open_images
 from fastprep.h5.write import ImageWriter, new_file
-from fastprep.system import whole_file
-
-Progress = Callable[[str, int, int], None]
+from fastprep.system import Progress, flush_to_disk, whole_file
 
 
 class InexactError(DataError):
@@ -107,7 +104,7 @@ def rewrite(
                 copier = RestCopier(file, new, dataset, os.path.dirname(target))
                 copier.copy_all()
                 mean, checksums = _write(reader, dataset, new, copier, gzip_level, rounded, progress)
-            _to_disk(temporary)
+            flush_to_disk(temporary, forget=True)
             _verify(temporary, target, images, checksums, progress)
     return Rewritten(reader.index, mean, tuple(copier.notes))
 
@@ -187,16 +184,6 @@ def _verify(temporary: str, target: str, images: str, checksums: NDArray[np.uint
     except DataError as error:
         problem = f"reading back what was written: {error.problem}; the disk or the memory may be faulty. Nothing is left of it"
         raise DataError(problem, target, images, error.chunk, error.sample) from error
-
-
-def _to_disk(path: str) -> None:
-    """Wait until the file is on the disk, and drop it from the page cache, so that it is read back from the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
 
 
 def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> None:
