@@ -188,6 +188,7 @@ def test_mobilenet_v3_sees_the_same_either_way(files):
     assert weights == pytest.approx({0: 2.0, 2: 1.0, 5: 2 / 3})  # 6 / (3 * 1), 6 / (3 * 2), 6 / (3 * 3)
 
 
+@pytest.mark.large
 def test_regression(files, tmp_path):
     printed = run(
         "regression", files, "--epochs", "1", "--batch-size", "8", "--names", "width", "height", "--out", tmp_path / "m.keras"
@@ -253,7 +254,7 @@ def test_own_loop_goes_on_at_the_exact_next_batch(files, tmp_path):
     assert number(whole, "val accuracy") == pytest.approx(accuracy(model, files["val"], scale=1 / 64, mean=mean), abs=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.large), "torch"])
 def test_channels_first(files, tmp_path, backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
