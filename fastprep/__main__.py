@@ -1,4 +1,7 @@
-"""python -m fastprep, and the console script fastprep: the list of commands, and the way to each."""
+"""python -m fastprep, and the console script fastprep: list the commands, and run the one that is named.
+
+Only the command that runs is imported.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,11 @@ def overview() -> str:
     """Return the list of commands with their summaries, which are read without importing them."""
     lines = [f"fastprep {__version__} feeds Keras models from HDF5 image files.", "", "usage: fastprep COMMAND ...", ""]
     lines += [f"  {name:10}{_summary(name)}" for name in COMMANDS]
-    lines += ["", "`fastprep COMMAND --help` lists the options of a command. `python -m fastprep.COMMAND` is the same command."]
+    lines += [
+        "",
+        "`fastprep COMMAND --help` lists the options of a command.",
+        "`python -m fastprep.COMMAND` runs the same command.",
+    ]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""python -m fastprep.build: a folder of images -> train.h5, val.h5 and test.h5, with the mean inside."""
+"""python -m fastprep.build: turn a folder of images into train.h5, val.h5 and test.h5."""
 
 from __future__ import annotations
 

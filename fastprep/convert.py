@@ -1,4 +1,4 @@
-"""python -m fastprep.convert: rewrite the images of an HDF5 file as the layout that loads fastest."""
+"""python -m fastprep.convert: rewrite the images of an HDF5 file in the layout that loads fastest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ROUND_HINT = (
 @flowing
 @dataclass(frozen=True)
 class Config:
-    """Rewrite the images of an HDF5 file as the layout that loads fastest: contiguous uint8.
+    """Rewrite the images of an HDF5 file in the layout that loads fastest: contiguous uint8.
 
     Everything else in the file is kept: other datasets, groups, links, attributes. The mean of the images is stored if there is
     none. The new file is checked image by image before it gets its name; until then no file of that name exists.

@@ -1,4 +1,4 @@
-"""python -m fastprep.doctor: what this machine and a file can do, and where the time goes."""
+"""python -m fastprep.doctor: report what this machine and a file can do, and where the time goes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Config:
     Nothing is written; the report can be pasted into a bug report.
     """
 
-    file: Annotated[Positional[str | None], arg(metavar="FILE")] = None
+    file: Annotated[Positional[str | None], arg(metavar="[FILE]")] = None
     """An HDF5 file of images. Default: a temporary file of noise, 256x256x3."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
     """Dataset of images."""
@@ -162,7 +162,7 @@ def _rates(rates: Rates, size: int, config: Config) -> None:
     limit = rates.values[LIMIT]
     for name, value in rates.values.items():
         print(f"  {name:20} {value:>10,.0f} images/s {value / limit:>7.2f} of a memset of the result")
-    print(f"  Of one thread's time, reading takes {rates.share_read:.0%} and cropping {1 - rates.share_read:.0%}.")
+    print(f"  Reading takes {rates.share_read:.0%} of one thread's time, and cropping {1 - rates.share_read:.0%}.")
     print()
 
 

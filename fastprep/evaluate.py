@@ -1,4 +1,4 @@
-"""python -m fastprep.evaluate: how good one or several trained networks are, by centre crop and by ten-crop."""
+"""python -m fastprep.evaluate: test trained networks by centre crop and by ten-crop."""
 
 from __future__ import annotations
 

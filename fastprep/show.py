@@ -1,4 +1,4 @@
-"""python -m fastprep.show: what is in an HDF5 file of images, and what training will see of it."""
+"""python -m fastprep.show: show what an HDF5 file of images holds, and what training sees."""
 
 from __future__ import annotations
 

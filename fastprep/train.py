@@ -1,4 +1,4 @@
-"""python -m fastprep.train: train a network on images in HDF5 files, or on the demo's."""
+"""python -m fastprep.train: train a network on images in HDF5 files, or on those of the demo."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Record:
 
     Attributes
     ----------
-    place : int
+    number : int
         Number of the image, 0..n-1.
     width, height : int
         Size of the upright source in pixels.
@@ -36,13 +36,32 @@ class Record:
         BLAKE2b of the pixels.
     """
 
-    place: int
+    number: int
     width: int
     height: int
     note: str
     sums: list[int]
     squares: list[int]
     digest: str
+
+    def to_json(self) -> bytes:
+        """Return the line of the journal, in which the number is called "place"."""
+        facts = asdict(self)
+        return json.dumps({"place": facts.pop("number"), **facts}).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Record:
+        """Read a line of the journal.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is not such a line.
+        """
+        facts = json.loads(line)
+        if not isinstance(facts, dict) or not isinstance(number := facts.pop("place", None), int):
+            raise ValueError("a line of the journal needs the number of an image")
+        return cls(number, **facts)
 
 
 class Decoded:
@@ -82,14 +101,14 @@ class Decoded:
             name.write_text(key)  # last, because everything counts as stale without it
         self._pixels = os.open(folder / "pixels", os.O_RDWR)
         self._journal = os.open(folder / "journal", os.O_RDWR)
-        self.records = {record.place: record for record in self._load() if 0 <= record.place < n}
+        self.records = {record.number: record for record in self._load() if 0 <= record.number < n}
 
     def close(self) -> None:
         """Close the files."""
         os.close(self._pixels)
         os.close(self._journal)
 
-    def add(self, place: int, image: DecodedImage) -> None:
+    def add(self, number: int, image: DecodedImage) -> None:
         """Keep an image; may be called from any thread.
 
         Raises
@@ -101,26 +120,26 @@ class Decoded:
         sums = columns.sum(axis=0, dtype=np.uint64).tolist()
         columns = np.square(image.pixels, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
         squares = columns.sum(axis=0, dtype=np.uint64).tolist()
-        record = Record(place, image.width, image.height, image.note, sums, squares, _digest(image.pixels))
+        record = Record(number, image.width, image.height, image.note, sums, squares, _digest(image.pixels))
         with named_if_full(self._folder / "pixels"):
-            _write_all(self._pixels, np.ascontiguousarray(image.pixels).reshape(-1).data, place * self._bytes)
-        line = json.dumps(asdict(record)).encode() + b"\n"
+            _write_all(self._pixels, np.ascontiguousarray(image.pixels).reshape(-1).data, number * self._bytes)
+        line = record.to_json()
         with self._lock, named_if_full(self._folder / "journal"):
             _write_all(self._journal, memoryview(line), self._end)
             self._end += len(line)
-            self.records[place] = record
+            self.records[number] = record
 
-    def pixels(self, place: int) -> NDArray[np.uint8]:
+    def pixels(self, number: int) -> NDArray[np.uint8]:
         """Return the pixels of a complete image."""
-        content = os.pread(self._pixels, self._bytes, place * self._bytes)
+        content = os.pread(self._pixels, self._bytes, number * self._bytes)
         pixels = np.frombuffer(content, np.uint8)
         return pixels.reshape(self._shape) if len(content) == self._bytes else np.zeros(self._shape, np.uint8)
 
     def check(self) -> Iterator[int]:
         """Compare all pixels with their digests, and forget images that differ; yield how many were compared so far."""
         for done, record in enumerate(list(self.records.values()), 1):
-            if _digest(self.pixels(record.place)) != record.digest:
-                del self.records[record.place]
+            if _digest(self.pixels(record.number)) != record.digest:
+                del self.records[record.number]
             yield done
 
     def _load(self) -> Iterator[Record]:
@@ -129,7 +148,7 @@ class Decoded:
             whole = 0
             for line in file:
                 try:
-                    record = Record(**json.loads(line)) if line.endswith(b"\n") else None
+                    record = Record.from_json(line) if line.endswith(b"\n") else None
                 except (ValueError, TypeError):
                     record = None
                 if record is None:

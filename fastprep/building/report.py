@@ -84,9 +84,9 @@ def mark_twins(candidates: Sequence[SourceFile], records: dict[int, Record]) -> 
     """
     first: dict[str, SourceFile] = {}
     twins = torn = 0
-    for place in sorted(records, key=lambda place: candidates[place].name):
-        source_file = candidates[place]
-        other = first.setdefault(records[place].digest, source_file)
+    for number in sorted(records, key=lambda number: candidates[number].name):
+        source_file = candidates[number]
+        other = first.setdefault(records[number].digest, source_file)
         if other is not source_file:
             twins += 1
             torn += other.split != source_file.split

@@ -151,28 +151,28 @@ def _check_splits(config: Config, used: Sequence[SourceFile]) -> None:
 def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, order: ChannelOrder, progress: Progress) -> None:
     """Decode missing images in several threads; Pillow releases the GIL while it decodes and resizes."""
 
-    def decode(place: int) -> tuple[int, str | None]:
+    def decode(number: int) -> tuple[int, str | None]:
         try:
-            image = read_image(candidates[place].path, config.size, order)
+            image = read_image(candidates[number].path, config.size, order)
         except UnreadableError as error:
-            return place, str(error)
-        decoded.add(place, image)
-        return place, None
+            return number, str(error)
+        decoded.add(number, image)
+        return number, None
 
     n, n_threads = len(candidates), config.workers or len(os.sched_getaffinity(0))
-    todo = [place for place in range(n) if place not in decoded.records]
+    todo = [number for number in range(n) if number not in decoded.records]
     progress("decoding", n - len(todo), n)
     with warnings.catch_warnings(), _pool(n_threads) as pool:
         warnings.simplefilter("ignore")  # by Pillow, about odd metadata; an unreadable image is an error
         for done, future in enumerate(_in_turn(pool, decode, todo, 4 * n_threads), n - len(todo) + 1):
-            place, problem = future.result()
+            number, problem = future.result()
             if problem is not None:
                 if config.strict:
-                    raise InputError(f"{candidates[place].path!r}: {problem} (--strict)")
-                candidates[place].status, candidates[place].why = scan.UNREADABLE, problem
+                    raise InputError(f"{candidates[number].path!r}: {problem} (--strict)")
+                candidates[number].status, candidates[number].why = scan.UNREADABLE, problem
             progress("decoding", done, n)
-    for place, record in decoded.records.items():
-        file = candidates[place]
+    for number, record in decoded.records.items():
+        file = candidates[number]
         file.status, file.why, file.width, file.height = scan.USED, record.note, record.width, record.height
 
 

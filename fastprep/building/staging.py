@@ -99,8 +99,8 @@ def publish(folder: Path, names: Sequence[str]) -> None:
     folder : Path
         Work folder for which `is_finished` is true.
     names : sequence of str
-        Names of all possible files, the most wanted first. Files of an earlier build that are not made anew are removed, because
-        they would not fit the others.
+        Names of all possible files, the most important first. Files of an earlier build that this build does not replace are
+        removed, because they would not fit the others.
     """
     contents = _contents(folder)
     assert contents is not None

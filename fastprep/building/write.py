@@ -75,7 +75,7 @@ def assemble(
         Attributes of each HDF5 file.
     gzip_level : int, optional
     progress : callable
-        See `fastprep.cli.progress`.
+        See `fastprep.system.Progress`.
 
     Returns
     -------

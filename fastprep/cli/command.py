@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
+from fastprep.cli.help import wrapped_description
 from fastprep.errors import DataError, InputError, RankError
 from fastprep.system import as_by_ctrl_c, status_of
 
@@ -27,6 +28,11 @@ def overwrite_hint(error: Exception) -> str:
     return " (--overwrite)" if isinstance(error, FileExistsError) else ""
 
 
+def one_line(error: Exception) -> str:
+    """Return the message of an error on one line; several blanks stay, because they may belong to the name of a file."""
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
 @dataclass
 class Command:
     """One command, from its start to its exit status.
@@ -36,11 +42,12 @@ class Command:
     name : str
         Beginning of each line on standard error, such as ``fastprep.show``. A rank of several adds its number.
     errors : tuple of exception classes
-        Errors whose message is enough for the user. All others are faults of the program, and keep their traceback.
+        Errors that are reported by their message alone. All others are faults of the program, and keep their traceback.
     hint : callable
-        Takes such an error, and returns the end of its line: the way out.
+        Function that takes such an error and returns the end of its line: the way out.
     interrupted : callable
-        Returns what is left, for the last line of a command that is interrupted and has no note that says so.
+        Function that returns the last line of an interrupted command: what it leaves behind. A note that the KeyboardInterrupt
+        carries takes precedence.
     """
 
     name: str
@@ -59,7 +66,7 @@ class Command:
         Returns
         -------
         int
-            Exit status: that of the function; 2 for an error of the user's; 1 if another rank ended; 128 and the number of the
+            Exit status: that of the function; 2 for one of `errors`, but 1 if another rank ended; 128 plus the number of the
             signal after an interruption: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
         """
         with as_by_ctrl_c():
@@ -71,7 +78,7 @@ class Command:
                     print(f"\n{notes[0]}", file=sys.stderr)
                 return status_of(interrupt)
             except self.errors as error:
-                self.say(" ".join(str(error).split()) + self.hint(error))
+                self.say(one_line(error) + self.hint(error))
                 return 1 if isinstance(error, RankError) else 2
 
     def say(self, message: str) -> None:
@@ -89,7 +96,8 @@ def parse_command_line(config: type[_Config], words: Sequence[str] | None, name:
     words : sequence of str or None
         Arguments of the command; None for those of the process.
     name : str
-        Name of the command, for the line on usage: ``show`` of ``python -m fastprep.show``.
+        Name of the command. The usage line says ``python -m fastprep.NAME`` however the command was started, because this form
+        also works where the console script is not on the PATH.
     **options
         For `tyro.cli`.
 
@@ -100,4 +108,4 @@ def parse_command_line(config: type[_Config], words: Sequence[str] | None, name:
     """
     words = sys.argv[1:] if words is None else words
     marked = FlagCreatePairsOff[config]  # type: ignore[valid-type]
-    return tyro.cli(marked, args=words, prog=f"python -m fastprep.{name}", **options)
+    return tyro.cli(marked, args=words, prog=f"python -m fastprep.{name}", description=wrapped_description(config), **options)

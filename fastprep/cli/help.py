@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import shutil
 import textwrap
 import typing
 from dataclasses import MISSING
@@ -42,6 +43,17 @@ def flowing(config: _T) -> _T:
                 hint = arg(help_behavior_hint=_default) if getattr(config, name, MISSING) is None else arg()
                 config.__annotations__[name] = Annotated[types[name], arg(help=" ".join(text.split())), hint]
     return config
+
+
+def wrapped_description(config: type) -> str:
+    """Return the docstring of a configuration, each paragraph wrapped to the width of the terminal.
+
+    By itself, tyro wraps the texts of options but not the description above them. It also joins lines, except those that do not
+    begin with a letter; hence the indent.
+    """
+    wrapper = textwrap.TextWrapper(shutil.get_terminal_size().columns, subsequent_indent="  ", break_on_hyphens=False)
+    paragraphs = inspect.cleandoc(config.__doc__ or "").split("\n\n")
+    return "\n\n".join(wrapper.fill(text) for text in paragraphs)
 
 
 def _default(words: str) -> str:

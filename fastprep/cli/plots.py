@@ -116,36 +116,6 @@ def draw_crops(rows: Sequence[tuple[str, Sequence[NDArray], Sequence[str]]], hea
     _save(figure, path)
 
 
-def _show(axes: Axes, image: NDArray, title: str) -> None:
-    grey = image.shape[2] == 1
-    axes.axis("on")  # a frame, without which white images have no edges
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_color("silver")
-    axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255)
-    axes.set_title(_plain(title if len(title) <= _TITLE_LENGTH else f"{title[: _TITLE_LENGTH - 1]}…"), fontsize=7, pad=2)
-
-
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")  # which would begin a formula
-
-
-def _plain_ticks(axes: Axes, low: float, high: float) -> None:
-    """Label a logarithmic axis with plain numbers inside its limits."""
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
-
-    steps = [number * 10.0**power for power in range(-3, 7) for number in (1, 2, 5)]
-    inside = [step for step in steps if low * 0.95 <= step <= high * 1.05]
-    axes.xaxis.set_major_locator(FixedLocator(inside))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png")
-
-
 def draw_curves(history: dict[str, list[float]], path: Path) -> None:
     """Draw loss and accuracy over the epochs.
 
@@ -175,8 +145,7 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
             low, high = axes.get_ylim()
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else NullFormatter())
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    _save(figure, path)
 
 
 def draw_confusion(confusion: NDArray[np.int64], names: list[str], title: str, path: Path) -> None:
@@ -203,19 +172,49 @@ def draw_confusion(confusion: NDArray[np.int64], names: list[str], title: str, p
     matrix, bars = figure.subplots(1, 2, width_ratios=(2, 1), sharey=True)
     image = matrix.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
     figure.colorbar(image, ax=matrix, format=PercentFormatter(1), fraction=0.05)
-    matrix.set(title=title, xlabel="predicted", ylabel="label")
+    matrix.set(title=_plain(title), xlabel="predicted", ylabel="label")
     if n <= MOST_NUMBERS:
         for row, column in np.ndindex(n, n):
             colour = "white" if shares[row, column] > 0.5 else "black"
             matrix.text(column, row, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=8)
     if n <= MOST_NAMES:
         rotation = 0 if max(map(len, names)) * n < 40 else 90
-        matrix.set_xticks(range(n), names, rotation=rotation)
-        matrix.set_yticks(range(n), [f"{name} ({total})" for name, total in zip(names, totals, strict=True)])
+        matrix.set_xticks(range(n), map(_plain, names), rotation=rotation)
+        matrix.set_yticks(range(n), [_plain(f"{name} ({total})") for name, total in zip(names, totals, strict=True)])
     bars.barh(range(n), np.diagonal(shares), color="tab:blue")
     bars.tick_params(left=False)
     bars.set(title="recall of each class", xlim=(0, 1))
     bars.xaxis.set_major_formatter(PercentFormatter(1))
     bars.grid(axis="x", alpha=0.3)
+    bars.set_axisbelow(True)
+    _save(figure, path)
+
+
+def _show(axes: Axes, image: NDArray, title: str) -> None:
+    grey = image.shape[2] == 1
+    axes.axis("on")  # a frame, without which white images have no edges
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("silver")
+    axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255)
+    axes.set_title(_plain(title if len(title) <= _TITLE_LENGTH else f"{title[: _TITLE_LENGTH - 1]}…"), fontsize=7, pad=2)
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")  # a bare $ would begin a formula, and one that can't be parsed is an error
+
+
+def _plain_ticks(axes: Axes, low: float, high: float) -> None:
+    """Label a logarithmic axis with plain numbers inside its limits."""
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
+
+    steps = [number * 10.0**power for power in range(-3, 7) for number in (1, 2, 5)]
+    inside = [step for step in steps if low * 0.95 <= step <= high * 1.05]
+    axes.xaxis.set_major_locator(FixedLocator(inside))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, dpi=_DPI, format="png")

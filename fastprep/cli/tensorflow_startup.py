@@ -1,4 +1,4 @@
-"""TensorFlow's start without what it says to nobody."""
+"""Start of Keras and TensorFlow without the messages that concern no user."""
 
 from __future__ import annotations
 

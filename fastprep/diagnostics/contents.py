@@ -16,7 +16,7 @@ from fastprep.sampling import hashing
 from fastprep.transforms import Crop, RandomCrop, TenCrop, check_fits
 
 _BAR = 40  # characters of the longest bar
-_MOST_CLASSES = 60  # of more classes, the largest and the smallest are listed
+_MOST_CLASSES = 60  # if there are more classes, only the largest and the smallest are listed
 _N_ROWS, _N_EPOCHS = 5, 9  # images, and random crops of each, that are drawn
 _IMAGES = 10  # stream of random numbers that chooses the images
 

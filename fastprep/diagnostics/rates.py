@@ -116,12 +116,14 @@ def advice(loader: Loader, rates: Rates) -> list[str]:
     by_hdf5 = [facts["file"] for facts in files if facts["read"].startswith("read by HDF5")]
     if by_hdf5:
         more = f" and {len(by_hdf5) - 1} more" if len(by_hdf5) > 1 else ""
-        sentences.append(f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time; {convert} makes the images plain.")
+        sentences.append(f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time; {convert} stores its images plainly.")
     if loader._dataset.block_starts is not None:
-        sentences.append(f"Images are decoded several at a time, so the order is a compromise; {convert} makes each its own.")
+        sentences.append(f"Images are decoded several at a time, so the order is a compromise; {convert} stores each by itself.")
     n_bytes = np.dtype(files[0]["dtype"]).itemsize
     if n_bytes > 1:
-        sentences.append(f"A number of an image takes {n_bytes} bytes in the file; {convert} stores whole numbers to 255 in one.")
+        sentences.append(
+            f"Each value of a pixel takes {n_bytes} bytes in the file; {convert} stores whole numbers up to 255 in one."
+        )
     if rates.share_read > 0.75 and "filters" in files[0]["read"]:
         sentences.append(f"Reading and decoding take {rates.share_read:.0%} of a thread's time; {convert} needs no decoding.")
     return sentences

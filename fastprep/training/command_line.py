@@ -8,6 +8,7 @@ from typing import Any
 
 import tyro
 
+from fastprep.cli.help import wrapped_description
 from fastprep.errors import InputError
 from fastprep.training.config import MAY_CHANGE, Config, arguments, load, option
 
@@ -58,7 +59,8 @@ def base_configuration(config: Config) -> dict[str, Any] | None:
 def parse_words(words: list[str]) -> Config:
     """Read a command line by itself; with --demo, the demo's settings are the defaults."""
     defaults = demo_defaults(Config(), full="--full" in words) if "--demo" in words else Config()
-    return tyro.cli(Config, args=words, default=defaults, prog="python -m fastprep.train")
+    description = wrapped_description(Config)
+    return tyro.cli(Config, args=words, default=defaults, prog="python -m fastprep.train", description=description)
 
 
 def demo_defaults(config: Config, full: bool) -> Config:

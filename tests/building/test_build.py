@@ -21,6 +21,7 @@ import fastprep
 from fastprep import build
 from fastprep.building import staging
 from fastprep.building.decode import read_image
+from fastprep.building.decode_cache import Record
 from fastprep.building.labels import by_pattern, compile_pattern
 from fastprep.building.scan import SourceFile, find
 from fastprep.building.split import shuffled, stratify
@@ -647,6 +648,21 @@ def test_what_the_work_folder_holds_is_not_trusted(image_folder, out, tmp_path, 
         assert run(image_folder, out) == 0
         assert contents(out) == contents(tmp_path / "whole"), spoil.__name__
         shutil.rmtree(out)
+
+
+def test_the_journal_keeps_its_words(image_folder, out, monkeypatch):
+    """So that a build which another version interrupted goes on."""
+    stop_after(monkeypatch, 1)
+    with pytest.raises(StopError):
+        run(image_folder, out, "--workers", 1)
+    (line,) = (out / build.WORK / "journal").read_text().splitlines()
+    assert list(json.loads(line)) == ["place", "width", "height", "note", "sums", "squares", "digest"]
+
+
+@pytest.mark.parametrize("line", ["3", "[]", "{}", '{"place": "3"}', '{"place": 0, "width": 1}', "no JSON"])
+def test_a_line_that_is_not_a_record_is_an_error(line):
+    with pytest.raises((ValueError, TypeError)):
+        Record.from_json(line.encode())
 
 
 def test_other_settings_or_images_begin_anew(image_folder, out, tmp_path, monkeypatch, capsys):

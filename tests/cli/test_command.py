@@ -1,10 +1,12 @@
 """The runner of the commands: exit statuses and last lines; and the list of commands."""
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,8 @@ def test_the_status_is_that_of_the_function(status, expected, capsys):
         (FileNotFoundError(2, "No such file or directory", "x.h5"), 2, "[Errno 2] No such file or directory: 'x.h5'"),
         (FileExistsError("'x.h5' exists already"), 2, "'x.h5' exists already (--overwrite)"),
         (RankError("rank 1 ended"), 1, "rank 1 ended"),
+        (InputError("no run in 'n  x'"), 2, "no run in 'n  x'"),
+        (FileNotFoundError(2, "No such file or directory", "a  b.h5"), 2, "[Errno 2] No such file or directory: 'a  b.h5'"),
     ],
 )
 def test_an_error_of_the_users_is_one_line_and_a_status(error, status, line, capsys):
@@ -82,7 +86,8 @@ def test_the_list_has_every_command_and_its_summary(capsys):
     for name in COMMANDS:
         (line,) = (line for line in printed.splitlines() if line.startswith(f"  {name} "))
         assert len(line) > 30
-        assert len(line) <= 100
+        assert line.endswith(tuple("abcdefghijklmnopqrstuvwxyz0123456789"))
+    assert max(len(line) for line in printed.splitlines()) <= 80
     assert main(["--help"]) == 0
     assert capsys.readouterr().out == printed
 
@@ -113,12 +118,37 @@ def test_the_words_behind_the_name_are_the_commands(tmp_path, capsys):
     assert "none.h5" in error
 
 
+@pytest.mark.parametrize("name", ["build", "convert", "show", "evaluate", "doctor", "train"])
+def test_the_help_has_the_same_name_however_the_command_is_called(name, capsys):
+    module = importlib.import_module(f"fastprep.{name}")
+    printed = []
+    for call in (lambda: main([name, "--help"]), lambda: module.main(["--help"])):
+        with pytest.raises(SystemExit) as ended:
+            call()
+        assert ended.value.code == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert printed[0].startswith(f"usage: python -m fastprep.{name} ")
+
+
+def test_wrong_options_are_status_2_and_name_the_command(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["show", "x.h5", "--siz", "3"])
+    assert ended.value.code == 2
+    assert "python -m fastprep.show --help" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_console_script_is_the_list_of_commands():
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    assert tomllib.loads(project.read_text())["project"]["scripts"] == {"fastprep": "fastprep.__main__:main"}
+
+
 def test_the_list_imports_nothing_heavy():
     script = """
 import sys
 from fastprep.__main__ import main
 main([])
-print(sorted({"h5py", "numpy", "keras", "tyro"} & set(sys.modules)))
+print(sorted({"h5py", "numpy", "keras", "tensorflow", "rich", "tyro"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"

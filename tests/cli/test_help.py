@@ -1,6 +1,7 @@
 """The help of all commands: each option's text in one piece, and nothing that says nothing."""
 
 import importlib
+import inspect
 
 import pytest
 
@@ -28,6 +29,23 @@ def test_on_a_wide_screen_each_option_has_its_text_on_one_line(help_of, command)
     # a long option has its text on the next line
     texts = [line.split("  ")[-1].strip() for line in options if not line.startswith("-") or "  " in line]
     assert all(text.endswith((".", ")", "exit")) for text in texts), texts
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_fits_the_terminal(help_of, command, columns):
+    usage, *lines = help_of(command, columns).splitlines()
+    assert usage.startswith("usage: ")
+    assert max(len(line) for line in lines) <= columns
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_description_is_the_docstring_in_paragraphs(help_of, command):
+    module = importlib.import_module("fastprep.training.config" if command == "train" else f"fastprep.{command}")
+    paragraphs = [" ".join(text.split()) for text in inspect.cleandoc(module.Config.__doc__).split("\n\n")]
+    usage, *printed = help_of(command, 80).split("\n\n")
+    assert usage.startswith("usage: ")
+    assert [" ".join(text.split()) for text in printed[: len(paragraphs)]] == paragraphs
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -298,6 +298,12 @@ def test_charts_of_any_size(tmp_path, rng, classes):
     draw_curves({name: [1.0] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}, tmp_path / "y.png")
 
 
+def test_a_dollar_in_a_name_is_drawn_and_begins_no_formula(tmp_path, rng):
+    formula = r"cost $\5$"  # matplotlib can't parse it
+    draw_confusion(rng.integers(0, 9, (2, 2)), [formula, "dog"], formula, tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 10_000
+
+
 SUBCLASSED = """
 import keras
 

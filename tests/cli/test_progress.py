@@ -1,0 +1,150 @@
+"""Progress on a terminal: one line that is replaced, lines that stay, and nothing in a file."""
+
+import io
+
+import pytest
+
+from fastprep.cli import progress
+from fastprep.cli.progress import StatusLine, shown_progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+    @property
+    def screen(self):
+        """The lines that a person sees, by the three controls that a status line needs."""
+        lines, column = [""], 0
+        text = self.getvalue().replace("\x1b[0K", "\x00").replace("\x1b[K", "\x00")
+        assert "\x1b" not in text
+        for character in text:
+            if character == "\n":
+                lines.append("")
+                column = 0
+            elif character == "\r":
+                column = 0
+            elif character == "\x00":
+                lines[-1] = lines[-1][:column]
+            else:
+                lines[-1] = lines[-1][:column] + character + lines[-1][column + 1 :]
+                column += 1
+        return lines
+
+
+@pytest.fixture
+def open_terminal(monkeypatch):
+    def open_terminal(kind="xterm", stream="stdout", columns=30):
+        terminal = Terminal()
+        monkeypatch.setattr(f"sys.{stream}", terminal)  # in the test, because pytest sets it anew after the fixtures
+        monkeypatch.setenv("TERM", kind)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return terminal
+
+    return open_terminal
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 100.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def test_a_line_is_replaced_in_place(open_terminal):
+    terminal, line = open_terminal(), StatusLine()
+    line.show("step 1/2, a long text")
+    line.show("step 2/2")
+    assert terminal.screen == ["step 2/2"]
+
+
+def test_a_line_is_due_every_half_second(open_terminal, clock):
+    open_terminal()
+    line = StatusLine()
+    assert line.due
+    line.show("step 1")
+    for later, due in ((0.0, False), (0.49, False), (0.5, True), (9.0, True)):
+        clock.now = 100.0 + later
+        assert line.due is due
+
+
+def test_kept_lines_stay(open_terminal):
+    terminal, line = open_terminal(), StatusLine()
+    line.show("step 1/2, a long text")
+    line.keep("epoch 1")
+    line.show("step 1/2")
+    line.keep("epoch 2")
+    assert terminal.screen == ["epoch 1", "epoch 2", ""]
+
+
+def test_an_error_gets_a_line_of_its_own(open_terminal):
+    terminal, line = open_terminal(), StatusLine()
+    line.show("step 1/2")
+    line.leave()
+    print("fastprep.train: the error")
+    assert terminal.screen == ["step 1/2", "fastprep.train: the error", ""]
+
+
+def test_nothing_is_left_where_nothing_was_shown(open_terminal):
+    terminal, line = open_terminal(), StatusLine()
+    line.leave()
+    line.keep("epoch 1")
+    line.leave()
+    assert terminal.screen == ["epoch 1", ""]
+
+
+def test_a_long_line_does_not_wrap_and_one_that_stays_is_whole(open_terminal):
+    terminal, line = open_terminal(), StatusLine()
+    line.show("x" * 100)
+    assert terminal.screen == ["x" * 29]
+    line.keep("y" * 100)
+    assert terminal.screen == ["y" * 100, ""]
+
+
+@pytest.mark.parametrize("text", ["[bold]step[/bold] 1", "[red", ":smile: 3/4", "'a' 0.5 True", r"\[x]"])
+def test_text_is_shown_as_it_is(open_terminal, text):
+    terminal, line = open_terminal(), StatusLine()
+    line.show(text)
+    assert terminal.screen == [text]
+    line.keep(text)
+    assert terminal.screen == [text, ""]
+
+
+def test_a_file_gets_only_the_lines_that_stay(capsys):
+    line = StatusLine()
+    assert not line.due
+    line.keep("epoch 1")
+    line.leave()
+    assert capsys.readouterr() == ("epoch 1\n", "")
+
+
+def test_a_terminal_that_replaces_nothing_is_like_a_file(open_terminal):
+    terminal, line = open_terminal("dumb"), StatusLine()
+    assert not line.due
+    line.keep("epoch 1")
+    assert terminal.getvalue() == "epoch 1\n"
+
+
+def test_bars_are_for_terminals(capsys):
+    with shown_progress() as show:
+        show("decoding", 1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_each_stage_has_a_bar(open_terminal):
+    terminal = open_terminal(stream="stderr", columns=100)
+    with shown_progress() as show:
+        for done in range(3):
+            show("decoding", done, 2)
+        show("writing", 7, 7)
+    printed = terminal.getvalue()
+    assert "decoding" in printed
+    assert "2/2" in printed
+    assert "writing" in printed
+    assert "7/7" in printed
