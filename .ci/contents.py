@@ -55,7 +55,9 @@ def wheel_problems(source: Path, path: Path) -> list[str]:
         held = {name for name in wheel.namelist() if not name.endswith("/")}
         metadata = Parser().parsestr(wheel.read(f"{about}/METADATA").decode())
     compiled = {name for name in held if name.endswith(".so")}
-    made = {f"{about}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")}
+    made = {
+        f"{about}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
+    }
     problems = differences("the wheel", held - compiled, files(source, "fastprep", FOR_BOTH) | made)
     problems += differences("the wheel", {name.partition(".")[0] for name in compiled}, set(EXTENSIONS))
     if not python == abi == f"cp{sys.version_info.major}{sys.version_info.minor}" or "linux" not in platform:

@@ -10,13 +10,18 @@ class InputError(Exception):
     """A wrong argument or unsuitable input of a command, reported in one line without a traceback."""
 
 
+def one_line(error: Exception) -> str:
+    """Return the message of an error on one line; several blanks stay, because they may belong to the name of a file."""
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
 @contextlib.contextmanager
 def input_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turn exceptions of these kinds, about a file or an argument, into an `InputError`, whose text is one line."""
     try:
         yield
     except kinds as error:
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(one_line(error)) from error
 
 
 class DataError(ValueError):

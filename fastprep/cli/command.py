@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff
 
 from fastprep.cli.help import wrapped_description
-from fastprep.errors import DataError, InputError, RankError
+from fastprep.errors import DataError, InputError, RankError, one_line
 from fastprep.system import as_by_ctrl_c, status_of
 
 _Config = TypeVar("_Config")
@@ -26,11 +26,6 @@ def no_hint(error: Exception) -> str:
 def overwrite_hint(error: Exception) -> str:
     """Name the option that replaces a file, if a file is in the way."""
     return " (--overwrite)" if isinstance(error, FileExistsError) else ""
-
-
-def one_line(error: Exception) -> str:
-    """Return the message of an error on one line; several blanks stay, because they may belong to the name of a file."""
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 
 @dataclass
