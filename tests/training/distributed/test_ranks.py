@@ -7,11 +7,11 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 
 import numpy as np
 import pytest
-from forked_python import ForkedPython
 
 from fastprep import train
 from fastprep.training import checkpoint
@@ -141,7 +141,9 @@ def start(tmp_path):
                 plan = {"record": str(record), **((plans or {}).get(rank, {}))}
                 words = [json.dumps(plan), "--rank-timeout", "60", *arguments, *((more or {}).get(rank, []))]
                 environment = {**os.environ, **where, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"}
-                processes.append(ForkedPython(RANK, *words, env=environment, cwd=tmp_path))
+                command = [sys.executable, "-c", RANK, *words]
+                streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+                processes.append(subprocess.Popen(command, env=environment, cwd=tmp_path, **streams))
                 records.append(record)
             return [Ended(process, record) for process, record in zip(processes, records, strict=True)]
         finally:
@@ -314,6 +316,7 @@ def test_all_ranks_end_if_the_network_diverges(arguments, start, tmp_path):
         assert f"fastprep.train: rank {number}: epoch 1: the validation loss is not a number" in rank.errors
 
 
+@pytest.mark.large
 def test_all_ranks_save_and_end_if_one_is_told_to(arguments, start, tmp_path):
     """SIGTERM to one of them: they agree on a step, rank 0 saves there, and the resumed run ends as one that nobody disturbed."""
     options = arguments("plain", 43, 2, "--epochs", "3")
