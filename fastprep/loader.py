@@ -68,12 +68,12 @@ class Loader(ReadOnlyArguments):
     drop_remainder : bool, default False
         Leave out the samples that do not fill a batch of every rank, so that all ranks have the same number of batches.
     class_weight : mapping of int to float, or None, default None
-        Weight of each class; 1 for a class that is not named. Batches become (x, y, weights). Keras then ignores the argument
-        `class_weight` of `fit`.
+        Weight of each class; 1 for a class that is not named. Batches become (x, y, weights). The argument
+        `class_weight` of Keras' `fit` is refused, because it would have no effect.
     sample_weight : array_like of shape (N,), str or None, default None
         Weight of each sample in the order of the files: numbers, or the name of a dataset of them in each file. Batches become
-        (x, y, weights), where the weights are multiplied with those of `class_weight` if both are given. Keras then ignores the
-        argument `sample_weight` of `fit`.
+        (x, y, weights), where the weights are multiplied with those of `class_weight` if both are given. The argument
+        `sample_weight` of Keras' `fit` is refused, because it would have no effect.
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}, default "auto"
         Device on which batches are made, with the same bits on all of them. On a CUDA device x is a cupy array, and labels stay
         on the CPU. "auto" takes the first CUDA device if cupy, a driver and the device can be used and, with Keras, TensorFlow

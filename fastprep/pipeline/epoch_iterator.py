@@ -33,7 +33,7 @@ class EpochIterator:
     def __next__(self) -> Batch | SharedBatch:
         if not self.started:
             self.started = True
-            self._epoch, self._step = self._source.begin_epoch()
+            self._epoch, self._step = self._begin()
             self._submitted = self._step
             self._generation = self._source.pool.generation
         if self._step >= len(self._source):
@@ -44,7 +44,8 @@ class EpochIterator:
         except BaseException:
             self.close()
             raise
-        self._source.record(self._epoch, self._step, batch, time.perf_counter() - began)
+        self._source.count(batch, time.perf_counter() - began)
+        self._record(self._epoch, self._step)
         self._step += 1
         return batch
 
@@ -56,6 +57,14 @@ class EpochIterator:
 
     def __del__(self) -> None:
         self._drop()
+
+    def _begin(self) -> tuple[int, int]:
+        """Return the epoch and the first step of this iteration, which begins now."""
+        return self._source.position.begin_epoch()
+
+    def _record(self, epoch: int, step: int) -> None:
+        """Record where the iteration stands when the batch of a step is handed out."""
+        self._source.position.advance(epoch, step)
 
     def _drop(self) -> None:
         while self._ahead:

@@ -13,6 +13,7 @@ from fastprep.pipeline.backends import Backend
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.worker_pool import WorkerPool
 from fastprep.sampling import Position, Sampler, check_integer
+from fastprep.sampling.sampler import WHOLE_EPOCH
 from fastprep.transforms import Crop
 
 
@@ -27,7 +28,7 @@ class BatchSource:
     crop : Crop
     sampler : Sampler
     position : Position
-        Where the next iteration begins; moved on by `begin_epoch` and `record`.
+        Where the next iteration begins; moved on by iterations.
     backends : sequence of Backend
         One for each part of a batch.
     pool : WorkerPool
@@ -81,13 +82,13 @@ class BatchSource:
             self.dataset.fetch(due)
         return batch
 
-    def begin_epoch(self) -> tuple[int, int]:
-        """Return the epoch and the first step of an iteration that begins now."""
-        return self.position.begin_epoch()
+    def whole_epoch(self) -> int:
+        """Return the next epoch of which every sample can be asked for: not one that was begun with other shards or batches."""
+        epoch = self.position.next_epoch
+        return epoch if self.position.since(epoch) == WHOLE_EPOCH else epoch + 1
 
-    def record(self, epoch: int, step: int, batch: Batch | SharedBatch, waited_s: float) -> None:
-        """Record a batch that was handed out, and how long the consumer waited for it."""
-        self.position.advance(epoch, step)
+    def count(self, batch: Batch | SharedBatch, waited_s: float) -> None:
+        """Count a batch that is handed out, and the seconds for which the consumer waited for it."""
         self.n_batches += 1
         self.n_samples += batch.n_rows // self.crop.n_crops
         self.wait_s += waited_s
