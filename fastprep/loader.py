@@ -91,7 +91,8 @@ class Loader(ReadOnlyArguments):
     on_corrupt : {"raise", "skip"}, default "raise"
         What to do about images that can't be read. "skip" replaces them and their labels by the next ones in the file that can
         be read, and reports it in the log and in `stats`. The replacement depends on the file alone, so that batches stay the
-        same. A file that is changed meanwhile is an error in either case.
+        same. An evaluation in Keras leaves such images out instead, and `fastprep.predict` gives rows of NaN for them. A file
+        that is changed meanwhile is an error in either case.
 
     Raises
     ------

@@ -5,13 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import weakref
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-from fastprep.adapters.iterators import EvaluationIterator, KerasEpochIterator, TrainingIterator
+from fastprep.adapters.iterators import (
+    EvaluationIterator,
+    IntactIterator,
+    KerasEpochIterator,
+    PredictionIterator,
+    TrainingIterator,
+)
 from fastprep.adapters.jax import jax_takes_ahead, to_jax
 from fastprep.adapters.keras_base import KerasLoader
 from fastprep.adapters.keras_call import check_arguments, current_call
@@ -51,14 +59,17 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
 
     def get_tf_dataset(self) -> Any:
         """Return what Keras' TensorFlow trainer distributes and iterates: eager tensors in the memory of the batch buffers."""
-        is_training = _is_training()
-        if is_training:
+        call = current_call()
+        if call is None or call.is_training:
             if self._iterator is not None:  # from an earlier `fit`, however that ended
                 self._iterator.close()
                 self._iterator = None
             # under a strategy the first iterator is for a peek; without one TensorFlow's trainer does not peek
             self._peek_size = 0 if self._strategy is None else 1
-        feed = Feed(len(self), self.dtype, self._next_iterator if is_training else self._next_evaluation)
+            next_iterator: Callable[[], KerasEpochIterator] = self._next_iterator
+        else:
+            next_iterator = functools.partial(self._next_evaluation, call.method, call.iterator)
+        feed = Feed(self.dtype, next_iterator)
         return OneDeviceBatches(feed) if self._strategy is None else MirroredBatches(feed, self._strategy)
 
     def on_epoch_begin(self) -> None:
@@ -69,12 +80,13 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
         call = current_call()
         if call is None or not call.is_training or getattr(call.iterator, "steps_per_epoch", None):
             return
-        if not self._next_iterator().started:  # which moves back what Keras took to build the model
-            call.iterator._num_batches = len(self) - self.next_step or len(self)
+        iterator = self._next_iterator()  # which moves back what Keras took to build the model
+        iterator.n_expected = call.iterator._num_batches = len(self) - self.next_step or len(self)
 
     def on_epoch_end(self) -> None:
         """Record a call that Keras makes at the end of an epoch, and at other times."""
-        if self._iterator is not None and _is_training():
+        call = current_call()
+        if self._iterator is not None and (call is None or call.is_training):
             self._iterator.end_epoch()
 
     def get_numpy_iterator(self) -> Iterator[Any]:
@@ -105,7 +117,10 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
 
     def _keras_iterator(self) -> KerasEpochIterator:
         """Return the iterator for Keras' next epoch of whatever it does."""
-        return self._next_iterator() if _is_training() else self._next_evaluation()
+        call = current_call()
+        if call is None or call.is_training:  # who asks without Keras is taken to train
+            return self._next_iterator()
+        return self._next_evaluation(call.method, call.iterator)
 
     def _next_iterator(self) -> TrainingIterator:
         if keras.backend.backend() == "jax":
@@ -113,11 +128,16 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
             self._peek_size = 1 + self._n_ahead
         return super()._next_iterator()
 
-    def _next_evaluation(self) -> EvaluationIterator:
+    def _next_evaluation(self, method: str, keras_iterator: Any) -> EvaluationIterator:
         """Return the iterator for an evaluation: over all samples, whatever was read before, and with no effect on a training."""
         if self._evaluation is not None:
             self._evaluation.close()
-        self._evaluation = EvaluationIterator(self._source)
+        if self.on_corrupt == "raise" or self._gives_replacements:
+            self._evaluation = EvaluationIterator(self._source)
+        elif method == "predict":
+            self._evaluation = PredictionIterator(self._source)
+        else:
+            self._evaluation = IntactIterator(self._source, functools.partial(_set_steps, weakref.ref(keras_iterator)))
         return self._evaluation
 
     def _choose_backends(self, device: str) -> list[Backend]:
@@ -136,7 +156,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
         return {**super().__getstate__(), "_evaluation": None}
 
 
-def _is_training() -> bool:
-    """Whether Keras asks for batches to train on; who asks without Keras is taken to."""
-    call = current_call()
-    return call is None or call.is_training
+def _set_steps(keras_iterator: weakref.ref[Any], n_steps: int) -> None:
+    """Tell Keras' `EpochIterator`, if it is still there, how many steps its epoch has."""
+    if (iterator := keras_iterator()) is not None:
+        iterator._num_batches = n_steps

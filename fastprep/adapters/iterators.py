@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
+from fastprep.errors import DataError
 from fastprep.pipeline import Batch, BatchSource, EpochIterator, SharedBatch
 
 
 class KerasEpochIterator(EpochIterator):
-    """Epoch iterator that Keras may drop at any batch, and to which it may not come back."""
+    """Epoch iterator that Keras may drop at any batch, and to which it may not come back.
 
-    _is_cut = False
+    Parameters
+    ----------
+    source : BatchSource
+
+    Attributes
+    ----------
+    n_expected : int
+        Number of batches that Keras knows the epoch to have: a whole one, unless Keras was told otherwise.
+    """
+
+    def __init__(self, source: BatchSource) -> None:
+        super().__init__(source)
+        self.n_expected = len(source)
+        self._is_cut = False
 
     def close(self) -> None:
         """Stop here, see `EpochIterator.close`; unless no batch was left, asking for another one is now an error."""
@@ -100,3 +115,74 @@ class EvaluationIterator(KerasEpochIterator):
 
     def _record(self, epoch: int, step: int) -> None:
         pass
+
+
+class IntactIterator(EvaluationIterator):
+    """Iterator for an evaluation that leaves damaged samples out, where `on_corrupt="skip"` would put others in their place.
+
+    A step without an intact sample is left out as well. Keras is told so before it asks for the step.
+
+    Parameters
+    ----------
+    source : BatchSource
+    shorten : callable
+        Called with the number of batches that there are, when the last one is handed out and others were left out.
+    """
+
+    def __init__(self, source: BatchSource, shorten: Callable[[int], None]) -> None:
+        super().__init__(source)
+        self._shorten, self._n_given = shorten, 0
+        self._following: Batch | SharedBatch | None = None
+
+    @property
+    def _prepare(self) -> Callable[[int, int], Batch | SharedBatch]:
+        return self._source.prepare_intact
+
+    def close(self) -> None:
+        """See `KerasEpochIterator.close`."""
+        self._is_cut = self._is_cut or self._following is not None
+        self._following = None
+        super().close()
+
+    def __next__(self) -> Batch | SharedBatch:
+        batch = self._following if self._n_given and not self._is_cut else self._next_intact()
+        if batch is None:
+            raise StopIteration
+        self._n_given, self._following = self._n_given + 1, self._next_intact()
+        if self._following is None and self._n_given < len(self._source):
+            self.n_expected = self._n_given
+            self._shorten(self._n_given)
+        return batch
+
+    def _next_intact(self) -> Batch | SharedBatch | None:
+        """Return the next batch that has a row; None at the end."""
+        while True:
+            try:
+                batch = super().__next__()
+            except StopIteration:
+                return None
+            if batch.n_rows:
+                return batch
+
+
+class PredictionIterator(EvaluationIterator):
+    """Iterator for a prediction, whose rows are told apart by their places: none may be that of another image.
+
+    Parameters
+    ----------
+    source : BatchSource
+    """
+
+    def __next__(self) -> Batch | SharedBatch:
+        batch = super().__next__()
+        if any(part.replaced is not None for part in batch.parts):
+            samples = self._source.samples(self._epoch, self._step - 1)
+            sample = int(samples[self._source.replaced(samples)][0])
+            self.close()
+            raise DataError(
+                f"sample {sample} can't be read, and by on_corrupt='skip' its row of predict would be that of another image; use "
+                "fastprep.predict(model, loader), which gives rows of NaN for such samples",
+                self._source.dataset.path_of(sample),
+                self._source.dataset.images,
+            )
+        return batch

@@ -23,6 +23,7 @@ class KerasLoader(PlainLoader):
     _iterator: TrainingIterator | None = None
     _peek_size = 1
     _n_ahead = 0
+    _gives_replacements = False  # whether `predict` may give the rows of other images for damaged ones
 
     @property
     def num_batches(self) -> int:

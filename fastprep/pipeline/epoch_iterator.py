@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 
 from fastprep.pipeline.batch import Batch, SharedBatch
@@ -58,6 +59,11 @@ class EpochIterator:
     def __del__(self) -> None:
         self._drop()
 
+    @property
+    def _prepare(self) -> Callable[[int, int], Batch | SharedBatch]:
+        """Function that makes the batch of an epoch and a step; it must not refer to this iterator, which may be forgotten."""
+        return self._source.prepare
+
     def _begin(self) -> tuple[int, int]:
         """Return the epoch and the first step of this iteration, which begins now."""
         return self._source.position.begin_epoch()
@@ -84,5 +90,5 @@ class EpochIterator:
     def _submit(self) -> None:
         source = self._source
         while self._submitted < len(source) and len(self._ahead) < source.pool.ahead:
-            self._ahead.append(source.pool.submit(self._generation, source.prepare, self._epoch, self._submitted))
+            self._ahead.append(source.pool.submit(self._generation, self._prepare, self._epoch, self._submitted))
             self._submitted += 1

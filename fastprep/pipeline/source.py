@@ -69,7 +69,10 @@ class BatchSource:
 
     def make(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Read, crop and label one batch in this thread; see `fastprep.loader.Loader.batch`."""
-        samples, n_parts = self.samples(epoch, step), len(self.backends)
+        return self._make_of(epoch, self.samples(epoch, step))
+
+    def _make_of(self, epoch: int, samples: NDArray[np.int64]) -> Batch | SharedBatch:
+        n_parts = len(self.backends)
         if n_parts == 1:
             return self._make_part(0, epoch, samples)
         size = -(-len(samples) // n_parts)  # as `tf.distribute` cuts the batches of a `tf.data.Dataset`
@@ -81,6 +84,19 @@ class BatchSource:
         if len(due := self.sampler.due(epoch, step, self.position.since(epoch))):
             self.dataset.fetch(due)
         return batch
+
+    def prepare_intact(self, epoch: int, step: int) -> Batch | SharedBatch:
+        """Make the batch of a step as `prepare` does, but without the samples that are damaged; it may be empty."""
+        batch = self.prepare(epoch, step)
+        if all(part.replaced is None for part in batch.parts):
+            return batch
+        samples = self.samples(epoch, step)
+        return self._make_of(epoch, samples[~self.replaced(samples)])
+
+    def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which samples are replaced by others, among those that were read at least once."""
+        corrupt = self.dataset.corrupt
+        return np.zeros(len(samples), bool) if corrupt is None else corrupt.replace(samples) != samples
 
     def whole_epoch(self) -> int:
         """Return the next epoch of which every sample can be asked for: not one that was begun with other shards or batches."""
@@ -106,4 +122,5 @@ class BatchSource:
         rows = read_samples.repeat(self.crop.n_crops)
         y = None if self.labels is None else self.labels[rows]
         weights = None if self.weights is None else self.weights[rows]
-        return Batch(x, y, weights, lease)
+        replaced = read_samples != samples
+        return Batch(x, y, weights, lease, replaced if replaced.any() else None)

@@ -57,6 +57,7 @@ BATCHES = [
     "arguments that mean nothing",
     "positions, built",
     "positions, not built",
+    "damaged images",
 ]
 BUFFERS = ["kept arrays stay as they are", "what is read later is still there", "buffers are used again", "threads"]
 
@@ -85,8 +86,11 @@ def test_keras_gets_each_batch_in_its_turn(results, name):
     assert ours == theirs
 
 
-@pytest.mark.parametrize("name", ["positions with a look ahead, built", "positions with a look ahead, not built"])
-def test_callbacks_see_the_position_of_the_model_where_keras_takes_a_batch_ahead(results, name):
+AHEAD = ["positions with a look ahead, built", "positions with a look ahead, not built", "damaged images with a look ahead"]
+
+
+@pytest.mark.parametrize("name", AHEAD)
+def test_the_loader_allows_for_the_batch_that_keras_takes_ahead(results, name):
     """JAX says that it computes on a GPU, on which Keras holds a batch back."""
     backend, found = results
     if backend != "jax":

@@ -213,7 +213,7 @@ def test_initial_epoch_with_the_callback(numbered):
         )
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 3])
+@pytest.mark.parametrize("steps_per_execution", [1, 2, 3, 4])
 @pytest.mark.filterwarnings("error:Your input ran out of data")
 def test_fit_resumes_in_the_middle_of_an_epoch(numbered, steps_per_execution):
     with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:

@@ -227,6 +227,28 @@ for built in (True, False):
         jax.default_backend = default_backend
 
 
+# --- damaged images in an evaluation
+
+
+def damaged_evaluation():
+    with loader(on_corrupt="skip") as val, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for first, stop in ((3, 4), (5, 10), (20, 25)):  # in the last two, whole batches
+            val._dataset.corrupt.record(first, stop, fastprep.DataError("damaged", path))
+        found = model().evaluate(val, verbose=0)
+    intact = np.delete(np.arange(25), [3, *range(5, 10), *range(20, 25)])
+    x, y = (part[intact] for part in arrays())
+    wanted = model().evaluate(x, y, batch_size=5, verbose=0)
+    return [bool(np.allclose(found, wanted, rtol=1e-5)), True]  # the batches of arrays are others
+
+
+results["damaged images"] = damaged_evaluation()
+if NAME == "jax":
+    jax.default_backend = lambda: "gpu"
+    results["damaged images with a look ahead"] = damaged_evaluation()
+    jax.default_backend = default_backend
+
+
 # --- buffers
 
 with loader(shuffle=True, workers=2) as train:
