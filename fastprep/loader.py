@@ -164,7 +164,7 @@ class Loader(ReadOnlyArguments):
         self._dataset.keep(self._sampler.n_blocks_to_keep(workers + prefetch))
         self._position = Position(self._sampler, crop)
         self._backends = self._choose_backends(device)  # one for each part of a batch
-        part_bytes = -(-self.batch_size // len(self._backends)) * crop.n_crops * self._spec.crop_bytes
+        part_bytes = -(-self._largest_batch // len(self._backends)) * crop.n_crops * self._spec.crop_bytes
         self._pool = WorkerPool(workers, prefetch, part_bytes, [backend.memory for backend in self._backends])
         self._source = BatchSource(
             self._dataset, label_values, weights, crop, self._sampler, self._position, self._backends, self._pool
@@ -251,7 +251,12 @@ class Loader(ReadOnlyArguments):
         return self._source.samples(epoch, step)
 
     def _choose_backends(self, device: str) -> list[Backend]:
-        return [choose(device, self._spec, self.batch_size, self.batch_size * self.crop.n_crops)]
+        return [choose(device, self._spec, self._largest_batch, self._largest_batch * self.crop.n_crops)]
+
+    @property
+    def _largest_batch(self) -> int:
+        """Number of samples in the largest batch there is, which is not `batch_size` where all samples of a shard are fewer."""
+        return min(self.batch_size, -(-self.n_samples // self.shard[1]))
 
     @property
     def next_epoch(self) -> int:

@@ -143,7 +143,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
     def _choose_backends(self, device: str) -> list[Backend]:
         if keras.backend.backend() != "tensorflow" or (strategy := mirrored_strategy()) is None:
             return super()._choose_backends(device)
-        backends = replica_backends(strategy, device, self._spec, self.batch_size, self.crop.n_crops)
+        backends = replica_backends(strategy, device, self._spec, self.batch_size, self.crop.n_crops, self._largest_batch)
         if any(backend.device != "cpu" for backend in backends):
             leave_memory()
         accept_loaders(strategy)

@@ -92,7 +92,8 @@ class KerasLoader(PlainLoader):
             )
 
     def _choose_backends(self, device: str) -> list[Backend]:
-        backends = [choose(device, self._spec, self.batch_size, self.batch_size * self.crop.n_crops, self._objection)]
+        n_images = self._largest_batch
+        backends = [choose(device, self._spec, n_images, n_images * self.crop.n_crops, self._objection)]
         if backends[0].device != "cpu" and keras.backend.backend() == "tensorflow":
             leave_memory()
         return backends
