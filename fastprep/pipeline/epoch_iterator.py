@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.source import BatchSource
-from fastprep.pipeline.worker_pool import LOST
+from fastprep.pipeline.worker_pool import LOST, is_exiting
 
 
 class EpochIterator:
@@ -77,18 +78,37 @@ class EpochIterator:
             self._ahead.pop().cancel()
 
     def _next_batch(self) -> Batch | SharedBatch:
+        pool = self._source.pool
         self._submit()
-        if self._source.pool.generation != self._generation:
+        if pool.generation != self._generation:
             raise RuntimeError(LOST)
+        if not self._ahead:
+            return self._make_in_this_thread()
         try:
             batch = self._ahead.popleft().result()
         except CancelledError:
+            if pool.generation == self._generation and is_exiting():
+                return self._make_in_this_thread()
             raise RuntimeError(LOST) from None
         self._submit()
         return batch
 
+    def _make_in_this_thread(self) -> Batch | SharedBatch:
+        """Make the next batch at the end of the interpreter, when there are no workers any more.
+
+        Threads that are not daemons are waited for, and what they train has to go on.
+        """
+        if threading.current_thread().daemon:
+            raise SystemExit  # which ends the thread without a message; the interpreter is about to end it anyhow
+        self._drop()
+        self._submitted = self._step + 1
+        return self._prepare(self._epoch, self._step)
+
     def _submit(self) -> None:
         source = self._source
         while self._submitted < len(source) and len(self._ahead) < source.pool.ahead:
-            self._ahead.append(source.pool.submit(self._generation, self._prepare, self._epoch, self._submitted))
+            future = source.pool.submit(self._generation, self._prepare, self._epoch, self._submitted)
+            if future is None:
+                return
+            self._ahead.append(future)
             self._submitted += 1
