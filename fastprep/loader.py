@@ -31,8 +31,8 @@ class Loader(ReadOnlyArguments):
     files : path, glob pattern, or sequence of paths
         HDF5 files. Several files are read as one long dataset, those of a pattern in alphabetical order.
     batch_size : int
-        Number of samples in a batch. The last batch of an epoch may have fewer. With `TenCrop` a batch has ten rows for each
-        sample.
+        Number of samples in a batch. The last batch of an epoch may have fewer, and memory is taken for no more samples than
+        there are. With `TenCrop` a batch has ten rows for each sample.
     crop : RandomCrop, CenterCrop, TenCrop or None
         Part of each image that becomes a row of x. None takes whole images.
     images : str, default "images"

@@ -8,6 +8,7 @@ from typing import Any, Self
 import keras
 
 from fastprep.adapters.keras_base import KerasLoader
+from fastprep.adapters.keras_call import training_data
 from fastprep.loader import Loader as PlainLoader
 
 try:
@@ -52,7 +53,16 @@ class EpochSync(keras.callbacks.Callback):
         return duplicate
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Forget an earlier `fit`, and what Keras took to build the model."""
+        """Forget an earlier `fit`, and what Keras took to build the model.
+
+        Raises
+        ------
+        ValueError
+            If `fit` was given another loader, on which the callback would have no effect.
+        """
+        data = training_data()
+        if isinstance(data, PlainLoader) and data is not self.loader:
+            raise ValueError(f"EpochSync must have the loader that fit is given, {data!r}, got {self.loader!r}")
         self._told = False
         if isinstance(self.loader, KerasLoader):
             self.loader._next_iterator()

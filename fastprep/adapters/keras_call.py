@@ -65,6 +65,16 @@ def current_call() -> KerasCall | None:
     return None
 
 
+def training_data() -> object:
+    """Return x of the `fit` of Keras for which the present function, of a callback, runs; None if there is none."""
+    frame: FrameType | None = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "fit" and str(frame.f_globals.get("__name__")).startswith("keras."):
+            return frame.f_locals.get("x")
+        frame = frame.f_back
+    return None
+
+
 def _epoch_iterator(candidate: object) -> object | None:
     return candidate if any(base.__name__ == "EpochIterator" for base in type(candidate).__mro__) else None
 

@@ -227,6 +227,17 @@ def test_a_deep_copy_of_the_callback_speaks_to_the_loader_that_is_trained_with(l
     assert copy.deepcopy(callbacks)[0] is not callbacks[0]
 
 
+def test_a_callback_for_another_loader_is_refused(loader, val, model):
+    with pytest.raises(ValueError, match=r"^EpochSync must have the loader that fit is given, <.*train.h5.*>, got <.*val.h5.*>$"):
+        model.fit(loader, validation_data=val, callbacks=[fastprep.EpochSync(val)], verbose=0)
+    model.fit(batches_of(loader), steps_per_epoch=1, callbacks=[fastprep.EpochSync(loader)], verbose=0)
+
+
+def batches_of(loader):
+    """Return a generator, as others wrap a loader."""
+    yield from loader
+
+
 def test_a_loader_and_its_callback_that_are_copied_together_stay_together(loader):
     twin, sync = copy.deepcopy((loader, fastprep.EpochSync(loader)))
     with twin:
