@@ -91,8 +91,8 @@ class ReadOnlyArguments:
         return self._arguments["shuffle"]
 
     @property
-    def shuffle_window(self) -> int:
-        """Number of samples that are shuffled together where images share chunks; 0 for all samples."""
+    def shuffle_window(self) -> int | None:
+        """Number of samples that are shuffled together where images share chunks; 0 for all, None if nothing is shuffled."""
         return self._arguments["shuffle_window"]
 
     @property

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastprep._arguments import ReadOnlyArguments
 from fastprep.dataset import one_hot, resolve_mean, sample_weights
 from fastprep.dataset.dataset import Dataset, Paths
+from fastprep.dataset.shuffling import choose_window
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import device_number
 from fastprep.kernels.spec import DTypeName, Layout, dtype_name
@@ -55,11 +56,14 @@ class Loader(ReadOnlyArguments):
         Number of classes. If it is given, integer labels 0..num_classes-1 become one-hot rows of float32.
     shuffle : bool, default False
         Give each epoch a new order, which follows from (seed, epoch). Otherwise samples come in file order.
-    shuffle_window : int, default 2048
+    shuffle_window : int or None, default None
         Number of samples that are shuffled together where several images share a compressed chunk, or where chunks split the
         images. A fully random order would decode such a chunk once for every image in it. Instead the chunks are shuffled, and
         then the samples inside windows of about this many, so that each chunk is decoded once in an epoch. Up to two windows of
-        images are kept in memory. 0 shuffles all samples alike, whatever that costs.
+        images are kept in memory. None takes 2,048 samples and 32 chunks or more, and, if that gives a batch less than 0.95 of
+        the different labels that it would have in a full shuffle, up to 1 GiB of images for both windows or for the whole
+        dataset. 0 shuffles all samples alike, whatever that costs. `loader.shuffle_window` has the number that was chosen. A
+        window in which a batch has less than 0.9 of those labels, or of three chunks or fewer, is logged as a warning.
     seed : int, default 0
         Seed of the order and of random crops.
     shard : (int, int), default (0, 1)
@@ -124,7 +128,7 @@ class Loader(ReadOnlyArguments):
         layout: Layout = "channels_last",
         num_classes: int | None = None,
         shuffle: bool = False,
-        shuffle_window: int = 2048,
+        shuffle_window: int | None = None,
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
         drop_remainder: bool = False,
@@ -152,12 +156,13 @@ class Loader(ReadOnlyArguments):
         keep(files=tuple(self._dataset.paths), images=images, labels_name=labels, io=io, on_corrupt=on_corrupt)
         keep(labels=label_values, num_classes=num_classes, class_weight=class_weight, sample_weight=sample_weight)
         keep(crop=crop, mean=mean, scale=self._spec.scale, dtype=dtype, layout=layout)
-        keep(batch_size=int(batch_size), shuffle=bool(shuffle), shuffle_window=int(shuffle_window), seed=int(seed))
+        window = choose_window(self._dataset, shuffle_window, int(batch_size)) if shuffle else shuffle_window
+        keep(batch_size=int(batch_size), shuffle=bool(shuffle), shuffle_window=window, seed=int(seed))
         keep(shard=(int(shard[0]), int(shard[1])), drop_remainder=bool(drop_remainder))
         keep(device=device, workers=workers, prefetch=prefetch)
         blocks = self._dataset.block_starts
         self._sampler = Sampler(
-            self.n_samples, self.batch_size, self.shuffle, self.seed, self.shard, self.drop_remainder, self.shuffle_window, blocks
+            self.n_samples, self.batch_size, self.shuffle, self.seed, self.shard, self.drop_remainder, window or 0, blocks
         )
         self._sampler.check_not_empty()
         self._dataset.keep(self._sampler.n_blocks_to_keep(workers + prefetch))

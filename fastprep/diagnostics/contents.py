@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_crops, draw_sheet
+from fastprep.dataset.shuffling import mixing_advice, mixing_problem
 from fastprep.errors import DataError, InputError
 from fastprep.h5 import open_images, read_file_names, read_labels, read_metadata, read_std
 from fastprep.loader import Loader
 from fastprep.sampling import hashing
+from fastprep.sampling.mixing import automatic_window
 from fastprep.transforms import Crop, RandomCrop, TenCrop, check_fits
 
 _BAR = 40  # characters of the longest bar
 _MOST_CLASSES = 60  # if there are more classes, only the largest and the smallest are listed
 _N_ROWS, _N_EPOCHS = 5, 9  # images, and random crops of each, that are drawn
+_BATCH_SIZE = 128  # samples of a batch whose mix of labels is described
 _IMAGES = 10  # stream of random numbers that chooses the images
 
 
@@ -83,9 +86,23 @@ class Contents:
         }
         if self.labels is not None:
             facts["labels"] = f"{self.labels.dtype} {self.labels.shape}"
+        facts["shuffling"] = self._shuffling()
         lines = [self.path, *(f"  {name:12} {value}" for name, value in facts.items())]
         counts = self.counts()
         return lines if counts is None else [*lines, "", *_bars(counts)]
+
+    def _shuffling(self) -> str:
+        """Describe how a loader with the default arguments shuffles the samples, and whether that mixes their labels."""
+        size = self._reader.index.images_decoded_at_once
+        block_bytes = size * self._reader.index.image_bytes
+        if size == 1:
+            return "all samples alike"
+        starts = np.append(np.arange(0, self.n, size), self.n)
+        window = automatic_window(self.labels, starts, block_bytes, _BATCH_SIZE)
+        problem = mixing_problem(self.labels, starts, block_bytes, window, _BATCH_SIZE)
+        if problem:
+            return f"{problem}; {mixing_advice(self.path)}"
+        return f"chunks, then the samples in windows of {window:,}" if window < self.n else "all samples alike, in memory"
 
     def counts(self) -> list[tuple[str, int]] | None:
         """Return the name and the number of images of each class; None if labels are not whole numbers from 0."""

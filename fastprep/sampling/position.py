@@ -79,7 +79,7 @@ class Position:
             raise ValueError(f"state must be from state_dict(), but it lacks {', '.join(missing)}")
         mine, theirs = self._fingerprint(), dict(state["of"])
         if different := [f"{k} {theirs.get(k)!r} (here {mine[k]!r})" for k in mine if theirs.get(k) != mine[k]]:
-            raise ValueError("state is from a loader with other batches: " + ", ".join(different))
+            raise ValueError("state is from a loader with other batches: " + ", ".join(different) + self._way_out(mine, theirs))
         epoch, seen, n_samples = int(state["epoch"]), int(state["seen"]), self._sampler.n_samples
         if epoch < 0 or not 0 <= seen < n_samples:
             raise ValueError(f"state must have epoch >= 0 and seen in 0..{n_samples - 1}, got {epoch} and {seen}")
@@ -89,6 +89,13 @@ class Position:
         self._next = self._reached = (epoch, since.step)
         # steps that count as in any other epoch can all be asked for, including those before this one
         self._resumed = (epoch, since) if since.seen != self._sampler.seen(since.step) else (-1, WHOLE_EPOCH)
+
+    def _way_out(self, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+        """Name the argument that gives the windows of a state; empty if something else differs, too."""
+        blocks = theirs.get("chunks_per_window")
+        if isinstance(blocks, int) and mine["chunks_per_window"] and theirs == {**mine, "chunks_per_window": blocks}:
+            return f"; shuffle_window={self._sampler.window_of(blocks)} gives those windows"
+        return ""
 
     def _fingerprint(self) -> dict[str, Any]:
         return {**self._sampler.fingerprint(), "crop": self._crop}

@@ -147,6 +147,10 @@ class Sampler:
         first, stop = self.seen(step, since), self.seen(step + 1, since)
         return windows.starts[windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))]
 
+    def window_of(self, blocks: int) -> int:
+        """Return the `shuffle_window` that gives windows of so many blocks."""
+        return blocks * self._largest_block
+
     def describe(self) -> str:
         """Describe in words how samples are shuffled."""
         if not self.shuffle:
@@ -187,7 +191,8 @@ def check_sampling(batch_size: object, shuffle_window: object, seed: object, sha
         If one of them breaks its rule.
     """
     check_integer("batch_size", batch_size, 1)
-    check_integer("shuffle_window", shuffle_window, 0)
+    if shuffle_window is not None:
+        check_integer("shuffle_window", shuffle_window, 0)
     check_integer("seed", seed)
     check_shard(shard)
 
