@@ -85,6 +85,10 @@ class BatchSource:
         """Return the epoch and the first step of an iteration that begins now."""
         return self.position.begin_epoch()
 
+    def end_epoch(self, epoch: int) -> None:
+        """Record that an iteration found no further step in an epoch."""
+        self.position.end_epoch(epoch)
+
     def record(self, epoch: int, step: int, batch: Batch | SharedBatch, waited_s: float) -> None:
         """Record a batch that was handed out, and how long the consumer waited for it."""
         self.position.advance(epoch, step)
