@@ -96,6 +96,11 @@ class ReadOnlyArguments:
         return self._arguments["shuffle_window"]
 
     @property
+    def check_finite(self) -> bool:
+        """Whether values of x that are not finite are an error."""
+        return self._arguments["check_finite"]
+
+    @property
     def seed(self) -> int:
         """Seed of the order and of random crops."""
         return self._arguments["seed"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep._arguments import ReadOnlyArguments
-from fastprep.dataset import one_hot, resolve_mean, sample_weights
+from fastprep.dataset import check_labels_finite, one_hot, resolve_mean, sample_weights
 from fastprep.dataset.dataset import Dataset, Paths
 from fastprep.dataset.shuffling import choose_window
 from fastprep.kernels import CropSpec
@@ -96,6 +96,9 @@ class Loader(ReadOnlyArguments):
         What to do about images that can't be read. "skip" replaces them and their labels by the next ones in the file that can
         be read, and reports it in the log and in `stats`. The replacement depends on the file alone, so that batches stay the
         same. A file that is changed meanwhile is an error in either case.
+    check_finite : bool, default True
+        Raise an error where x would have NaN or infinity: from images of floats that have them, or from numbers that are beyond
+        the range of `dtype`, about 65,504 for float16. The labels are checked, too. False lets such values pass.
 
     Raises
     ------
@@ -139,6 +142,7 @@ class Loader(ReadOnlyArguments):
         prefetch: int = 2,
         io: Literal["pread", "mmap"] = "pread",
         on_corrupt: Literal["raise", "skip"] = "raise",
+        check_finite: bool = True,
     ) -> None:
         check_sampling(batch_size, shuffle_window, seed, shard)
         device_number(device, "auto")
@@ -149,7 +153,9 @@ class Loader(ReadOnlyArguments):
         self._dataset = Dataset(files, images, labels, weights_name, io, on_corrupt)
         crop = CenterCrop(self._dataset.image_shape[:2]) if crop is None else crop
         mean = resolve_mean(mean, self._dataset.metadata, self._dataset.paths, images)
-        self._spec = _crop_spec(self._dataset, crop, mean, scale, dtype, layout)
+        self._spec = _crop_spec(self._dataset, crop, mean, scale, dtype, layout, check_finite)
+        if check_finite:
+            check_labels_finite(self._dataset)
         label_values = self._dataset.labels if num_classes is None else one_hot(self._dataset, num_classes)
         weights = sample_weights(self._dataset, class_weight, sample_weight)
         keep = self._keep_arguments
@@ -159,7 +165,7 @@ class Loader(ReadOnlyArguments):
         window = choose_window(self._dataset, shuffle_window, int(batch_size)) if shuffle else shuffle_window
         keep(batch_size=int(batch_size), shuffle=bool(shuffle), shuffle_window=window, seed=int(seed))
         keep(shard=(int(shard[0]), int(shard[1])), drop_remainder=bool(drop_remainder))
-        keep(device=device, workers=workers, prefetch=prefetch)
+        keep(device=device, workers=workers, prefetch=prefetch, check_finite=bool(check_finite))
         blocks = self._dataset.block_starts
         self._sampler = Sampler(
             self.n_samples, self.batch_size, self.shuffle, self.seed, self.shard, self.drop_remainder, window or 0, blocks
@@ -361,11 +367,21 @@ class Loader(ReadOnlyArguments):
 
 
 def _crop_spec(
-    dataset: Dataset, crop: Crop, mean: NDArray[np.float32] | None, scale: ArrayLike | None, dtype: DTypeName, layout: Layout
+    dataset: Dataset,
+    crop: Crop,
+    mean: NDArray[np.float32] | None,
+    scale: ArrayLike | None,
+    dtype: DTypeName,
+    layout: Layout,
+    check_finite: bool,
 ) -> CropSpec:
     try:
         scale = None if scale is None else np.array(scale, np.float32)
-        return CropSpec(dataset.image_shape, dataset.dtype.name, crop.height_width, mean, scale, dtype, layout)
+        spec = CropSpec(dataset.image_shape, dataset.dtype.name, crop.height_width, mean, scale, dtype, layout, check_finite)
+        if check_finite:
+            for stored in dataset.stored_dtypes:
+                spec.check_range(stored)
+        return spec
     except ValueError as error:
         first, _, last = dataset.image_shape
         looks_channels_first = first <= 4 < last

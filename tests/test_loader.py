@@ -177,6 +177,7 @@ ARGUMENTS = {
     "prefetch": 1,
     "io": "mmap",
     "on_corrupt": "skip",
+    "check_finite": False,
 }
 ARRAYS = {"mean": [1.0, 2.0, 3.0], "scale": [0.5, 1.0, 2.0], "sample_weight": np.linspace(0, 2, N)}
 POSITIONAL = {"files", "batch_size", "crop", "labels"}

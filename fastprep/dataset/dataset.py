@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fastprep._sink import Sink
 from fastprep.dataset.corrupt import Corrupt
-from fastprep.errors import ChangedError, DamagedIndexError, DataError
-from fastprep.h5 import BlockCache, Handles, ImageIndex, Metadata, Reader, Scratch, survey, warn_of_hdf5
+from fastprep.errors import ChangedError, DamagedIndexError, DataError, NotFiniteError
+from fastprep.h5 import NOT_FINITE, BlockCache, Handles, ImageIndex, Metadata, Reader, Scratch, survey, warn_of_hdf5
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -80,7 +80,7 @@ class Dataset:
         if on_corrupt not in ("raise", "skip"):
             raise ValueError(f'on_corrupt must be "raise" or "skip", got {on_corrupt!r}')
         self.paths = expand_paths(files)
-        self.images = images
+        self.images, self.labels_name = images, labels
         self.handles = Handles()
         self.metadata: list[Metadata] = []
         self._readers: list[Reader] = []
@@ -128,6 +128,10 @@ class Dataset:
             else:
                 return samples
 
+    def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what `read` reads for these samples, as far as it is known by now which ones can't be read."""
+        return samples if self.corrupt is None else self.corrupt.replace(samples)
+
     def _read(self, samples: NDArray[np.int64], sink: Sink) -> None:
         slots = np.arange(len(samples), dtype=np.int64)
         for number, mine in self._by_file(samples):
@@ -139,11 +143,27 @@ class Dataset:
                     raise
                 raise _Unreadable(start, start + reader.index.shape[0], error) from None
             except DataError as error:
-                if self.corrupt is None or error.sample is None or isinstance(error, ChangedError):
+                if self.corrupt is None or error.sample is None or isinstance(error, ChangedError | NotFiniteError):
                     raise
                 size = reader.index.images_decoded_at_once
                 first = error.sample // size * size
                 raise _Unreadable(start + first, start + min(first + size, reader.index.shape[0]), error) from None
+
+    def not_finite(self, sample: int) -> NotFiniteError:
+        """Return the error of a sample whose crop has values that are not finite."""
+        number = int(np.searchsorted(self._starts, sample, side="right")) - 1
+        index, row = self._readers[number].index, sample - int(self._starts[number])
+        return NotFiniteError(NOT_FINITE, index.file, index.dataset, row // index.images_per_chunk, row)
+
+    def error_of(self, sample: int, problem: str) -> DataError:
+        """Return the error of a sample's label, which names file and row."""
+        number = int(np.searchsorted(self._starts, sample, side="right")) - 1
+        return DataError(problem, self.paths[number], self.labels_name, sample=sample - int(self._starts[number]))
+
+    @property
+    def stored_dtypes(self) -> set[np.dtype]:
+        """Types in which the files hold the images."""
+        return {reader.index.stored_dtype for reader in self._readers}
 
     @property
     def block_starts(self) -> NDArray[np.int64] | None:

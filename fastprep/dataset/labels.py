@@ -12,6 +12,8 @@ from fastprep.errors import DataError
 from fastprep.h5 import are_weights
 from fastprep.sampling import check_integer
 
+_ROWS = 4096
+
 
 def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
     """Turn integer labels into one-hot rows.
@@ -79,6 +81,29 @@ def sample_weights(
     own = dataset.weights if isinstance(sample_weight, str) else _checked(sample_weight, dataset.n_samples)
     weights = np.asarray(own, np.float32)
     return weights if by_class is None else weights * by_class
+
+
+def check_labels_finite(dataset: Dataset) -> None:
+    """Check that labels are finite.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Raises
+    ------
+    DataError
+        If a label has NaN or infinity.
+    """
+    labels = dataset.labels
+    if labels is None or labels.dtype.kind != "f":
+        return
+    for first in range(0, len(labels), _ROWS):  # in parts, because a mask of all of them may be large
+        part = labels[first : first + _ROWS]
+        if not np.isfinite(part).all():
+            sample = first + int(np.argmin(np.isfinite(part).reshape(len(part), -1).all(axis=1)))
+            problem = "its label has NaN or infinity; mend the file, or pass check_finite=False to get such labels"
+            raise dataset.error_of(sample, problem)
 
 
 def _checked(sample_weight: ArrayLike, n_samples: int) -> NDArray:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep.dataset.dataset import Paths, expand_paths
-from fastprep.errors import DataError, MissingMeanError
-from fastprep.h5 import Metadata, Reader, open_images
+from fastprep.errors import DataError, MissingMeanError, NotFiniteError
+from fastprep.h5 import ImageIndex, Metadata, Reader, open_images
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +85,8 @@ def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
     OSError
         If a file does not exist or may not be read.
     DataError
-        If a file is damaged or has no such images, or the files have different numbers of channels.
+        If a file is damaged or has no such images, the files have different numbers of channels, or an image has NaN or
+        infinity.
     """
     total: NDArray[np.float64] | None = None
     n_pixels = 0
@@ -107,12 +108,22 @@ def _channel_sums(reader: Reader, n: int) -> NDArray[np.float64]:
     sums = np.zeros(reader.index.shape[3])
     for first in range(0, n, step):
         images = reader.array(np.arange(first, min(first + step, n)))
+        if images.dtype.kind == "f" and not np.isfinite(images.sum(dtype=np.float64)):
+            _check_finite(images, first, reader.index)
         if images.dtype == np.uint8:
             rows = images.sum(axis=(0, 1), dtype=np.uint32)  # at most 255 * 2**24: a batch is 2**24 bytes
             sums += rows.sum(axis=0, dtype=np.uint64)
         else:
             sums += images.sum(axis=(0, 1, 2), dtype=np.float64)
     return sums
+
+
+def _check_finite(images: NDArray, first: int, index: ImageIndex) -> None:
+    finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
+    if not finite.all():
+        sample = first + int(np.argmin(finite))
+        problem = "it has NaN or infinity, so there is no mean; mend the file, or leave such images out"
+        raise NotFiniteError(problem, index.file, index.dataset, sample // index.images_per_chunk, sample)
 
 
 def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: str) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from fastprep.h5._read import CopySink
 from fastprep.h5.cache import BlockCache, Scratch
+from fastprep.h5.chunks import NOT_FINITE
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
 from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std, store_mean
@@ -10,6 +11,7 @@ from fastprep.h5.survey import survey
 from fastprep.h5.write import write_images
 
 __all__ = [
+    "NOT_FINITE",
     "BlockCache",
     "CopySink",
     "Handles",

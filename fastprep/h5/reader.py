@@ -15,7 +15,7 @@ from fastprep._sink import Sink, hand_over
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
 from fastprep.h5.cache import BlockCache, Scratch
-from fastprep.h5.chunks import ChunkReader, problem_of, reading_error
+from fastprep.h5.chunks import ChunkReader, reading_error
 from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
@@ -226,7 +226,7 @@ class Reader:
         offsets = (samples - number * self.index.images_decoded_at_once) * self.index.image_bytes
         status, position = hand_over(block.reshape(-1).view(np.uint8), offsets, slots, sink)
         if status:
-            raise reading_error(self.index, problem_of(status), int(samples[position]))
+            raise reading_error(self.index, status, int(samples[position]))
 
     def _kept_block(self, number: int) -> NDArray:
         # no file is in use here: a thread that uses one must not wait for what another thread decodes (see `Handles`)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.dataset import Dataset
-from fastprep.pipeline.backends import Backend
+from fastprep.pipeline.backends import Backend, NotFinite
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.worker_pool import WorkerPool
 from fastprep.sampling import Position, Sampler, check_integer
@@ -102,7 +102,10 @@ class BatchSource:
             height, width, _ = self.dataset.image_shape
             table = self.crop.table(height, width, samples, self.sampler.seed, epoch)
             read = functools.partial(self.dataset.read, samples)
-            x, lease, read_samples = backend.make(read, len(samples), table, new_lease)
+            try:
+                x, lease, read_samples = backend.make(read, len(samples), table, new_lease)
+            except NotFinite as error:
+                raise self.dataset.not_finite(int(self.dataset.replaced(samples)[error.slot])) from None
         else:
             lease, read_samples = new_lease(), samples
             x = backend.view(lease, 0)

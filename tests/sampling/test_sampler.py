@@ -63,7 +63,7 @@ def test_dropping_leaves_all_shards_the_same_number_of_full_batches(n, world, ba
     drop=st.booleans(),
 )
 def test_ranks_stay_in_the_same_epoch_however_little_of_it_is_left(n, batch_size, before, after, steps, drop):
-    """After equal steps the states agree, and whoever loads them stands in the same epoch, with an empty rest where it has none."""
+    """After equal steps the states agree, and who loads them stands in the same epoch, with an empty rest if it has none."""
 
     def positions(world):
         return [Position(sampling(n, batch_size, (rank, world), True, drop), "crop") for rank in range(world)]
