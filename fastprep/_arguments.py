@@ -56,6 +56,11 @@ class ReadOnlyArguments:
         return _read_only(self._arguments["labels"])
 
     @property
+    def axes(self) -> str | None:
+        """Axes of the images as they were named, "NHWC" or "NHW"; None if they were judged by the shape."""
+        return self._arguments["axes"]
+
+    @property
     def labels_name(self) -> str | None:
         """Name of the dataset of labels in each file: the argument `labels`."""
         return self._arguments["labels_name"]

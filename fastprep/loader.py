@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep._arguments import ReadOnlyArguments
-from fastprep.dataset import check_labels_finite, one_hot, resolve_mean, sample_weights
+from fastprep.dataset import check_labels_finite, check_no_masks, one_hot, resolve_mean, sample_weights
 from fastprep.dataset.dataset import Dataset, Paths
 from fastprep.dataset.shuffling import choose_window
 from fastprep.kernels import CropSpec
@@ -38,6 +38,9 @@ class Loader(ReadOnlyArguments):
         Part of each image that becomes a row of x. None takes whole images.
     images : str, default "images"
         Name of the dataset of images in each file, shape (N, H, W, C) or (N, H, W).
+    axes : {"NHWC", "NHW"} or None, default None
+        Axes of that dataset. None takes it for one of these by its rank, and raises an error if its shape, the number of labels
+        or the program that wrote it make other axes probable. Naming them settles that.
     labels : str or None, default "labels"
         Name of the dataset of labels in each file, shape (N, ...). None is for images without labels; batches are then x alone.
         `loader.labels` has the labels of all samples as an array, and `loader.labels_name` this name.
@@ -124,6 +127,7 @@ class Loader(ReadOnlyArguments):
         crop: Crop | None,
         *,
         images: str = "images",
+        axes: Literal["NHWC", "NHW"] | None = None,
         labels: str | None = "labels",
         mean: ArrayLike | str | os.PathLike[str] | None = "file",
         scale: ArrayLike | None = None,
@@ -150,7 +154,7 @@ class Loader(ReadOnlyArguments):
         check_crop(crop)
         workers, prefetch = check_workers(workers, prefetch)
         weights_name = sample_weight if isinstance(sample_weight, str) else None
-        self._dataset = Dataset(files, images, labels, weights_name, io, on_corrupt)
+        self._dataset = Dataset(files, images, labels, weights_name, io, on_corrupt, axes)
         crop = CenterCrop(self._dataset.image_shape[:2]) if crop is None else crop
         mean = resolve_mean(mean, self._dataset.metadata, self._dataset.paths, images)
         self._spec = _crop_spec(self._dataset, crop, mean, scale, dtype, layout, check_finite)
@@ -158,8 +162,9 @@ class Loader(ReadOnlyArguments):
             check_labels_finite(self._dataset)
         label_values = self._dataset.labels if num_classes is None else one_hot(self._dataset, num_classes)
         weights = sample_weights(self._dataset, class_weight, sample_weight)
+        check_no_masks(self._dataset, crop)
         keep = self._keep_arguments
-        keep(files=tuple(self._dataset.paths), images=images, labels_name=labels, io=io, on_corrupt=on_corrupt)
+        keep(files=tuple(self._dataset.paths), images=images, axes=axes, labels_name=labels, io=io, on_corrupt=on_corrupt)
         keep(labels=label_values, num_classes=num_classes, class_weight=class_weight, sample_weight=sample_weight)
         keep(crop=crop, mean=mean, scale=self._spec.scale, dtype=dtype, layout=layout)
         window = choose_window(self._dataset, shuffle_window, int(batch_size)) if shuffle else shuffle_window
@@ -383,7 +388,4 @@ def _crop_spec(
                 spec.check_range(stored)
         return spec
     except ValueError as error:
-        first, _, last = dataset.image_shape
-        looks_channels_first = first <= 4 < last
-        hint = f"; images must be (N, H, W, C), these are {dataset.image_shape}: is it (C, H, W)?" if looks_channels_first else ""
-        raise ValueError(f"{error} (file {dataset.paths[0]!r}, dataset {dataset.images!r}){hint}") from None
+        raise ValueError(f"{error} (file {dataset.paths[0]!r}, dataset {dataset.images!r})") from None

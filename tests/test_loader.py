@@ -162,6 +162,7 @@ def test_several_files_are_one_dataset(make_file, tmp_path, backend):
 
 ARGUMENTS = {
     "images": "images",
+    "axes": "NHWC",
     "labels_name": "labels",
     "dtype": "float16",
     "layout": "channels_first",
@@ -796,7 +797,7 @@ def test_refusals(path, arguments, error, message):
 
 def test_channels_first_files_are_hinted_at(make_file):
     path, _, _ = make_file(height=3, width=12, channels=14)
-    with pytest.raises(ValueError, match=r"images must be \(N, H, W, C\), these are \(3, 12, 14\): is it \(C, H, W\)\?"):
+    with pytest.raises(DataError, match=r"\(23, 3, 12, 14\) looks like \(N, C, H, W\), channels first.*axes='NHWC'"):
         Loader(path, 4, CenterCrop(5))
 
 

@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from fastprep._sink import Sink
 from fastprep.dataset.corrupt import Corrupt
 from fastprep.errors import ChangedError, DamagedIndexError, DataError, NotFiniteError
-from fastprep.h5 import NOT_FINITE, BlockCache, Handles, ImageIndex, Metadata, Reader, Scratch, survey, warn_of_hdf5
+from fastprep.h5 import (
+    NOT_FINITE,
+    BlockCache,
+    Handles,
+    ImageIndex,
+    Metadata,
+    Reader,
+    Scratch,
+    check_axes_name,
+    survey,
+    warn_of_hdf5,
+)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -40,6 +51,8 @@ class Dataset:
     on_corrupt : {"raise", "skip"}
         What `read` does about images that can't be read. If the list of chunks of a file is damaged, none of its images can be
         read; with only one file that is an error in either case.
+    axes : {"NHWC", "NHW"} or None
+        Axes of the images; None if they are to be judged by the shape.
 
     Attributes
     ----------
@@ -61,7 +74,7 @@ class Dataset:
     Raises
     ------
     ValueError
-        If `io` or `on_corrupt` is not one of its values, or `files` names no file.
+        If `io`, `on_corrupt` or `axes` is not one of its values, or `files` names no file.
     OSError
         If a file does not exist or may not be read.
     DataError
@@ -76,9 +89,11 @@ class Dataset:
         weights: str | None = None,
         io: str = "pread",
         on_corrupt: str = "raise",
+        axes: str | None = None,
     ) -> None:
         if on_corrupt not in ("raise", "skip"):
             raise ValueError(f'on_corrupt must be "raise" or "skip", got {on_corrupt!r}')
+        check_axes_name(axes)
         self.paths = expand_paths(files)
         self.images, self.labels_name = images, labels
         self.handles = Handles()
@@ -87,7 +102,7 @@ class Dataset:
         scratch = Scratch()
         found_labels: list[NDArray] = []
         found_weights: list[NDArray] = []
-        with contextlib.closing(survey(self.paths, images, labels, weights, self.handles.limit)) as surveyed_files:
+        with contextlib.closing(survey(self.paths, images, labels, weights, self.handles.limit, axes)) as surveyed_files:
             for surveyed in surveyed_files:
                 self._readers.append(Reader(surveyed.index, io, self.handles, scratch))
                 self.metadata.append(surveyed.metadata)

@@ -63,7 +63,7 @@ def resolve_mean(
     return numbers
 
 
-def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
+def image_mean(files: Paths, images: str = "images", *, axes: str | None = None) -> NDArray[np.float64]:
     """Compute the mean of each channel over all images.
 
     Parameters
@@ -72,6 +72,8 @@ def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
         HDF5 files.
     images : str, default "images"
         Name of the dataset of images in each file.
+    axes : {"NHWC", "NHW"} or None, default None
+        Axes of the images, see `Loader`.
 
     Returns
     -------
@@ -81,17 +83,17 @@ def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If `files` names no file.
+        If `files` names no file, or `axes` is not one of its values.
     OSError
         If a file does not exist or may not be read.
     DataError
-        If a file is damaged or has no such images, the files have different numbers of channels, or an image has NaN or
-        infinity.
+        If a file is damaged or has no such images, its images probably have other axes, the files have different numbers of
+        channels, or an image has NaN or infinity.
     """
     total: NDArray[np.float64] | None = None
     n_pixels = 0
     for path in expand_paths(files):
-        reader = open_images(path, images)
+        reader = open_images(path, images, axes=axes)
         n, height, width, channels = reader.index.shape
         if total is not None and len(total) != channels:
             raise DataError(f"images have {channels} channels, those before have {len(total)}", path, images)

@@ -32,6 +32,8 @@ class Contents:
     path : str
     images, labels : str
         Names of the datasets; the labels may be missing.
+    axes : {"NHWC", "NHW"} or None
+        Axes of the images; None if they are to be judged by the shape.
 
     Attributes
     ----------
@@ -46,9 +48,9 @@ class Contents:
         If the file does not exist, or is not suitable.
     """
 
-    def __init__(self, path: str, images: str = "images", labels: str = "labels") -> None:
-        self.path, self.images = path, images
-        self._reader = open_images(path, images)
+    def __init__(self, path: str, images: str = "images", labels: str = "labels", axes: str | None = None) -> None:
+        self.path, self.images, self.axes = path, images, axes
+        self._reader = open_images(path, images, axes=axes, labels=labels)
         self.n = self._reader.index.shape[0]
         self.metadata = read_metadata(path, images)
         self.labels, self._no_labels = None, ""
@@ -68,6 +70,11 @@ class Contents:
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Images, height, width and channels."""
+        return self._reader.index.shape
 
     def describe(self) -> list[str]:
         """Return lines for people: images, how they are read, mean, channel order, and the number of images in each class."""
@@ -187,7 +194,15 @@ class Contents:
         """Return the crops of each sample in each epoch as a loader gives them, with the mean added back."""
         mean = "file" if self._has_mean else None
         seen: list[list[NDArray[np.uint8]]] = []
-        options = {"images": self.images, "labels": None, "mean": mean, "seed": seed, "workers": 1, "device": "cpu"}
+        options = {
+            "images": self.images,
+            "axes": self.axes,
+            "labels": None,
+            "mean": mean,
+            "seed": seed,
+            "workers": 1,
+            "device": "cpu",
+        }
         with Loader(self.path, 1, crop, **options) as loader:  # type: ignore[arg-type]
             for sample in samples:
                 seen.append([])

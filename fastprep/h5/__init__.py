@@ -6,11 +6,13 @@ from fastprep.h5.chunks import NOT_FINITE
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
 from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std, store_mean
+from fastprep.h5.plausibility import MOST_CHANNELS, check_axes_name
 from fastprep.h5.reader import Reader, open_images
 from fastprep.h5.survey import survey
 from fastprep.h5.write import write_images
 
 __all__ = [
+    "MOST_CHANNELS",
     "NOT_FINITE",
     "BlockCache",
     "CopySink",
@@ -20,6 +22,7 @@ __all__ = [
     "Reader",
     "Scratch",
     "are_weights",
+    "check_axes_name",
     "open_images",
     "read_file_names",
     "read_labels",

@@ -17,6 +17,7 @@ from fastprep.errors import DataError
 from fastprep.h5.chunk_list import ChunkList, list_chunks
 from fastprep.h5.filters import Pipeline, Unsupported
 from fastprep.h5.header_checks import check_header
+from fastprep.h5.plausibility import check_axes
 from fastprep.h5.storage import Sides, find_storage, four_sides, storage_by_hdf5
 
 _log = logging.getLogger(__name__)
@@ -127,7 +128,9 @@ class ImageIndex:
         return replace(self, reason=reason, layout=f"read by HDF5: {reason}", is_complete=True)
 
 
-def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
+def index_images(
+    dataset: h5py.Dataset, named: tuple[str, str], axes: str | None = None, n_labels: int | None = None
+) -> ImageIndex:
     """Describe a dataset of images, as far as its header tells.
 
     Parameters
@@ -136,6 +139,10 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
         Shape (N, H, W, C), or (N, H, W) for one channel, in a file that is open for reading.
     named : (str, str)
         File and dataset as the user named them.
+    axes : {"NHWC", "NHW"} or None
+        Axes that the user has named; None if they are to be judged by the shape.
+    n_labels : int or None
+        Number of labels in the file, which helps to judge the shape.
 
     Returns
     -------
@@ -144,7 +151,7 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
     Raises
     ------
     DataError
-        If the dataset does not hold images, or can't be as large as its header says.
+        If the dataset does not hold images, probably has other axes, or can't be as large as its header says.
     """
     shape = dataset.shape
     if shape is None or len(shape) not in (3, 4) or 0 in shape:
@@ -155,6 +162,7 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
         known = ", ".join((*_KERNEL_DTYPES, *_WIDENED))
         raise DataError(f"images have one of the types {known}, found {stored}", *named)
     check_header(dataset, named)
+    check_axes(dataset, named, axes, n_labels)
     reason = ""
     try:
         storage = find_storage(dataset, named)
