@@ -21,7 +21,7 @@ from fastprep.cli.help import flowing
 from fastprep.diagnostics import gpu as gpu_figures
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
 from fastprep.errors import DataError, DeviceUnavailableError
-from fastprep.h5 import write_images
+from fastprep.h5 import describe_unwritten, write_images
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
 
@@ -109,6 +109,8 @@ def _report(config: Config, path: str) -> None:
             "shuffled order": order_of(loader),
             "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
         }
+        if n_unwritten := described["never_written"]:
+            facts["not written"] = describe_unwritten(n_unwritten, described["samples"], "images")
         _section("File" if config.file else "Temporary file", {"file": path, **facts} if config.file else facts)
         rates = measure(make, config.rounds)
         _rates(rates, size, config)

@@ -17,6 +17,7 @@ from fastprep.errors import ChangedError, DamagedIndexError, DataError, NotFinit
 from fastprep.h5 import (
     NOT_FINITE,
     BlockCache,
+    FileSurvey,
     Handles,
     ImageIndex,
     Metadata,
@@ -25,6 +26,7 @@ from fastprep.h5 import (
     check_axes_name,
     survey,
     warn_of_hdf5,
+    warn_of_unwritten,
 )
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -107,6 +109,7 @@ class Dataset:
                 self._readers.append(Reader(surveyed.index, io, self.handles, scratch))
                 self.metadata.append(surveyed.metadata)
                 self._check_images(surveyed.index)
+                self._warn_of_unwritten(surveyed, labels)
                 if surveyed.labels is not None:
                     found_labels.append(surveyed.labels)
                 if surveyed.weights is not None:
@@ -216,8 +219,8 @@ class Dataset:
         Returns
         -------
         list of dict
-            Keys file, samples, shape, dtype, read, indexed. A file is indexed when its images are first asked for; until then
-            `read` follows from its header alone.
+            Keys file, samples, shape, dtype, read, never_written, indexed. A file is indexed when its images are first asked for;
+            until then `read` follows from its header alone, and `never_written`, a number of images, is 0.
         """
         return [
             {
@@ -226,6 +229,7 @@ class Dataset:
                 "shape": index.shape[1:],
                 "dtype": str(index.stored_dtype),
                 "read": index.layout,
+                "never_written": index.n_unwritten,
                 "indexed": index.is_complete,
             }
             for index in (reader.index for reader in self._readers)
@@ -251,6 +255,13 @@ class Dataset:
         if index.shape[1:] != first.shape[1:] or index.dtype != first.dtype:
             found, wanted = f"{index.dtype} {index.shape[1:]}", f"{first.dtype} {first.shape[1:]}"
             raise DataError(f"images are {found}, in {first.file!r} they are {wanted}", index.file, self.images)
+
+    def _warn_of_unwritten(self, surveyed: FileSurvey, labels: str | None) -> None:
+        """Warn of images and labels that nobody has written; of images in many files when their chunks are listed."""
+        index = surveyed.index
+        warn_of_unwritten(index.file, index.dataset, index.n_unwritten, index.shape[0], "images")
+        if labels is not None:
+            warn_of_unwritten(index.file, labels, surveyed.n_unwritten_labels, index.shape[0], "labels")
 
     def _warn_of_hdf5(self) -> None:
         """Warn once for each reason to read by HDF5, and not once for each file."""

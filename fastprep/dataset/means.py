@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprep.dataset.dataset import Paths, expand_paths
 from fastprep.errors import DataError, MissingMeanError, NotFiniteError
-from fastprep.h5 import ImageIndex, Metadata, Reader, open_images
+from fastprep.h5 import ImageIndex, Metadata, Reader, open_images, warn_of_unwritten
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ def image_mean(files: Paths, images: str = "images", *, axes: str | None = None)
     for path in expand_paths(files):
         reader = open_images(path, images, axes=axes)
         n, height, width, channels = reader.index.shape
+        warn_of_unwritten(path, images, reader.index.n_unwritten, n, "images")
         if total is not None and len(total) != channels:
             raise DataError(f"images have {channels} channels, those before have {len(total)}", path, images)
         sums = _channel_sums(reader, n)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastprep.cli.plots import draw_crops, draw_sheet
 from fastprep.dataset.shuffling import mixing_advice, mixing_problem
 from fastprep.errors import DataError, InputError
-from fastprep.h5 import open_images, read_file_names, read_labels, read_metadata, read_std
+from fastprep.h5 import count_unwritten, describe_unwritten, open_images, read_file_names, read_labels, read_metadata, read_std
 from fastprep.loader import Loader
 from fastprep.sampling import hashing
 from fastprep.sampling.mixing import automatic_window
@@ -58,6 +58,7 @@ class Contents:
             self.labels = read_labels(path, labels, self.n)
         except DataError as error:
             self._no_labels = f"none that loaders take: {error.problem}"
+        self._n_unwritten_labels = 0 if self.labels is None else count_unwritten(path, labels)
         self.names = read_file_names(path, self.n)
         self._factor: float | None = None
 
@@ -93,6 +94,10 @@ class Contents:
         }
         if self.labels is not None:
             facts["labels"] = f"{self.labels.dtype} {self.labels.shape}"
+        if index.n_unwritten:
+            facts["not written"] = describe_unwritten(index.n_unwritten, n, "images")
+        if self._n_unwritten_labels:
+            facts["labels"] += f"; {describe_unwritten(self._n_unwritten_labels, n, 'labels')}"
         facts["shuffling"] = self._shuffling()
         lines = [self.path, *(f"  {name:12} {value}" for name, value in facts.items())]
         counts = self.counts()

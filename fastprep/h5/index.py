@@ -19,6 +19,7 @@ from fastprep.h5.filters import Pipeline, Unsupported
 from fastprep.h5.header_checks import check_header
 from fastprep.h5.plausibility import check_axes
 from fastprep.h5.storage import Sides, find_storage, four_sides, storage_by_hdf5
+from fastprep.h5.unwritten import n_unwritten, rows_of
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,9 @@ class ImageIndex:
     images_decoded_at_once : int
         Number of images that have to be decoded to get one of them. The order of samples depends on it, so it follows from the
         header alone, whatever is found out about the chunks later.
+    n_unwritten : int
+        Number of images that nobody has written, as far as that is known; for images that are read directly, once the chunks
+        have been listed.
     is_complete : bool
         Whether the chunks have been listed and verified, or are not needed.
     """
@@ -86,6 +90,7 @@ class ImageIndex:
     pipeline: Pipeline
     chunks: ChunkList
     images_decoded_at_once: int = 1
+    n_unwritten: int = 0
     is_complete: bool = False
 
     @property
@@ -183,6 +188,7 @@ def index_images(
         chunk_shape=storage.chunk_shape,
         pipeline=storage.pipeline,
         chunks=ChunkList() if storage.extent is None else ChunkList.of_one(*storage.extent),
+        n_unwritten=n_unwritten(dataset) if reason else 0,
         is_complete=reason != "",
     )
     return index if index.is_addressable else replace(index, images_decoded_at_once=index.images_per_chunk)
@@ -211,7 +217,8 @@ def with_chunks(index: ImageIndex, dataset: h5py.Dataset) -> ImageIndex:
     if index.is_complete or len(index.chunks):
         return index
     try:
-        return replace(index, chunks=list_chunks(dataset, (index.file, index.dataset)))
+        chunks = list_chunks(dataset, (index.file, index.dataset))
+        return replace(index, chunks=chunks, n_unwritten=rows_of(~chunks.written, index.images_per_chunk, index.shape[0]))
     except Unsupported as reason:
         return index.by_hdf5(str(reason))
 

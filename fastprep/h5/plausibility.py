@@ -53,7 +53,7 @@ def check_axes(dataset: h5py.Dataset, named: tuple[str, str], axes: str | None, 
         if axes != expected:
             raise DataError(f"axes={axes!r} are {len(axes)}, but images have the shape {dataset.shape}", *named)
         return
-    problem = doubt(dataset.shape, n_labels, "MATLAB_class" in dataset.attrs)
+    problem = doubt(dataset.shape, n_labels, _is_from_matlab(dataset))
     if problem:
         wanted = f"({', '.join(expected)})"
         say_so = f"if {wanted} is what they are, say so: axes={expected!r}, --axes {expected} of a command"
@@ -94,6 +94,12 @@ def n_labels_of(file: h5py.File, labels: str | None) -> int | None:
         if isinstance(dataset, h5py.Dataset) and dataset.shape and dataset.ndim <= 2:
             return int(dataset.shape[0])
     return None
+
+
+def _is_from_matlab(dataset: h5py.Dataset) -> bool:
+    with contextlib.suppress(OSError, RuntimeError):  # damaged attributes are reported when they are needed
+        return "MATLAB_class" in dataset.attrs
+    return False
 
 
 def _likely_axes(shape: tuple[int, ...], is_counted: bool) -> str | None:

@@ -21,6 +21,7 @@ from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
 from fastprep.h5.plausibility import check_axes_name, n_labels_of
+from fastprep.h5.unwritten import warn_of_unwritten
 from fastprep.system import begin_in_children
 
 
@@ -157,6 +158,7 @@ class Reader:
             if index.reason:
                 load_filters()
                 warn_of_hdf5(index)
+            warn_of_unwritten(index.file, index.dataset, index.n_unwritten, index.shape[0], "images")
             self.index = index
 
     def keep_in(self, cache: BlockCache) -> None:

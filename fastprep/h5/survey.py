@@ -16,6 +16,7 @@ from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex, index_images
 from fastprep.h5.metadata import Metadata, labels_of, metadata_of, weights_of
 from fastprep.h5.plausibility import n_labels_of
+from fastprep.h5.unwritten import n_unwritten
 
 _N_THREADS = 16  # they only wait; enough to hide 10 ms of a remote disk behind 0.7 ms of HDF5
 _EDGE_BYTES = 32768  # headers are at the start of a file; labels, and what else was written last, are at its end
@@ -32,12 +33,15 @@ class FileSurvey:
     metadata : Metadata
     labels : ndarray, shape (N, ...), or None
     weights : ndarray, shape (N,), or None
+    n_unwritten_labels : int
+        Number of labels that nobody has written.
     """
 
     index: ImageIndex
     metadata: Metadata
     labels: NDArray | None
     weights: NDArray | None
+    n_unwritten_labels: int
 
 
 def survey(
@@ -99,6 +103,7 @@ def _survey_file(path: str, images: str, labels: str | None, weights: str | None
             metadata,
             None if labels is None else labels_of(file, labels, n_samples),
             None if weights is None else weights_of(file, weights, n_samples),
+            0 if labels is None else n_unwritten(get_dataset(file, labels)),
         )
 
 

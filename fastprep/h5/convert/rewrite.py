@@ -20,6 +20,7 @@ from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import check_one_for_each
 from fastprep.h5.plausibility import MOST_CHANNELS
 from fastprep.h5.reader import Reader, open_images
+from fastprep.h5.unwritten import describe_unwritten
 from fastprep.h5.write import ImageWriter, new_file
 from fastprep.system import Progress, flush_to_disk, whole_file
 
@@ -117,7 +118,10 @@ def rewrite(
                     mean = None
             flush_to_disk(temporary, forget=True)
             _verify(temporary, target, images, checksums, progress)
-    return Rewritten(reader.index, mean, tuple(copier.notes))
+    index = reader.index
+    if index.n_unwritten:
+        copier.notes.append(describe_unwritten(index.n_unwritten, index.shape[0], "images"))
+    return Rewritten(index, mean, tuple(copier.notes))
 
 
 def _write(
