@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
     __doc__ = PlainLoader.__doc__
     _strategy: tf.distribute.MirroredStrategy | None = None
     _evaluation: EvaluationIterator | None = None
+    _quiet: warnings.catch_warnings[None] | None = None  # while an epoch runs of which nothing is left
 
     @property
     def num_batches(self) -> int:
@@ -81,10 +83,18 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
         if call is None or not call.is_training or getattr(call.iterator, "steps_per_epoch", None):
             return
         iterator = self._next_iterator()  # which moves back what Keras took to build the model
-        iterator.n_expected = call.iterator._num_batches = len(self) - self.next_step or len(self)
+        n_left = len(self) - self.next_step
+        iterator.n_expected = call.iterator._num_batches = n_left or len(self)
+        if n_left == 0:  # Keras knows no epoch without a step, and warns when it asks for one; then it calls `on_epoch_end`
+            self._quiet = warnings.catch_warnings()
+            self._quiet.__enter__()
+            warnings.filterwarnings("ignore", "Your input ran out of data")
 
     def on_epoch_end(self) -> None:
         """Record a call that Keras makes at the end of an epoch, and at other times."""
+        if self._quiet is not None:
+            self._quiet.__exit__(None, None, None)
+            self._quiet = None
         call = current_call()
         if self._iterator is not None and (call is None or call.is_training):
             self._iterator.end_epoch()
@@ -153,7 +163,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
     def __getstate__(self) -> dict[str, Any]:
         if self._strategy is not None:
             raise TypeError("a loader for a tf.distribute strategy can't be pickled or copied, because the strategy can't")
-        return {**super().__getstate__(), "_evaluation": None}
+        return {**super().__getstate__(), "_evaluation": None, "_quiet": None}
 
 
 def _set_steps(keras_iterator: weakref.ref[Any], n_steps: int) -> None:

@@ -72,11 +72,8 @@ class TrainingIterator(KerasEpochIterator):
             self._before = self._position.snapshot()
         try:
             batch = super().__next__()
-        except StopIteration:  # Keras now hands on what it holds back
-            self._hand_on()
+        finally:
             self._after = self._position.snapshot()
-            raise
-        self._after = self._position.snapshot()
         self._n_taken, self._n_ends = self._n_taken + 1, 0
         return batch
 
@@ -85,6 +82,10 @@ class TrainingIterator(KerasEpochIterator):
         self._held_back = epoch, step
         if not self._n_ahead:
             self._hand_on()
+
+    def _end(self, epoch: int) -> None:
+        self._hand_on()  # as Keras does now with what it holds back
+        super()._end(epoch)
 
     def _hand_on(self) -> None:
         if self._held_back is not None:
@@ -114,6 +115,9 @@ class EvaluationIterator(KerasEpochIterator):
         return self._source.whole_epoch(), 0
 
     def _record(self, epoch: int, step: int) -> None:
+        pass
+
+    def _end(self, epoch: int) -> None:
         pass
 
 

@@ -24,7 +24,7 @@ class EpochIterator:
     """
 
     def __init__(self, source: BatchSource) -> None:
-        self.started = False
+        self.started = self._is_over = False
         self._source = source
         self._ahead: collections.deque[Future[Batch | SharedBatch]] = collections.deque()
         self._epoch = self._step = self._submitted = self._generation = 0
@@ -39,6 +39,9 @@ class EpochIterator:
             self._submitted = self._step
             self._generation = self._source.pool.generation
         if self._step >= len(self._source):
+            if not self._is_over:
+                self._end(self._epoch)
+                self._is_over = True
             raise StopIteration
         began = time.perf_counter()
         try:
@@ -53,7 +56,7 @@ class EpochIterator:
 
     def close(self) -> None:
         """Stop here and drop the batches that are being prepared; from now on `next` raises StopIteration."""
-        self.started = True
+        self.started = self._is_over = True
         self._step = self._submitted = len(self._source)
         self._drop()
 
@@ -72,6 +75,10 @@ class EpochIterator:
     def _record(self, epoch: int, step: int) -> None:
         """Record where the iteration stands when the batch of a step is handed out."""
         self._source.position.advance(epoch, step)
+
+    def _end(self, epoch: int) -> None:
+        """Record that there is no further step in the epoch."""
+        self._source.position.end_epoch(epoch)
 
     def _drop(self) -> None:
         while self._ahead:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.dataset import Dataset
-from fastprep.pipeline.backends import Backend
+from fastprep.pipeline.backends import Backend, NotFinite
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.worker_pool import WorkerPool
 from fastprep.sampling import Position, Sampler, check_integer
@@ -95,8 +95,7 @@ class BatchSource:
 
     def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Tell which samples are replaced by others, among those that were read at least once."""
-        corrupt = self.dataset.corrupt
-        return np.zeros(len(samples), bool) if corrupt is None else corrupt.replace(samples) != samples
+        return self.dataset.replaced(samples) != samples
 
     def whole_epoch(self) -> int:
         """Return the next epoch of which every sample can be asked for: not one that was begun with other shards or batches."""
@@ -115,7 +114,10 @@ class BatchSource:
             height, width, _ = self.dataset.image_shape
             table = self.crop.table(height, width, samples, self.sampler.seed, epoch)
             read = functools.partial(self.dataset.read, samples)
-            x, lease, read_samples = backend.make(read, len(samples), table, new_lease)
+            try:
+                x, lease, read_samples = backend.make(read, len(samples), table, new_lease)
+            except NotFinite as error:
+                raise self.dataset.not_finite(int(self.dataset.replaced(samples)[error.slot])) from None
         else:
             lease, read_samples = new_lease(), samples
             x = backend.view(lease, 0)
