@@ -52,7 +52,8 @@ def base_configuration(config: Config) -> dict[str, Any] | None:
     if config.resume is not None:
         if not (Path(config.resume) / "config.json").exists():
             raise InputError(f"--resume: there is no run in {config.resume!r}")
-        return load(Path(config.resume) / "config.json")
+        # runs of the time before these options had a default that follows from files and network
+        return {"crop": 227, "batchnorm_steps": 0, **load(Path(config.resume) / "config.json")}
     return None if config.config is None else load(config.config)
 
 

@@ -101,14 +101,16 @@ class Config:
     or by number or name, such as `cat:1,dog:2.5`; classes that are not named have weight 1."""
     sample_weight: Annotated[str | None, arg(metavar="NAME")] = None
     """Dataset in the training file with a weight for each image in the training loss, multiplied by that of --class-weight."""
-    batchnorm_steps: Annotated[int, arg(metavar="STEPS")] = 0
+    batchnorm_steps: Annotated[int | None, arg(metavar="STEPS")] = None
     """Before each validation, replace the moving averages of batch normalisation by means and variances measured on this many
-    training batches, with dropout off. The moving averages lag behind the weights, and dropout distorts them. 0: keep them."""
+    training batches, with dropout off. The moving averages lag behind the weights, and dropout distorts them. 0: keep them.
+    Default: 16, or as many as have 1,024 images, where the network has batch normalisation that learns."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Keras' dtype policy for the network. mixed_float16 suits GPUs, and scales the loss."""
 
-    crop: int = 227
-    """Side of the crops in pixels: random crops for training, the centre crop for validation."""
+    crop: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """Side of the crops in pixels: random crops for training, the centre crop for validation. Default: 227 of 256 pixels, about
+    seven eighths of the shorter side of the training images, but no more than the validation images have."""
     mirror: bool = True
     """Mirror half of the training crops left-right."""
     flip: bool = False

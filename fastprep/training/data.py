@@ -80,7 +80,8 @@ def inspect_files(config: Config, mean: NDArray[np.float32] | str | None = AS_CO
         If they do not fit.
     """
     with input_errors(DataError, ValueError, OSError):
-        train, val = _open(config, Loader, _mean(config) if isinstance(mean, str) else mean, device="cpu")
+        crop = _side_of_crops(config) if config.crop is None else config.crop
+        train, val = _open(config, Loader, crop, _mean(config) if isinstance(mean, str) else mean, device="cpu")
         with train, val:
             labels, val_labels = check_labels(train), check_labels(val)
             n_classes = _count_classes(config, train, labels)
@@ -123,7 +124,7 @@ def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)
     with input_errors(DataError, ValueError, OSError):
         one_hot = {"num_classes": inputs.classes} if config.label_smoothing else {}  # Keras smooths one-hot labels only
         train_only = {"class_weight": inputs.weights, "drop_remainder": shard[1] > 1}
-        return _open(config, fastprep.Loader, inputs.mean, train_only=train_only, shard=shard, **one_hot)
+        return _open(config, fastprep.Loader, inputs.input_shape[0], inputs.mean, train_only=train_only, shard=shard, **one_hot)
 
 
 def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]) -> dict[int, float] | None:
@@ -177,14 +178,25 @@ def no_mean(error: MissingMeanError) -> InputError:
     return InputError(f"file {error.file!r} has no stored mean: {choices}; {store}")
 
 
-def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | None = None, **both: Any) -> tuple[Any, Any]:
+def _side_of_crops(config: Config) -> int:
+    """Return the side of crops that suits the files, in the tutorial's proportion of 227 pixels of 256."""
+    sides = []
+    for files in (config.train, config.val):
+        with Loader(files, 1, None, images=config.images, labels=None, mean=None, device="cpu", workers=1) as loader:  # type: ignore[arg-type]
+            sides.append(min(loader.output_shape[:2]))
+    train, val = sides
+    return min(max(1, round(train * 227 / 256)), val)
+
+
+def _open(
+    config: Config, kind: Any, crop: int, mean: Any, train_only: dict[str, Any] | None = None, **both: Any
+) -> tuple[Any, Any]:
     both |= {"images": config.images, "labels": config.labels, "workers": config.workers, "on_corrupt": config.on_corrupt}
-    crop = RandomCrop(config.crop, mirror=config.mirror, flip=config.flip)
     try:
         train = kind(
             config.train,
             config.batch_size,
-            crop,
+            RandomCrop(crop, mirror=config.mirror, flip=config.flip),
             mean=mean,
             shuffle=True,
             seed=config.seed,
@@ -195,7 +207,7 @@ def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | Non
     except MissingMeanError as error:
         raise no_mean(error) from None
     # images are centred by the mean of the training file, whatever mean the validation file stores
-    return train, kind(config.val, config.batch_size, CenterCrop(config.crop), mean=train.mean, **both)
+    return train, kind(config.val, config.batch_size, CenterCrop(crop), mean=train.mean, **both)
 
 
 def _mean(config: Config) -> Any:

@@ -100,7 +100,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
         saved = _Saved(*from_first(ranks, saved.values, saved.arrays))
         session = open_session(config, ranks, saved.mean, stack)
         with ranks.together():
-            folder = _open_folder(config, ranks, stack)
+            folder = _open_folder(session.config, ranks, stack)
             state = RunState() if saved.values is None else _restore(session, saved.values, folder)
         folder = RunFolder(ranks.from_first(str(folder)))  # its name may contain the time on rank 0
         ranks.start_alike(session.model, config.seed, state.epoch, state.step)
@@ -113,7 +113,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
             stop_soon(swept, message, save_s=config.grace) as notice,
             _with_note(message),
         ):
-            if not state.finished(config):
+            if not state.finished(session.config):
                 _train(session, folder, state, saved, notice)
         return Result(folder.path, state.best_epoch, state.best_accuracy, session.inputs.mean)
 

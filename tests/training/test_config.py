@@ -117,6 +117,36 @@ def test_what_is_seen(config):
     assert found.notes == []
 
 
+@pytest.mark.parametrize(
+    ("shape", "val_shape", "crop"),
+    [
+        ((256, 256), (256, 256), 227),  # the tutorial's
+        ((96, 96), (96, 96), 85),
+        ((300, 128), (128, 300), 114),  # 113.5 of the shorter side
+        ((256, 256), (200, 210), 200),  # no more than there is to validate
+        ((1, 5), (3, 3), 1),
+    ],
+)
+def test_crops_follow_the_size_of_the_images_unless_they_are_given(make_file, shape, val_shape, crop):
+    train_file, _, _ = make_file(n=4, height=shape[0], width=shape[1], name="train.h5")
+    val_file, _, _ = make_file(n=4, height=val_shape[0], width=val_shape[1], name="val.h5")
+    for path in (train_file, val_file):
+        relabel(path, np.arange(4) % 2)
+    config = Config(train=str(train_file), val=str(val_file), batch_size=2)
+    assert data.inspect_files(config).input_shape[:2] == (crop, crop)
+    assert data.inspect_files(Config(**{**vars(config), "crop": 1})).input_shape[:2] == (1, 1)
+
+
+def test_a_resumed_run_of_the_time_when_crops_and_steps_were_fixed_keeps_them(tmp_path):
+    values = {"train": "a.h5", "val": "b.h5"}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    resumed = train.parse(["--resume", str(tmp_path)])
+    assert (resumed.crop, resumed.batchnorm_steps) == (227, 0)
+    (tmp_path / "config.json").write_text(json.dumps({**values, "crop": 64, "batchnorm_steps": 3}))
+    resumed = train.parse(["--resume", str(tmp_path)])
+    assert (resumed.crop, resumed.batchnorm_steps) == (64, 3)
+
+
 def test_labels_with_gaps_are_an_error_unless_the_classes_are_known(config):
     relabel(config.train, [7, 9] * 4 + [7])
     relabel(config.val, [7, 9] * 3)
