@@ -110,7 +110,7 @@ def _build_network(config: Config, inputs: Inputs, is_new: bool) -> tuple[keras.
         tf.config.experimental.enable_op_determinism()
     model, notes = network.build_model(config, inputs.input_shape, inputs.classes), []
     if config.weights is not None and is_new:
-        notes.append(network.take_weights(model, config.weights))
+        notes.append(network.take_weights(model, config.weights, trust=config.trust))
     if config.freeze is not None:
         notes.append(network.freeze(model, config.freeze))
     return model, notes

@@ -326,7 +326,11 @@ def test_a_run_of_a_network_that_keras_does_not_know(data, tmp_path, monkeypatch
     command = ["--train", str(data), "--val", str(data), "--crop", str(SIDE), "--batch-size", "8", "--epochs", "1"]
     assert train.main([*command, "--model", "my_own_network:network", "--out", str(tmp_path / "run")]) == 0
     trained = capsys.readouterr().out
-    assert evaluate.main([str(tmp_path / "run"), "--data", str(data)]) == 0
+    command = [str(tmp_path / "run"), "--data", str(data)]
+    refused(command, "names the network my_own_network:network, whose code would run: name it with --model", capsys)
+    refused([*command, "--model", "json:loads"], "names the network my_own_network:network, whose code would run", capsys)
+    assert evaluate.main([*command, "--trust"]) == 0
+    assert evaluate.main([*command, "--model", "my_own_network:network", "--overwrite"]) == 0
     printed = capsys.readouterr().out
     accuracy = json.loads((tmp_path / "run" / "evaluation-test" / "summary.json").read_text())["scores"][1]["top_1"]
     assert f"best epoch 1: {accuracy:.2%}" in trained

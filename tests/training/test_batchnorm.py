@@ -239,7 +239,10 @@ def test_a_measurement_has_enough_batches_and_enough_images():
 def test_wrong_use_is_one_clear_line(command, capsys):
     for words, said in (
         (command("network", "--batchnorm-steps", "-1")[0], "--batchnorm-steps must be at least 0, got -1"),
-        (command("without", "--batchnorm-steps", "3")[0], "--model norm_networks:without has no batch normalisation that learns; say --batchnorm-steps 0"),
+        (
+            command("without", "--batchnorm-steps", "3")[0],
+            "has no batch normalisation that learns; say --batchnorm-steps 0",
+        ),
     ):
         assert train.main(words) == 2
         assert said in capsys.readouterr().err
