@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,9 @@ def run(config: Config) -> Path:
         raise InputError("the models must have the same classes")
     if labels is not None:
         check_highest_label(labels, classes, repr(config.data), "classes of the model")
-    class_names = class_names or tuple(map(str, range(classes)))
+    if len(class_names) > classes:
+        print(f"note: there are names of {len(class_names)} classes, and the model has {classes}; the first names are used")
+    class_names = (*class_names[:classes], *map(str, range(len(class_names), classes)))
     models = [candidate.name for candidate in candidates]
     evaluated = Evaluated(rows, models, config.average, labels, class_names, file_names)
     with whole_folder(folder, overwrite=config.overwrite) as temporary:
@@ -128,6 +132,11 @@ def _output_folder(config: Config, candidates: list[Candidate]) -> Path:
     folder = Path(config.out) if config.out is not None else candidates[0].path.parent / f"evaluation-{stem}{more}"
     if folder.exists() and not config.overwrite:
         raise InputError(f"{str(folder)!r} exists already; it is only replaced with --overwrite")
+    existing = next(parent for parent in Path(os.path.abspath(folder)).parents if parent.is_dir())
+    try:  # hours of predictions may come before the results are written
+        tempfile.TemporaryDirectory(dir=existing).cleanup()
+    except OSError as error:
+        raise InputError(f"--out: {str(folder)!r} can't be made in {str(existing)!r}: {error.strerror}; name a folder") from error
     return folder
 
 

@@ -38,31 +38,33 @@ def parse(argv: list[str], values: dict[str, Any] | None = None) -> Config:
             before, now = getattr(was, field.name), getattr(config, field.name)
             if before != now and field.name not in ("resume", "trust", *MAY_CHANGE):
                 raise InputError(f"--resume: {option(field.name)} was {before} and can't become {now}; that is another run")
-        check_named(config.model, typed.model, config_file(config.resume), trust=typed.trust)
+        check_named(config.model, typed.model, _source(typed), trust=typed.trust)
     elif config.config is not None and values is not None:
         values = {**values, "out": None, "resume": None, "config": None}
         if values.get("demo"):  # the demo builds its own files
             values |= {"train": None, "val": None}
         config = parse_words([*arguments(values), *argv])
-        check_named(config.model, typed.model, Path(config.config), trust=typed.trust)
+        check_named(config.model, typed.model, _source(typed), trust=typed.trust)
     return config
 
 
 def base_configuration(config: Config) -> dict[str, Any] | None:
     """Return the configuration that a command line begins from; None if it names none."""
-    if config.resume is not None and config.config is not None:
+    if config.resume is None and config.config is None:
+        return None
+    if config.resume is None:
+        return load(_source(config))
+    if config.config is not None:
         raise InputError("--resume brings the configuration of its run: leave --config out")
-    if config.resume is not None:
-        if not config_file(config.resume).exists():
-            raise InputError(f"--resume: there is no run in {config.resume!r}")
-        # runs of the time before these options had a default that follows from files and network
-        return {"crop": 227, "batchnorm_steps": 0, **load(config_file(config.resume))}
-    return None if config.config is None else load(config.config)
+    if not _source(config).exists():
+        raise InputError(f"--resume: there is no run in {config.resume!r}")
+    # runs of the time before these options had a default that follows from files and network
+    return {"crop": 227, "batchnorm_steps": 0, **load(_source(config))}
 
 
-def config_file(run: str) -> Path:
-    """Return the path of the configuration of a run."""
-    return Path(run) / "config.json"
+def _source(config: Config) -> Path:
+    """Return the file of the configuration that a command line begins from."""
+    return Path(config.config or "") if config.resume is None else Path(config.resume) / "config.json"
 
 
 def parse_words(words: list[str]) -> Config:

@@ -108,7 +108,8 @@ def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)
     config : Config
     inputs : Inputs
     shard : (int, int)
-        (rank, world). All ranks train the same number of steps, and together they validate every image once.
+        (rank, world). All ranks train the same number of steps, and together they validate every image once, or each of them all
+        images if there are fewer of these than ranks.
 
     Returns
     -------
@@ -123,8 +124,10 @@ def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)
 
     with input_errors(DataError, ValueError, OSError):
         one_hot = {"num_classes": inputs.classes} if config.label_smoothing else {}  # Keras smooths one-hot labels only
-        train_only = {"class_weight": inputs.weights, "drop_remainder": shard[1] > 1}
-        return _open(config, fastprep.Loader, inputs.input_shape[0], inputs.mean, train_only=train_only, shard=shard, **one_hot)
+        train_only = {"class_weight": inputs.weights, "drop_remainder": shard[1] > 1, "shard": shard}
+        # an evaluation needs a batch on each rank; where there are fewer images, all ranks take all of them: the same means
+        val_only = {"shard": shard if inputs.val_counts.sum() >= shard[1] else (0, 1)}
+        return _open(config, fastprep.Loader, inputs.input_shape[0], inputs.mean, train_only, val_only, **one_hot)
 
 
 def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]) -> dict[int, float] | None:
@@ -189,7 +192,13 @@ def _side_of_crops(config: Config) -> int:
 
 
 def _open(
-    config: Config, kind: Any, crop: int, mean: Any, train_only: dict[str, Any] | None = None, **both: Any
+    config: Config,
+    kind: Any,
+    crop: int,
+    mean: Any,
+    train_only: dict[str, Any] | None = None,
+    val_only: dict[str, Any] | None = None,
+    **both: Any,
 ) -> tuple[Any, Any]:
     both |= {"images": config.images, "labels": config.labels, "workers": config.workers, "on_corrupt": config.on_corrupt}
     try:
@@ -207,7 +216,7 @@ def _open(
     except MissingMeanError as error:
         raise no_mean(error) from None
     # images are centred by the mean of the training file, whatever mean the validation file stores
-    return train, kind(config.val, config.batch_size, CenterCrop(crop), mean=train.mean, **both)
+    return train, kind(config.val, config.batch_size, CenterCrop(crop), mean=train.mean, **(val_only or {}), **both)
 
 
 def _mean(config: Config) -> Any:
@@ -219,6 +228,10 @@ def _mean(config: Config) -> Any:
 def _count_classes(config: Config, train: Loader, labels: NDArray[np.integer]) -> int:
     file, n_classes = name_file(train), config.classes or max(len(train.class_names), int(labels.max()) + 1)
     check_highest_label(labels, n_classes, file, "of --classes")
+    n_names, highest = len(train.class_names), int(labels.max())
+    if config.classes is None and 0 < n_names <= highest:
+        problem = f"label {highest} is outside class_names, which has {n_names}: {join_some(train.class_names)}"
+        raise InputError(f"{file}: {problem}; mend labels or names, or say --classes {n_classes} if these classes have no names")
     if n_classes < 2:
         raise InputError(f"{file}: there must be two classes at least, all labels are 0")
     present = np.unique(labels)

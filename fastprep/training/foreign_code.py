@@ -94,14 +94,10 @@ def _foreign_name(node: dict[str, Any]) -> str:
     if kind in _CARRIES_CODE or name in _CARRIES_CODE:
         return str(name)
     if module in (None, "builtins"):
-        return "" if _is_name(name) else f"{name}"
-    if isinstance(module, str) and _is_name(name) and (_COMPUTES.fullmatch(module) or _is_known_class(module, name)):
-        return ""
-    return f"{module}.{name}"
-
-
-def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and name.isidentifier()
+        return "" if isinstance(name, str) and (name.isidentifier() or ">" in name) else f"{name}"
+    if not (isinstance(module, str) and isinstance(name, str) and name.isidentifier()):
+        return f"{module}.{name}"
+    return "" if _COMPUTES.fullmatch(module) or _is_known_class(module, name) else f"{module}.{name}"
 
 
 def _is_known_class(module: str, name: str) -> bool:

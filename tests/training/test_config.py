@@ -72,6 +72,8 @@ def test_a_configuration_of_the_demo(tmp_path):
     [
         ("{", "is not JSON"),
         ("[1]", "must hold an object of options, found list"),
+        ("[" * 100_000, "is nested too deeply"),
+        (" " * 2**20 + "{}", "must be a file of options of at most 1,048,576 bytes"),
         ('{"epohcs": 3}', "has unknown options: epohcs"),
         ('{"epochs": [3]}', "epochs must be text, a number, true, false or null, found [3]"),
     ],
@@ -159,6 +161,24 @@ def test_labels_with_gaps_are_an_error_unless_the_classes_are_known(config):
         data.inspect_files(Config(**{**vars(config), "classes": 5}))
     relabel(config.train, [7, 9] * 4 + [7], class_names=[f"class {k}" for k in range(11)])
     assert data.inspect_files(config).classes == 11
+
+
+def test_a_label_without_a_name_is_an_error_unless_the_classes_are_known(config):
+    """As where 255 stands for images that nobody has labelled, and a network would get 256 outputs."""
+    relabel(config.train, [0, 1, 255] * 3, class_names=["cat", "dog"])
+    with pytest.raises(InputError, match=r"label 255 is outside class_names, which has 2: cat, dog; mend .* --classes 256"):
+        data.inspect_files(config)
+    known = data.inspect_files(Config(**{**vars(config), "classes": 256}))
+    assert (known.classes, known.class_names) == (256, ("cat", "dog"))
+
+
+def test_fewer_images_for_validation_than_ranks(config):
+    inputs = data.inspect_files(config)
+    for world, sizes in ((6, [1] * 6), (7, [6] * 7)):
+        for rank, size in enumerate(sizes):
+            train_loader, val_loader = data.open_loaders(Config(**{**vars(config), "batch_size": 1}), inputs, (rank, world))
+            with train_loader, val_loader:
+                assert sum(len(val_loader.samples(0, step)) for step in range(len(val_loader))) == size
 
 
 def test_other_names_of_classes_for_validation(config):

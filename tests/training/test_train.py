@@ -173,6 +173,14 @@ def test_nothing_to_train_on_and_a_run_that_exists(files, tmp_path, capsys):
     assert caught.value.code == 2
 
 
+def test_a_folder_that_can_not_be_made(files, capsys):
+    for name in ("/proc/x", "/proc/version/x"):
+        assert train.main([*files, "--out", name]) == 2
+        error = capsys.readouterr().err
+        assert f"fastprep.train: --out: {name!r} can't be made: " in error
+        assert error.count("\n") == 1
+
+
 def test_mean_from_the_command_line(files):
     with h5py.File(files[1], "r+") as file:
         images = file["images"][()]
