@@ -174,12 +174,11 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
     list of Score
         Scores on the same cells.
     """
-    import keras
-
     import fastprep
+    from fastprep.training import saved_model
     from fastprep.training.network import gives_logits
 
-    model = keras.models.load_model(model_file, compile=False)
+    model = saved_model.load(model_file, trust=config.trust)  # the run that was resumed may be anybody's
     labels = _labels(test_file)
     scores = [_score("always the majority class", np.full_like(labels, np.bincount(labels).argmax()), labels)]
     side = config.crop

@@ -118,10 +118,14 @@ def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)
     Raises
     ------
     InputError
-        If a file has changed since `inspect_files`.
+        If there are too few images for the ranks, or a file has changed since `inspect_files`.
     """
     import fastprep
 
+    n_train, n_step = int(inputs.counts.sum()), config.batch_size * shard[1]
+    if shard[1] > 1 and n_train < n_step:
+        problem = f"{n_train} images do not fill a batch of {config.batch_size} on each of {shard[1]} ranks"
+        raise InputError(f"--train: {problem}; say a smaller --batch-size, or start fewer ranks")
     with input_errors(DataError, ValueError, OSError):
         one_hot = {"num_classes": inputs.classes} if config.label_smoothing else {}  # Keras smooths one-hot labels only
         train_only = {"class_weight": inputs.weights, "drop_remainder": shard[1] > 1, "shard": shard}
@@ -232,9 +236,9 @@ def _count_classes(config: Config, train: Loader, labels: NDArray[np.integer]) -
     if config.classes is None and 0 < n_names <= highest:
         problem = f"label {highest} is outside class_names, which has {n_names}: {join_some(train.class_names)}"
         raise InputError(f"{file}: {problem}; mend labels or names, or say --classes {n_classes} if these classes have no names")
-    if n_classes < 2:
-        raise InputError(f"{file}: there must be two classes at least, all labels are 0")
     present = np.unique(labels)
+    if n_classes < 2 or (len(present) == 1 and not train.class_names and config.classes is None):
+        raise InputError(f"{file}: there must be two classes at least, all labels are {present[0]}")
     if not train.class_names and config.classes is None and len(present) < n_classes:
         # labels 7 and 9, taken literally, would make a network with ten outputs of which eight are never used
         raise InputError(

@@ -179,6 +179,8 @@ def test_fewer_images_for_validation_than_ranks(config):
             train_loader, val_loader = data.open_loaders(Config(**{**vars(config), "batch_size": 1}), inputs, (rank, world))
             with train_loader, val_loader:
                 assert sum(len(val_loader.samples(0, step)) for step in range(len(val_loader))) == size
+    with pytest.raises(InputError, match="--train: 9 images do not fill a batch of 4 on each of 3 ranks"):
+        data.open_loaders(config, inputs, (0, 3))
 
 
 def test_other_names_of_classes_for_validation(config):
