@@ -225,7 +225,8 @@ def _call(name: str, function: Any, input_shape: tuple[int, int, int], classes: 
         return function(input_shape, classes)
     except Exception as error:  # a user's own function may raise anything
         hint = "" if name == "alexnet" else f"--model {name}, called with the shape {input_shape} and {classes} classes: "
-        raise InputError(f"{hint}{_line(error)}") from error
+        way_out = "; --crop sets the side of the crops, --model takes another network" if name == "alexnet" else ""
+        raise InputError(f"{hint}{_line(error)}{way_out}") from error
 
 
 def _line(error: BaseException) -> str:
