@@ -172,6 +172,15 @@ def test_a_label_without_a_name_is_an_error_unless_the_classes_are_known(config)
     assert (known.classes, known.class_names) == (256, ("cat", "dog"))
 
 
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"[1]", b'{"R": "1"}'])
+def test_a_mean_file_that_is_none(config, tmp_path, content):
+    (tmp_path / "mean.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"mean\.json' (is not JSON|must have a finite number for each)"):
+        data.inspect_files(Config(**{**vars(config), "mean": str(tmp_path / "mean.json")}))
+    with pytest.raises(InputError, match="Is a directory"):
+        configuration.check(Config(**{**vars(config), "mean": str(tmp_path)}))
+
+
 def test_fewer_images_for_validation_than_ranks(config):
     inputs = data.inspect_files(config)
     for world, sizes in ((6, [1] * 6), (7, [6] * 7)):
