@@ -404,7 +404,7 @@ def test_sample_weights_that_make_no_sense(make_file):
     for name, message in (
         ("nothing", "there is no dataset 'nothing'; it has .*sample_weight="),
         ("few", r"dataset 'few': there must be one weight for each of the 23 images, found shape \(22,\)"),
-        ("names", r"dataset 'names': weights must be one number for each image, found object \(23,\)"),
+        ("names", r"dataset 'names': weights must be one number for each image, found strings \(23,\)"),
         ("wide", r"dataset 'wide': weights must be one number for each image, found float64 \(23, 2\)"),
         ("empty", "dataset 'empty': weights must be one number for each image, found float32 None"),
         ("one", r"dataset 'one': weights must be one number for each image, found float64 \(\)"),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import h5py
 
 from fastprep.errors import DataError
+from fastprep.h5.listing import encoded, missing_dataset
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 """Exceptions that h5py raises for damaged files."""
@@ -43,8 +44,16 @@ def open_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         yield file
 
 
-def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+def get_dataset(file: h5py.File, name: str, argument: str = "images") -> h5py.Dataset:
     """Return a dataset of an open file.
+
+    Parameters
+    ----------
+    file : h5py.File
+    name : str
+        Bytes that are not UTF-8 are surrogates, as `os.fsdecode` makes them.
+    argument : str
+        Argument of the Python interface that gave the name, for the error.
 
     Raises
     ------
@@ -52,25 +61,14 @@ def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
         If the file has no dataset of that name; the error lists those that it has.
     """
     try:
-        dataset = file.get(name)
+        dataset = file.get(encoded(name))
     except HDF5_ERRORS as error:
         raise DataError(f"can't be opened: {error}", file.filename, name) from error
     if isinstance(dataset, h5py.Dataset):
         return dataset
-    if dataset is None and (link := _broken_link(file, name)):
-        raise DataError(link, file.filename, name)
-    found: list[str] = []
-
-    def record(key: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            found.append(f"{key!r} {item.shape} {item.dtype}")
-
-    try:
-        file.visititems(record)
-    except HDF5_ERRORS as error:
-        raise DataError(f"the file is damaged: {error}", file.filename) from error
-    others = "; it has " + ", ".join(found[:8]) + (", ..." if len(found) > 8 else "") if found else "; it has no dataset at all"
-    raise DataError(f"there is no dataset {name!r}{others} (other names with images=, labels= and sample_weight=)", file.filename)
+    if dataset is None and (problem := _why_closed(file, encoded(name))):
+        raise DataError(problem, file.filename, name)
+    raise missing_dataset(file, name, argument)
 
 
 def identity_of(status: os.stat_result) -> tuple[int, ...]:
@@ -104,14 +102,22 @@ def load_filters() -> None:
         import hdf5plugin  # noqa: F401 - registers them
 
 
-def _broken_link(file: h5py.File, name: str) -> str:
-    """Describe a soft or external link whose target can't be opened; empty if that name is not such a link."""
+def _why_closed(file: h5py.File, name: bytes) -> str:
+    """Describe why what a name stands for can't be opened; empty if there is no such name."""
     links = file.id.links
     try:
-        kind, target = links.get_info(name.encode()).type, links.get_val(name.encode())
+        kind, target = links.get_info(name).type, None
+        if kind != h5py.h5l.TYPE_HARD:
+            target = links.get_val(name)
     except HDF5_ERRORS:
         return ""
     if kind == h5py.h5l.TYPE_EXTERNAL:
         other_file, linked = (os.fsdecode(part) for part in target)
         return f"it is a link to {linked!r} of the file {other_file!r}, which is not there, or can't be opened"
-    return f"it is a link to {os.fsdecode(target)!r}, which is not there"
+    if kind == h5py.h5l.TYPE_SOFT:
+        return f"it is a link to {os.fsdecode(target)!r}, which is not there"
+    try:
+        h5py.h5o.open(file.id, name)
+    except HDF5_ERRORS as error:
+        return f"it can't be opened, so the file is damaged: {error}"
+    return "it is a named type, not a dataset"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastprep.errors import DataError
 from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
 from fastprep.h5.header_checks import check_header
+from fastprep.h5.types import as_numbers, describe_type, number_type
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
     Returns
     -------
     ndarray, shape (n_samples, ...), any numeric dtype, native byte order
+        Bools are uint8, 0 and 1; enumerations are their integers.
 
     Raises
     ------
@@ -112,12 +114,18 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
 
 def labels_of(file: h5py.File, labels: str, n_samples: int) -> NDArray:
     """Read all labels of an open file; see `read_labels`."""
-    dataset = get_dataset(file, labels)
-    if dataset.dtype.kind not in "iufb":
-        found = "strings" if h5py.check_string_dtype(dataset.dtype) else str(dataset.dtype)
-        problem = f"labels must be numbers, found {found}; names of classes go into the attribute 'class_names'"
+    dataset = get_dataset(file, labels, "labels")
+    if number_type(dataset) is None:
+        problem = f"labels must be numbers, found {describe_type(dataset)}; {_way_to_numbers(dataset)}"
         raise DataError(problem, file.filename, labels)
     return _one_for_each(dataset, (file.filename, labels), "label", n_samples)
+
+
+def _way_to_numbers(dataset: h5py.Dataset) -> str:
+    if dataset.id.get_type().get_class() != h5py.h5t.STRING:
+        return "store them anew as integers or floats"
+    way = "names, numbers = numpy.unique(texts, return_inverse=True)"
+    return f"names of classes go into the attribute 'class_names': {way} gives what fastprep.h5.write_images stores"
 
 
 def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
@@ -141,9 +149,9 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
     DataError
         If there is no such dataset, or it holds anything else.
     """
-    dataset = get_dataset(file, weights)
-    if dataset.dtype.kind not in "iufb" or dataset.ndim == 0 or dataset.shape[1:] not in ((), (1,)):
-        problem = f"weights must be one number for each image, found {dataset.dtype} {dataset.shape}"
+    dataset = get_dataset(file, weights, "sample_weight")
+    if number_type(dataset) is None or not dataset.shape or dataset.shape[1:] not in ((), (1,)):
+        problem = f"weights must be one number for each image, found {describe_type(dataset)} {dataset.shape}"
         raise DataError(problem, file.filename, weights)
     values = _one_for_each(dataset, (file.filename, weights), "weight", n_samples).reshape(-1)
     if (wrong := ~are_weights(values)).any():
@@ -187,7 +195,8 @@ def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str, n_sa
         values = dataset[()]
     except HDF5_ERRORS as error:
         raise DataError(f"HDF5 can't read it: {error}", *named) from error
-    return np.ascontiguousarray(values, dataset.dtype.newbyteorder("="))
+    numbers = as_numbers(values)
+    return np.ascontiguousarray(numbers, np.dtype(numbers.dtype.str).newbyteorder("="))  # without the names of an enumeration
 
 
 def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
@@ -217,7 +226,7 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
         if not has_names:
             return []
         dataset = get_dataset(file, "file_names")
-        if dataset.shape != (n_samples,) or h5py.check_string_dtype(dataset.dtype) is None:
+        if dataset.shape != (n_samples,) or dataset.id.get_type().get_class() != h5py.h5t.STRING:
             return []
         try:
             return [_text(name) for name in dataset[()]]

@@ -20,6 +20,7 @@ from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, o
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
+from fastprep.h5.types import as_numbers
 from fastprep.system import begin_in_children
 
 
@@ -248,7 +249,8 @@ class Reader:
         with self._handles.use((self._key, OpenDataset), 1, self._open_hdf5) as opened:
             dataset = opened.dataset
             try:
-                block = np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False).reshape(shape))
+                block = as_numbers(dataset[first:stop]).astype(self.index.dtype, copy=False).reshape(shape)
+                block = np.ascontiguousarray(block)
             except (OSError, RuntimeError, ValueError) as error:  # ValueError: the shape of the dataset has changed
                 problem = f"HDF5 can't read it: {error}{missing_filters(dataset)}"
                 raise reading_error(self.index, problem, first, opened.has_changed()) from error
