@@ -293,3 +293,16 @@ def test_bad_arguments():
         with pytest.raises(SystemExit) as caught:
             show.main(arguments)
         assert caught.value.code == 2
+
+
+def test_a_file_that_claims_many_images_can_be_drawn(tmp_path, capsys):
+    path = tmp_path / "many.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", (2**39, 1, 1, 1), "uint8", fillvalue=7)
+        file.create_dataset("labels", (2**39,), "uint8")
+        file.create_dataset("file_names", (2**39,), "S2000")
+    status, printed, errors = run(capsys, path, "--sheet", tmp_path / "sheet.png", "--n", 3)
+    assert status == 0, errors
+    assert "549,755,813,888 of 1x1x1" in printed
+    assert "none that loaders take: the header says (549755813888,) uint8: 549755813888 bytes in memory, of which 0" in printed
+    assert Image.open(tmp_path / "sheet.png").size

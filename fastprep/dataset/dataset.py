@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from fastprep._sink import Sink
 from fastprep.dataset.corrupt import Corrupt
 from fastprep.errors import ChangedError, DamagedIndexError, DataError
 from fastprep.h5 import BlockCache, Handles, ImageIndex, Metadata, Reader, Scratch, survey, warn_of_hdf5
+
+_log = logging.getLogger(__name__)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -96,6 +99,7 @@ class Dataset:
                     found_labels.append(surveyed.labels)
                 if surveyed.weights is not None:
                     found_weights.append(surveyed.weights)
+        self._log_notes()
         self._check_channel_orders()
         self._warn_of_hdf5()
         first = self._readers[0].index
@@ -225,6 +229,16 @@ class Dataset:
                 by_reason.setdefault(reader.index.reason, []).append(reader.index)
         for indices in by_reason.values():
             warn_of_hdf5(indices[0], len(indices) - 1)
+
+    def _log_notes(self) -> None:
+        """Log what a user should know of the attributes, once for all files of which it is true."""
+        by_note: dict[str, list[str]] = {}
+        for path, metadata in zip(self.paths, self.metadata, strict=True):
+            for note in metadata.notes:
+                by_note.setdefault(note, []).append(path)
+        for note, paths in by_note.items():
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            _log.warning("%s%s, dataset %r: %s", paths[0], more, self.images, note)
 
     def _check_channel_orders(self) -> None:
         orders = {facts.channel_order: path for facts, path in zip(self.metadata, self.paths, strict=True) if facts.channel_order}

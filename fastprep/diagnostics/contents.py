@@ -18,6 +18,7 @@ from fastprep.transforms import Crop, RandomCrop, TenCrop, check_fits
 _BAR = 40  # characters of the longest bar
 _MOST_CLASSES = 60  # if there are more classes, only the largest and the smallest are listed
 _N_ROWS, _N_EPOCHS = 5, 9  # images, and random crops of each, that are drawn
+_MOST_ORDERED = 2**24  # images of which all are put into a random order to choose some; a file may claim 2**39
 _IMAGES = 10  # stream of random numbers that chooses the images
 
 
@@ -53,7 +54,7 @@ class Contents:
             self.labels = read_labels(path, labels, self.n)
         except DataError as error:
             self._no_labels = f"none that loaders take: {error.problem}"
-        self.names = read_file_names(path, self.n)
+        self.names = read_file_names(path, self.n, n_first=1)
         self._factor: float | None = None
 
     def __enter__(self) -> Contents:
@@ -83,6 +84,8 @@ class Contents:
         }
         if self.labels is not None:
             facts["labels"] = f"{self.labels.dtype} {self.labels.shape}"
+        if metadata.notes:
+            facts["notes"] = "; ".join(metadata.notes)
         lines = [self.path, *(f"  {name:12} {value}" for name, value in facts.items())]
         counts = self.counts()
         return lines if counts is None else [*lines, "", *_bars(counts)]
@@ -194,8 +197,14 @@ class Contents:
         return np.clip(np.rint(images * self._factor), 0, 255).astype(np.uint8)
 
     def _some(self, n: int, seed: int) -> NDArray[np.int64]:
-        order = np.argsort(hashing.draw(hashing.key(seed, 0, _IMAGES), np.arange(self.n), 2**32), kind="stable")
-        return np.sort(order[:n])
+        """Return the numbers of up to `n` random images, in ascending order."""
+        key = hashing.key(seed, 0, _IMAGES)
+        if self.n <= _MOST_ORDERED:
+            order = np.argsort(hashing.draw(key, np.arange(self.n), 2**32), kind="stable")
+            return np.sort(order[:n])
+        drawn = hashing.draw(key, np.arange(2 * min(n, _MOST_ORDERED // 2)), self.n)  # a few may be drawn twice
+        _, firsts = np.unique(drawn, return_index=True)
+        return np.sort(drawn[np.sort(firsts)[:n]]).astype(np.int64)
 
     def _title(self, sample: int) -> str:
         if self.labels is None or self.labels.dtype.kind not in "iu" or self.labels.size != self.n:

@@ -71,7 +71,7 @@ def _datasets_below(top: h5py.Group, prefix: str) -> list[_Listed]:
                 found.append(_describe(below, item))
             elif item is None:
                 found.append(_Listed(below, 0, _CLOSED, False))
-            elif isinstance(item, h5py.Group) and (key := _identity(item)) not in visited:
+            elif isinstance(item, h5py.Group) and (key := _identity(item)) is not None and key not in visited:
                 visited.add(key)
                 groups.append((below, item))
     return found
@@ -104,6 +104,8 @@ def _get(group: h5py.Group, name: bytes) -> object:
     return None
 
 
-def _identity(group: h5py.Group) -> tuple[int, int]:
-    facts = h5py.h5o.get_info(group.id)
-    return facts.fileno, facts.addr
+def _identity(group: h5py.Group) -> tuple[int, int] | None:
+    with contextlib.suppress(*FAILURES):
+        facts = h5py.h5o.get_info(group.id)
+        return facts.fileno, facts.addr
+    return None

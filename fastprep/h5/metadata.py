@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import DataError
+from fastprep.h5.attributes import Attribute, channel_order_of, class_names_of, read_attribute
 from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
-from fastprep.h5.header_checks import check_header
+from fastprep.h5.header_checks import check_whole
+from fastprep.h5.texts import read_texts
 from fastprep.h5.types import as_numbers, describe_type, number_type
 
 
@@ -29,12 +31,15 @@ class Metadata:
         "RGB", "BGR" or "L", for example (attribute `channel_order`).
     class_names : tuple of str
         Name of each class in the order of the labels (attribute `class_names`); empty if the file has none.
+    notes : tuple of str
+        What a user should know of attributes that are not as described here: ignored, or taken in another way.
     """
 
     mean: NDArray[np.float64] | None
     mean_problem: str | None
     channel_order: str | None
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
@@ -53,7 +58,7 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
     Raises
     ------
     OSError, DataError
-        See `fastprep.h5.open_images`; DataError also if `channel_order` is not a string, or `class_names` not a list of strings.
+        See `fastprep.h5.open_images`; DataError also if the attributes are damaged.
     """
     with open_file(path) as file:
         return metadata_of(get_dataset(file, images), (file.filename, images))
@@ -61,29 +66,30 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
 
 def metadata_of(dataset: h5py.Dataset, named: tuple[str, str]) -> Metadata:
     """Read the attributes of an open dataset of images; see `read_metadata`. `named`: file and dataset as the user named them."""
-    try:
-        stored, order, names = (dataset.attrs.get(key) for key in ("mean", "channel_order", "class_names"))
-    except HDF5_ERRORS as error:
-        raise DataError(f"the attributes are damaged: {error}", *named) from error
+    stored, order, names = (read_attribute(dataset, name, named) for name in ("mean", "channel_order", "class_names"))
     mean, problem = _of_each_channel("mean", stored, dataset)
-    if not isinstance(order, str | bytes | None):
-        raise DataError(f"attribute 'channel_order' must be a string such as 'RGB', found {order!r}", *named)
-    if names is not None and (np.ndim(names) != 1 or not all(isinstance(name, str | bytes) for name in names)):
-        raise DataError(f"attribute 'class_names' must be a list of strings, found {names!r}", *named)
-    return Metadata(mean, problem, None if order is None else _text(order), tuple(map(_text, names if names is not None else ())))
+    channel_order, order_note = channel_order_of(order, _channels(dataset))
+    class_names, names_note = class_names_of(names)
+    return Metadata(mean, problem, channel_order, class_names, tuple(filter(None, (order_note, names_note))))
 
 
-def _of_each_channel(name: str, value: object, dataset: h5py.Dataset) -> tuple[NDArray[np.float64] | None, str | None]:
+def _channels(dataset: h5py.Dataset) -> int:
+    return dataset.shape[3] if dataset.ndim == 4 else 1
+
+
+def _of_each_channel(name: str, attribute: Attribute, dataset: h5py.Dataset) -> tuple[NDArray[np.float64] | None, str | None]:
     """Return the value of an attribute as one number for each channel, or None and what is wrong with it."""
-    if value is None:
+    channels = _channels(dataset)
+    if attribute.problem:
+        return None, f"attribute {name!r} must hold {channels} finite numbers, but {attribute.problem}"
+    if attribute.value is None:
         return None, None
-    channels = dataset.shape[3] if dataset.ndim == 4 else 1
     try:
-        numbers = np.array(value, np.float64).reshape(-1)
+        numbers = np.array(attribute.value, np.float64).reshape(-1)
     except (TypeError, ValueError):
         numbers = np.empty(0)
     if len(numbers) != channels or not np.isfinite(numbers).all():
-        return None, f"attribute {name!r} must hold {channels} finite numbers, found {value!r}"
+        return None, f"attribute {name!r} must hold {channels} finite numbers, found {attribute.value!r}"
     return numbers, None
 
 
@@ -190,7 +196,7 @@ def check_one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str,
 
 def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str, n_samples: int) -> NDArray:
     check_one_for_each(dataset, named, noun, n_samples)
-    check_header(dataset, named, n_at_once=n_samples)
+    check_whole(dataset, named)
     try:
         values = dataset[()]
     except HDF5_ERRORS as error:
@@ -199,7 +205,7 @@ def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str, n_sa
     return np.ascontiguousarray(numbers, np.dtype(numbers.dtype.str).newbyteorder("="))  # without the names of an enumeration
 
 
-def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
+def read_file_names(path: str | os.PathLike[str], n_samples: int, n_first: int | None = None) -> list[str]:
     """Return the name of the file that each image comes from (dataset `file_names`).
 
     Parameters
@@ -207,16 +213,18 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
     path : str or path
     n_samples : int
         Number of images in the file.
+    n_first : int, optional
+        Number of names to read. By default all of them.
 
     Returns
     -------
     list of str
-        One name for each image; empty if the file has no such dataset.
+        One name for each image; empty if the file has no such dataset, or one that was never written.
 
     Raises
     ------
     OSError, DataError
-        See `fastprep.h5.open_images`.
+        See `fastprep.h5.open_images`; DataError also if the names would take more memory than names do.
     """
     with open_file(path) as file:
         try:
@@ -225,13 +233,17 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
             raise DataError(f"the file is damaged: {error}", file.filename) from error
         if not has_names:
             return []
-        dataset = get_dataset(file, "file_names")
-        if dataset.shape != (n_samples,) or dataset.id.get_type().get_class() != h5py.h5t.STRING:
-            return []
+        dataset, named = get_dataset(file, "file_names"), (file.filename, "file_names")
         try:
-            return [_text(name) for name in dataset[()]]
+            if dataset.shape != (n_samples,) or dataset.id.get_type().get_class() != h5py.h5t.STRING:
+                return []
+            if dataset.id.get_storage_size() == 0 and not dataset.is_virtual:
+                return []
+            return read_texts(dataset, named, n_samples if n_first is None else min(n_first, n_samples))
+        except DataError:
+            raise
         except HDF5_ERRORS as error:
-            raise DataError(f"HDF5 can't read it: {error}", file.filename, "file_names") from error
+            raise DataError(f"HDF5 can't read it: {error}", *named) from error
 
 
 def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] | None:
@@ -244,10 +256,7 @@ def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] |
     """
     with open_file(path) as file:
         dataset = get_dataset(file, images)
-        try:
-            return _of_each_channel("std", dataset.attrs.get("std"), dataset)[0]
-        except HDF5_ERRORS as error:
-            raise DataError(f"the attributes are damaged: {error}", file.filename, images) from error
+        return _of_each_channel("std", read_attribute(dataset, "std", (file.filename, images)), dataset)[0]
 
 
 def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float64], overwrite: bool = False) -> None:
@@ -282,7 +291,3 @@ def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float
             file.flush()
     except HDF5_ERRORS as error:
         raise DataError(f"the mean can't be stored: {error}", path, images) from error
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -99,6 +99,24 @@ def test_labels(make_file):
     assert read_labels(path, "few", 23).shape == (23, 2**20)
 
 
+def test_labels_are_compared_with_what_is_stored_for_them(tmp_path):
+    path, n = tmp_path / "x.h5", 2**20
+    with h5py.File(path, "w") as file:
+        file.create_dataset("unwritten", (n, 300), "float32", chunks=(2**10, 300), compression="gzip")
+        file.create_dataset("contiguous", (n, 300), "float32")
+        file.create_dataset("external", (n, 300), "float32", external=[("values.raw", 0, h5py.h5f.UNLIMITED)])
+        layout = h5py.VirtualLayout((n, 300), "float32")
+        layout[:10] = h5py.VirtualSource("values.raw", "part", (10, 300))
+        file.create_virtual_dataset("virtual", layout)
+        zeros = np.zeros((n, 20), np.float32)
+        file.create_dataset("written", data=zeros, chunks=(2**18, 20), compression="gzip", compression_opts=1)
+    (tmp_path / "values.raw").write_bytes(bytes(1200))
+    for name in ("unwritten", "contiguous", "external", "virtual"):
+        with pytest.raises(DataError, match=rf"'{name}': the header says .* bytes in memory, of which \d+ are stored"):
+            read_labels(path, name, n)
+    assert read_labels(path, "written", n).shape == (n, 20)  # 80 MiB of zeros, at a thousandth
+
+
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 def test_large_datasets_of_which_little_was_written_are_read(tmp_path, libver):
     with h5py.File(tmp_path / "x.h5", "w", libver=libver) as file:
