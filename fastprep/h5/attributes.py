@@ -14,6 +14,7 @@ import numpy as np
 from h5py import h5t
 
 from fastprep.errors import DataError
+from fastprep.h5.retries import raise_machine_fault
 from fastprep.h5.texts import text_of
 from fastprep.h5.types import FAILURES
 
@@ -68,6 +69,7 @@ def read_attribute(dataset: h5py.Dataset, name: str, named: tuple[str, str]) -> 
             return Attribute(problem="its type is none that is read here")
         return Attribute(dataset.attrs[name])
     except FAILURES as error:
+        raise_machine_fault(error, *named)
         raise DataError(f"the attributes are damaged: {error}", *named) from error
 
 

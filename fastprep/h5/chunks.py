@@ -15,6 +15,7 @@ from fastprep.h5.files import CHANGED, identity_of
 from fastprep.h5.filters import SLACK_BYTES, DecodeError
 from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex
+from fastprep.h5.retries import machine_fault
 
 
 class ChunkReader:
@@ -68,8 +69,13 @@ class ChunkReader:
         """Tell whether the file was written to since it was indexed."""
         return identity_of(os.fstat(self.file.number)) != self.index.identity
 
-    def error(self, status: int | str, sample: int) -> DataError:
-        """Return the error of one sample, for a status of `_read` or a problem in words."""
+    def error(self, status: int | str, sample: int) -> DataError | OSError:
+        """Return the error of one sample, for a status of `_read` or a problem in words.
+
+        It is an OSError where the system failed: that says nothing about the bytes of the file.
+        """
+        if not isinstance(status, str) and status > 0:
+            return machine_fault(status, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
         problem = status if isinstance(status, str) else problem_of(status)
         return reading_error(self.index, problem, sample, self.has_changed())
 
@@ -125,7 +131,7 @@ def reading_error(index: ImageIndex, problem: str, sample: int, changed: bool = 
 
 
 def problem_of(status: int) -> str:
-    """Describe a status of `_read` that is not OK."""
+    """Describe a status of `_read` that is neither OK nor a number of the system's errors."""
     if status == Status.TRUNCATED:
         return "the file ends before the data do; it may have been truncated"
-    return "the crop kernel refused the image" if status == Status.SINK_FAILED else os.strerror(status)
+    return "the crop kernel refused the image"

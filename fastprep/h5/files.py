@@ -11,11 +11,15 @@ import h5py
 
 from fastprep.errors import DataError
 from fastprep.h5.listing import encoded, missing_dataset
+from fastprep.h5.retries import raise_machine_fault
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 """Exceptions that h5py raises for damaged files."""
 
 CHANGED = "changed or replaced since it was opened first"
+
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO)
+"""Numbers of errors of drives that have no locks, such as network drives whose lock service is not running."""
 
 _DRIVERS = {b"NCSAfami": "family", b"NCSAmult": "split or multi"}
 _DRIVER_INFO_WITHIN = 1024  # bytes; it follows the superblock (HDF5 File Format Specification, II.A and II.B)
@@ -36,12 +40,34 @@ def open_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     os.close(os.open(path, os.O_RDONLY))  # the system's own error, which names the path
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path!r} is a folder, not an HDF5 file")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(opening_problem(path, error), path) from error
-    with file:
+    with open_hdf5(path, path) as file:
         yield file
+
+
+def open_hdf5(path: str, named: str) -> h5py.File:
+    """Open an HDF5 file for reading; also on drives that have no locks, which a reader can do without.
+
+    Parameters
+    ----------
+    path : str
+    named : str
+        The file as the user named it, for errors.
+
+    Raises
+    ------
+    OSError
+        If the machine fails: too many open files, no memory, a drive that went away.
+    DataError
+        If it is not an HDF5 file, is damaged, or a program has it open for writing.
+    """
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno in _NO_LOCKS and "lock" in str(error):
+            return h5py.File(path, "r", locking=False)
+        if error.errno != errno.EAGAIN:  # which is HDF5's lock
+            raise_machine_fault(error, named)
+        raise DataError(opening_problem(path, error), named) from error
 
 
 def get_dataset(file: h5py.File, name: str, argument: str = "images") -> h5py.Dataset:
@@ -63,6 +89,7 @@ def get_dataset(file: h5py.File, name: str, argument: str = "images") -> h5py.Da
     try:
         dataset = file.get(encoded(name))
     except HDF5_ERRORS as error:
+        raise_machine_fault(error, file.filename, name)
         raise DataError(f"can't be opened: {error}", file.filename, name) from error
     if isinstance(dataset, h5py.Dataset):
         return dataset
@@ -79,7 +106,9 @@ def identity_of(status: os.stat_result) -> tuple[int, ...]:
 def opening_problem(path: str, error: OSError) -> str:
     """Describe why HDF5 can't open a file."""
     if error.errno == errno.EAGAIN:  # HDF5's lock
-        return f"another program has it open for writing ({error})"
+        return (
+            f"another program has it open for writing ({error}); if none has, set HDF5_USE_FILE_LOCKING=FALSE in the environment"
+        )
     if "already open for write" in str(error):  # its mark in the file
         return f"a program has it open for writing, or ended without closing it ({error})"
     try:
@@ -119,5 +148,6 @@ def _why_closed(file: h5py.File, name: bytes) -> str:
     try:
         h5py.h5o.open(file.id, name)
     except HDF5_ERRORS as error:
+        raise_machine_fault(error, file.filename, name.decode("utf-8", "surrogateescape"))
         return f"it can't be opened, so the file is damaged: {error}"
     return "it is a named type, not a dataset"

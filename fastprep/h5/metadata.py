@@ -13,6 +13,7 @@ from fastprep.errors import DataError
 from fastprep.h5.attributes import Attribute, channel_order_of, class_names_of, read_attribute
 from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
 from fastprep.h5.header_checks import check_whole
+from fastprep.h5.retries import raise_machine_fault
 from fastprep.h5.texts import read_texts
 from fastprep.h5.types import as_numbers, describe_type, number_type
 
@@ -200,6 +201,7 @@ def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str, n_sa
     try:
         values = dataset[()]
     except HDF5_ERRORS as error:
+        raise_machine_fault(error, *named)
         raise DataError(f"HDF5 can't read it: {error}", *named) from error
     numbers = as_numbers(values)
     return np.ascontiguousarray(numbers, np.dtype(numbers.dtype.str).newbyteorder("="))  # without the names of an enumeration
@@ -230,6 +232,7 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int, n_first: int |
         try:
             has_names = "file_names" in file
         except HDF5_ERRORS as error:
+            raise_machine_fault(error, file.filename)
             raise DataError(f"the file is damaged: {error}", file.filename) from error
         if not has_names:
             return []
@@ -243,6 +246,7 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int, n_first: int |
         except DataError:
             raise
         except HDF5_ERRORS as error:
+            raise_machine_fault(error, *named)
             raise DataError(f"HDF5 can't read it: {error}", *named) from error
 
 

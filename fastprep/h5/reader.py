@@ -20,6 +20,7 @@ from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, o
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
+from fastprep.h5.retries import raise_machine_fault, with_retries
 from fastprep.h5.types import as_numbers
 from fastprep.system import begin_in_children
 
@@ -104,8 +105,9 @@ class Reader:
         ------
         IndexError
             If a sample is out of range.
-        OSError
-            If the file has to be opened, but does not exist any more or may not be read.
+        OSError, MemoryError
+            If the machine fails to read, a few times in a row: a disk or a network drive that went away, too many open files, a
+            file that is gone. This says nothing about the images.
         DataError
             If the file is damaged, naming file, dataset, chunk and sample; or if it has changed since it was indexed.
         """
@@ -114,15 +116,7 @@ class Reader:
             return
         if samples.min() < 0 or samples.max() >= self.index.shape[0]:
             raise IndexError(f"samples must lie in 0..{self.index.shape[0] - 1}, got {samples.min()}..{samples.max()}")
-        self.complete()
-        if self.index.images_decoded_at_once > 1:
-            self._read_kept_blocks(samples, slots, sink)
-            return
-        direct = self._is_direct(samples)
-        if direct.any():
-            self._read_directly(samples[direct], slots[direct], sink)
-        if not direct.all():
-            self._read_by_hdf5(samples[~direct], slots[~direct], sink)
+        with_retries(lambda: self._read(samples, slots, sink), self._close_files)
 
     def complete(self) -> None:
         """List the chunks, and verify them on three images, unless that has been done.
@@ -155,12 +149,12 @@ class Reader:
         """Decode the blocks that hold `samples` into the cache. Errors are ignored, and come again when the samples are read."""
         if self.index.images_decoded_at_once == 1:
             return
-        with contextlib.suppress(DataError, OSError):
+        with contextlib.suppress(DataError, OSError, MemoryError):
             self.complete()
         if not self.index.is_complete:
             return
         for number in np.unique(samples // self.index.images_decoded_at_once):
-            with contextlib.suppress(DataError, OSError):
+            with contextlib.suppress(DataError, OSError, MemoryError):
                 self._kept_block(int(number))
 
     def array(self, samples: NDArray[np.int64]) -> NDArray:
@@ -182,12 +176,26 @@ class Reader:
 
     def close(self) -> None:
         """Close the files as soon as nobody reads from them. A later read opens them again."""
-        for kind in (OpenFile, OpenDataset):
-            self._handles.close((self._key, kind))
+        self._close_files()
         self._cache.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Reader, (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}
+
+    def _read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
+        self.complete()
+        if self.index.images_decoded_at_once > 1:
+            self._read_kept_blocks(samples, slots, sink)
+            return
+        direct = self._is_direct(samples)
+        if direct.any():
+            self._read_directly(samples[direct], slots[direct], sink)
+        if not direct.all():
+            self._read_by_hdf5(samples[~direct], slots[~direct], sink)
+
+    def _close_files(self) -> None:
+        for kind in (OpenFile, OpenDataset):
+            self._handles.close((self._key, kind))
 
     def _is_direct(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
         index = self.index
@@ -252,6 +260,8 @@ class Reader:
                 block = as_numbers(dataset[first:stop]).astype(self.index.dtype, copy=False).reshape(shape)
                 block = np.ascontiguousarray(block)
             except (OSError, RuntimeError, ValueError) as error:  # ValueError: the shape of the dataset has changed
+                index = self.index
+                raise_machine_fault(error, index.file, index.dataset, first // index.images_per_chunk, first)
                 problem = f"HDF5 can't read it: {error}{missing_filters(dataset)}"
                 raise reading_error(self.index, problem, first, opened.has_changed()) from error
             if opened.has_changed():
