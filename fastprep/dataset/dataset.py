@@ -16,6 +16,7 @@ from fastprep._sink import Sink
 from fastprep.dataset.corrupt import Corrupt
 from fastprep.errors import ChangedError, DamagedIndexError, DataError
 from fastprep.h5 import BlockCache, Handles, ImageIndex, Metadata, Reader, Scratch, survey, warn_of_hdf5
+from fastprep.system import is_machine_fault
 
 _log = logging.getLogger(__name__)
 
@@ -120,30 +121,44 @@ class Dataset:
         ndarray of int64, shape (n,)
             Samples that were read: `samples`, where `on_corrupt="skip"` replaces those that can't be read.
         """
+        slots = np.arange(len(samples), dtype=np.int64)
         if self.corrupt is None:
-            self._read(samples, sink)
+            self._read(samples, slots, sink)
             return samples
         while True:
             samples = self.corrupt.replace(samples)
             try:
-                self._read(samples, sink)
-            except _Unreadable as unreadable:
-                self.corrupt.record(unreadable.first, unreadable.stop, unreadable.error)
+                self._read(samples, slots, sink)
+            except _Unreadable as error:
+                self.corrupt.record(error.first, error.stop, error.error)
+                bad = np.flatnonzero((samples >= error.first) & (samples < error.stop))[:1]
+                self._find_intact(samples[bad], slots[bad], sink)
             else:
                 return samples
 
-    def _read(self, samples: NDArray[np.int64], sink: Sink) -> None:
-        slots = np.arange(len(samples), dtype=np.int64)
+    def _find_intact(self, sample: NDArray[np.int64], slot: NDArray[np.int64], sink: Sink) -> None:
+        """Record what is damaged from a sample on, up to its replacement. One by one: not with a whole batch for each of them."""
+        assert self.corrupt is not None
+        while True:
+            sample = self.corrupt.replace(sample)
+            try:
+                self._read(sample, slot, sink)
+            except _Unreadable as error:
+                self.corrupt.record(error.first, error.stop, error.error)
+            else:
+                return
+
+    def _read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         for number, mine in self._by_file(samples):
             reader, start = self._readers[number], int(self._starts[number])
             try:
                 reader.read(samples[mine] - start, slots[mine], sink)
             except DamagedIndexError as error:
-                if self.corrupt is None:
+                if self.corrupt is None or is_machine_fault(error):
                     raise
                 raise _Unreadable(start, start + reader.index.shape[0], error) from None
             except DataError as error:
-                if self.corrupt is None or error.sample is None or isinstance(error, ChangedError):
+                if self.corrupt is None or error.sample is None or isinstance(error, ChangedError) or is_machine_fault(error):
                     raise
                 size = reader.index.images_decoded_at_once
                 first = error.sample // size * size

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import h5py
 
@@ -61,10 +62,13 @@ def open_hdf5(path: str, named: str) -> h5py.File:
         If it is not an HDF5 file, is damaged, or a program has it open for writing.
     """
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if error.errno in _NO_LOCKS and "lock" in str(error):
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            if error.errno not in _NO_LOCKS or "unable to lock file" not in str(error):
+                raise
             return h5py.File(path, "r", locking=False)
+    except OSError as error:
         if error.errno != errno.EAGAIN:  # which is HDF5's lock
             raise_machine_fault(error, named)
         raise DataError(opening_problem(path, error), named) from error
@@ -135,9 +139,8 @@ def _why_closed(file: h5py.File, name: bytes) -> str:
     """Describe why what a name stands for can't be opened; empty if there is no such name."""
     links = file.id.links
     try:
-        kind, target = links.get_info(name).type, None
-        if kind != h5py.h5l.TYPE_HARD:
-            target = links.get_val(name)
+        kind = links.get_info(name).type
+        target: Any = b"" if kind == h5py.h5l.TYPE_HARD else links.get_val(name)
     except HDF5_ERRORS:
         return ""
     if kind == h5py.h5l.TYPE_EXTERNAL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -14,6 +15,11 @@ from fastprep.system import is_machine_fault
 WAITS = (0.1, 0.5, 2.0)
 """Seconds to wait before each new try."""
 
+_WAY_OUT = "this is a fault of the machine, which says nothing about the file: try again when it has passed"
+_WAYS_OUT = {
+    errno.EMFILE: "this process may open more files after `ulimit -n`",
+    errno.ENOMEM: "the machine has too little memory for what runs on it",
+}
 _NUMBER = re.compile(r"\berrno = (\d+)")
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -71,4 +77,4 @@ def machine_fault(number: int, *location: str | int | None) -> OSError:
     """Return the error of the system with a number such as EIO, and where it happened: file, dataset, chunk and sample."""
     known = zip(("file", "dataset", "chunk", "sample"), location, strict=False)
     where = ", ".join(f"{word} {value!r}" for word, value in known if value is not None)
-    return OSError(number, f"{where}: {os.strerror(number)}")
+    return OSError(number, f"{where}: {os.strerror(number)}; {_WAYS_OUT.get(number, _WAY_OUT)}")
