@@ -14,6 +14,7 @@ import numpy as np
 from h5py import h5t
 
 from fastprep.errors import DataError
+from fastprep.h5.object_header import text_lengths
 from fastprep.h5.retries import raise_machine_fault
 from fastprep.h5.texts import text_of
 from fastprep.h5.types import FAILURES
@@ -67,6 +68,10 @@ def read_attribute(dataset: h5py.Dataset, name: str, named: tuple[str, str]) -> 
             return Attribute(problem=f"it claims {n_values} values, and {limits}")
         if kind.get_class() not in _READABLE or not _has_dtype(attribute):
             return Attribute(problem="its type is none that is read here")
+        if kind.get_class() == h5t.STRING and kind.is_variable_str():
+            lengths = text_lengths(dataset, name, n_values)
+            if lengths is not None and (n_bytes := int(lengths.sum())) > MOST_BYTES:
+                return Attribute(problem=f"it claims texts of {n_bytes} bytes, and no more than {MOST_BYTES} are read")
         return Attribute(dataset.attrs[name])
     except FAILURES as error:
         raise_machine_fault(error, *named)

@@ -44,6 +44,9 @@ def check_header(dataset: h5py.Dataset, named: tuple[str, str]) -> None:
     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():  # the bytes are in other files
         if n_bytes > _MAX_BYTES_ELSEWHERE:
             raise DataError(f"{header}: {n_bytes} bytes, more than files can have; it is damaged", *named)
+        at_once = _n_bytes(dataset.shape[1:], dataset)
+        if at_once > _PLAUSIBLE_BYTES_AT_ONCE and at_once > _MAX_COMPRESSION_OF_ALL * (stored := _stored_bytes(dataset)):
+            raise DataError(f"{header}, 1 of them: {at_once} bytes in memory, of which {stored} are stored; {_CAUSE}", *named)
         return
     _compare(n_bytes, _PLAUSIBLE_BYTES, file_bytes, header, named)
     _compare(_n_bytes(dataset.shape[1:], dataset), _PLAUSIBLE_BYTES_AT_ONCE, file_bytes, f"{header}, 1 of them", named)

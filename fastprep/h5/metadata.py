@@ -291,7 +291,7 @@ def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float
     os.close(os.open(path, os.O_RDWR))  # the system's own error, which names the path
     try:
         with h5py.File(path, "r+") as file:
-            file[images].attrs["mean"] = mean
+            get_dataset(file, images).attrs["mean"] = mean
             file.flush()
     except HDF5_ERRORS as error:
         raise DataError(f"the mean can't be stored: {error}", path, images) from error

@@ -20,6 +20,7 @@ _WAYS_OUT = {
     errno.EMFILE: "this process may open more files after `ulimit -n`",
     errno.ENOMEM: "the machine has too little memory for what runs on it",
 }
+_DO_NOT_PASS = (FileNotFoundError, PermissionError, NotADirectoryError)
 _NUMBER = re.compile(r"\berrno = (\d+)")
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -27,6 +28,8 @@ _T = TypeVar("_T")
 
 def with_retries(function: Callable[[], _T], before_again: Callable[[], None]) -> _T:
     """Return what a function returns; after a fault of the machine it is called again, as often as `WAITS` has waits.
+
+    A file that is gone, or may not be read any more, is no damage either, but waiting does not bring it back.
 
     Parameters
     ----------
@@ -39,7 +42,7 @@ def with_retries(function: Callable[[], _T], before_again: Callable[[], None]) -
         try:
             return function()
         except Exception as error:
-            if not is_machine_fault(error):
+            if isinstance(error, _DO_NOT_PASS) or not is_machine_fault(error):
                 raise
             _log.warning("reading again in %g s: %s", wait, " ".join(str(error).split()) or type(error).__name__)
         time.sleep(wait)

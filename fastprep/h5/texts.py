@@ -65,8 +65,9 @@ def read_texts(dataset: h5py.Dataset, named: tuple[str, str], n_rows: int) -> li
 
 
 def text_of(value: object) -> str:
-    """Return a string of h5py or numpy as text."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    """Return a string of h5py or numpy as text that any terminal and file can take: bytes that are not UTF-8 are replaced."""
+    raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")  # h5py keeps such bytes
+    return raw.decode("utf-8", "replace")
 
 
 def _read_variable(dataset: h5py.Dataset, named: tuple[str, str], n_rows: int) -> list[str]:

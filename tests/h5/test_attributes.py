@@ -1,6 +1,8 @@
 """Attributes that other programs wrote in their own way: used where the meaning is plain, ignored with a note where not."""
 
+import contextlib
 import logging
+import struct
 
 import h5py
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 
 from fastprep.errors import DataError
 from fastprep.h5 import read_metadata
-from fastprep.h5.attributes import MOST_VALUES
+from fastprep.h5.attributes import MOST_BYTES, MOST_VALUES
+from fastprep.h5.object_header import text_lengths
 from fastprep.loader import Loader
 
 NAMES = ("cat", "dog")
@@ -115,3 +118,58 @@ def test_more_names_than_classes_can_be_are_ignored_before_they_are_read(tmp_pat
     assert metadata.class_names == ()
     assert f"it claims {MOST_VALUES + 1} values" in metadata.notes[0]
     assert f"it claims {MOST_VALUES + 1} values" in metadata.mean_problem
+
+
+@pytest.mark.parametrize("length", [None, 6], ids=["variable", "fixed"])
+def test_texts_that_are_not_utf8_can_be_printed(tmp_path, length):
+    path = file_with(tmp_path / "x.h5")
+    with h5py.File(path, "r+") as file:
+        names = np.array([b"caf\xe9", b"dog"], object if length is None else "S6")
+        file["images"].attrs.create("class_names", names, dtype=h5py.string_dtype("utf-8", length))
+    names = read_metadata(path, "images").class_names
+    assert names == ("caf\ufffd", "dog")
+    "".join(names).encode("utf-8", "strict")
+
+
+@pytest.mark.parametrize("others", [0, 5])
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_the_lengths_of_texts_are_known_before_they_are_read(tmp_path, libver, others):
+    names = ["cat", "a longer name", "", "\u00e9"] * 20
+    with h5py.File(tmp_path / "x.h5", "w", libver=libver) as file:
+        images = file.create_dataset("images", data=np.zeros((4, 8, 9, 3), np.uint8))
+        for number in range(others):
+            images.attrs[f"other {number}"] = ["x" * number] * 7
+        images.attrs["class_names"] = names
+    with h5py.File(tmp_path / "x.h5") as file:
+        lengths = text_lengths(file["images"], "class_names", len(names))
+        assert lengths.tolist() == [len(name.encode()) for name in names]
+        assert text_lengths(file["images"], "nothing", 1) is None
+    assert read_metadata(tmp_path / "x.h5", "images").class_names == tuple(names)
+
+
+@pytest.mark.parametrize("lie", [False, True], ids=["shared bytes", "a length that is a lie"])
+def test_names_of_classes_that_claim_too_much_are_ignored(tmp_path, lie):
+    path, n = tmp_path / "x.h5", 3000
+    with h5py.File(path, "w") as file:
+        images = file.create_dataset("images", data=np.zeros((4, 8, 9, 3), np.uint8))
+        images.attrs["class_names"] = ["x" * 50_000, *[""] * (n - 1)]
+    content = path.read_bytes()
+    first = struct.pack("<I", 50_000)
+    at = content.index(first + content[content.index(first) + 4 : content.index(first) + 16])
+    same = struct.pack("<I", 2**31 - 1) + content[at + 4 : at + 16] if lie else content[at : at + 16] * n
+    path.write_bytes(content[:at] + same + content[at + len(same) :])
+    metadata = read_metadata(path, "images")
+    assert metadata.class_names == ()
+    n_bytes = 2**31 - 1 if lie else 50_000 * n
+    assert metadata.notes[0] == (
+        f"attribute 'class_names' is ignored: it claims texts of {n_bytes} bytes, and no more than {MOST_BYTES} are read"
+    )
+
+
+def test_damaged_headers_give_no_lengths_and_no_error(tmp_path):
+    path = file_with(tmp_path / "x.h5", class_names=["cat", "dog"])
+    content = path.read_bytes()
+    for at in range(0, len(content), 7):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        with contextlib.suppress(OSError, KeyError, RuntimeError, ValueError), h5py.File(path) as file:
+            text_lengths(file["images"], "class_names", 2)

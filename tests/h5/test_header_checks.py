@@ -89,6 +89,16 @@ def test_absurd_chunks_and_virtual_datasets(tmp_path):
             open_images(tmp_path / "x.h5", name)
 
 
+def test_images_of_virtual_datasets_are_compared_with_what_is_stored(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["part"] = np.zeros((2, 64, 64, 1), np.uint8)
+        layout = h5py.VirtualLayout((2, 2**20, 2**20, 1), "uint8")
+        layout[:, :64, :64] = h5py.VirtualSource(file["part"])
+        file.create_virtual_dataset("images", layout)
+    with pytest.raises(DataError, match=r"1 of them: 1099511627776 bytes in memory, of which \d+ are stored"):
+        open_images(tmp_path / "x.h5")
+
+
 def test_labels(make_file):
     path, _, _ = make_file()
     with h5py.File(path, "r+") as file:

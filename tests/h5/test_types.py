@@ -9,7 +9,7 @@ import tables
 from h5py import h5d, h5s, h5t
 
 from fastprep.errors import DataError, MissingDatasetError, one_line
-from fastprep.h5 import open_images, read_labels
+from fastprep.h5 import open_images, read_labels, read_metadata, store_mean
 from fastprep.loader import Loader
 
 MASKS = np.random.default_rng(0).random((20, 8, 9)) > 0.5
@@ -187,6 +187,8 @@ def test_a_name_that_is_not_utf8_is_found(tmp_path):
         file[b"caf\xe9"] = np.ones((2, 8, 9, 3), np.uint8)
     name = b"caf\xe9".decode("utf-8", "surrogateescape")
     assert open_images(tmp_path / "latin.h5", name).array(np.arange(2)).all()
+    store_mean(tmp_path / "latin.h5", name, np.ones(3))
+    assert read_metadata(tmp_path / "latin.h5", name).mean.tolist() == [1, 1, 1]
     with pytest.raises(MissingDatasetError, match=r"it has 'caf\\udce9' \(2, 8, 9, 3\) uint8") as caught:
         open_images(tmp_path / "latin.h5")
     str(caught.value).encode("utf-8", "strict")
