@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_crops, draw_sheet
-from fastprep.errors import DataError, InputError
+from fastprep.errors import DataError, InputError, MissingDatasetError
 from fastprep.h5 import open_images, read_file_names, read_labels, read_metadata, read_std
 from fastprep.loader import Loader
 from fastprep.sampling import hashing
@@ -53,7 +53,8 @@ class Contents:
         try:
             self.labels = read_labels(path, labels, self.n)
         except DataError as error:
-            self._no_labels = f"none that loaders take: {error.problem}"
+            hint = " (--labels takes another name)" if isinstance(error, MissingDatasetError) else ""
+            self._no_labels = f"none that loaders take: {error.problem}{hint}"
         self.names = read_file_names(path, self.n, n_first=1)
         self._factor: float | None = None
 
