@@ -167,7 +167,10 @@ def four_sides(sides: tuple[int, ...]) -> Sides:
 
 
 def _contiguous_storage(dataset: h5py.Dataset, identity: tuple[int, ...], named: tuple[str, str]) -> Storage:
-    offset, file_bytes = dataset.id.get_offset(), identity[2]
+    try:
+        offset, file_bytes = dataset.id.get_offset(), identity[2]
+    except RuntimeError as error:  # h5py takes an offset of 0 for an error
+        raise DataError("the header says that its data begin at byte 0; it is damaged", *named) from error
     if offset is None:
         raise Unsupported("never written: all fill value")
     n_bytes = math.prod(dataset.shape) * dataset.dtype.itemsize
