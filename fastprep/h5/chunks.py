@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep._sink import Status
-from fastprep.errors import ChangedError, DataError
+from fastprep.errors import ChangedError, DataError, NotFiniteError
 from fastprep.h5 import _read
 from fastprep.h5.cache import Scratch
 from fastprep.h5.files import CHANGED, identity_of
@@ -16,6 +16,11 @@ from fastprep.h5.filters import SLACK_BYTES, DecodeError
 from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.retries import machine_fault
+
+NOT_FINITE = (
+    "its crop has values that are not finite: NaN or infinity in the file, or numbers that the type of the batch holds as "
+    "infinity; mend the file, choose another scale or dtype, or pass check_finite=False to get such values"
+)
 
 
 class ChunkReader:
@@ -76,8 +81,7 @@ class ChunkReader:
         """
         if not isinstance(status, str) and status > 0:
             return machine_fault(status, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
-        problem = status if isinstance(status, str) else problem_of(status)
-        return reading_error(self.index, problem, sample, self.has_changed())
+        return reading_error(self.index, status, sample, self.has_changed())
 
     def _chunk_row(self, row: int, keeps: bool) -> NDArray:
         """Return the images of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; fewer for the last row."""
@@ -123,15 +127,19 @@ class ChunkReader:
         return buffer
 
 
-def reading_error(index: ImageIndex, problem: str, sample: int, changed: bool = False) -> DataError:
-    """Return the error of a sample that can't be read: a DataError, or a ChangedError if the file has changed."""
-    kind = ChangedError if changed else DataError
+def reading_error(index: ImageIndex, status: int | str, sample: int, changed: bool = False) -> DataError:
+    """Return the error of a sample that can't be read, for a status of `_read` or of a sink, or a problem in words.
+
+    It is a ChangedError if the file has changed, and a NotFiniteError if the sink found values that are not finite.
+    """
+    problem = status if isinstance(status, str) else problem_of(status)
+    kind = ChangedError if changed else NotFiniteError if status == Status.NOT_FINITE else DataError
     problem = f"{problem}; the file was {CHANGED}" if changed else problem
     return kind(problem, index.file, index.dataset, sample // index.images_per_chunk, sample)
 
 
 def problem_of(status: int) -> str:
-    """Describe a status of `_read` that is neither OK nor a number of the system's errors."""
+    """Describe a status of `_read`, or of a sink, that is neither OK nor a number of the system's errors."""
     if status == Status.TRUNCATED:
         return "the file ends before the data do; it may have been truncated"
-    return "the crop kernel refused the image"
+    return NOT_FINITE if status == Status.NOT_FINITE else "the crop kernel refused the image"

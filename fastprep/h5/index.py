@@ -17,8 +17,10 @@ from fastprep.errors import DataError
 from fastprep.h5.chunk_list import ChunkList, list_chunks
 from fastprep.h5.filters import Pipeline, Unsupported
 from fastprep.h5.header_checks import check_header
+from fastprep.h5.plausibility import check_axes
 from fastprep.h5.storage import Sides, find_storage, four_sides, storage_by_hdf5
 from fastprep.h5.types import describe_type, number_type
+from fastprep.h5.unwritten import n_unwritten, rows_of
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +70,9 @@ class ImageIndex:
     images_decoded_at_once : int
         Number of images that have to be decoded to get one of them. The order of samples depends on it, so it follows from the
         header alone, whatever is found out about the chunks later.
+    n_unwritten : int
+        Number of images that nobody has written, as far as that is known; for images that are read directly, once the chunks
+        have been listed.
     is_complete : bool
         Whether the chunks have been listed and verified, or are not needed.
     """
@@ -86,6 +91,7 @@ class ImageIndex:
     pipeline: Pipeline
     chunks: ChunkList
     images_decoded_at_once: int = 1
+    n_unwritten: int = 0
     is_complete: bool = False
 
     @property
@@ -128,7 +134,9 @@ class ImageIndex:
         return replace(self, reason=reason, layout=f"read by HDF5: {reason}", is_complete=True)
 
 
-def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
+def index_images(
+    dataset: h5py.Dataset, named: tuple[str, str], axes: str | None = None, n_labels: int | None = None
+) -> ImageIndex:
     """Describe a dataset of images, as far as its header tells.
 
     Parameters
@@ -137,6 +145,10 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
         Shape (N, H, W, C), or (N, H, W) for one channel, in a file that is open for reading.
     named : (str, str)
         File and dataset as the user named them.
+    axes : {"NHWC", "NHW"} or None
+        Axes that the user has named; None if they are to be judged by the shape.
+    n_labels : int or None
+        Number of labels in the file, which helps to judge the shape.
 
     Returns
     -------
@@ -145,7 +157,7 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
     Raises
     ------
     DataError
-        If the dataset does not hold images, or can't be as large as its header says.
+        If the dataset does not hold images, probably has other axes, or can't be as large as its header says.
     """
     shape = dataset.shape
     if dataset.id.get_type().get_class() == h5py.h5t.VLEN:
@@ -156,6 +168,7 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
     stored = _checked_type(dataset, named)
     plain_name = stored.newbyteorder("=").name
     check_header(dataset, named)
+    check_axes(dataset, named, axes, n_labels)
     reason = ""
     try:
         storage = find_storage(dataset, named)
@@ -176,6 +189,7 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
         chunk_shape=storage.chunk_shape,
         pipeline=storage.pipeline,
         chunks=ChunkList() if storage.extent is None else ChunkList.of_one(*storage.extent),
+        n_unwritten=n_unwritten(dataset) if reason else 0,
         is_complete=reason != "",
     )
     return index if index.is_addressable else replace(index, images_decoded_at_once=index.images_per_chunk)
@@ -214,7 +228,8 @@ def with_chunks(index: ImageIndex, dataset: h5py.Dataset) -> ImageIndex:
     if index.is_complete or len(index.chunks):
         return index
     try:
-        return replace(index, chunks=list_chunks(dataset, (index.file, index.dataset)))
+        chunks = list_chunks(dataset, (index.file, index.dataset))
+        return replace(index, chunks=chunks, n_unwritten=rows_of(~chunks.written, index.images_per_chunk, index.shape[0]))
     except Unsupported as reason:
         return index.by_hdf5(str(reason))
 
