@@ -132,7 +132,7 @@ def test_bad_input_is_one_line(make_file, tmp_path, capsys):
     for message, arguments in (
         ("No such file", (tmp_path / "nowhere.h5",)),
         ("not an HDF5 file", (tmp_path / "text.h5",)),
-        ("there is no dataset 'x'; it has 'images'", (path, "--images", "x")),
+        ("it has 'images' (23, 12, 14, 3) uint8, 'labels' (23,) int64 (--images takes another name)", (path, "--images", "x")),
         ("--store goes with --mean only", (path, "--store")),
         ("--n must be at least 1, got 0", (path, "--sheet", tmp_path / "x.png", "--n", 0)),
         ("exists already; it is only replaced when asked to (--overwrite)", (path, "--sheet", tmp_path / "there.png")),
