@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,3 +144,17 @@ def problem_of(status: int) -> str:
     if status == Status.TRUNCATED:
         return "the file ends before the data do; it may have been truncated"
     return NOT_FINITE if status == Status.NOT_FINITE else "the crop kernel refused the image"
+
+
+def by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield each block that holds some of the samples, with the positions of those samples."""
+    if len(samples) == 0:
+        return
+    blocks = samples // per_block
+    order = np.argsort(blocks, kind="stable")
+    firsts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
+    groups = np.split(order, firsts[1:])
+    # threads that read batches of the same window begin with different blocks, so that none waits for what another one decodes
+    turn = int(samples[0]) % len(groups)
+    for members in groups[turn:] + groups[:turn]:
+        yield int(blocks[members[0]]), members

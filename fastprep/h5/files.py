@@ -92,6 +92,8 @@ def get_dataset(file: h5py.File, name: str, argument: str = "images") -> h5py.Da
     """
     try:
         dataset = file.get(encoded(name))
+    except UnicodeDecodeError:  # of h5py's own error about a name that is not there
+        dataset = None
     except HDF5_ERRORS as error:
         raise_machine_fault(error, file.filename, name)
         raise DataError(f"can't be opened: {error}", file.filename, name) from error

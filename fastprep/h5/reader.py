@@ -15,7 +15,7 @@ from fastprep._sink import Sink, hand_over
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
 from fastprep.h5.cache import BlockCache, Scratch
-from fastprep.h5.chunks import ChunkReader, reading_error
+from fastprep.h5.chunks import ChunkReader, by_block, reading_error
 from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
@@ -222,7 +222,7 @@ class Reader:
             if self.index.is_plain:
                 self._read_plain(chunks, samples, slots, sink)
             else:
-                for number, members in _by_block(samples, 1):
+                for number, members in by_block(samples, 1):
                     self._hand_over(chunks.block(number, keeps=False), number, samples[members], slots[members], sink)
             chunks.check_unchanged()
 
@@ -239,11 +239,11 @@ class Reader:
             raise chunks.error(status, int(samples[position]))
 
     def _read_by_hdf5(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
-        for number, members in _by_block(samples, 1):
+        for number, members in by_block(samples, 1):
             self._hand_over(self._block_by_hdf5(number, number + 1), number, samples[members], slots[members], sink)
 
     def _read_kept_blocks(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
-        for number, members in _by_block(samples, self.index.images_decoded_at_once):
+        for number, members in by_block(samples, self.index.images_decoded_at_once):
             self._hand_over(self._kept_block(number), number, samples[members], slots[members], sink)
 
     def _hand_over(self, block: NDArray, number: int, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
@@ -301,17 +301,3 @@ class Reader:
     def _check_identity(self, status: os.stat_result) -> None:
         if identity_of(status) != self.index.identity:
             raise ChangedError(CHANGED, self.index.file, self.index.dataset)
-
-
-def _by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield each block that holds some of the samples, with the positions of those samples."""
-    if len(samples) == 0:
-        return
-    blocks = samples // per_block
-    order = np.argsort(blocks, kind="stable")
-    firsts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
-    groups = np.split(order, firsts[1:])
-    # threads that read batches of the same window begin with different blocks, so that none waits for what another one decodes
-    turn = int(samples[0]) % len(groups)
-    for members in groups[turn:] + groups[:turn]:
-        yield int(blocks[members[0]]), members

@@ -192,6 +192,8 @@ def test_a_name_that_is_not_utf8_is_found(tmp_path):
     with pytest.raises(MissingDatasetError, match=r"it has 'caf\\udce9' \(2, 8, 9, 3\) uint8") as caught:
         open_images(tmp_path / "latin.h5")
     str(caught.value).encode("utf-8", "strict")
+    with pytest.raises(MissingDatasetError, match=r"there is no dataset 'th\\udce9'; it has 'caf\\udce9'"):
+        open_images(tmp_path / "latin.h5", b"th\xe9".decode("utf-8", "surrogateescape"))
 
 
 def test_the_error_survives_a_process_boundary(tmp_path):
