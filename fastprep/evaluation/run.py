@@ -93,7 +93,7 @@ def _find_candidate(config: Config, name: str) -> Candidate:
         problem = f"{name!r} has no {path.name}" if Path(name).is_dir() else f"there is no run, and no .keras file, {name!r}"
         raise InputError(problem + ("; --which last, perhaps" if (Path(name) / "last.keras").exists() else ""))
     if config.mean == "compute":
-        mean: Any = image_mean(config.data, config.images)
+        mean: Any = image_mean(config.data, config.images, axes=config.axes)
     else:
         mean = None if config.mean == "none" else config.mean
     try:
@@ -221,6 +221,7 @@ def _open_loader(config: Config, candidate: Candidate, crop: Crop | None, kind: 
             config.batch_size,
             crop,
             images=config.images,
+            axes=config.axes,
             labels=labels,
             mean=candidate.mean,
             workers=config.workers,
