@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import errno
 
-_NUMBERS = frozenset(
-    getattr(errno, name)
-    for name in (
-        "EIO ENXIO ENODEV ESTALE EREMOTEIO ENOMEDIUM EMEDIUMTYPE ESHUTDOWN EBUSY EAGAIN EINTR EBADF "  # drives
-        "EMFILE ENFILE ENOMEM ENOBUFS ENOLCK EDEADLK "  # what the system has too little of
-        "ENOENT ENOTDIR EACCES EPERM ENOKEY EKEYEXPIRED EKEYREVOKED "  # a file that was there, and can't be reached any more
-        "ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET ENOTCONN ECONNRESET ECONNREFUSED ECONNABORTED "
-        "ENOLINK ECOMM EPROTO ENONET"  # drives over a network
-    ).split()
-    if hasattr(errno, name)
+_DRIVES = "EIO ENXIO ENODEV ESTALE EREMOTEIO ENOMEDIUM EMEDIUMTYPE ESHUTDOWN EBUSY EAGAIN EINTR EBADF"
+_SCARCE = "EMFILE ENFILE ENOMEM ENOBUFS ENOLCK EDEADLK"
+_OUT_OF_REACH = "ENOENT ENOTDIR EACCES EPERM ENOKEY EKEYEXPIRED EKEYREVOKED"  # for a file that was there
+_NETWORK = (
+    "ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET ENOTCONN ECONNRESET ECONNREFUSED ECONNABORTED "
+    "ENOLINK ECOMM EPROTO ENONET"
 )
+_NAMES = f"{_DRIVES} {_SCARCE} {_OUT_OF_REACH} {_NETWORK}"
+_NUMBERS = frozenset(getattr(errno, name) for name in _NAMES.split() if hasattr(errno, name))
 
 
 def is_machine_fault(error: BaseException | None) -> bool:
