@@ -10,6 +10,10 @@ class InputError(Exception):
     """A wrong argument or unsuitable input of a command, reported in one line without a traceback."""
 
 
+class NotReplacedError(InputError):
+    """A file or folder that stays although it was to be replaced: fastprep did not write it, or the same command reads it."""
+
+
 def one_line(error: Exception) -> str:
     """Return the message of an error on one line; several blanks stay, because they may belong to the name of a file."""
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

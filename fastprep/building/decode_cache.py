@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.building.decode import DecodedImage
-from fastprep.building.staging import clear
+from fastprep.building.staging import clear, open_own
 from fastprep.system.atomic import named_if_full
 
 
@@ -93,14 +93,16 @@ class Decoded:
         self._shape, self._bytes = shape, int(np.prod(shape))
         self._lock, self._end, self._folder = threading.Lock(), 0, folder
         name = folder / "key"
-        self.was_stale = name.exists() and name.read_text() != key
-        if not name.exists() or self.was_stale:
+        old_key = _read_text(name)
+        self.was_stale = old_key not in (None, key)
+        if old_key != key:
             clear(folder)
-            (folder / "pixels").touch()
-            (folder / "journal").touch()
-            name.write_text(key)  # last, because everything counts as stale without it
-        self._pixels = os.open(folder / "pixels", os.O_RDWR)
-        self._journal = os.open(folder / "journal", os.O_RDWR)
+            for new in ("pixels", "journal"):
+                os.close(open_own(folder / new, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            with open(open_own(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
+                file.write(key)  # last, because everything counts as stale without it
+        self._pixels = open_own(folder / "pixels", os.O_RDWR)
+        self._journal = open_own(folder / "journal", os.O_RDWR)
         self.records = {record.number: record for record in self._load() if 0 <= record.number < n}
 
     def close(self) -> None:
@@ -161,6 +163,15 @@ class Decoded:
 
 def _digest(pixels: NDArray[np.uint8]) -> str:
     return hashlib.blake2b(np.ascontiguousarray(pixels).reshape(-1).data, digest_size=16).hexdigest()
+
+
+def _read_text(path: Path) -> str | None:
+    """Return the beginning of a file of the work folder; None if it does not exist."""
+    try:
+        with open(open_own(path, os.O_RDONLY), "rb") as file:
+            return file.read(1000).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
 
 
 def _write_all(descriptor: int, data: memoryview, offset: int) -> None:

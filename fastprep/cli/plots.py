@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.cli.drawing_mark import drawing_mark
 from fastprep.system import whole_file
 
 if TYPE_CHECKING:
@@ -217,4 +218,4 @@ def _plain_ticks(axes: Axes, low: float, high: float) -> None:
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png")
+        figure.savefig(temporary, dpi=_DPI, format="png", metadata={"Software": drawing_mark()})

@@ -4,8 +4,10 @@ from fastprep.h5._read import CopySink
 from fastprep.h5.cache import BlockCache, Scratch
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
+from fastprep.h5.marks import has_mark, writer_of
 from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std, store_mean
 from fastprep.h5.reader import Reader, open_images
+from fastprep.h5.sources import source_files
 from fastprep.h5.survey import survey
 from fastprep.h5.write import write_images
 
@@ -18,13 +20,16 @@ __all__ = [
     "Reader",
     "Scratch",
     "are_weights",
+    "has_mark",
     "open_images",
     "read_file_names",
     "read_labels",
     "read_metadata",
     "read_std",
+    "source_files",
     "store_mean",
     "survey",
     "warn_of_hdf5",
     "write_images",
+    "writer_of",
 ]

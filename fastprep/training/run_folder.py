@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_curves
 from fastprep.errors import ChangedError, DataError, InputError, input_errors
-from fastprep.system import whole_file
+from fastprep.system import half_written, whole_file
 from fastprep.training import checkpoint
 from fastprep.training.config import Config, save
 from fastprep.training.state import RunState
+
+_OLDER_TEMPORARY = re.compile(r"\.(last|best|config|history|curves)\.\d+\.part\.(keras|json|csv|png)")
+"""Names of temporary files before they were random."""
 
 
 class RunFolder:
@@ -58,10 +62,11 @@ class RunFolder:
             If something of that name exists.
         """
         try:
-            with input_errors(PermissionError, NotADirectoryError):
-                self.path.mkdir(parents=True)
+            self.path.mkdir(parents=True)
         except FileExistsError:
             raise InputError(f"--out: {str(self)!r} exists already; a run never writes over another") from None
+        except OSError as error:
+            raise InputError(f"--out: {str(self)!r} can't be created: {error.strerror}; choose another folder") from None
         self.write_config(config)
 
     def write_config(self, config: Config) -> None:
@@ -82,9 +87,10 @@ class RunFolder:
         draw_curves(state.history, self.path / "curves.png")
 
     def remove_half_written(self) -> None:
-        """Remove the temporary files of a process that was killed while it wrote."""
-        for part in self.path.glob(".*.part*"):
-            with contextlib.suppress(OSError):  # a folder belongs to an evaluation
+        """Remove the temporary files of a process that was killed while it wrote, and no others."""
+        older = (part for part in self.path.glob(".*.part.*") if _OLDER_TEMPORARY.fullmatch(part.name) and not part.is_symlink())
+        for part in (*half_written(self.path), *older):
+            with contextlib.suppress(OSError):
                 part.unlink()
 
     @contextlib.contextmanager
@@ -127,6 +133,7 @@ def _write_history(history: dict[str, list[float]], path: Path) -> None:
 
 def _link_or_copy(source: Path, target: str) -> None:
     try:
+        os.unlink(target)
         os.link(source, target)  # the next last.keras replaces the name, not the content, of this one
     except OSError:
         shutil.copyfile(source, target)

@@ -172,8 +172,13 @@ def test_nothing_is_overwritten_unless_told(make_run, data, tmp_path, capsys):
     assert evaluate.main(command) == 2
     assert "exists already; it is only replaced with --overwrite" in capsys.readouterr().err
     assert (out / "notes.txt").read_text() == "mine"
+    assert evaluate.main([*command, "--overwrite"]) == 2
+    assert "holds more than an evaluation: 'notes.txt'" in capsys.readouterr().err
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / "notes.txt").unlink()
+    (out / "predictions.csv").write_text("old")
     assert evaluate.main([*command, "--overwrite"]) == 0
-    assert not (out / "notes.txt").exists()
+    assert (out / "predictions.csv").read_text().startswith("sample,")
     assert [p.name for p in (tmp_path / "a").iterdir() if p.name.startswith(".")] == []
 
 
