@@ -15,7 +15,8 @@ from fastprep.errors import InputError
 from fastprep.system import check_creatable
 
 WORK = ".fastprep-build"
-_OUTPUT = 32  # bytes that a pixel of the result takes at most: resized, as an array, and squared for the standard deviation
+RESULT_BYTES = 32
+"""Bytes that a pixel of the result takes at most: resized, as an array, and squared for the standard deviation."""
 
 
 @flowing
@@ -79,7 +80,7 @@ def check(config: Config) -> None:
         raise InputError(f"--size must be at least 1, got {config.size}")
     if config.workers is not None and config.workers < 1:
         raise InputError(f"--workers must be at least 1, got {config.workers}")
-    needed = -(-_OUTPUT * config.size**2 // MIB)
+    needed = -(-RESULT_BYTES * config.size**2 // MIB)
     if config.memory < needed:
         problem = f"--memory must be at least {needed:,}, the MiB that an image of --size {config.size} takes"
         raise InputError(f"{problem}; got {config.memory}")

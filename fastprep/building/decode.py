@@ -25,7 +25,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 
 JPEG_GAP = 2  # a JPEG is decoded at a half, quarter or eighth if that leaves this many times the size: see docs/notes/building.md
 
-_STRIP_PIXELS = 1 << 20
+_STRIP_PIXELS = 1 << 18
+_STRIP_BYTES = 24  # a pixel of a strip: cut out, with its transparency, white, on white, as RGB, and as it is pasted
 
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # bytes of a pixel in Pillow; others have 4
 _CANVAS = {"WEBP": 12, "TIFF": 4, "GIF": 4, "BMP": 4, "PPM": 6}  # bytes a pixel that a decoder takes besides the image itself
@@ -188,6 +189,7 @@ def bytes_needed(image: Image.Image, full_size: tuple[int, int], n_file_bytes: i
         n_bytes += 8 * full_size[0] * full_size[1]  # coefficients of 16 bits of up to four components, at the full size
     if image.format in ("WEBP", "TIFF"):
         n_bytes += 2 * n_file_bytes
+    n_bytes += _STRIP_BYTES * min(width * height, max(_STRIP_PIXELS, width))
     return n_bytes + 4 * size * (min(image.size) + 2 * size)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fastprep._version import __version__
 from fastprep.building import labels, report, scan, write
-from fastprep.building.config import WORK, Config, check
+from fastprep.building.config import RESULT_BYTES, WORK, Config, check
 from fastprep.building.decode import DECODER, ChannelOrder, DecodedImage, OutOfReachError, UnreadableError, read_image
 from fastprep.building.decode_cache import Decoded
 from fastprep.building.memory import MIB, Memory
@@ -182,7 +182,9 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
         decoded.add(number, image)
         return number, None
 
-    n, n_threads = len(candidates), config.workers or len(os.sched_getaffinity(0))
+    n = len(candidates)
+    # resized images come on top of the memory for decoding, so there is one of them at a time where they are huge
+    n_threads = min(config.workers or len(os.sched_getaffinity(0)), config.memory * MIB // (RESULT_BYTES * config.size**2))
     todo = [number for number in range(n) if number not in decoded.records]
     progress("decoding", n - len(todo), n)
     with warnings.catch_warnings(), _pool(n_threads, ended) as pool:

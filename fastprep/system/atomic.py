@@ -160,15 +160,13 @@ def whole_folder(path: str | os.PathLike[str], *, replace: Collection[str] | Non
 def half_written(folder: Path) -> Iterator[Path]:
     """Yield the temporary files that `whole_file` left in a folder when its process was killed, or has not finished yet.
 
-    A file counts only if it has the form of these names, is a regular file, and belongs to the user of this process. Whatever
-    else the folder holds is not fastprep's, even if it ends with ".part". Folders that are being filled are left out.
+    A file counts only if it is a regular file, no link, and its name has the form of these names. Whatever else the folder holds
+    is not fastprep's, even if it ends with ".part". Folders that are being filled are left out.
     """
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(FileNotFoundError):
-                    if entry.stat(follow_symlinks=False).st_uid == os.geteuid():
-                        yield Path(entry.path)
+                yield Path(entry.path)
 
 
 def _temporary_name(stem: str) -> str:
