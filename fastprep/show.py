@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from fastprep.cli.help import flowing
 from fastprep.dataset import image_mean
 from fastprep.diagnostics.contents import Contents
 from fastprep.errors import InputError
-from fastprep.h5 import source_files, store_mean
+from fastprep.h5 import MOST_CHANNELS, source_files, store_mean
 from fastprep.system import check_replaceable
 
 
@@ -35,6 +35,8 @@ class Config:
     """Dataset of images."""
     labels: Annotated[str, arg(metavar="NAME")] = "labels"
     """Dataset of labels."""
+    axes: Annotated[Literal["NHWC", "NHW"] | None, arg(metavar="AXES")] = None
+    """Axes of the images: NHWC or NHW. Default: whichever fits the rank, if the shape makes it plausible."""
     sheet: Annotated[str | None, arg(metavar="PNG")] = None
     """Draw random images with the names of their classes."""
     n: Annotated[int, arg(metavar="IMAGES")] = 40
@@ -75,7 +77,7 @@ def _run(config: Config) -> None:
         raise InputError(f"--sheet and --crops name the same file, {config.crops!r}")
     for path in drawings:
         check_replaceable(path, asked=config.overwrite, is_own=is_own_drawing, inputs=source_files(config.file))
-    with Contents(config.file, config.images, config.labels) as contents:
+    with Contents(config.file, config.images, config.labels, config.axes) as contents:
         if config.mean:
             _mean(config, contents)
         else:
@@ -91,7 +93,13 @@ def _run(config: Config) -> None:
 def _mean(config: Config, contents: Contents) -> None:
     if config.store and contents.metadata.mean is not None and not config.overwrite:  # before a long computation, not after it
         raise FileExistsError(f"file {config.file!r} has a mean already: {contents.named(contents.metadata.mean)}")
-    mean: NDArray[np.float64] = image_mean([config.file], config.images)
+    channels = contents.shape[3]
+    if config.store and channels > MOST_CHANNELS and config.axes is None:  # before a long computation
+        raise InputError(
+            f"--store: the mean would have {channels} numbers, one for each of {channels} channels, which is unlikely: images "
+            f"are read as (N, H, W, C), and have the shape {contents.shape}; if that is right, say so with --axes NHWC"
+        )
+    mean: NDArray[np.float64] = image_mean([config.file], config.images, axes=config.axes)
     print(f"mean of {contents.n:,} images: {contents.named(mean)}")
     if config.store:
         contents.close()
