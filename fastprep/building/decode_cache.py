@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastprep.building.decode import DecodedImage
 from fastprep.building.staging import clear, open_own
+from fastprep.errors import DataError
 from fastprep.system.atomic import named_if_full
 
 
@@ -132,15 +133,25 @@ class Decoded:
             self.records[number] = record
 
     def pixels(self, number: int) -> NDArray[np.uint8]:
-        """Return the pixels of a complete image."""
-        content = os.pread(self._pixels, self._bytes, number * self._bytes)
-        pixels = np.frombuffer(content, np.uint8)
-        return pixels.reshape(self._shape) if len(content) == self._bytes else np.zeros(self._shape, np.uint8)
+        """Return the pixels of a complete image.
+
+        Raises
+        ------
+        DataError
+            If they are not those that were decoded.
+        """
+        content = self._read(number)
+        if _digest(content) != self.records[number].digest:
+            raise DataError("decoded pixels have changed on the disk; run the same command again", str(self._folder / "pixels"))
+        return content.reshape(self._shape)
+
+    def _read(self, number: int) -> NDArray[np.uint8]:
+        return np.frombuffer(os.pread(self._pixels, self._bytes, number * self._bytes), np.uint8)
 
     def check(self) -> Iterator[int]:
         """Compare all pixels with their digests, and forget images that differ; yield how many were compared so far."""
         for done, record in enumerate(list(self.records.values()), 1):
-            if _digest(self.pixels(record.number)) != record.digest:
+            if _digest(self._read(record.number)) != record.digest:
                 del self.records[record.number]
             yield done
 

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from fastprep import build
-from fastprep.building import decode, source
+from fastprep.building import decode, scan, source
+from fastprep.building import report as reporting
 from fastprep.building.decode import OutOfReachError, UnreadableError, read_image
 from fastprep.building.memory import MIB, Memory, TooLargeError
 from fastprep.building.write import NAMES
@@ -129,8 +130,6 @@ def test_a_fault_that_passes_is_waited_for(images, out, tmp_path, monkeypatch):
 
 def test_an_image_that_disappears_ends_the_build(images, out, monkeypatch, capsys):
     """As all of them do where a drive is unmounted; the next build does not find them, and says nothing of damage."""
-    from fastprep.building import scan
-
     find = scan.find
 
     def find_and_lose(*arguments):
@@ -164,6 +163,23 @@ def test_damage_is_still_damage(images, out, capsys):
     assert run(images, out) == 0
     assert report(out)["a/bad.png"]["status"] == "unreadable"
     assert report(out)["a/pipe.png"]["why"] == "not a regular file"
+
+
+def test_pixels_that_change_before_they_are_in_their_file_end_the_build(images, out, tmp_path, monkeypatch, capsys):
+    assert run(images, tmp_path / "whole") == 0
+    notes = reporting.notes
+
+    def spoil(*arguments):
+        os.truncate(out / build.WORK / "pixels", 1000)
+        return notes(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reporting, "notes", spoil)
+        assert run(images, out) == 2
+    assert "decoded pixels have changed on the disk; run the same command again" in capsys.readouterr().err
+    assert os.listdir(out) == [build.WORK]
+    assert run(images, out) == 0
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 # --- memory
