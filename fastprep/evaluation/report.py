@@ -162,7 +162,8 @@ def report_files(folder: Path) -> frozenset[str] | None:
         return None
     if not (isinstance(summary, dict) and summary.keys() >= _MARKS):
         return None
-    names, foreign = set(), []
+    names: set[str] = set()
+    foreign: list[str] = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         is_own = _OWN.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
         (names.add if is_own else foreign.append)(entry.name)

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -85,13 +86,23 @@ def test_a_fault_of_the_machine_is_not_damage(images, monkeypatch, call, name):
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "bmp", "tif", "gif", "ppm"])
-def test_nor_is_one_in_the_middle_of_a_file_whatever_its_decoder_makes_of_it(tmp_path, monkeypatch, rng, ending):
+@pytest.mark.parametrize("number", [errno.EIO, errno.EINVAL])  # even one that decoders raise themselves, for offsets below 0
+def test_nor_is_one_in_the_middle_of_a_file_whatever_its_decoder_makes_of_it(tmp_path, monkeypatch, rng, ending, number):
     path = tmp_path / f"images.{ending}"
     Image.fromarray(rng.integers(0, 256, (900, 900, 3), dtype=np.uint8)).save(path)
     monkeypatch.setattr(source, "_BUFFER", 4096)
-    monkeypatch.setattr(source.os, "readv", failing(os.readv, errno.EIO, after=3))
-    with pytest.raises(OutOfReachError, match="Input/output error"):
+    monkeypatch.setattr(source.os, "readv", failing(os.readv, number, after=3))
+    with pytest.raises(OutOfReachError, match=os.strerror(number)):
         read_image(path, SIZE)
+
+
+@pytest.mark.parametrize(("is_there", "kind"), [(True, UnreadableError), (False, OutOfReachError)])
+def test_a_file_that_may_not_be_read_is_left_out_unless_it_is_its_folder(images, monkeypatch, is_there, kind):
+    monkeypatch.setattr(source.os, "open", failing(os.open, errno.EACCES))
+    monkeypatch.setattr(os.path, "lexists", lambda path: is_there)
+    with pytest.raises(UnreadableError, match="Permission denied") as caught:
+        read_image(images / "a" / "0.png", SIZE)
+    assert type(caught.value) is kind
 
 
 def test_too_little_memory_is_a_fault_of_the_machine(images, monkeypatch):
@@ -239,11 +250,12 @@ def test_threads_never_take_more_than_the_limit_together():
     memory, lock, now, most = Memory(100), threading.Lock(), [0], [0]
 
     def work(n):
-        for _ in range(50):
+        for _ in range(10):
             with memory.taken(n):
                 with lock:
                     now[0] += n
                     most[0] = max(most[0], now[0])
+                time.sleep(0.001)  # lets the others come
                 with lock:
                     now[0] -= n
 

@@ -13,6 +13,7 @@ from PIL import Image
 from fastprep import build, convert
 from fastprep.building import staging, write
 from fastprep.building.write import NAMES
+from fastprep.errors import InputError
 from fastprep.h5 import writer_of
 
 SIZE = 8
@@ -170,6 +171,13 @@ def test_links_in_it_are_neither_truncated_nor_written_to(images, out, elsewhere
     (work / name).unlink(missing_ok=True)
     kind(elsewhere / "precious", work / name)
     check_refused(capsys, f"{str(work / name)!r} is not a file that fastprep.build made", images, out)
+
+
+@pytest.mark.parametrize("kind", [os.symlink, os.link])
+def test_nor_are_they_if_they_appear_after_the_check(tmp_path, elsewhere, kind):
+    kind(elsewhere / "precious", tmp_path / "pixels")
+    with pytest.raises(InputError, match=r"is not a file that fastprep.build made"):
+        staging.open_own(tmp_path / "pixels", os.O_RDWR)
 
 
 @pytest.mark.parametrize("name", ["finishing", "finished"])
