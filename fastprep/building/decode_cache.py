@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from fastprep.building.decode import DecodedImage
 from fastprep.building.staging import clear, open_own
 from fastprep.errors import DataError
-from fastprep.system.atomic import named_if_full
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,10 @@ class Decoded:
         columns = np.square(image.pixels, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
         squares = columns.sum(axis=0, dtype=np.uint64).tolist()
         record = Record(number, image.width, image.height, image.note, sums, squares, _digest(image.pixels))
-        with named_if_full(self._folder / "pixels"):
+        with _named(self._folder / "pixels"):
             _write_all(self._pixels, np.ascontiguousarray(image.pixels).reshape(-1).data, number * self._bytes)
         line = record.to_json()
-        with self._lock, named_if_full(self._folder / "journal"):
+        with self._lock, _named(self._folder / "journal"):
             _write_all(self._journal, memoryview(line), self._end)
             self._end += len(line)
             self.records[number] = record
@@ -146,7 +146,8 @@ class Decoded:
         return content.reshape(self._shape)
 
     def _read(self, number: int) -> NDArray[np.uint8]:
-        return np.frombuffer(os.pread(self._pixels, self._bytes, number * self._bytes), np.uint8)
+        with _named(self._folder / "pixels"):
+            return np.frombuffer(os.pread(self._pixels, self._bytes, number * self._bytes), np.uint8)
 
     def check(self) -> Iterator[int]:
         """Compare all pixels with their digests, and forget images that differ; yield how many were compared so far."""
@@ -183,6 +184,15 @@ def _read_text(path: Path) -> str | None:
             return file.read(1000).decode("utf-8", "replace")
     except FileNotFoundError:
         return None
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in errors of the system, which knows descriptors only."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _write_all(descriptor: int, data: memoryview, offset: int) -> None:

@@ -176,6 +176,21 @@ def test_damage_is_still_damage(images, out, capsys):
     assert report(out)["a/pipe.png"]["why"] == "not a regular file"
 
 
+@pytest.mark.parametrize("name", ["pixels", "journal"])
+def test_a_fault_of_the_disk_that_is_written_to_names_the_file(images, out, monkeypatch, capsys, name):
+    pwrite = os.pwrite
+
+    def fail(descriptor, data, offset):
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(name):
+            raise OSError(errno.EIO, "Input/output error")
+        return pwrite(descriptor, data, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fail)
+        check_one_line(capsys, f"Input/output error: '{out / build.WORK / name}'", images, out)
+    assert run(images, out) == 0
+
+
 def test_pixels_that_change_before_they_are_in_their_file_end_the_build(images, out, tmp_path, monkeypatch, capsys):
     assert run(images, tmp_path / "whole") == 0
     notes = reporting.notes
