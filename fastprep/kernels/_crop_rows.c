@@ -118,9 +118,9 @@ static inline uint32_t excess(float value, uint32_t limit)
 }
 
 /* CHECK: sources of integers give finite results, see `CropSpec`. */
-#define DEFINE_CONVERT(NAME, SOURCE, TARGET, TYPE, CHECK)                                                                \
-    static uint32_t NAME(const SOURCE *restrict source, const float *restrict mean, const float *restrict scale,        \
-                         TARGET *restrict target, int64_t n)                                                            \
+#define DEFINE_CONVERT(NAME, SOURCE, TARGET, TYPE, CHECK, PROCESSOR)                                                     \
+    PROCESSOR static uint32_t NAME(const SOURCE *restrict source, const float *restrict mean,                           \
+                                   const float *restrict scale, TARGET *restrict target, int64_t n)                     \
     {                                                                                                                   \
         uint32_t not_finite = 0;                                                                                        \
         for (int64_t k = 0; k < n; k++) {                                                                               \
@@ -131,10 +131,10 @@ static inline uint32_t excess(float value, uint32_t limit)
         return not_finite & 0x80000000u;                                                                                \
     }
 
-#define DEFINE_CONVERT_FROM(NAME, SOURCE, CHECK)                                                                         \
-    DEFINE_CONVERT(NAME##_to_float32, SOURCE, float, float32, CHECK)                                                    \
-    DEFINE_CONVERT(NAME##_to_float16, SOURCE, uint16_t, float16, CHECK)                                                 \
-    DEFINE_CONVERT(NAME##_to_bfloat16, SOURCE, uint16_t, bfloat16, CHECK)                                               \
+#define DEFINE_CONVERT_FROM(NAME, SOURCE, CHECK, PROCESSOR)                                                              \
+    DEFINE_CONVERT(NAME##_to_float32, SOURCE, float, float32, CHECK, PROCESSOR)                                         \
+    DEFINE_CONVERT(NAME##_to_float16, SOURCE, uint16_t, float16, CHECK, PROCESSOR)                                      \
+    DEFINE_CONVERT(NAME##_to_bfloat16, SOURCE, uint16_t, bfloat16, CHECK, PROCESSOR)                                    \
     static uint32_t NAME(const void *source, const float *mean, const float *scale, void *target, int64_t n, int type)  \
     {                                                                                                                   \
         switch (type) {                                                                                                 \
@@ -144,13 +144,25 @@ static inline uint32_t excess(float value, uint32_t limit)
         }                                                                                                               \
     }
 
-DEFINE_CONVERT_FROM(convert_uint8, uint8_t, 0)
-DEFINE_CONVERT_FROM(convert_float32, float, 1)
-DEFINE_CONVERT_FROM(convert_float64, double, 1)
+DEFINE_CONVERT_FROM(convert_uint8, uint8_t, 0, )
+DEFINE_CONVERT_FROM(convert_float32, float, 1, )
+DEFINE_CONVERT_FROM(convert_float64, double, 1, )
+#ifdef FASTPREP_X86
+/* The same loops, compiled for wider registers */
+#define AVX2 __attribute__((target("avx2")))
+DEFINE_CONVERT_FROM(convert_float32_avx2, float, 1, AVX2)
+DEFINE_CONVERT_FROM(convert_float64_avx2, double, 1, AVX2)
+#endif
 
 uint32_t fastprep_convert(const fastprep_crop *crop, const void *source, const float *mean, const float *scale, void *target,
                       int64_t n)
 {
+#ifdef FASTPREP_X86
+    if (crop->version != FASTPREP_PORTABLE && crop->source_type == FASTPREP_FLOAT32)
+        return convert_float32_avx2(source, mean, scale, target, n, crop->target_type);
+    if (crop->version != FASTPREP_PORTABLE && crop->source_type == FASTPREP_FLOAT64)
+        return convert_float64_avx2(source, mean, scale, target, n, crop->target_type);
+#endif
     switch (crop->source_type) {
     case FASTPREP_UINT8: return convert_uint8(source, mean, scale, target, n, crop->target_type);
     case FASTPREP_FLOAT32: return convert_float32(source, mean, scale, target, n, crop->target_type);
