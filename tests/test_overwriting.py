@@ -1,6 +1,7 @@
 """--overwrite of convert and show, and overwrite of write_images: only what fastprep wrote, and nothing that is read."""
 
 import os
+import sys
 
 import h5py
 import numpy as np
@@ -160,3 +161,25 @@ def test_write_images_replaces_files_of_fastprep_only(written, make_file, tmp_pa
         assert path.read_bytes() == before
     write_images(written, images, [0, 1, 2], overwrite=True)
     assert writer_of(written) == "write_images"
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_what_appears_while_a_file_is_written_stays(tmp_path, rng, make_file, monkeypatch, capsys, overwrite):
+    def images():
+        for k in range(3):
+            if k == 2:
+                (tmp_path / "x.h5").write_text("theirs")
+            yield rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+
+    with pytest.raises(NotReplacedError if overwrite else FileExistsError):
+        write_images(tmp_path / "x.h5", images(), [0, 1, 2], overwrite=overwrite)
+    assert (tmp_path / "x.h5").read_text() == "theirs"
+    path, _, _ = make_file()
+
+    def verify(*_):
+        (tmp_path / "y.h5").write_text("theirs")
+
+    monkeypatch.setattr(sys.modules["fastprep.h5.convert.rewrite"], "_verify", verify)  # the folder shows a function of that name
+    assert convert.main([str(path), str(tmp_path / "y.h5"), *(["--overwrite"] if overwrite else [])]) == 2
+    assert (tmp_path / "y.h5").read_text() == "theirs"
+    assert sorted(os.listdir(tmp_path)) == ["images.h5", "x.h5", "y.h5"]

@@ -103,6 +103,7 @@ def write_images(
             file.create_dataset("file_names", data=encoded.astype(dtype), dtype=dtype)
         for name, text in (attributes or {}).items():
             _write_text(file, name, text)
+        check_replaceable(path, asked=overwrite, is_own=is_own)  # again: the images may have taken hours
     return stored
 
 

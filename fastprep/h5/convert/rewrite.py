@@ -123,6 +123,7 @@ def rewrite(
                     mean = None
             flush_to_disk(temporary, forget=True)
             _verify(temporary, target, images, checksums, progress)
+            _check_target((source, reader.index.holder), target, overwrite)  # again: the work may have taken hours
     index = reader.index
     if index.n_unwritten:
         copier.notes.append(describe_unwritten(index.n_unwritten, index.shape[0], "images"))
