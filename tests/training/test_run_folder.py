@@ -13,8 +13,8 @@ def test_a_folder_that_can_not_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "nowhere").symlink_to("gone")
     for path, message in (
-        ("/proc/x", "--out: '/proc/x' can't be created: No such file or directory; choose another folder"),
-        (tmp_path / "file" / "run", "can't be created: Not a directory; choose another folder"),
+        ("/proc/x", "--out: '/proc/x' can't be made: No such file or directory; name a folder on a disk"),
+        (tmp_path / "file" / "run", "can't be made: Not a directory; name a folder on a disk"),
         (tmp_path / "file", "exists already; a run never writes over another"),
         (tmp_path / "nowhere", "exists already; a run never writes over another"),
     ):

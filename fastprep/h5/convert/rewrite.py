@@ -109,7 +109,7 @@ def rewrite(
         _check_target((source, reader.index.holder), target, overwrite)
         dataset = get_dataset(file, images)
         if labels is not None:
-            check_one_for_each(get_dataset(file, labels), (file.filename, labels), "label", len(dataset))
+            check_one_for_each(get_dataset(file, labels, "labels"), (file.filename, labels), "label", len(dataset))
         _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
         with whole_file(target, replace=overwrite) as temporary:
             with new_file(temporary, target) as new:
