@@ -51,4 +51,4 @@ class Config:
     out: Annotated[str | None, arg(metavar="FOLDER")] = None
     """Folder to create. Default: evaluation-FILE in the folder of the first run."""
     overwrite: bool = False
-    """Replace the folder if it exists."""
+    """Replace the folder if it exists and holds an evaluation, and nothing else."""

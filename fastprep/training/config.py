@@ -206,7 +206,7 @@ _CONFLICTS = (
     ),
     _Conflict(
         "--out: {config.out!r} exists already; a run never writes over another",
-        lambda config: config.out is not None and config.resume is None and os.path.exists(config.out),
+        lambda config: config.out is not None and config.resume is None and os.path.lexists(config.out),
     ),
     _Conflict(
         "--tensorboard needs a package that is not installed: pip install tensorboard",
