@@ -98,14 +98,16 @@ def channel_order_of(attribute: Attribute, channels: int) -> tuple[str | None, s
 
 
 def class_names_of(attribute: Attribute) -> tuple[tuple[str, ...], str]:
-    """Return the names of classes that an attribute gives, empty if it gives none; and a note, if it is not a list of strings."""
+    """Return the names of classes that an attribute gives, empty if it gives none; and a note, unless it is a list of strings."""
     value, texts = attribute.value, _texts(attribute.value)
+    if isinstance(value, np.ndarray) and value.size == 0:
+        return (), ""
     if isinstance(value, str | bytes) or (texts is not None and len(texts) == 1):
         text = text_of(value) if texts is None else texts[0]
         names = _names_in(text)
         if len(names) > 1:
             return names, f"attribute 'class_names' is one string, {_shown(text)}, taken as the names {_shown(', '.join(names))}"
-    elif texts is not None:
+    if texts is not None:
         return tuple(texts), ""
     return (), _ignored("class_names", attribute, "a list of strings, one for each class")
 

@@ -21,7 +21,8 @@ def is_machine_fault(error: BaseException | None) -> bool:
     Parameters
     ----------
     error : exception or None
-        Its causes and contexts count too, because libraries wrap the errors of the system in their own.
+        Its causes count too, because libraries wrap the errors of the system in their own. Its context does not: that may be
+        any error which the caller was handling.
 
     Returns
     -------
@@ -34,5 +35,5 @@ def is_machine_fault(error: BaseException | None) -> bool:
         seen.add(id(error))
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _NUMBERS):
             return True
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return False

@@ -51,6 +51,13 @@ def test_names_of_classes_in_any_plain_form_are_used(tmp_path, value, caplog):
     assert not one_string or "is one string, '" in notes[0]
 
 
+@pytest.mark.parametrize("value", [["cat"], np.array(["cat"], "S5"), [["cat"]], np.zeros(0, "S1")], ids=repr)
+def test_a_list_of_one_name_or_none_is_used_as_it_is(tmp_path, value, caplog):
+    with Loader(file_with(tmp_path / "x.h5", class_names=value), 4, None, mean=None) as loader:
+        assert loader.class_names == ("cat",)[: np.size(value)]
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("value", ["RGB", b"RGB", ["RGB"], np.array(["RGB"], "S3"), ["R", "G", "B"], np.array(b"RGB")], ids=repr)
 def test_the_order_of_channels_in_any_plain_form_is_used(tmp_path, value, caplog):
     with Loader(file_with(tmp_path / "x.h5", channel_order=value), 4, None, mean=None) as loader:
