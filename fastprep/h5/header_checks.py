@@ -8,6 +8,7 @@ import os
 import h5py
 
 from fastprep.errors import DataError
+from fastprep.h5.sources import places
 
 # No filter compresses better than this. Data that were never written take less, and are accepted up to the limits below
 _MAX_COMPRESSION = 2**16
@@ -100,7 +101,7 @@ def _stored_bytes(dataset: h5py.Dataset) -> int:
         names = {os.fsdecode(name) for name, _, _ in dataset.external}
     else:
         return int(min(dataset.id.get_storage_size(), dataset.file.id.get_filesize()))
-    paths = {path for name in names for path in (os.path.join(folder, name), name) if os.path.isfile(path)}
+    paths = {path for name in names for path in places(name, folder) if os.path.isfile(path)}
     return sum(os.path.getsize(path) for path in paths)
 
 

@@ -39,7 +39,7 @@ def source_files(path: str | os.PathLike[str]) -> Iterator[str]:
         except (DataError, *HDF5_ERRORS):
             continue  # missing or raw, or damaged: reading it reports that
         for other in behind:
-            for place in _places(other, os.path.dirname(os.path.abspath(name))):
+            for place in places(other, os.path.dirname(os.path.abspath(name))):
                 if place not in found:
                     yield place
                     found.add(place)
@@ -80,8 +80,8 @@ def _behind_dataset(dataset: h5d.DatasetID) -> Iterator[str]:
                 yield name
 
 
-def _places(name: str, folder: str) -> Iterator[str]:
-    """Yield the paths at which HDF5 looks for a file that another one, in a folder, names."""
+def places(name: str, folder: str) -> Iterator[str]:
+    """Yield the paths at which HDF5 looks for a file that another one, in a folder, names; there need not be anything."""
     folders = [folder, os.getcwd()]
     for variable in ("HDF5_VDS_PREFIX", "HDF5_EXTFILE_PREFIX", "HDF5_EXT_PREFIX"):
         folders += [prefix.replace("${ORIGIN}", folder) for prefix in os.environ.get(variable, "").split(":") if prefix]

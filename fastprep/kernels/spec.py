@@ -138,8 +138,8 @@ class CropSpec:
             raise ValueError(
                 f"dtype {self.dtype!r} holds numbers up to {limit:.6g}, but {stored} images, "
                 f"which may have {lowest}..{highest}, become as large as {largest:.6g}: pass a scale, such as "
-                f"scale={1 / max(highest, -lowest):.3g}, or a larger dtype; or check_finite=False, if the images keep to a part of "
-                "that range"
+                f"scale={1 / max(highest, -lowest):.3g}, or a larger dtype; or check_finite=False, if "
+                "the images keep to a part of that range"
             )
 
     @property

@@ -20,7 +20,8 @@ from fastprep.errors import InputError, input_errors
 
 _OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "rank_timeout")
 # Options that may change when a run is resumed; any other change would make it another run.
-MAY_CHANGE = (*_OF_A_HOST, "epochs", "early_stop", "save_every", "on_corrupt", "shuffle_window")
+# Naming the axes settles a doubt, and changes no image.
+MAY_CHANGE = (*_OF_A_HOST, "epochs", "early_stop", "save_every", "on_corrupt", "shuffle_window", "axes")
 # Options that may differ between the ranks of a run: paths on their hosts, and how long to wait there.
 MAY_DIFFER = (*_OF_A_HOST, "mean", "weights", "out", "resume", "config", "trust")
 _NEVER_SAVED = frozenset({"trust"})  # a file does not say whether it is to be trusted
@@ -52,8 +53,8 @@ class Config:
     """Run folder to create. Default: runs/DATE-TIME."""
     resume: Annotated[str | None, arg(metavar="RUN")] = None
     """Resume an interrupted run at the batch after its last save. Its configuration stays; only epochs, early-stop, workers,
-    save-every, grace, on-corrupt, shuffle-window, tensorboard, rank-timeout, the paths of the files and the number of ranks may
-    change."""
+    save-every, grace, on-corrupt, axes, shuffle-window, tensorboard, rank-timeout, the paths of the files and the number of ranks
+    may change."""
     config: Annotated[str | None, arg(metavar="FILE")] = None
     """The config.json of another run as a starting point. Other options of the command line take precedence."""
 

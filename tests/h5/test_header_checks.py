@@ -12,7 +12,7 @@ from like_h5py import assert_reads_like_h5py
 
 from fastprep.errors import DataError
 from fastprep.h5 import open_images, read_labels
-from fastprep.h5.header_checks import check_header
+from fastprep.h5.header_checks import check_header, check_whole
 
 SHAPE = (23, 12, 14, 3)
 ONE = {"chunks": (1, *SHAPE[1:])}
@@ -125,6 +125,20 @@ def test_labels_are_compared_with_what_is_stored_for_them(tmp_path):
         with pytest.raises(DataError, match=rf"'{name}': the header says .* bytes in memory, of which \d+ are stored"):
             read_labels(path, name, n)
     assert read_labels(path, "written", n).shape == (n, 20)  # 80 MiB of zeros, at a thousandth
+
+
+def test_what_is_stored_is_looked_for_where_hdf5_would_look(tmp_path, monkeypatch):
+    n = 2**20
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "values.h5").write_bytes(bytes(2**17))
+    layout = h5py.VirtualLayout((n, 100), "float32")
+    layout[:] = h5py.VirtualSource("values.h5", "part", (n, 100))
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        virtual = file.create_virtual_dataset("labels", layout)
+        with pytest.raises(DataError, match="of which 0 are stored"):
+            check_whole(virtual, ("x.h5", "labels"))
+        monkeypatch.setenv("HDF5_VDS_PREFIX", "${ORIGIN}/far")
+        check_whole(virtual, ("x.h5", "labels"))
 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])

@@ -36,14 +36,13 @@ def test_what_decoding_finds_is_not(error):
 
 
 def test_an_error_that_the_caller_is_handling_says_nothing_about_one_that_comes_meanwhile():
-    try:
+    with pytest.raises(ValueError, match="damaged") as caught:
         try:
             raise FileNotFoundError(errno.ENOENT, "of the caller")
         except FileNotFoundError:
             raise ValueError("damaged")  # noqa: B904 - implicitly, as an error that comes while another one is handled
-    except ValueError as error:
-        assert error.__context__ is not None
-        assert not is_machine_fault(error)
+    assert caught.value.__context__ is not None
+    assert not is_machine_fault(caught.value)
 
 
 def test_errors_that_are_each_others_cause_end():

@@ -149,6 +149,11 @@ def test_a_resumed_run_of_the_time_when_crops_and_steps_were_fixed_keeps_them(tm
     assert (resumed.crop, resumed.batchnorm_steps) == (64, 3)
 
 
+def test_a_resumed_run_may_name_the_axes_that_it_took_for_granted(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"train": "a.h5", "val": "b.h5"}))
+    assert train.parse(["--resume", str(tmp_path), "--axes", "NHWC"]).axes == "NHWC"
+
+
 def test_the_axes_and_the_window_are_those_of_the_command_line(make_file):
     paths = [str(make_file(n=24, height=3, width=40, channels=20, name=name)[0]) for name in ("train.h5", "val.h5")]
     for path in paths:
