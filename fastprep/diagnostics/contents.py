@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_crops, draw_sheet
 from fastprep.errors import DataError, InputError
-from fastprep.h5 import open_images, read_file_names, read_labels, read_metadata, read_std
+from fastprep.h5 import files_beside, open_images, read_file_names, read_labels, read_metadata, read_std
 from fastprep.loader import Loader
 from fastprep.sampling import hashing
 from fastprep.transforms import Crop, RandomCrop, TenCrop, check_fits
 
 _BAR = 40  # characters of the longest bar
+_MOST_FILES = 8  # other files that are named
 _MOST_CLASSES = 60  # if there are more classes, only the largest and the smallest are listed
 _N_ROWS, _N_EPOCHS = 5, 9  # images, and random crops of each, that are drawn
 _IMAGES = 10  # stream of random numbers that chooses the images
@@ -44,7 +45,7 @@ class Contents:
     """
 
     def __init__(self, path: str, images: str = "images", labels: str = "labels") -> None:
-        self.path, self.images = path, images
+        self.path, self.images, self.label_dataset = path, images, labels
         self._reader = open_images(path, images)
         self.n = self._reader.index.shape[0]
         self.metadata = read_metadata(path, images)
@@ -74,6 +75,7 @@ class Contents:
         facts = {
             "images": f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}, in dataset {self.images!r}",
             "read": index.layout,
+            **self._elsewhere(),
             "size": f"{os.path.getsize(self.path) / 2**20:,.1f} MiB",
             "channels": metadata.channel_order or "the file does not say in which order",
             "mean": metadata.mean_problem or ("none" if metadata.mean is None else self.named(metadata.mean)),
@@ -86,6 +88,15 @@ class Contents:
         lines = [self.path, *(f"  {name:12} {value}" for name, value in facts.items())]
         counts = self.counts()
         return lines if counts is None else [*lines, "", *_bars(counts)]
+
+    def _elsewhere(self) -> dict[str, str]:
+        """Return which other files the images and labels lie in, if they do, for people."""
+        names = [self.images] if self.labels is None else [self.images, self.label_dataset]
+        files = list(dict.fromkeys(file for name in names for file in files_beside(self.path, name)))
+        if not files:
+            return {}
+        more = f", and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
+        return {"other files": ", ".join(map(repr, files[:_MOST_FILES])) + more}
 
     def counts(self) -> list[tuple[str, int]] | None:
         """Return the name and the number of images of each class; None if labels are not whole numbers from 0."""

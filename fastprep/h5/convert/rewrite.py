@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import zlib
@@ -13,18 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import DataError
+from fastprep.h5.convert.attributes import tracks_attribute_order
 from fastprep.h5.convert.blocks import Part, block_ranges, read_blocks
 from fastprep.h5.convert.copy import RestCopier
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import check_one_for_each
+from fastprep.h5.other_files import other_files
 from fastprep.h5.reader import Reader, open_images
-from fastprep.h5.write import ImageWriter, new_file
+from fastprep.h5.write import ImageWriter, new_file, new_images
 from fastprep.system import Progress, flush_to_disk, whole_file
+
+_MOST_LISTED = 8  # files in an error
 
 
 class InexactError(DataError):
     """A value that uint8 can't hold exactly."""
+
+
+class OtherFilesError(DataError):
+    """Images that lie in other files than the one that was named, though nobody asked for those files."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ def rewrite(
     *,
     gzip_level: int | None = None,
     rounded: bool = False,
+    from_other_files: bool = False,
     overwrite: bool = False,
     progress: Progress = lambda stage, done, total: None,
 ) -> Rewritten:
@@ -72,6 +82,9 @@ def rewrite(
         1..9: one gzip chunk for each image. None: contiguous.
     rounded : bool
         Round to the nearest whole number, ties to even, and clip to 0..255, instead of refusing what is not exact.
+    from_other_files : bool
+        Copy images that lie in other files, to which an external link, a virtual dataset or external storage leads, instead of
+        refusing them: the author of the source chose those files, and everybody who gets the target can read what was in them.
     overwrite : bool
         Replace an existing target.
     progress : callable
@@ -89,21 +102,30 @@ def rewrite(
         If a file can't be opened or written, there is too little space on the disk, or the target is the source itself.
     InexactError
         If a value is not an integer in 0..255, naming its position; with `rounded`, if it is NaN.
+    OtherFilesError
+        If images lie in other files, naming them, and `from_other_files` is False.
     DataError
         If the source is damaged or has no images, or if an image that is read back differs from the one that was written.
     """
     source, target = os.fspath(source), os.fspath(target)
     with contextlib.closing(open_images(source, images)) as reader, open_file(source) as file:
-        _check_target((source, reader.index.holder), target, overwrite)
         dataset = get_dataset(file, images)
+        elsewhere = other_files(dataset, source)
+        _check_target((source, *elsewhere), target, overwrite)
+        if elsewhere and not from_other_files:
+            raise OtherFilesError(f"the images lie in other files: {_listed(elsewhere)}", source, images)
         if labels is not None:
             check_one_for_each(get_dataset(file, labels), (file.filename, labels), "label", len(dataset))
         _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
         with whole_file(target) as temporary:
-            with new_file(temporary, target) as new:
-                copier = RestCopier(file, new, dataset, os.path.dirname(target))
-                copier.copy_all()
-                mean, checksums = _write(reader, dataset, new, copier, gzip_level, rounded, progress)
+            with new_file(temporary, target, like=file) as new:
+                create = functools.partial(
+                    new_images, new, None, reader.index.shape, gzip_level, tracks_attribute_order(dataset.id)
+                )
+                copier = RestCopier(file, new, dataset, os.path.dirname(target), create)
+                new_dataset = copier.copy_all()
+                mean, checksums = _write(reader, dataset, new_dataset, gzip_level, rounded, progress)
+                copier.copy_references()
             flush_to_disk(temporary, forget=True)
             _verify(temporary, target, images, checksums, progress)
     return Rewritten(reader.index, mean, tuple(copier.notes))
@@ -112,8 +134,7 @@ def rewrite(
 def _write(
     reader: Reader,
     dataset: h5py.Dataset,
-    file: h5py.File,
-    copier: RestCopier,
+    new_dataset: h5py.Dataset,
     gzip_level: int | None,
     rounded: bool,
     progress: Progress,
@@ -123,7 +144,7 @@ def _write(
     checksums, sums = np.empty(n, np.uint32), np.zeros(channels, np.uint64)
     keeps_mean = "mean" in dataset.attrs
     progress("writing", 0, n)
-    with ImageWriter(file, copier.names[0], reader.index.shape, gzip_level) as writer:
+    with ImageWriter(new_dataset, gzip_level) as writer:
         for first, last, parts in read_blocks(reader, dataset):
             block = np.empty((last - first, height, width, channels), np.uint8)
             for part in parts:
@@ -133,14 +154,10 @@ def _write(
                 sums += block.sum(axis=(0, 1), dtype=np.uint64).sum(axis=0)
             writer.write(first, block)
             progress("writing", last, n)
-    for name in copier.names[1:]:
-        file[name] = writer.dataset
-    # DIMENSION_LABELS has one label for each dimension of the source
-    copier.copy_attributes(dataset, writer.dataset, () if dataset.ndim == 4 else ("DIMENSION_LABELS",))
     if keeps_mean:
         return None, checksums
     mean = sums / np.float64(n * height * width)
-    writer.dataset.attrs["mean"] = mean
+    new_dataset.attrs["mean"] = mean
     return mean, checksums
 
 
@@ -186,12 +203,16 @@ def _verify(temporary: str, target: str, images: str, checksums: NDArray[np.uint
         raise DataError(problem, target, images, error.chunk, error.sample) from error
 
 
+def _listed(files: tuple[str, ...]) -> str:
+    return ", ".join(repr(name) for name in files[:_MOST_LISTED]) + (", ..." if len(files) > _MOST_LISTED else "")
+
+
 def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> None:
     if os.path.isdir(target):
         raise IsADirectoryError(f"{target!r} is a folder; the name of a file is needed")
     if not os.path.exists(target):
         return
-    if any(source and os.path.samefile(source, target) for source in sources):
+    if any(os.path.exists(source) and os.path.samefile(source, target) for source in sources):
         raise shutil.SameFileError(f"{target!r} is the file that the images are read from; a file is not converted in place")
     if not overwrite:
         raise FileExistsError(f"{target!r} exists already; it is only replaced when asked to")
