@@ -17,6 +17,7 @@ from fastprep.dataset import image_mean
 from fastprep.diagnostics.contents import Contents
 from fastprep.errors import InputError
 from fastprep.h5 import store_mean
+from fastprep.system import undo_half_made
 
 
 @flowing
@@ -46,8 +47,8 @@ class Config:
     mean: bool = False
     """Compute the mean of the images and print it."""
     store: bool = False
-    """With --mean: store it in the file, as the attribute mean of the images; nothing else in the file changes. This is for
-    training files, because validation and testing use the mean of training."""
+    """With --mean: store it in the file, as the attribute mean of the images; nothing else in the file changes, and on a full disk
+    nothing at all. This is for training files, because validation and testing use the mean of training."""
     overwrite: bool = False
     """Replace existing drawings, and with --store an existing mean."""
 
@@ -71,6 +72,8 @@ def _run(config: Config) -> None:
     for path in (config.sheet, config.crops):
         if path is not None and os.path.exists(path) and not config.overwrite:
             raise FileExistsError(f"{path!r} exists already; it is only replaced when asked to")
+    if config.store:
+        undo_half_made(config.file)
     with Contents(config.file, config.images, config.labels) as contents:
         if config.mean:
             _mean(config, contents)

@@ -4,9 +4,10 @@ from fastprep.h5._read import CopySink
 from fastprep.h5.cache import BlockCache, Scratch
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
-from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std, store_mean
+from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std
 from fastprep.h5.other_files import files_beside
 from fastprep.h5.reader import Reader, open_images
+from fastprep.h5.store import store_mean
 from fastprep.h5.survey import survey
 from fastprep.h5.write import write_images
 

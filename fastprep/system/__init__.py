@@ -2,17 +2,22 @@
 
 from fastprep.system.atomic import flush_to_disk, whole_file, whole_folder
 from fastprep.system.forks import begin_in_children
+from fastprep.system.patch import Change, change_file, lock, undo_half_made
 from fastprep.system.progress import Progress
 from fastprep.system.signals import Notice, as_by_ctrl_c, status_of, stop_soon
 
 __all__ = [
+    "Change",
     "Notice",
     "Progress",
     "as_by_ctrl_c",
     "begin_in_children",
+    "change_file",
     "flush_to_disk",
+    "lock",
     "status_of",
     "stop_soon",
+    "undo_half_made",
     "whole_file",
     "whole_folder",
 ]
