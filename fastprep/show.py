@@ -47,8 +47,8 @@ class Config:
     mean: bool = False
     """Compute the mean of the images and print it."""
     store: bool = False
-    """With --mean: store it in the file, as the attribute mean of the images; nothing else in the file changes, and on a full disk
-    nothing at all. This is for training files, because validation and testing use the mean of training."""
+    """With --mean: store it in the file, as the attribute mean of the images; nothing else in the file changes. On a full disk
+    nothing changes at all. This is for training files, because validation and testing use the mean of training."""
     overwrite: bool = False
     """Replace existing drawings, and with --store an existing mean."""
 

@@ -112,7 +112,8 @@ def _half_made(path: str) -> str:
     """Describe a change of a file in which a process was killed; empty if there is none."""
     if not os.path.lexists(undo_path(path)):
         return ""
-    return f"a command that stored a mean in it was killed: `python -m fastprep.show {shlex.quote(os.fsdecode(path))} --mean --store` puts it back"
+    command = f"python -m fastprep.show {shlex.quote(os.fsdecode(path))} --mean --store"
+    return f"a command that stored a mean in it was killed: `{command}` puts it back"
 
 
 def _broken_link(file: h5py.File, name: str) -> str:
