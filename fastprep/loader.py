@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep._arguments import ReadOnlyArguments
-from fastprep.dataset import one_hot, resolve_mean, sample_weights
+from fastprep.dataset import check_labels_finite, check_no_masks, one_hot, resolve_mean, sample_weights
 from fastprep.dataset.dataset import Dataset, Paths
+from fastprep.dataset.shuffling import choose_window
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import device_number
 from fastprep.kernels.spec import DTypeName, Layout, dtype_name
@@ -37,6 +38,9 @@ class Loader(ReadOnlyArguments):
         Part of each image that becomes a row of x. None takes whole images.
     images : str, default "images"
         Name of the dataset of images in each file, shape (N, H, W, C) or (N, H, W).
+    axes : {"NHWC", "NHW"} or None, default None
+        Axes of that dataset. None takes it for one of these by its rank, and raises an error if its shape, the number of labels
+        or the program that wrote it make other axes probable. Naming them settles that.
     labels : str or None, default "labels"
         Name of the dataset of labels in each file, shape (N, ...). None is for images without labels; batches are then x alone.
         `loader.labels` has the labels of all samples as an array, and `loader.labels_name` this name.
@@ -55,11 +59,14 @@ class Loader(ReadOnlyArguments):
         Number of classes. If it is given, integer labels 0..num_classes-1 become one-hot rows of float32.
     shuffle : bool, default False
         Give each epoch a new order, which follows from (seed, epoch). Otherwise samples come in file order.
-    shuffle_window : int, default 2048
+    shuffle_window : int or None, default None
         Number of samples that are shuffled together where several images share a compressed chunk, or where chunks split the
         images. A fully random order would decode such a chunk once for every image in it. Instead the chunks are shuffled, and
         then the samples inside windows of about this many, so that each chunk is decoded once in an epoch. Up to two windows of
-        images are kept in memory. 0 shuffles all samples alike, whatever that costs.
+        images are kept in memory. None takes 2,048 samples and 32 chunks or more, and, if that gives a batch less than 0.95 of
+        the different labels that it would have in a full shuffle, up to 1 GiB of images for both windows or for the whole
+        dataset. 0 shuffles all samples alike, whatever that costs. `loader.shuffle_window` has the number that was chosen. A
+        window in which a batch has less than 0.9 of those labels, or of three chunks or fewer, is logged as a warning.
     seed : int, default 0
         Seed of the order and of random crops.
     shard : (int, int), default (0, 1)
@@ -92,6 +99,9 @@ class Loader(ReadOnlyArguments):
         What to do about images that can't be read. "skip" replaces them and their labels by the next ones in the file that can
         be read, and reports it in the log and in `stats`. The replacement depends on the file alone, so that batches stay the
         same. A file that is changed meanwhile is an error in either case.
+    check_finite : bool, default True
+        Raise an error where x would have NaN or infinity: from images of floats that have them, or from numbers that are beyond
+        the range of `dtype`, about 65,504 for float16. The labels are checked, too. False lets such values pass.
 
     Raises
     ------
@@ -117,6 +127,7 @@ class Loader(ReadOnlyArguments):
         crop: Crop | None,
         *,
         images: str = "images",
+        axes: Literal["NHWC", "NHW"] | None = None,
         labels: str | None = "labels",
         mean: ArrayLike | str | os.PathLike[str] | None = "file",
         scale: ArrayLike | None = None,
@@ -124,7 +135,7 @@ class Loader(ReadOnlyArguments):
         layout: Layout = "channels_last",
         num_classes: int | None = None,
         shuffle: bool = False,
-        shuffle_window: int = 2048,
+        shuffle_window: int | None = None,
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
         drop_remainder: bool = False,
@@ -135,6 +146,7 @@ class Loader(ReadOnlyArguments):
         prefetch: int = 2,
         io: Literal["pread", "mmap"] = "pread",
         on_corrupt: Literal["raise", "skip"] = "raise",
+        check_finite: bool = True,
     ) -> None:
         check_sampling(batch_size, shuffle_window, seed, shard)
         device_number(device, "auto")
@@ -142,22 +154,26 @@ class Loader(ReadOnlyArguments):
         check_crop(crop)
         workers, prefetch = check_workers(workers, prefetch)
         weights_name = sample_weight if isinstance(sample_weight, str) else None
-        self._dataset = Dataset(files, images, labels, weights_name, io, on_corrupt)
+        self._dataset = Dataset(files, images, labels, weights_name, io, on_corrupt, axes)
         crop = CenterCrop(self._dataset.image_shape[:2]) if crop is None else crop
         mean = resolve_mean(mean, self._dataset.metadata, self._dataset.paths, images)
-        self._spec = _crop_spec(self._dataset, crop, mean, scale, dtype, layout)
+        self._spec = _crop_spec(self._dataset, crop, mean, scale, dtype, layout, check_finite)
+        if check_finite:
+            check_labels_finite(self._dataset)
         label_values = self._dataset.labels if num_classes is None else one_hot(self._dataset, num_classes)
         weights = sample_weights(self._dataset, class_weight, sample_weight)
+        check_no_masks(self._dataset, crop)
         keep = self._keep_arguments
-        keep(files=tuple(self._dataset.paths), images=images, labels_name=labels, io=io, on_corrupt=on_corrupt)
+        keep(files=tuple(self._dataset.paths), images=images, axes=axes, labels_name=labels, io=io, on_corrupt=on_corrupt)
         keep(labels=label_values, num_classes=num_classes, class_weight=class_weight, sample_weight=sample_weight)
         keep(crop=crop, mean=mean, scale=self._spec.scale, dtype=dtype, layout=layout)
-        keep(batch_size=int(batch_size), shuffle=bool(shuffle), shuffle_window=int(shuffle_window), seed=int(seed))
+        window = choose_window(self._dataset, shuffle_window, int(batch_size)) if shuffle else shuffle_window
+        keep(batch_size=int(batch_size), shuffle=bool(shuffle), shuffle_window=window, seed=int(seed))
         keep(shard=(int(shard[0]), int(shard[1])), drop_remainder=bool(drop_remainder))
-        keep(device=device, workers=workers, prefetch=prefetch)
+        keep(device=device, workers=workers, prefetch=prefetch, check_finite=bool(check_finite))
         blocks = self._dataset.block_starts
         self._sampler = Sampler(
-            self.n_samples, self.batch_size, self.shuffle, self.seed, self.shard, self.drop_remainder, self.shuffle_window, blocks
+            self.n_samples, self.batch_size, self.shuffle, self.seed, self.shard, self.drop_remainder, window or 0, blocks
         )
         self._sampler.check_not_empty()
         self._dataset.keep(self._sampler.n_blocks_to_keep(workers + prefetch))
@@ -356,13 +372,20 @@ class Loader(ReadOnlyArguments):
 
 
 def _crop_spec(
-    dataset: Dataset, crop: Crop, mean: NDArray[np.float32] | None, scale: ArrayLike | None, dtype: DTypeName, layout: Layout
+    dataset: Dataset,
+    crop: Crop,
+    mean: NDArray[np.float32] | None,
+    scale: ArrayLike | None,
+    dtype: DTypeName,
+    layout: Layout,
+    check_finite: bool,
 ) -> CropSpec:
     try:
         scale = None if scale is None else np.array(scale, np.float32)
-        return CropSpec(dataset.image_shape, dataset.dtype.name, crop.height_width, mean, scale, dtype, layout)
+        spec = CropSpec(dataset.image_shape, dataset.dtype.name, crop.height_width, mean, scale, dtype, layout, check_finite)
+        if check_finite:
+            for stored in dataset.stored_dtypes:
+                spec.check_range(stored)
+        return spec
     except ValueError as error:
-        first, _, last = dataset.image_shape
-        looks_channels_first = first <= 4 < last
-        hint = f"; images must be (N, H, W, C), these are {dataset.image_shape}: is it (C, H, W)?" if looks_channels_first else ""
-        raise ValueError(f"{error} (file {dataset.paths[0]!r}, dataset {dataset.images!r}){hint}") from None
+        raise ValueError(f"{error} (file {dataset.paths[0]!r}, dataset {dataset.images!r})") from None

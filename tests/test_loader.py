@@ -162,6 +162,7 @@ def test_several_files_are_one_dataset(make_file, tmp_path, backend):
 
 ARGUMENTS = {
     "images": "images",
+    "axes": "NHWC",
     "labels_name": "labels",
     "dtype": "float16",
     "layout": "channels_first",
@@ -177,6 +178,7 @@ ARGUMENTS = {
     "prefetch": 1,
     "io": "mmap",
     "on_corrupt": "skip",
+    "check_finite": False,
 }
 ARRAYS = {"mean": [1.0, 2.0, 3.0], "scale": [0.5, 1.0, 2.0], "sample_weight": np.linspace(0, 2, N)}
 POSITIONAL = {"files", "batch_size", "crop", "labels"}
@@ -795,7 +797,7 @@ def test_refusals(path, arguments, error, message):
 
 def test_channels_first_files_are_hinted_at(make_file):
     path, _, _ = make_file(height=3, width=12, channels=14)
-    with pytest.raises(ValueError, match=r"images must be \(N, H, W, C\), these are \(3, 12, 14\): is it \(C, H, W\)\?"):
+    with pytest.raises(DataError, match=r"\(23, 3, 12, 14\) looks like \(N, C, H, W\), channels first.*axes='NHWC'"):
         Loader(path, 4, CenterCrop(5))
 
 

@@ -22,7 +22,7 @@ class EpochIterator:
     """
 
     def __init__(self, source: BatchSource) -> None:
-        self.started = False
+        self.started = self._is_over = False
         self._source = source
         self._ahead: collections.deque[Future[Batch | SharedBatch]] = collections.deque()
         self._epoch = self._step = self._submitted = self._generation = 0
@@ -37,6 +37,9 @@ class EpochIterator:
             self._submitted = self._step
             self._generation = self._source.pool.generation
         if self._step >= len(self._source):
+            if not self._is_over:
+                self._source.end_epoch(self._epoch)
+                self._is_over = True
             raise StopIteration
         began = time.perf_counter()
         try:
@@ -50,7 +53,7 @@ class EpochIterator:
 
     def close(self) -> None:
         """Stop here and drop the batches that are being prepared; from now on `next` raises StopIteration."""
-        self.started = True
+        self.started = self._is_over = True
         self._step = self._submitted = len(self._source)
         self._drop()
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.dataset import Dataset
-from fastprep.pipeline.backends import Backend
+from fastprep.pipeline.backends import Backend, NotFinite
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.worker_pool import WorkerPool
 from fastprep.sampling import Position, Sampler, check_integer
@@ -85,6 +85,10 @@ class BatchSource:
         """Return the epoch and the first step of an iteration that begins now."""
         return self.position.begin_epoch()
 
+    def end_epoch(self, epoch: int) -> None:
+        """Record that an iteration found no further step in an epoch."""
+        self.position.end_epoch(epoch)
+
     def record(self, epoch: int, step: int, batch: Batch | SharedBatch, waited_s: float) -> None:
         """Record a batch that was handed out, and how long the consumer waited for it."""
         self.position.advance(epoch, step)
@@ -98,7 +102,10 @@ class BatchSource:
             height, width, _ = self.dataset.image_shape
             table = self.crop.table(height, width, samples, self.sampler.seed, epoch)
             read = functools.partial(self.dataset.read, samples)
-            x, lease, read_samples = backend.make(read, len(samples), table, new_lease)
+            try:
+                x, lease, read_samples = backend.make(read, len(samples), table, new_lease)
+            except NotFinite as error:
+                raise self.dataset.not_finite(int(self.dataset.replaced(samples)[error.slot])) from None
         else:
             lease, read_samples = new_lease(), samples
             x = backend.view(lease, 0)
