@@ -359,6 +359,18 @@ def test_too_little_space(make_file, out, capsys, monkeypatch):
     assert run(path, out.parent / "new" / "folder.h5") == 0
 
 
+@pytest.mark.parametrize("target", ["/proc/new.h5", "/proc/self/new.h5", "", "folder/"])
+def test_no_place_for_a_file_is_said_in_one_line(make_file, capsys, monkeypatch, tmp_path, target):
+    monkeypatch.chdir(tmp_path)
+    path, _, _ = make_file()
+    assert run(path, target) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("fastprep.convert: ")
+    assert line.count("\n") == 1
+    assert "MB free" not in line
+    assert ("name of a file" in line) == (not target.startswith("/"))
+
+
 @pytest.mark.parametrize("what", ["images", "gzip", "rest"])
 def test_a_disk_that_fills_up(make_file, out, tmp_path, what):
     """The limit on the size of files stands in for a full disk; HDF5 fails in the same places."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import h5py
 
+from fastprep.errors import DataError
 from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
 
 _ITSELF = "."  # name of the file that a virtual dataset is in, among its sources
@@ -50,9 +51,17 @@ def other_files(dataset: h5py.Dataset, path: str) -> tuple[str, ...]:
     tuple of str
         Absolute paths, each of them once, in the order in which they are met; a pattern such as ``part%b.h5`` as it is. They
         need not exist.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
     """
     found: dict[str, None] = {}
-    _collect(dataset, path, found, set())
+    try:
+        _collect(dataset, path, found, set())
+    except HDF5_ERRORS as error:
+        raise DataError(f"where its values are can't be read: {error}", path, dataset.name) from error
     return tuple(found)
 
 

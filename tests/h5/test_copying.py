@@ -295,7 +295,7 @@ def test_fill_values_filters_growth_and_comments_stay(make_file, out):
         )
         dataset[0] = 5
         file.create_group("group")
-        for name in ("grows", "group", "images", "/"):
+        for name in ("grows", "group", "images"):
             h5o.set_comment(file[name].id, f"on {name}".encode())
 
     spoil(path, add)
@@ -305,7 +305,7 @@ def test_fill_values_filters_growth_and_comments_stay(make_file, out):
         assert (new.maxshape, new.chunks, new.fillvalue, new.shuffle, new.dtype) == ((None, 8), (2, 4), -7, True, np.dtype(">i2"))
         np.testing.assert_array_equal(new[()], old["grows"][()])
         assert new.id.get_storage_size() == old["grows"].id.get_storage_size()
-        for name in ("grows", "group", "images", "/"):
+        for name in ("grows", "group", "images"):
             assert raw.comment_of(file[name].id) == f"on {name}".encode()
 
 
@@ -464,6 +464,37 @@ def test_references_in_many_blocks(make_file, out, monkeypatch):
         names = [file[reference].name for reference in file["many"][()].ravel()]
         assert names == (["/labels", "/images"] * 26)[:51]
         assert file[file["scalar"][()]] == file["labels"]
+
+
+def test_references_in_stored_chunks_of_a_dataset_that_claims_many_more(make_file, out):
+    path, _, _ = make_file()
+
+    def refer(file):
+        many = file.create_dataset("many", (2**50, 3), h5py.ref_dtype, chunks=(4, 2), maxshape=(None, None), compression="gzip")
+        many[2**40 + 5, 2] = file["labels"].ref
+
+    spoil(path, refer)
+    assert rewrite(path, out).notes == ()
+    with h5py.File(out) as file:
+        assert file["many"].id.get_num_chunks() == 1
+        assert file[file["many"][2**40 + 5, 2]] == file["labels"]
+        assert not file["many"][2**40 + 6, 2]
+
+
+def test_references_in_other_files_are_not_written_to(make_file, out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, _, _ = make_file()
+
+    def refer(file):
+        file.create_dataset("outside", (2,), h5py.ref_dtype, external=[("outside.bin", 0, 16)])
+        file["outside"][0] = file["labels"].ref
+
+    spoil(path, refer)
+    before = (tmp_path / "outside.bin").read_bytes()
+    assert any(before)
+    (note,) = rewrite(path, out).notes
+    assert "dataset '/outside' has its values in other files" in note
+    assert (tmp_path / "outside.bin").read_bytes() == before
 
 
 def test_references_of_images_in_another_file_are_not_taken_for_those_of_this_one(make_file, out):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from fastprep.errors import DataError
 from fastprep.h5.convert import raw
 from fastprep.h5.convert.attributes import copy_attributes, copy_references
 from fastprep.h5.convert.references import Redirector, blocks_of, places_of
+from fastprep.h5.files import HDF5_ERRORS
 from fastprep.h5.other_files import other_files
 from fastprep.system.atomic import NO_ROOM
 
@@ -80,10 +82,11 @@ class RestCopier:
         """
         if self._source.userblock_size:
             self.notes.append("the user block is left out: with one, HDF5 has to read the images")
-        root, new_root = h5o.open(self._source.id, b"/"), h5o.open(self._target.id, b"/")
-        self._copied[_address_of(root)] = b"/"
-        self._copy_head(root, new_root, b"/")
-        stack: list[tuple[h5g.GroupID, h5g.GroupID, bytes, Iterator[bytes]]] = [(root, new_root, b"/", _names_of_links(root))]
+        with self._blamed_on(b"/"):
+            root, new_root = h5o.open(self._source.id, b"/"), h5o.open(self._target.id, b"/")
+            self._copied[_address_of(root)] = b"/"
+            self._copy_head(root, new_root, b"/")
+            stack: list[tuple[h5g.GroupID, h5g.GroupID, bytes, Iterator[bytes]]] = [(root, new_root, b"/", _names_of_links(root))]
         while stack:
             source, target, path, names = stack[-1]
             name = next(names, None)
@@ -93,8 +96,8 @@ class RestCopier:
             member_path = path.rstrip(b"/") + b"/" + name
             with self._blamed_on(member_path):
                 groups = self._copy_member(source, target, name, member_path)
-            if groups is not None:
-                stack.append((*groups, member_path, _names_of_links(groups[0])))
+                if groups is not None:
+                    stack.append((*groups, member_path, _names_of_links(groups[0])))
         if self._new_images is None:
             problem = "the images lie in a group of another file, by an external link; convert that file"
             raise DataError(problem, self._source.filename)
@@ -103,13 +106,13 @@ class RestCopier:
     def copy_references(self) -> None:
         """Copy what refers to other objects, when all of them are there, so that it leads to their copies."""
         for old, new, path, name in self._attributes:
-            redirector = self._redirector(old)
             with self._blamed_on(path):
+                redirector = self._redirector(old)
                 copy_references(old, new, name, redirector)
             self._note_lost(redirector, f"attribute {os.fsdecode(name)!r} of {os.fsdecode(path)!r}")
         for old_dataset, new_dataset, path in self._datasets:
-            redirector = self._redirector(old_dataset)
             with self._blamed_on(path):
+                redirector = self._redirector(old_dataset)
                 _copy_dataset_references(old_dataset, new_dataset, redirector)
             self._note_lost(redirector, f"dataset {os.fsdecode(path)!r}")
         if self._types:
@@ -130,8 +133,11 @@ class RestCopier:
 
     def _copy_head(self, source: h5o.ObjectID, target: h5o.ObjectID, path: bytes, n_new_axes: int = 0) -> None:
         """Copy attributes and comment of an object; references in them wait for the end."""
-        if comment := raw.comment_of(source):
+        comment, mark = raw.comment_of(source), raw.comment_of(target)
+        if comment and not mark:
             h5o.set_comment(target, comment)
+        elif comment and comment.split(b" ")[:2] != mark.split(b" ")[:2]:
+            self.notes.append(f"the comment of {os.fsdecode(path)!r} is left out: the mark of fastprep takes its place")
         pending = copy_attributes(source, target, self._translated, n_new_axes)
         self._attributes += [(source, target, path, name) for name in pending]
 
@@ -175,15 +181,21 @@ class RestCopier:
         self, item: h5o.ObjectID, target: h5g.GroupID, name: bytes, path: bytes, options: h5p.PropLCID
     ) -> None:
         flags, committed = h5o.COPY_WITHOUT_ATTR_FLAG, None
-        if isinstance(item, h5d.DatasetID) and item.get_type().committed():
-            flags, committed = flags | _MERGE_COMMITTED_TYPES, self._path_of_type(item.get_type())
-        h5o.copy(item, b".", target, name, raw.copy_options(flags, committed), options)
-        copied = h5o.open(target, name)
-        self._copy_head(item, copied, path)
         if isinstance(item, h5d.DatasetID):
+            kind = item.get_type()
             self._note_other_files(h5py.Dataset(item), path)
-            if places_of(item.get_type()) and item.get_storage_size():
+            if places_of(kind) and not _lies_elsewhere(item):  # H5Ocopy would only empty its values, and with more risk
+                copied = h5d.create(target, name, self._translated(kind), item.get_space(), item.get_create_plist(), options)
                 self._datasets.append((item, copied, path))
+                self._copy_head(item, copied, path)
+                return
+            if kind.committed():
+                flags, committed = flags | _MERGE_COMMITTED_TYPES, self._path_of_type(kind)
+        if isinstance(item, h5t.TypeID):
+            raw.copy_type(item, target, name, options)
+        else:
+            h5o.copy(item, b".", target, name, raw.copy_options(flags, committed), options)
+        self._copy_head(item, h5o.open(target, name), path)
 
     def _add_images(self, target: h5g.GroupID, name: bytes, path: bytes, options: h5p.PropLCID) -> None:
         if self._new_images is not None:
@@ -208,7 +220,7 @@ class RestCopier:
                     self._types += b"_"
                 h5g.create(self._target.id, self._types)
             path = b"/%s/%d" % (self._types, len(self._copied))
-            h5o.copy(kind, b".", self._target.id, path, raw.copy_options(h5o.COPY_WITHOUT_ATTR_FLAG, None))
+            raw.copy_type(kind, h5o.open(self._target.id, b"/"), path)
             self._copied[address] = path
             self._copy_head(kind, h5o.open(self._target.id, path), path)
         return self._copied[address]
@@ -237,33 +249,36 @@ class RestCopier:
             what = "reference is empty now, because it leads" if n == 1 else "references are empty now, because they lead"
             self.notes.append(f"{owner}: {n} {what} to nothing that the new file has in the same form")
 
-    def _blamed_on(self, path: bytes) -> _Blame:
-        return _Blame(self._source.filename, path)
+    def _blamed_on(self, path: bytes) -> contextlib.AbstractContextManager[None]:
+        return blamed_on(self._source.filename, os.fsdecode(path))
 
 
-class _Blame:
-    """Context that turns errors of HDF5 into one that names an object, except those of a full disk."""
-
-    def __init__(self, file: str, path: bytes) -> None:
-        self._file, self._path = file, path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError | RuntimeError | KeyError | TypeError | ValueError) and not isinstance(error, DataError):
-            if getattr(error, "errno", None) in NO_ROOM:
-                return
-            raise DataError(f"can't be copied: {error}", self._file, os.fsdecode(self._path)) from error
+@contextlib.contextmanager
+def blamed_on(file: str, name: str) -> Iterator[None]:
+    """Turn errors of HDF5 into one that names an object, except those of a full disk."""
+    try:
+        yield
+    except DataError:
+        raise
+    except HDF5_ERRORS as error:
+        if getattr(error, "errno", None) in NO_ROOM:
+            raise
+        raise DataError(f"can't be copied: {error}", file, name) from error
 
 
 def _copy_dataset_references(source: h5d.DatasetID, target: h5d.DatasetID, redirector: Redirector) -> None:
     kind, new_kind = source.get_type(), target.get_type()
     places, size = places_of(kind), kind.get_size()
-    for block in blocks_of(source.get_space(), size, _BLOCK_BYTES):
+    for block in blocks_of(source, size, _BLOCK_BYTES):
         with raw.dataset_values(source, kind, block) as values:
             redirector.redirect(ctypes.addressof(values), block.get_select_npoints(), size, places)
             raw.write_dataset(target, new_kind, block, values)
+
+
+def _lies_elsewhere(dataset: h5d.DatasetID) -> bool:
+    """Whether writing to a copy would write to other files, or to other datasets."""
+    properties = dataset.get_create_plist()
+    return properties.get_layout() == h5d.VIRTUAL or properties.get_external_count() > 0
 
 
 def _names_of_links(group: h5g.GroupID) -> Iterator[bytes]:

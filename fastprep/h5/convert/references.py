@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from h5py import h5i, h5o, h5r, h5s, h5t
+from h5py import h5d, h5i, h5o, h5r, h5s, h5t
 
 from fastprep.h5.convert import raw
 
 _OBJECT_BYTES, _REGION_BYTES = 8, 12  # hobj_ref_t, hdset_reg_ref_t
 _LENGTH_BYTES = 8  # of hvl_t, before its pointer
+_MOST_CHUNK_BYTES = 1 << 30
 
 Find = Callable[[int], "bytes | None"]
 """Path in the target of the object at an address of the source; None if it has no copy of the same shape there."""
@@ -145,19 +147,51 @@ class Redirector:
         return True
 
 
-def blocks_of(space: h5s.SpaceID, size: int, most_bytes: int) -> list[h5s.SpaceID]:
-    """Divide the values of a dataset into selections of at most `most_bytes`, but a row each at least."""
+def blocks_of(dataset: h5d.DatasetID, size: int, most_bytes: int) -> Iterator[h5s.SpaceID]:
+    """Divide the values of a dataset that were ever written into selections: its chunks, or rows of up to `most_bytes`.
+
+    Parameters
+    ----------
+    dataset : DatasetID
+    size : int
+        Bytes of a value.
+    most_bytes : int
+        A row is not divided.
+
+    Yields
+    ------
+    SpaceID
+
+    Raises
+    ------
+    ValueError
+        If a chunk is too large to be true.
+    """
+    space = dataset.get_space()
     shape = space.get_simple_extent_dims()
+    if not dataset.get_storage_size():
+        return
     if not shape:
-        return [space]
-    row_bytes = max(1, size * space.get_simple_extent_npoints() // max(1, shape[0]))
-    step = max(1, most_bytes // row_bytes)
-    blocks = []
-    for first in range(0, shape[0], step):
-        block = space.copy()
-        block.select_hyperslab((first, *(0 for _ in shape[1:])), (min(step, shape[0] - first), *shape[1:]))
-        blocks.append(block)
-    return blocks
+        yield space
+    elif dataset.get_create_plist().get_layout() == h5d.CHUNKED:
+        chunk = dataset.get_create_plist().get_chunk()
+        if math.prod(chunk) * size > _MOST_CHUNK_BYTES:
+            raise ValueError(f"a chunk has {math.prod(chunk) * size} bytes; more than {_MOST_CHUNK_BYTES} can't be copied")
+        for k in range(dataset.get_num_chunks()):
+            first = dataset.get_chunk_info(k).chunk_offset
+            counts = tuple(min(c, s - f) for c, s, f in zip(chunk, shape, first, strict=True))
+            if min(counts) > 0:  # a chunk that was written before the dataset shrank may lie outside
+                yield _selection(space, first, counts)
+    else:
+        step = max(1, most_bytes * shape[0] // (size * math.prod(shape)))
+        for row in range(0, shape[0], step):
+            yield _selection(space, (row, *(0 for _ in shape[1:])), (min(step, shape[0] - row), *shape[1:]))
+
+
+def _selection(space: h5s.SpaceID, first: tuple[int, ...], counts: tuple[int, ...]) -> h5s.SpaceID:
+    block = space.copy()
+    block.select_hyperslab(first, counts)
+    return block
 
 
 def _reference_kind(kind: h5t.TypeID) -> str:

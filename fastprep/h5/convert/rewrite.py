@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastprep.errors import DataError
 from fastprep.h5.convert.attributes import tracks_attribute_order
 from fastprep.h5.convert.blocks import Part, block_ranges, read_blocks
-from fastprep.h5.convert.copy import RestCopier
+from fastprep.h5.convert.copy import RestCopier, blamed_on
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import check_one_for_each
@@ -125,10 +125,10 @@ def rewrite(
             check_one_for_each(get_dataset(file, labels), (file.filename, labels), "label", len(dataset))
         _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
         with whole_file(target) as temporary:
+            with blamed_on(source, images):
+                in_order = tracks_attribute_order(dataset.id)
             with new_file(temporary, target, like=file) as new:
-                create = functools.partial(
-                    new_images, new, None, reader.index.shape, gzip_level, tracks_attribute_order(dataset.id)
-                )
+                create = functools.partial(new_images, new, None, reader.index.shape, gzip_level, in_order)
                 copier = RestCopier(file, new, dataset, os.path.dirname(target), create)
                 new_dataset = copier.copy_all()
                 mean, checksums = _write(reader, dataset, new_dataset, gzip_level, rounded, progress)
@@ -223,6 +223,8 @@ def _listed(files: tuple[str, ...]) -> str:
 
 
 def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> None:
+    if not os.path.basename(target):
+        raise IsADirectoryError(f"the name of a file to write is needed, found {target!r}")
     if os.path.isdir(target):
         raise IsADirectoryError(f"{target!r} is a folder; the name of a file is needed")
     if not os.path.exists(target):
@@ -240,6 +242,6 @@ def _check_space(dataset: h5py.Dataset, source_bytes: int, target: str, compress
     folder = os.path.dirname(os.path.abspath(target))
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    free = shutil.disk_usage(folder).free
-    if images + rest > free:
+    total, _, free = shutil.disk_usage(folder)
+    if total and images + rest > free:  # systems such as /proc have no room to count; writing there says what is wrong
         raise OSError(f"{target!r} needs {(images + rest) / 1e6:,.0f} MB, but {folder!r} has {free / 1e6:,.0f} MB free")
