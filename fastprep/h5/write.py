@@ -138,7 +138,7 @@ def _encode(text: str | Sequence[str]) -> tuple[NDArray[np.bytes_], np.dtype]:
 
 
 @contextlib.contextmanager
-def new_file(path: str, name: str, like: h5py.File | None = None) -> Iterator[h5py.File]:
+def new_file(path: str, name: str, orders: tuple[int, int] = (0, 0)) -> Iterator[h5py.File]:
     """Open a new file for writing, so that a full disk is an error that says so.
 
     Parameters
@@ -147,8 +147,9 @@ def new_file(path: str, name: str, like: h5py.File | None = None) -> Iterator[h5
         Path of the file. Its format is read by HDF5 1.8 and later; the oldest format limits attributes to 64 KiB.
     name : str
         Name of the file in errors.
-    like : h5py.File, optional
-        File whose root group says whether the order in which links and attributes are created is recorded. Default: it is not.
+    orders : (int, int)
+        Whether the root group records the order in which links, and in which attributes, are created: flags of HDF5
+        (H5Pset_link_creation_order). Default: it does not.
 
     Yields
     ------
@@ -161,10 +162,8 @@ def new_file(path: str, name: str, like: h5py.File | None = None) -> Iterator[h5
     """
     creation, access = h5py.h5p.create(h5py.h5p.FILE_CREATE), h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     creation.set_obj_track_times(False)  # the same contents give the same bytes at any time; h5py.File has no argument for it
-    if like is not None:
-        root = like["/"].id.get_create_plist()
-        creation.set_link_creation_order(root.get_link_creation_order())
-        creation.set_attr_creation_order(root.get_attr_creation_order())
+    creation.set_link_creation_order(orders[0])
+    creation.set_attr_creation_order(orders[1])
     access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_LATEST)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     file = h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))

@@ -8,6 +8,7 @@ import pytest
 from h5py import h5a, h5d, h5g, h5o, h5p, h5s, h5t
 
 from fastprep import convert, show
+from fastprep.errors import DataError
 from fastprep.h5.convert import raw, rewrite
 
 N = 23
@@ -511,6 +512,49 @@ def test_references_of_images_in_another_file_are_not_taken_for_those_of_this_on
     spoil(path, link)
     (note,) = rewrite(path, out, from_other_files=True).notes
     assert note.startswith("attribute 'its labels' of '/images': 1 reference is empty now")
+
+
+# --- damaged files
+
+
+def test_a_damaged_dataset_that_passes_for_a_type_does_not_end_the_process(out, tmp_path):
+    path = tmp_path / "damaged.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = np.zeros((4, 6, 6, 3), "uint8")
+        for name, kind in (("numbers", "i4"), ("texts", h5py.string_dtype()), ("references", h5py.ref_dtype)):
+            file.create_dataset(name, (3,), kind)
+        headers = [h5o.get_info(file[name].id).addr for name in ("numbers", "texts", "references")]
+    content = bytearray(path.read_bytes())
+    for header in headers:
+        message = header + 16  # HDF5 File Format Specification, IV.A.1.a: the first message behind the prefix
+        while content[message : message + 2] != b"\x01\0":  # shape
+            message += 8 + int.from_bytes(content[message + 2 : message + 4], "little")
+        content[message : message + 2] = b"\0\0"  # nothing
+    path.write_bytes(content)
+    rewrite(path, out)
+    with h5py.File(out) as file:
+        assert {name: type(file[name]) for name in ("numbers", "texts", "references")} == {
+            name: h5py.Datatype for name in ("numbers", "texts", "references")
+        }
+
+
+@pytest.mark.parametrize("part", ["root", "group", "dataset"])
+def test_a_damaged_header_is_one_error_that_names_it(out, tmp_path, part):
+    path = tmp_path / "damaged.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file["images"] = np.zeros((4, 6, 6, 3), "uint8")
+        file.attrs["a"] = 1
+        file.create_group("group/inside").attrs["a"] = 1
+        file.create_dataset("group/dataset", data=np.arange(4)).attrs["a"] = 1
+        name = {"root": "/", "group": "group/inside", "dataset": "group/dataset"}[part]
+        header = h5o.get_info(file[name].id).addr
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"a\0", header)  # the name of the attribute; the checksum of the header is wrong now
+    content[begin] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"file '.*damaged\.h5'"):
+        rewrite(path, out)
+    assert list(out.parent.iterdir()) == []
 
 
 # --- what other programs make of it

@@ -126,8 +126,9 @@ def rewrite(
         _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
         with whole_file(target) as temporary:
             with blamed_on(source, images):
-                in_order = tracks_attribute_order(dataset.id)
-            with new_file(temporary, target, like=file) as new:
+                in_order, root = tracks_attribute_order(dataset.id), file["/"].id.get_create_plist()
+                orders = root.get_link_creation_order(), root.get_attr_creation_order()
+            with new_file(temporary, target, orders) as new:
                 create = functools.partial(new_images, new, None, reader.index.shape, gzip_level, in_order)
                 copier = RestCopier(file, new, dataset, os.path.dirname(target), create)
                 new_dataset = copier.copy_all()
