@@ -26,11 +26,14 @@ def spoil(path, change, **options):
         return change(file)
 
 
-def time_type():
+def copy_of(identifier):
     function = LIBRARY.H5Tcopy
     function.argtypes, function.restype = (ctypes.c_int64,), ctypes.c_int64
-    h5t.UNIX_D32LE  # noqa: B018 - registers the type
-    return h5py.h5i.wrap_identifier(function(h5t.UNIX_D32LE.id))
+    return h5py.h5i.wrap_identifier(function(identifier))
+
+
+def time_type():
+    return copy_of(h5t.UNIX_D32LE.id)
 
 
 def odd_integer(size):
@@ -448,6 +451,29 @@ def test_references_that_lead_nowhere_are_emptied_and_counted(make_file, out, ca
         assert not any(file.attrs["pair"])
         assert not file.attrs["part"]
         assert not file["labels"].attrs["record"]["dataset"][0]
+
+
+def test_references_of_the_newest_type_are_emptied_and_counted(make_file, out):
+    """HDF5 1.12 brought a type of 64 bytes in memory, which h5py can't read."""
+    path, _, _ = make_file()
+    kind = copy_of(ctypes.c_int64.in_dll(LIBRARY, "H5T_STD_REF_g").value)
+    create = LIBRARY.H5Rcreate_object
+    create.argtypes = (ctypes.c_int64, ctypes.c_char_p, ctypes.c_int64, ctypes.c_void_p)
+
+    def refer(file):
+        values = ctypes.create_string_buffer(2 * kind.get_size())
+        assert create(file.id.id, b"/labels", 0, ctypes.addressof(values)) >= 0  # the second is empty
+        space = h5s.create_simple((2,))
+        raw.write_dataset(h5d.create(file.id, b"newest", kind, space), kind, space, values)
+        raw.write_attribute(h5a.create(file["labels"].id, b"newest", kind, space), values)
+        raw.call("H5Rdestroy", ctypes.addressof(values))
+
+    spoil(path, refer)
+    notes = rewrite(path, out).notes
+    assert sorted(note.split(":")[0] for note in notes) == ["attribute 'newest' of '/labels'", "dataset '/newest'"]
+    assert all("1 reference is empty now" in note for note in notes)
+    with h5py.File(out) as file, raw.dataset_values(file["newest"].id, kind, h5s.create_simple((2,))) as values:
+        assert not any(values.raw)
 
 
 def test_references_in_many_blocks(make_file, out, monkeypatch):
