@@ -597,6 +597,32 @@ def test_memory_is_flat_over_epochs(path, backend):
         assert loader.stats()["samples"] == 30 * N
 
 
+@pytest.mark.parametrize("batch_size", [N + 1, 10**6, 10**12, 2**63, 2**100])
+@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"shard": (1, 3)}])
+def test_memory_is_for_the_samples_there_are_and_not_for_a_larger_batch_size(path, batch_size, options, backend):
+    wanted = -(-N // 3) if "shard" in options else N
+    with (
+        Loader(path, batch_size, TenCrop(6), **options) as loader,
+        Loader(path, wanted, TenCrop(6), **options) as same,
+    ):
+        assert loader._pool.buffer_bytes == wanted * 10 * 6 * 6 * 3 * 4
+        for _ in range(2):
+            ((x, y),), ((x_wanted, y_wanted),) = loader, same
+            np.testing.assert_array_equal(host(x), host(x_wanted))
+            np.testing.assert_array_equal(y, y_wanted)
+        assert len(loader) == 1
+        assert loader.batch_size == batch_size
+        assert loader.state_dict()["epoch"] == 2
+
+
+def test_a_batch_size_that_is_larger_than_blocks_and_windows(make_file):
+    path, images, _ = make_file(chunks=(4, 12, 14, 3), compression="gzip")
+    with Loader(path, 10**12, CenterCrop((12, 14)), mean=None, shuffle=True, shuffle_window=8) as loader:
+        x, _ = loader.batch(0, 0)
+        np.testing.assert_array_equal(x, images[loader.samples(0, 0)].astype(np.float32))
+        assert loader.stats()["blocks_decoded"] == 6
+
+
 # --- what goes wrong
 
 

@@ -162,7 +162,7 @@ def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:
     with open(path, encoding="utf-8") as file:
         try:
             means = json.load(file)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"mean file {path!r} is not JSON: {error}") from error
     if channel_order is None:
         _log.warning("the images do not name their channel order; the mean in %s is applied in the tutorial's order, BGR", path)
