@@ -148,10 +148,12 @@ def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float
         overlay = Overlay(descriptor)
         try:
             with h5py.File(overlay, "r+") as file:
-                before = _storage(file[images])
-                file[images].attrs["mean"] = np.asarray(mean, np.float64)
+                dataset = get_dataset(file, images)
+                before = _storage(dataset)
+                dataset.attrs["mean"] = np.asarray(mean, np.float64)
             with h5py.File(overlay, "r") as file:
-                as_wanted = np.array_equal(file[images].attrs["mean"], mean) and _storage(file[images]) == before
+                dataset = get_dataset(file, images)
+                as_wanted = np.array_equal(dataset.attrs["mean"], mean) and _storage(dataset) == before
         except HDF5_ERRORS as error:
             problem = opening_problem(path, error) if isinstance(error, OSError) else str(error)
             raise DataError(f"the mean can't be stored: {problem}", path, images) from error
