@@ -1,6 +1,9 @@
 """What a conversion keeps beside the images: every type, name, link and reference as it was, and a note of what it can't keep."""
 
 import ctypes
+import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -581,6 +584,24 @@ def test_a_damaged_header_is_one_error_that_names_it(out, tmp_path, part):
     with pytest.raises(DataError, match=r"file '.*damaged\.h5'"):
         rewrite(path, out)
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(("command", "group"), [("convert", "/"), ("convert", "/group"), ("show", "/")])
+def test_a_damaged_list_of_links_does_not_end_the_process(out, tmp_path, command, group):
+    """With garbage in memory that is taken, as a long process has it; HDF5 frees some of that as if it were its table."""
+    path = tmp_path / "damaged.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        for k in range(20):
+            file[f"{group}/{k}"] = np.arange(3)
+        file["images"] = np.zeros((4, 6, 6, 3), "uint8")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"FHDB") + 40] ^= 255  # the block of a heap that has the links; its checksum is wrong now
+    path.write_bytes(content)
+    words = [sys.executable, "-m", f"fastprep.{command}", str(path), *([str(out)] if command == "convert" else [])]
+    environment = {**os.environ, "MALLOC_PERTURB_": "165"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 # --- what other programs make of it

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import h5py
-from h5py import h5a, h5o, h5p, h5s, h5t
+from h5py import h5a, h5o, h5s, h5t
 
 from fastprep.h5.convert import raw
 from fastprep.h5.convert.references import Redirector, places_of
+from fastprep.h5.links import names_of_attributes
 
 _FOR_EACH_AXIS = (b"DIMENSION_LIST", b"DIMENSION_LABELS")  # of the HDF5 Dimension Scales specification
 
@@ -59,25 +59,6 @@ def copy_references(source: h5o.ObjectID, target: h5o.ObjectID, name: bytes, red
     with raw.attribute_values(old) as values:
         redirector.redirect(ctypes.addressof(values), n, size, places_of(kind))
         raw.write_attribute(new, _extended(values, (new.get_space().get_simple_extent_npoints() - n) * size))
-
-
-def names_of_attributes(owner: h5o.ObjectID) -> Iterator[bytes]:
-    """Return the names of all attributes, in the order of their creation if the file has recorded it."""
-    by = h5py.h5.INDEX_CRT_ORDER if _attribute_order(owner) & h5p.CRT_ORDER_TRACKED else h5py.h5.INDEX_NAME
-    names: list[bytes] = []
-    if h5a.get_num_attrs(owner):
-        h5a.iterate(owner, names.append, index_type=by)
-    return iter(names)
-
-
-def tracks_attribute_order(owner: h5o.ObjectID) -> bool:
-    """Whether a file has recorded in which order the attributes of an object were created."""
-    return bool(_attribute_order(owner) & h5p.CRT_ORDER_TRACKED)
-
-
-def _attribute_order(owner: h5o.ObjectID) -> int:
-    properties = owner.get_create_plist()
-    return properties.get_attr_creation_order() if isinstance(properties, h5p.PropOCID) else 0
 
 
 def _extended(values: ctypes.Array[ctypes.c_char], n_bytes: int) -> ctypes.Array[ctypes.c_char]:

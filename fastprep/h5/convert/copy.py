@@ -15,6 +15,7 @@ from fastprep.h5.convert import raw
 from fastprep.h5.convert.attributes import copy_attributes, copy_references
 from fastprep.h5.convert.references import Redirector, blocks_of, places_of
 from fastprep.h5.files import HDF5_ERRORS
+from fastprep.h5.links import names_of_links
 from fastprep.h5.other_files import other_files
 from fastprep.system.atomic import NO_ROOM
 
@@ -86,7 +87,9 @@ class RestCopier:
             root, new_root = h5o.open(self._source.id, b"/"), h5o.open(self._target.id, b"/")
             self._copied[_address_of(root)] = b"/"
             self._copy_head(root, new_root, b"/")
-            stack: list[tuple[h5g.GroupID, h5g.GroupID, bytes, Iterator[bytes]]] = [(root, new_root, b"/", _names_of_links(root))]
+            stack: list[tuple[h5g.GroupID, h5g.GroupID, bytes, Iterator[bytes]]] = [
+                (root, new_root, b"/", iter(names_of_links(root)))
+            ]
         while stack:
             source, target, path, names = stack[-1]
             name = next(names, None)
@@ -97,7 +100,7 @@ class RestCopier:
             with self._blamed_on(member_path):
                 groups = self._copy_member(source, target, name, member_path)
                 if groups is not None:
-                    stack.append((*groups, member_path, _names_of_links(groups[0])))
+                    stack.append((*groups, member_path, iter(names_of_links(groups[0]))))
         if self._new_images is None:
             problem = "the images lie in a group of another file, by an external link; convert that file"
             raise DataError(problem, self._source.filename)
@@ -279,14 +282,6 @@ def _lies_elsewhere(dataset: h5d.DatasetID) -> bool:
     """Whether writing to a copy would write to other files, or to other datasets."""
     properties = dataset.get_create_plist()
     return properties.get_layout() == h5d.VIRTUAL or properties.get_external_count() > 0
-
-
-def _names_of_links(group: h5g.GroupID) -> Iterator[bytes]:
-    """Return the names in a group, in the order of their creation if the file has recorded it."""
-    tracked = group.get_create_plist().get_link_creation_order() & h5p.CRT_ORDER_TRACKED
-    names: list[bytes] = []
-    group.links.iterate(names.append, idx_type=h5py.h5.INDEX_CRT_ORDER if tracked else h5py.h5.INDEX_NAME)
-    return iter(names)
 
 
 def _address_of(item: h5o.ObjectID) -> _Address:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import DataError
-from fastprep.h5.convert.attributes import tracks_attribute_order
 from fastprep.h5.convert.blocks import Part, block_ranges, read_blocks
 from fastprep.h5.convert.copy import RestCopier, blamed_on
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex
+from fastprep.h5.links import records_attribute_order
 from fastprep.h5.metadata import check_one_for_each
 from fastprep.h5.other_files import other_files
 from fastprep.h5.plausibility import MOST_CHANNELS
@@ -122,11 +122,11 @@ def rewrite(
         if elsewhere and not from_other_files:
             raise OtherFilesError(f"the images lie in other files: {_listed(elsewhere)}", source, images)
         if labels is not None:
-            check_one_for_each(get_dataset(file, labels), (file.filename, labels), "label", len(dataset))
+            check_one_for_each(get_dataset(file, labels, "labels"), (file.filename, labels), "label", len(dataset))
         _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
         with whole_file(target) as temporary:
             with blamed_on(source, images):
-                in_order, root = tracks_attribute_order(dataset.id), file["/"].id.get_create_plist()
+                in_order, root = records_attribute_order(dataset.id), file["/"].id.get_create_plist()
                 orders = root.get_link_creation_order(), root.get_attr_creation_order()
             with new_file(temporary, target, orders) as new:
                 create = functools.partial(new_images, new, None, reader.index.shape, gzip_level, in_order)
