@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 from fastprep.cli.command import Command, overwrite_hint, parse_command_line
 from fastprep.cli.help import flowing
 from fastprep.cli.progress import shown_progress
-from fastprep.errors import DataError
+from fastprep.errors import DataError, InputError
 from fastprep.h5.convert import InexactError, OtherFilesError, Rewritten, rewrite
 
 _ROUND_HINT = (
@@ -54,7 +54,7 @@ class Config:
     """Copy images that lie in other files, to which IN leads by an external link, a virtual dataset or external storage. Without
     this option they are refused, and the files are named: whoever made IN chose them, and whoever gets OUT can read them."""
     overwrite: bool = False
-    """Replace OUT if it exists."""
+    """Replace OUT if it exists and fastprep wrote it; never IN, or a file that IN takes contents from."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(argv)
     command = Command(
         "fastprep.convert",
-        errors=(DataError, OSError),
+        errors=(InputError, DataError, OSError),
         hint=lambda error: _hint(error, config),
         interrupted=lambda: f"interrupted; nothing was written to {config.target!r}",
     )

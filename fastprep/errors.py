@@ -11,6 +11,10 @@ class InputError(Exception):
     """A wrong argument or unsuitable input of a command, reported in one line without a traceback."""
 
 
+class NotReplacedError(InputError):
+    """A file or folder that stays although it was to be replaced: fastprep did not write it, or the same command reads it."""
+
+
 def one_line(error: Exception) -> str:
     """Return the message of an error on one line, for the user of a command; blanks stay, as they may belong to a file's name."""
     text = error.for_commands() if isinstance(error, MissingDatasetError) else str(error)

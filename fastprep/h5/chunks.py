@@ -20,7 +20,7 @@ from fastprep.h5.retries import machine_fault
 
 NOT_FINITE = (
     "its crop has values that are not finite: NaN or infinity in the file, or numbers that the type of the batch holds as "
-    "infinity; mend the file, choose another scale or dtype, or pass check_finite=False to get such values"
+    "infinity; mend the file, choose another scale or dtype, or have them let through: Loader(check_finite=False)"
 )
 
 

@@ -1,8 +1,9 @@
 """Services and demands of the operating system: atomic files, forks, signals, faults of the machine."""
 
-from fastprep.system.atomic import flush_to_disk, whole_file, whole_folder
+from fastprep.system.atomic import flush_to_disk, half_written, whole_file, whole_folder
 from fastprep.system.forks import begin_in_children
 from fastprep.system.machine_faults import is_machine_fault
+from fastprep.system.overwriting import check_creatable, check_replaceable
 from fastprep.system.patch import Change, change_file, lock, undo_half_made
 from fastprep.system.progress import Progress
 from fastprep.system.signals import Notice, as_by_ctrl_c, status_of, stop_soon
@@ -14,7 +15,10 @@ __all__ = [
     "as_by_ctrl_c",
     "begin_in_children",
     "change_file",
+    "check_creatable",
+    "check_replaceable",
     "flush_to_disk",
+    "half_written",
     "is_machine_fault",
     "lock",
     "status_of",

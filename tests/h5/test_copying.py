@@ -12,6 +12,7 @@ from h5py import h5a, h5d, h5g, h5o, h5p, h5s, h5t
 
 from fastprep import convert, show
 from fastprep.errors import DataError
+from fastprep.h5 import writer_of
 from fastprep.h5.convert import raw, rewrite
 
 N = 23
@@ -314,6 +315,16 @@ def test_fill_values_filters_growth_and_comments_stay(make_file, out):
         assert new.id.get_storage_size() == old["grows"].id.get_storage_size()
         for name in ("grows", "group", "images"):
             assert raw.comment_of(file[name].id) == f"on {name}".encode()
+
+
+def test_the_comment_of_a_file_gives_way_to_the_mark_and_is_listed(make_file, out, tmp_path):
+    path, _, _ = make_file()
+    spoil(path, lambda file: h5o.set_comment(file.id, b"holidays"))
+    assert rewrite(path, out).notes == ("the comment of '/' is left out: the mark of fastprep takes its place",)
+    assert writer_of(out) == "convert"
+    again = tmp_path / "again.h5"
+    assert rewrite(out, again).notes == ()
+    assert writer_of(again) == "convert"
 
 
 def test_groups_may_be_nested_deeper_than_calls(make_file, out):

@@ -19,13 +19,15 @@ from fastprep.h5.convert.copy import RestCopier, blamed_on
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.links import records_attribute_order
+from fastprep.h5.marks import is_own, mark
 from fastprep.h5.metadata import check_one_for_each
 from fastprep.h5.other_files import other_files
 from fastprep.h5.plausibility import MOST_CHANNELS
 from fastprep.h5.reader import Reader, open_images
+from fastprep.h5.sources import source_files
 from fastprep.h5.unwritten import describe_unwritten
 from fastprep.h5.write import ImageWriter, new_file, new_images
-from fastprep.system import Progress, flush_to_disk, whole_file
+from fastprep.system import Progress, check_replaceable, flush_to_disk, whole_file
 
 _MOST_LISTED = 8  # files in an error
 _SAY_AXES = "say that they are channels with axes='NHWC', --axes NHWC of the command"
@@ -92,7 +94,7 @@ def rewrite(
         Copy images that lie in other files, to which an external link, a virtual dataset or external storage leads, instead of
         refusing them: the author of the source chose those files, and everybody who gets the target can read what was in them.
     overwrite : bool
-        Replace an existing target.
+        Replace an existing target, if fastprep wrote it.
     progress : callable
         Called with "writing" or "checking", the number of images that are done, and the number of all images.
 
@@ -104,6 +106,8 @@ def rewrite(
     ------
     FileExistsError
         If the target exists and `overwrite` is False.
+    NotReplacedError
+        If the target is to be replaced, but fastprep did not write it, it is a link, or the source takes contents from it.
     OSError
         If a file can't be opened or written, there is too little space on the disk, or the target is the source itself.
     InexactError
@@ -124,11 +128,12 @@ def rewrite(
         if labels is not None:
             check_one_for_each(get_dataset(file, labels, "labels"), (file.filename, labels), "label", len(dataset))
         _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
-        with whole_file(target) as temporary:
-            with blamed_on(source, images):
-                in_order, root = records_attribute_order(dataset.id), file["/"].id.get_create_plist()
-                orders = root.get_link_creation_order(), root.get_attr_creation_order()
+        with blamed_on(source, images):
+            in_order, root = records_attribute_order(dataset.id), file["/"].id.get_create_plist()
+            orders = root.get_link_creation_order(), root.get_attr_creation_order()
+        with whole_file(target, replace=overwrite) as temporary:
             with new_file(temporary, target, orders) as new:
+                mark(new, "convert")
                 create = functools.partial(new_images, new, None, reader.index.shape, gzip_level, in_order)
                 copier = RestCopier(file, new, dataset, os.path.dirname(target), create)
                 new_dataset = copier.copy_all()
@@ -141,6 +146,7 @@ def rewrite(
                     mean = None
             flush_to_disk(temporary, forget=True)
             _verify(temporary, target, images, checksums, progress)
+            _check_target((source, reader.index.holder), target, overwrite)  # again: the work may have taken hours
     index = reader.index
     if index.n_unwritten:
         copier.notes.insert(0, describe_unwritten(index.n_unwritten, index.shape[0], "images"))
@@ -228,12 +234,9 @@ def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> Non
         raise IsADirectoryError(f"the name of a file to write is needed, found {target!r}")
     if os.path.isdir(target):
         raise IsADirectoryError(f"{target!r} is a folder; the name of a file is needed")
-    if not os.path.exists(target):
-        return
-    if any(os.path.exists(source) and os.path.samefile(source, target) for source in sources):
+    if os.path.exists(target) and any(os.path.exists(name) and os.path.samefile(name, target) for name in sources):
         raise shutil.SameFileError(f"{target!r} is the file that the images are read from; a file is not converted in place")
-    if not overwrite:
-        raise FileExistsError(f"{target!r} exists already; it is only replaced when asked to")
+    check_replaceable(target, asked=overwrite, is_own=is_own, inputs=source_files(sources[0]))
 
 
 def _check_space(dataset: h5py.Dataset, source_bytes: int, target: str, compressed: bool) -> None:
