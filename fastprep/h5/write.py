@@ -18,6 +18,7 @@ from fastprep.system import check_replaceable, whole_file
 from fastprep.system.atomic import named_if_full
 
 _BLOCK_BYTES = 8 << 20  # enough images to keep all compressing threads busy
+_TEXT_BYTES = 1 << 20  # bytes of texts that are written at a time
 
 
 def write_images(
@@ -99,8 +100,7 @@ def write_images(
             _write_text(dataset, "class_names", class_names)
         file.create_dataset("labels", data=labels)
         if len(file_names):
-            encoded, dtype = _encode(file_names)
-            file.create_dataset("file_names", data=encoded.astype(dtype), dtype=dtype)
+            _write_texts(file, "file_names", file_names)
         for name, text in (attributes or {}).items():
             _write_text(file, name, text)
         check_replaceable(path, asked=overwrite, is_own=is_own)  # again: the images may have taken hours
@@ -131,6 +131,21 @@ def _write_images(
     if count != n_images:
         raise ValueError(f"there are {n_images} labels, but {count} images")
     return totals
+
+
+def _write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
+    """Write a dataset of texts of fixed length, in blocks, so that a long one among many takes no memory for the others.
+
+    If such a text would make the dataset much larger than the texts are, the dataset is compressed.
+    """
+    lengths = [len(text.encode()) for text in texts]
+    widest = max(1, *lengths)
+    rows = max(1, _TEXT_BYTES // widest)
+    is_mostly_padding = widest * len(texts) > max(_TEXT_BYTES, 4 * sum(lengths))
+    layout = {"chunks": (min(rows, len(texts)),), "compression": "gzip"} if is_mostly_padding else {}
+    dataset = file.create_dataset(name, (len(texts),), h5py.string_dtype("utf-8", widest), **layout)
+    for first in range(0, len(texts), rows):
+        dataset[first : first + rows] = np.array([text.encode() for text in texts[first : first + rows]], dataset.dtype)
 
 
 def _write_text(owner: h5py.HLObject, name: str, text: str | Sequence[str]) -> None:
