@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# C0, DEL and C1, which terminals obey; line and paragraph separators; marks that reorder a line; surrogates, which no encoding has
+# C0, DEL and C1, which terminals obey; separators of lines; marks that reorder a line; surrogates, which no encoding has
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
