@@ -56,6 +56,11 @@ class ReadOnlyArguments:
         return _read_only(self._arguments["labels"])
 
     @property
+    def axes(self) -> str | None:
+        """Axes of the images as they were named, "NHWC" or "NHW"; None if they were judged by the shape."""
+        return self._arguments["axes"]
+
+    @property
     def labels_name(self) -> str | None:
         """Name of the dataset of labels in each file: the argument `labels`."""
         return self._arguments["labels_name"]
@@ -91,9 +96,14 @@ class ReadOnlyArguments:
         return self._arguments["shuffle"]
 
     @property
-    def shuffle_window(self) -> int:
-        """Number of samples that are shuffled together where images share chunks; 0 for all samples."""
+    def shuffle_window(self) -> int | None:
+        """Number of samples that are shuffled together where images share chunks; 0 for all, None if nothing is shuffled."""
         return self._arguments["shuffle_window"]
+
+    @property
+    def check_finite(self) -> bool:
+        """Whether values of x that are not finite are an error."""
+        return self._arguments["check_finite"]
 
     @property
     def seed(self) -> int:

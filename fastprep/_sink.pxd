@@ -5,9 +5,10 @@ cdef enum sink_status:
     OK = 0
     TRUNCATED = -1      # the file ends before the data do
     SINK_FAILED = -2    # the sink refused an image
+    NOT_FINITE = -3     # the sink made NaN or infinity of an image
 
 # Takes one image, H x W x C numbers without gaps, for `slot` of the batch. Called without the GIL; `pixels` is valid during
-# the call only. Returns OK, or another number to stop the reader.
+# the call only. Returns OK, or another status to stop the reader.
 ctypedef int (*image_sink)(void *context, int64_t slot, const void *pixels) noexcept nogil
 
 # Tells which bytes of the image for `slot` the sink will read; the others need not be there. Called without the GIL.

@@ -7,7 +7,9 @@ from enum import IntEnum
 
 from libc.stdint cimport int64_t, uint8_t
 
-Status = IntEnum("Status", {"OK": OK, "TRUNCATED": TRUNCATED, "SINK_FAILED": SINK_FAILED}, module=__name__)
+Status = IntEnum(
+    "Status", {"OK": OK, "TRUNCATED": TRUNCATED, "SINK_FAILED": SINK_FAILED, "NOT_FINITE": NOT_FINITE}, module=__name__
+)
 
 
 cdef class Sink:
@@ -17,13 +19,13 @@ cdef class Sink:
 def hand_over(const uint8_t[::1] pixels, const int64_t[::1] offsets, const int64_t[::1] slots, Sink sink):
     """Hand images that lie in memory, at `offsets` of `pixels`, to the sink.
 
-    Returns (status, position): OK or SINK_FAILED, and the position in `offsets` of the image that failed, or their number.
+    Returns (status, position): OK or what the sink returned, and the position in `offsets` of the image that failed, or their number.
     """
     cdef int64_t k = 0, status = OK, n = offsets.shape[0]
     with nogil:
         while k < n:
-            if sink.take(sink.context, slots[k], &pixels[offsets[k]]) != OK:
-                status = SINK_FAILED
+            status = sink.take(sink.context, slots[k], &pixels[offsets[k]])
+            if status != OK:
                 break
             k += 1
     return status, k

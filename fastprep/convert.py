@@ -39,6 +39,8 @@ class Config:
     """Dataset of images, (N, height, width, channels) or (N, height, width). Its name is kept."""
     labels: Annotated[str | None, arg(metavar="NAME")] = None
     """Dataset that must have one row for each image; otherwise nothing is written. Labels are kept in any case."""
+    axes: Annotated[Literal["NHWC", "NHW"] | None, arg(metavar="AXES")] = None
+    """Axes of the images: NHWC or NHW. Default: whichever fits the rank, if the shape makes it plausible."""
     compression: Literal["none", "gzip"] = "none"
     """gzip stores each image as a chunk of its own. It saves disk space for plain images such as drawings and scans; noisy
     photographs hardly shrink. Each epoch then has to decode the images."""
@@ -70,6 +72,7 @@ def _run(config: Config) -> None:
             config.target,
             config.images,
             config.labels,
+            axes=config.axes,
             gzip_level=config.gzip_level if config.compression == "gzip" else None,
             rounded=config.round,
             overwrite=config.overwrite,

@@ -39,6 +39,8 @@ def run(config: Config, ranks: Ranks = ALONE) -> None:
     from fastprep.errors import DataError
 
     began = time.perf_counter()
+    if config.crop is None:
+        raise InputError("--demo: --crop must be a number of pixels; its images are made for its crops")
     size = image_size(config.crop)
     for rank in range(ranks.world):  # in turn, because they may share a disk
         with ranks.together(), input_errors(DataError, ValueError, OSError):
@@ -172,15 +174,16 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
     list of Score
         Scores on the same cells.
     """
-    import keras
-
     import fastprep
+    from fastprep.training import saved_model
     from fastprep.training.network import gives_logits
 
-    model = keras.models.load_model(model_file, compile=False)
+    model = saved_model.load(model_file, trust=config.trust)  # the run that was resumed may be anybody's
     labels = _labels(test_file)
     scores = [_score("always the majority class", np.full_like(labels, np.bincount(labels).argmax()), labels)]
-    crops: dict[str, Crop] = {"centre crop": fastprep.CenterCrop(config.crop), "ten-crop": fastprep.TenCrop(config.crop)}
+    side = config.crop
+    assert side is not None  # checked by `run`
+    crops: dict[str, Crop] = {"centre crop": fastprep.CenterCrop(side), "ten-crop": fastprep.TenCrop(side)}
     title = "AlexNet" if config.model == "alexnet" else config.model
     for name, crop in crops.items():
         with fastprep.Loader(test_file, config.batch_size, crop, mean=mean) as loader:

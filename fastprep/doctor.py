@@ -9,7 +9,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from tyro.conf import Positional, arg
@@ -21,7 +21,7 @@ from fastprep.cli.help import flowing
 from fastprep.diagnostics import gpu as gpu_figures
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
 from fastprep.errors import DataError, DeviceUnavailableError
-from fastprep.h5 import write_images
+from fastprep.h5 import describe_unwritten, write_images
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
 
@@ -42,6 +42,8 @@ class Config:
     """An HDF5 file of images. Default: a temporary file of noise, 256x256x3."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
     """Dataset of images."""
+    axes: Annotated[Literal["NHWC", "NHW"] | None, arg(metavar="AXES")] = None
+    """Axes of the images: NHWC or NHW. Default: whichever fits the rank, if the shape makes it plausible."""
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
     """Height and width of the crops. Default: 227, or seven eighths of smaller images."""
     batch_size: Annotated[int, arg(metavar="N")] = 128
@@ -83,7 +85,15 @@ def _report(config: Config, path: str) -> None:
     _section("Machine", {**machine(), **({} if gpu else {"GPU": f"none to use: {missing}"})})
 
     def make(workers: int, device: str = "cpu") -> Loader:
-        options = {"images": config.images, "labels": None, "mean": 0, "shuffle": True, "workers": workers, "device": device}
+        options = {
+            "images": config.images,
+            "axes": config.axes,
+            "labels": None,
+            "mean": 0,
+            "shuffle": True,
+            "workers": workers,
+            "device": device,
+        }
         return Loader(path, config.batch_size, crop, **options)  # type: ignore[arg-type]
 
     crop = None
@@ -99,6 +109,8 @@ def _report(config: Config, path: str) -> None:
             "shuffled order": order_of(loader),
             "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
         }
+        if n_unwritten := described["never_written"]:
+            facts["not written"] = describe_unwritten(n_unwritten, described["samples"], "images")
         _section("File" if config.file else "Temporary file", {"file": path, **facts} if config.file else facts)
         rates = measure(make, config.rounds)
         _rates(rates, size, config)

@@ -57,6 +57,10 @@ class ChangedError(DataError):
     """A file that has changed since it was first opened."""
 
 
+class NotFiniteError(DataError):
+    """An image with values that are NaN or infinity, or that become infinity in the type of the batch."""
+
+
 class DamagedIndexError(DataError):
     """A file whose list of chunks can't be true, so that none of its images can be located."""
 

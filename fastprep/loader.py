@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep._arguments import ReadOnlyArguments
-from fastprep.dataset import one_hot, resolve_mean, sample_weights
+from fastprep.dataset import check_labels_finite, check_no_masks, one_hot, resolve_mean, sample_weights
 from fastprep.dataset.dataset import Dataset, Paths
+from fastprep.dataset.shuffling import choose_window
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import device_number
 from fastprep.kernels.spec import DTypeName, Layout, dtype_name
@@ -31,12 +32,15 @@ class Loader(ReadOnlyArguments):
     files : path, glob pattern, or sequence of paths
         HDF5 files. Several files are read as one long dataset, those of a pattern in alphabetical order.
     batch_size : int
-        Number of samples in a batch. The last batch of an epoch may have fewer. With `TenCrop` a batch has ten rows for each
-        sample.
+        Number of samples in a batch. The last batch of an epoch may have fewer, and memory is taken for no more samples than
+        there are. With `TenCrop` a batch has ten rows for each sample.
     crop : RandomCrop, CenterCrop, TenCrop or None
         Part of each image that becomes a row of x. None takes whole images.
     images : str, default "images"
         Name of the dataset of images in each file, shape (N, H, W, C) or (N, H, W).
+    axes : {"NHWC", "NHW"} or None, default None
+        Axes of that dataset. None takes it for one of these by its rank, and raises an error if its shape, the number of labels
+        or the program that wrote it make other axes probable. Naming them settles that.
     labels : str or None, default "labels"
         Name of the dataset of labels in each file, shape (N, ...). None is for images without labels; batches are then x alone.
         `loader.labels` has the labels of all samples as an array, and `loader.labels_name` this name.
@@ -55,11 +59,14 @@ class Loader(ReadOnlyArguments):
         Number of classes. If it is given, integer labels 0..num_classes-1 become one-hot rows of float32.
     shuffle : bool, default False
         Give each epoch a new order, which follows from (seed, epoch). Otherwise samples come in file order.
-    shuffle_window : int, default 2048
+    shuffle_window : int or None, default None
         Number of samples that are shuffled together where several images share a compressed chunk, or where chunks split the
         images. A fully random order would decode such a chunk once for every image in it. Instead the chunks are shuffled, and
         then the samples inside windows of about this many, so that each chunk is decoded once in an epoch. Up to two windows of
-        images are kept in memory. 0 shuffles all samples alike, whatever that costs.
+        images are kept in memory. None takes 2,048 samples and 32 chunks or more, and, if that gives a batch less than 0.95 of
+        the different labels that it would have in a full shuffle, up to 1 GiB of images for both windows or for the whole
+        dataset. 0 shuffles all samples alike, whatever that costs. `loader.shuffle_window` has the number that was chosen. A
+        window in which a batch has less than 0.9 of those labels, or of three chunks or fewer, is logged as a warning.
     seed : int, default 0
         Seed of the order and of random crops.
     shard : (int, int), default (0, 1)
@@ -68,12 +75,12 @@ class Loader(ReadOnlyArguments):
     drop_remainder : bool, default False
         Leave out the samples that do not fill a batch of every rank, so that all ranks have the same number of batches.
     class_weight : mapping of int to float, or None, default None
-        Weight of each class; 1 for a class that is not named. Batches become (x, y, weights). Keras then ignores the argument
-        `class_weight` of `fit`.
+        Weight of each class; 1 for a class that is not named. Batches become (x, y, weights). The argument
+        `class_weight` of Keras' `fit` is refused, because it would have no effect.
     sample_weight : array_like of shape (N,), str or None, default None
         Weight of each sample in the order of the files: numbers, or the name of a dataset of them in each file. Batches become
-        (x, y, weights), where the weights are multiplied with those of `class_weight` if both are given. Keras then ignores the
-        argument `sample_weight` of `fit`.
+        (x, y, weights), where the weights are multiplied with those of `class_weight` if both are given. The argument
+        `sample_weight` of Keras' `fit` is refused, because it would have no effect.
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}, default "auto"
         Device on which batches are made, with the same bits on all of them. On a CUDA device x is a cupy array, and labels stay
         on the CPU. "auto" takes the first CUDA device if cupy, a driver and the device can be used and, with Keras, TensorFlow
@@ -91,7 +98,11 @@ class Loader(ReadOnlyArguments):
     on_corrupt : {"raise", "skip"}, default "raise"
         What to do about images that can't be read. "skip" replaces them and their labels by the next ones in the file that can
         be read, and reports it in the log and in `stats`. The replacement depends on the file alone, so that batches stay the
-        same. A file that is changed meanwhile is an error in either case.
+        same. An evaluation in Keras leaves such images out instead, and `fastprep.predict` gives rows of NaN for them. A file
+        that is changed meanwhile is an error in either case.
+    check_finite : bool, default True
+        Raise an error where x would have NaN or infinity: from images of floats that have them, or from numbers that are beyond
+        the range of `dtype`, about 65,504 for float16. The labels are checked, too. False lets such values pass.
 
     Raises
     ------
@@ -117,6 +128,7 @@ class Loader(ReadOnlyArguments):
         crop: Crop | None,
         *,
         images: str = "images",
+        axes: Literal["NHWC", "NHW"] | None = None,
         labels: str | None = "labels",
         mean: ArrayLike | str | os.PathLike[str] | None = "file",
         scale: ArrayLike | None = None,
@@ -124,7 +136,7 @@ class Loader(ReadOnlyArguments):
         layout: Layout = "channels_last",
         num_classes: int | None = None,
         shuffle: bool = False,
-        shuffle_window: int = 2048,
+        shuffle_window: int | None = None,
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
         drop_remainder: bool = False,
@@ -135,6 +147,7 @@ class Loader(ReadOnlyArguments):
         prefetch: int = 2,
         io: Literal["pread", "mmap"] = "pread",
         on_corrupt: Literal["raise", "skip"] = "raise",
+        check_finite: bool = True,
     ) -> None:
         check_sampling(batch_size, shuffle_window, seed, shard)
         device_number(device, "auto")
@@ -142,28 +155,32 @@ class Loader(ReadOnlyArguments):
         check_crop(crop)
         workers, prefetch = check_workers(workers, prefetch)
         weights_name = sample_weight if isinstance(sample_weight, str) else None
-        self._dataset = Dataset(files, images, labels, weights_name, io, on_corrupt)
+        self._dataset = Dataset(files, images, labels, weights_name, io, on_corrupt, axes)
         crop = CenterCrop(self._dataset.image_shape[:2]) if crop is None else crop
         mean = resolve_mean(mean, self._dataset.metadata, self._dataset.paths, images)
-        self._spec = _crop_spec(self._dataset, crop, mean, scale, dtype, layout)
+        self._spec = _crop_spec(self._dataset, crop, mean, scale, dtype, layout, check_finite)
+        if check_finite:
+            check_labels_finite(self._dataset)
         label_values = self._dataset.labels if num_classes is None else one_hot(self._dataset, num_classes)
         weights = sample_weights(self._dataset, class_weight, sample_weight)
+        check_no_masks(self._dataset, crop)
         keep = self._keep_arguments
-        keep(files=tuple(self._dataset.paths), images=images, labels_name=labels, io=io, on_corrupt=on_corrupt)
+        keep(files=tuple(self._dataset.paths), images=images, axes=axes, labels_name=labels, io=io, on_corrupt=on_corrupt)
         keep(labels=label_values, num_classes=num_classes, class_weight=class_weight, sample_weight=sample_weight)
         keep(crop=crop, mean=mean, scale=self._spec.scale, dtype=dtype, layout=layout)
-        keep(batch_size=int(batch_size), shuffle=bool(shuffle), shuffle_window=int(shuffle_window), seed=int(seed))
+        window = choose_window(self._dataset, shuffle_window, int(batch_size)) if shuffle else shuffle_window
+        keep(batch_size=int(batch_size), shuffle=bool(shuffle), shuffle_window=window, seed=int(seed))
         keep(shard=(int(shard[0]), int(shard[1])), drop_remainder=bool(drop_remainder))
-        keep(device=device, workers=workers, prefetch=prefetch)
+        keep(device=device, workers=workers, prefetch=prefetch, check_finite=bool(check_finite))
         blocks = self._dataset.block_starts
         self._sampler = Sampler(
-            self.n_samples, self.batch_size, self.shuffle, self.seed, self.shard, self.drop_remainder, self.shuffle_window, blocks
+            self.n_samples, self.batch_size, self.shuffle, self.seed, self.shard, self.drop_remainder, window or 0, blocks
         )
         self._sampler.check_not_empty()
         self._dataset.keep(self._sampler.n_blocks_to_keep(workers + prefetch))
         self._position = Position(self._sampler, crop)
         self._backends = self._choose_backends(device)  # one for each part of a batch
-        part_bytes = -(-self.batch_size // len(self._backends)) * crop.n_crops * self._spec.crop_bytes
+        part_bytes = -(-self._largest_batch // len(self._backends)) * crop.n_crops * self._spec.crop_bytes
         self._pool = WorkerPool(workers, prefetch, part_bytes, [backend.memory for backend in self._backends])
         self._source = BatchSource(
             self._dataset, label_values, weights, crop, self._sampler, self._position, self._backends, self._pool
@@ -250,7 +267,12 @@ class Loader(ReadOnlyArguments):
         return self._source.samples(epoch, step)
 
     def _choose_backends(self, device: str) -> list[Backend]:
-        return [choose(device, self._spec, self.batch_size, self.batch_size * self.crop.n_crops)]
+        return [choose(device, self._spec, self._largest_batch, self._largest_batch * self.crop.n_crops)]
+
+    @property
+    def _largest_batch(self) -> int:
+        """Number of samples in the largest batch there is, which is not `batch_size` where all samples of a shard are fewer."""
+        return min(self.batch_size, -(-self.n_samples // self.shard[1]))
 
     @property
     def next_epoch(self) -> int:
@@ -356,13 +378,20 @@ class Loader(ReadOnlyArguments):
 
 
 def _crop_spec(
-    dataset: Dataset, crop: Crop, mean: NDArray[np.float32] | None, scale: ArrayLike | None, dtype: DTypeName, layout: Layout
+    dataset: Dataset,
+    crop: Crop,
+    mean: NDArray[np.float32] | None,
+    scale: ArrayLike | None,
+    dtype: DTypeName,
+    layout: Layout,
+    check_finite: bool,
 ) -> CropSpec:
     try:
         scale = None if scale is None else np.array(scale, np.float32)
-        return CropSpec(dataset.image_shape, dataset.dtype.name, crop.height_width, mean, scale, dtype, layout)
+        spec = CropSpec(dataset.image_shape, dataset.dtype.name, crop.height_width, mean, scale, dtype, layout, check_finite)
+        if check_finite:
+            for stored in dataset.stored_dtypes:
+                spec.check_range(stored)
+        return spec
     except ValueError as error:
-        first, _, last = dataset.image_shape
-        looks_channels_first = first <= 4 < last
-        hint = f"; images must be (N, H, W, C), these are {dataset.image_shape}: is it (C, H, W)?" if looks_channels_first else ""
-        raise ValueError(f"{error} (file {dataset.paths[0]!r}, dataset {dataset.images!r}){hint}") from None
+        raise ValueError(f"{error} (file {dataset.paths[0]!r}, dataset {dataset.images!r})") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from fastprep.cli.help import flowing
 from fastprep.dataset import image_mean
 from fastprep.diagnostics.contents import Contents
 from fastprep.errors import InputError
-from fastprep.h5 import store_mean
+from fastprep.h5 import MOST_CHANNELS, store_mean
 
 
 @flowing
@@ -33,6 +33,8 @@ class Config:
     """Dataset of images."""
     labels: Annotated[str, arg(metavar="NAME")] = "labels"
     """Dataset of labels."""
+    axes: Annotated[Literal["NHWC", "NHW"] | None, arg(metavar="AXES")] = None
+    """Axes of the images: NHWC or NHW. Default: whichever fits the rank, if the shape makes it plausible."""
     sheet: Annotated[str | None, arg(metavar="PNG")] = None
     """Draw random images with the names of their classes."""
     n: Annotated[int, arg(metavar="IMAGES")] = 40
@@ -71,7 +73,7 @@ def _run(config: Config) -> None:
     for path in (config.sheet, config.crops):
         if path is not None and os.path.exists(path) and not config.overwrite:
             raise FileExistsError(f"{path!r} exists already; it is only replaced when asked to")
-    with Contents(config.file, config.images, config.labels) as contents:
+    with Contents(config.file, config.images, config.labels, config.axes) as contents:
         if config.mean:
             _mean(config, contents)
         else:
@@ -87,7 +89,13 @@ def _run(config: Config) -> None:
 def _mean(config: Config, contents: Contents) -> None:
     if config.store and contents.metadata.mean is not None and not config.overwrite:  # before a long computation, not after it
         raise FileExistsError(f"file {config.file!r} has a mean already: {contents.named(contents.metadata.mean)}")
-    mean: NDArray[np.float64] = image_mean([config.file], config.images)
+    channels = contents.shape[3]
+    if config.store and channels > MOST_CHANNELS and config.axes is None:  # before a long computation
+        raise InputError(
+            f"--store: the mean would have {channels} numbers, one for each of {channels} channels, which is unlikely: images "
+            f"are read as (N, H, W, C), and have the shape {contents.shape}; if that is right, say so with --axes NHWC"
+        )
+    mean: NDArray[np.float64] = image_mean([config.file], config.images, axes=config.axes)
     print(f"mean of {contents.n:,} images: {contents.named(mean)}")
     if config.store:
         contents.close()

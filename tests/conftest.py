@@ -31,7 +31,7 @@ QUICK = {
     ".": ["cli", "sampling", "transforms", "test_loader.py", "test_package.py", "test_reference.py", "test_show.py"],
     "adapters": ["test_keras_cuda.py"],
     "building": ["test_decode.py"],
-    "dataset": ["test_corrupt.py", "test_dataset.py"],
+    "dataset": ["test_corrupt.py", "test_dataset.py", "test_shuffling.py"],
     "h5": [f"test_{name}.py" for name in ("bad_files", "blocks", "cache", "filters", "header_checks", "metadata", "reader")],
     "kernels": ["test_checks.py", "test_crop.py", "test_cuda_plan.py"],
     "pipeline": ["test_backends.py", "test_buffers.py"],

@@ -162,6 +162,7 @@ def test_several_files_are_one_dataset(make_file, tmp_path, backend):
 
 ARGUMENTS = {
     "images": "images",
+    "axes": "NHWC",
     "labels_name": "labels",
     "dtype": "float16",
     "layout": "channels_first",
@@ -177,6 +178,7 @@ ARGUMENTS = {
     "prefetch": 1,
     "io": "mmap",
     "on_corrupt": "skip",
+    "check_finite": False,
 }
 ARRAYS = {"mean": [1.0, 2.0, 3.0], "scale": [0.5, 1.0, 2.0], "sample_weight": np.linspace(0, 2, N)}
 POSITIONAL = {"files", "batch_size", "crop", "labels"}
@@ -595,6 +597,32 @@ def test_memory_is_flat_over_epochs(path, backend):
         assert loader.stats()["samples"] == 30 * N
 
 
+@pytest.mark.parametrize("batch_size", [N + 1, 10**6, 10**12, 2**63, 2**100])
+@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"shard": (1, 3)}])
+def test_memory_is_for_the_samples_there_are_and_not_for_a_larger_batch_size(path, batch_size, options, backend):
+    wanted = -(-N // 3) if "shard" in options else N
+    with (
+        Loader(path, batch_size, TenCrop(6), **options) as loader,
+        Loader(path, wanted, TenCrop(6), **options) as same,
+    ):
+        assert loader._pool.buffer_bytes == wanted * 10 * 6 * 6 * 3 * 4
+        for _ in range(2):
+            ((x, y),), ((x_wanted, y_wanted),) = loader, same
+            np.testing.assert_array_equal(host(x), host(x_wanted))
+            np.testing.assert_array_equal(y, y_wanted)
+        assert len(loader) == 1
+        assert loader.batch_size == batch_size
+        assert loader.state_dict()["epoch"] == 2
+
+
+def test_a_batch_size_that_is_larger_than_blocks_and_windows(make_file):
+    path, images, _ = make_file(chunks=(4, 12, 14, 3), compression="gzip")
+    with Loader(path, 10**12, CenterCrop((12, 14)), mean=None, shuffle=True, shuffle_window=8) as loader:
+        x, _ = loader.batch(0, 0)
+        np.testing.assert_array_equal(x, images[loader.samples(0, 0)].astype(np.float32))
+        assert loader.stats()["blocks_decoded"] == 6
+
+
 # --- what goes wrong
 
 
@@ -795,7 +823,7 @@ def test_refusals(path, arguments, error, message):
 
 def test_channels_first_files_are_hinted_at(make_file):
     path, _, _ = make_file(height=3, width=12, channels=14)
-    with pytest.raises(ValueError, match=r"images must be \(N, H, W, C\), these are \(3, 12, 14\): is it \(C, H, W\)\?"):
+    with pytest.raises(DataError, match=r"\(23, 3, 12, 14\) looks like \(N, C, H, W\), channels first.*axes='NHWC'"):
         Loader(path, 4, CenterCrop(5))
 
 

@@ -13,8 +13,21 @@ from numpy.typing import NDArray
 
 from fastprep._sink import Sink
 from fastprep.dataset.corrupt import Corrupt
-from fastprep.errors import ChangedError, DamagedIndexError, DataError
-from fastprep.h5 import BlockCache, Handles, ImageIndex, Metadata, Reader, Scratch, survey, warn_of_hdf5
+from fastprep.errors import ChangedError, DamagedIndexError, DataError, NotFiniteError
+from fastprep.h5 import (
+    NOT_FINITE,
+    BlockCache,
+    FileSurvey,
+    Handles,
+    ImageIndex,
+    Metadata,
+    Reader,
+    Scratch,
+    check_axes_name,
+    survey,
+    warn_of_hdf5,
+    warn_of_unwritten,
+)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -40,6 +53,8 @@ class Dataset:
     on_corrupt : {"raise", "skip"}
         What `read` does about images that can't be read. If the list of chunks of a file is damaged, none of its images can be
         read; with only one file that is an error in either case.
+    axes : {"NHWC", "NHW"} or None
+        Axes of the images; None if they are to be judged by the shape.
 
     Attributes
     ----------
@@ -61,7 +76,7 @@ class Dataset:
     Raises
     ------
     ValueError
-        If `io` or `on_corrupt` is not one of its values, or `files` names no file.
+        If `io`, `on_corrupt` or `axes` is not one of its values, or `files` names no file.
     OSError
         If a file does not exist or may not be read.
     DataError
@@ -76,22 +91,25 @@ class Dataset:
         weights: str | None = None,
         io: str = "pread",
         on_corrupt: str = "raise",
+        axes: str | None = None,
     ) -> None:
         if on_corrupt not in ("raise", "skip"):
             raise ValueError(f'on_corrupt must be "raise" or "skip", got {on_corrupt!r}')
+        check_axes_name(axes)
         self.paths = expand_paths(files)
-        self.images = images
+        self.images, self.labels_name = images, labels
         self.handles = Handles()
         self.metadata: list[Metadata] = []
         self._readers: list[Reader] = []
         scratch = Scratch()
         found_labels: list[NDArray] = []
         found_weights: list[NDArray] = []
-        with contextlib.closing(survey(self.paths, images, labels, weights, self.handles.limit)) as surveyed_files:
+        with contextlib.closing(survey(self.paths, images, labels, weights, self.handles.limit, axes)) as surveyed_files:
             for surveyed in surveyed_files:
                 self._readers.append(Reader(surveyed.index, io, self.handles, scratch))
                 self.metadata.append(surveyed.metadata)
                 self._check_images(surveyed.index)
+                self._warn_of_unwritten(surveyed, labels)
                 if surveyed.labels is not None:
                     found_labels.append(surveyed.labels)
                 if surveyed.weights is not None:
@@ -128,6 +146,10 @@ class Dataset:
             else:
                 return samples
 
+    def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what `read` reads for these samples, as far as it is known by now which ones can't be read."""
+        return samples if self.corrupt is None else self.corrupt.replace(samples)
+
     def _read(self, samples: NDArray[np.int64], sink: Sink) -> None:
         slots = np.arange(len(samples), dtype=np.int64)
         for number, mine in self._by_file(samples):
@@ -139,11 +161,27 @@ class Dataset:
                     raise
                 raise _Unreadable(start, start + reader.index.shape[0], error) from None
             except DataError as error:
-                if self.corrupt is None or error.sample is None or isinstance(error, ChangedError):
+                if self.corrupt is None or error.sample is None or isinstance(error, ChangedError | NotFiniteError):
                     raise
                 size = reader.index.images_decoded_at_once
                 first = error.sample // size * size
                 raise _Unreadable(start + first, start + min(first + size, reader.index.shape[0]), error) from None
+
+    def not_finite(self, sample: int) -> NotFiniteError:
+        """Return the error of a sample whose crop has values that are not finite."""
+        number = int(np.searchsorted(self._starts, sample, side="right")) - 1
+        index, row = self._readers[number].index, sample - int(self._starts[number])
+        return NotFiniteError(NOT_FINITE, index.file, index.dataset, row // index.images_per_chunk, row)
+
+    def error_of(self, sample: int, problem: str) -> DataError:
+        """Return the error of a sample's label, which names file and row."""
+        number = int(np.searchsorted(self._starts, sample, side="right")) - 1
+        return DataError(problem, self.paths[number], self.labels_name, sample=sample - int(self._starts[number]))
+
+    @property
+    def stored_dtypes(self) -> set[np.dtype]:
+        """Types in which the files hold the images."""
+        return {reader.index.stored_dtype for reader in self._readers}
 
     @property
     def block_starts(self) -> NDArray[np.int64] | None:
@@ -181,8 +219,8 @@ class Dataset:
         Returns
         -------
         list of dict
-            Keys file, samples, shape, dtype, read, indexed. A file is indexed when its images are first asked for; until then
-            `read` follows from its header alone.
+            Keys file, samples, shape, dtype, read, never_written, indexed. A file is indexed when its images are first asked for;
+            until then `read` follows from its header alone, and `never_written`, a number of images, is 0.
         """
         return [
             {
@@ -191,6 +229,7 @@ class Dataset:
                 "shape": index.shape[1:],
                 "dtype": str(index.stored_dtype),
                 "read": index.layout,
+                "never_written": index.n_unwritten,
                 "indexed": index.is_complete,
             }
             for index in (reader.index for reader in self._readers)
@@ -216,6 +255,13 @@ class Dataset:
         if index.shape[1:] != first.shape[1:] or index.dtype != first.dtype:
             found, wanted = f"{index.dtype} {index.shape[1:]}", f"{first.dtype} {first.shape[1:]}"
             raise DataError(f"images are {found}, in {first.file!r} they are {wanted}", index.file, self.images)
+
+    def _warn_of_unwritten(self, surveyed: FileSurvey, labels: str | None) -> None:
+        """Warn of images and labels that nobody has written; of images in many files when their chunks are listed."""
+        index = surveyed.index
+        warn_of_unwritten(index.file, index.dataset, index.n_unwritten, index.shape[0], "images")
+        if labels is not None:
+            warn_of_unwritten(index.file, labels, surveyed.n_unwritten_labels, index.shape[0], "labels")
 
     def _warn_of_hdf5(self) -> None:
         """Warn once for each reason to read by HDF5, and not once for each file."""

@@ -11,6 +11,9 @@ from fastprep.dataset.dataset import Dataset
 from fastprep.errors import DataError
 from fastprep.h5 import are_weights
 from fastprep.sampling import check_integer
+from fastprep.transforms import Crop
+
+_ROWS = 4096
 
 
 def one_hot(dataset: Dataset, num_classes: int) -> NDArray[np.float32]:
@@ -79,6 +82,61 @@ def sample_weights(
     own = dataset.weights if isinstance(sample_weight, str) else _checked(sample_weight, dataset.n_samples)
     weights = np.asarray(own, np.float32)
     return weights if by_class is None else weights * by_class
+
+
+def check_labels_finite(dataset: Dataset) -> None:
+    """Check that labels are finite.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Raises
+    ------
+    DataError
+        If a label has NaN or infinity.
+    """
+    labels = dataset.labels
+    if labels is None or labels.dtype.kind != "f":
+        return
+    for first in range(0, len(labels), _ROWS):  # in parts, because a mask of all of them may be large
+        part = labels[first : first + _ROWS]
+        if not np.isfinite(part).all():
+            sample = first + int(np.argmin(np.isfinite(part).reshape(len(part), -1).all(axis=1)))
+            problem = "its label has NaN or infinity; mend the file, or pass check_finite=False to get such labels"
+            raise dataset.error_of(sample, problem)
+
+
+def check_no_masks(dataset: Dataset, crop: Crop) -> None:
+    """Check that labels are not masks which would have to be cropped and mirrored with their images.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    crop : Crop
+
+    Raises
+    ------
+    DataError
+        If labels have the height and width of the images, and the crop is not the whole image as it is.
+    """
+    sides, labels = dataset.image_shape[:2], dataset.labels
+    if labels is None or sides not in zip(labels.shape[1:], labels.shape[2:], strict=False) or _keeps_images(crop, *sides):
+        return
+    height, width = sides
+    raise DataError(
+        f"labels have the shape {labels.shape}, with the height and width of the images, {height}x{width}, like masks; {crop} "
+        "would crop or mirror the images, but not them. crop=None takes both whole; or cut images and masks to size beforehand",
+        dataset.paths[0],
+        dataset.labels_name,
+    )
+
+
+def _keeps_images(crop: Crop, height: int, width: int) -> bool:
+    """Tell whether a crop is the whole image as it is, for any of so many draws that no chance of mirroring is missed."""
+    if crop.n_crops != 1 or crop.height_width != (height, width):
+        return False
+    return not crop.table(height, width, np.arange(256, dtype=np.int64), 0, 0)[:, 1:].any()
 
 
 def _checked(sample_weight: ArrayLike, n_samples: int) -> NDArray:

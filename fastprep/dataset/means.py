@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep.dataset.dataset import Paths, expand_paths
-from fastprep.errors import DataError, MissingMeanError
-from fastprep.h5 import Metadata, Reader, open_images
+from fastprep.errors import DataError, MissingMeanError, NotFiniteError
+from fastprep.h5 import ImageIndex, Metadata, Reader, open_images, warn_of_unwritten
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def resolve_mean(
     return numbers
 
 
-def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
+def image_mean(files: Paths, images: str = "images", *, axes: str | None = None) -> NDArray[np.float64]:
     """Compute the mean of each channel over all images.
 
     Parameters
@@ -72,6 +72,8 @@ def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
         HDF5 files.
     images : str, default "images"
         Name of the dataset of images in each file.
+    axes : {"NHWC", "NHW"} or None, default None
+        Axes of the images, see `Loader`.
 
     Returns
     -------
@@ -81,17 +83,19 @@ def image_mean(files: Paths, images: str = "images") -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If `files` names no file.
+        If `files` names no file, or `axes` is not one of its values.
     OSError
         If a file does not exist or may not be read.
     DataError
-        If a file is damaged or has no such images, or the files have different numbers of channels.
+        If a file is damaged or has no such images, its images probably have other axes, the files have different numbers of
+        channels, or an image has NaN or infinity.
     """
     total: NDArray[np.float64] | None = None
     n_pixels = 0
     for path in expand_paths(files):
-        reader = open_images(path, images)
+        reader = open_images(path, images, axes=axes)
         n, height, width, channels = reader.index.shape
+        warn_of_unwritten(path, images, reader.index.n_unwritten, n, "images")
         if total is not None and len(total) != channels:
             raise DataError(f"images have {channels} channels, those before have {len(total)}", path, images)
         sums = _channel_sums(reader, n)
@@ -107,12 +111,22 @@ def _channel_sums(reader: Reader, n: int) -> NDArray[np.float64]:
     sums = np.zeros(reader.index.shape[3])
     for first in range(0, n, step):
         images = reader.array(np.arange(first, min(first + step, n)))
+        if images.dtype.kind == "f" and not np.isfinite(images.sum(dtype=np.float64)):
+            _check_finite(images, first, reader.index)
         if images.dtype == np.uint8:
             rows = images.sum(axis=(0, 1), dtype=np.uint32)  # at most 255 * 2**24: a batch is 2**24 bytes
             sums += rows.sum(axis=0, dtype=np.uint64)
         else:
             sums += images.sum(axis=(0, 1, 2), dtype=np.float64)
     return sums
+
+
+def _check_finite(images: NDArray, first: int, index: ImageIndex) -> None:
+    finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
+    if not finite.all():
+        sample = first + int(np.argmin(finite))
+        problem = "it has NaN or infinity, so there is no mean; mend the file, or leave such images out"
+        raise NotFiniteError(problem, index.file, index.dataset, sample // index.images_per_chunk, sample)
 
 
 def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: str) -> NDArray[np.float32]:
@@ -148,7 +162,7 @@ def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:
     with open(path, encoding="utf-8") as file:
         try:
             means = json.load(file)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"mean file {path!r} is not JSON: {error}") from error
     if channel_order is None:
         _log.warning("the images do not name their channel order; the mean in %s is applied in the tutorial's order, BGR", path)

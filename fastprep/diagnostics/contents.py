@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_crops, draw_sheet
+from fastprep.dataset.shuffling import mixing_advice, mixing_problem
 from fastprep.errors import DataError, InputError
-from fastprep.h5 import open_images, read_file_names, read_labels, read_metadata, read_std
+from fastprep.h5 import count_unwritten, describe_unwritten, open_images, read_file_names, read_labels, read_metadata, read_std
 from fastprep.loader import Loader
 from fastprep.sampling import hashing
+from fastprep.sampling.mixing import automatic_window
 from fastprep.transforms import Crop, RandomCrop, TenCrop, check_fits
 
 _BAR = 40  # characters of the longest bar
 _MOST_CLASSES = 60  # if there are more classes, only the largest and the smallest are listed
 _N_ROWS, _N_EPOCHS = 5, 9  # images, and random crops of each, that are drawn
+_BATCH_SIZE = 128  # samples of a batch whose mix of labels is described
 _IMAGES = 10  # stream of random numbers that chooses the images
 
 
@@ -29,6 +32,8 @@ class Contents:
     path : str
     images, labels : str
         Names of the datasets; the labels may be missing.
+    axes : {"NHWC", "NHW"} or None
+        Axes of the images; None if they are to be judged by the shape.
 
     Attributes
     ----------
@@ -43,9 +48,9 @@ class Contents:
         If the file does not exist, or is not suitable.
     """
 
-    def __init__(self, path: str, images: str = "images", labels: str = "labels") -> None:
-        self.path, self.images = path, images
-        self._reader = open_images(path, images)
+    def __init__(self, path: str, images: str = "images", labels: str = "labels", axes: str | None = None) -> None:
+        self.path, self.images, self.axes = path, images, axes
+        self._reader = open_images(path, images, axes=axes, labels=labels)
         self.n = self._reader.index.shape[0]
         self.metadata = read_metadata(path, images)
         self.labels, self._no_labels = None, ""
@@ -53,6 +58,7 @@ class Contents:
             self.labels = read_labels(path, labels, self.n)
         except DataError as error:
             self._no_labels = f"none that loaders take: {error.problem}"
+        self._n_unwritten_labels = 0 if self.labels is None else count_unwritten(path, labels)
         self.names = read_file_names(path, self.n)
         self._factor: float | None = None
 
@@ -65,6 +71,11 @@ class Contents:
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Images, height, width and channels."""
+        return self._reader.index.shape
 
     def describe(self) -> list[str]:
         """Return lines for people: images, how they are read, mean, channel order, and the number of images in each class."""
@@ -83,9 +94,27 @@ class Contents:
         }
         if self.labels is not None:
             facts["labels"] = f"{self.labels.dtype} {self.labels.shape}"
+        if index.n_unwritten:
+            facts["not written"] = describe_unwritten(index.n_unwritten, n, "images")
+        if self._n_unwritten_labels:
+            facts["labels"] += f"; {describe_unwritten(self._n_unwritten_labels, n, 'labels')}"
+        facts["shuffling"] = self._shuffling()
         lines = [self.path, *(f"  {name:12} {value}" for name, value in facts.items())]
         counts = self.counts()
         return lines if counts is None else [*lines, "", *_bars(counts)]
+
+    def _shuffling(self) -> str:
+        """Describe how a loader with the default arguments shuffles the samples, and whether that mixes their labels."""
+        size = self._reader.index.images_decoded_at_once
+        block_bytes = size * self._reader.index.image_bytes
+        if size == 1:
+            return "all samples alike"
+        starts = np.append(np.arange(0, self.n, size), self.n)
+        window = automatic_window(self.labels, starts, block_bytes, _BATCH_SIZE)
+        problem = mixing_problem(self.labels, starts, block_bytes, window, _BATCH_SIZE)
+        if problem:
+            return f"{problem}; {mixing_advice(self.path)}"
+        return f"chunks, then the samples in windows of {window:,}" if window < self.n else "all samples alike, in memory"
 
     def counts(self) -> list[tuple[str, int]] | None:
         """Return the name and the number of images of each class; None if labels are not whole numbers from 0."""
@@ -170,7 +199,15 @@ class Contents:
         """Return the crops of each sample in each epoch as a loader gives them, with the mean added back."""
         mean = "file" if self._has_mean else None
         seen: list[list[NDArray[np.uint8]]] = []
-        options = {"images": self.images, "labels": None, "mean": mean, "seed": seed, "workers": 1, "device": "cpu"}
+        options = {
+            "images": self.images,
+            "axes": self.axes,
+            "labels": None,
+            "mean": mean,
+            "seed": seed,
+            "workers": 1,
+            "device": "cpu",
+        }
         with Loader(self.path, 1, crop, **options) as loader:  # type: ignore[arg-type]
             for sample in samples:
                 seen.append([])

@@ -107,7 +107,8 @@ def measure(
         images = gpu.array(DeviceMemory(gpu, n_images * _bytes_of(spec)), (n_images, *spec.image_shape), spec.source_dtype)
         out = gpu.array(DeviceMemory(gpu, len(table) * spec.crop_bytes), spec.out_shape(len(table)), spec.out_dtype)
         checked = spec.checked_table(table, n_images)
-        launch = CropKernel(gpu, spec).launch(images, checked, gpu.upload(checked), out)
+        checks = gpu.upload(np.zeros(len(table), np.uint32)) if spec.checks_finite else None
+        launch = CropKernel(gpu, spec).launch(images, checked, gpu.upload(checked), out, checks)
         pinned = gpu.pinned(max(PLAIN_BYTES, images.nbytes))
         pinned[:] = 0  # bring its pages in
         plain, other = (gpu.array(DeviceMemory(gpu, PLAIN_BYTES), (PLAIN_BYTES,), "uint8") for _ in range(2))

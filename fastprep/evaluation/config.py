@@ -33,6 +33,11 @@ class Config:
     """Crops of each image: plain is the centre; ten are the corners, the centre and their mirror images, averaged."""
     average: Literal["probs", "logits"] = "probs"
     """Quantity that is averaged over crops and over models."""
+    model: Annotated[str | None, arg(metavar="MODULE:FUNCTION")] = None
+    """Your own function that builds the network of the run, as for fastprep.train; needed for layers of your own. No other module
+    is imported, whatever the files name."""
+    trust: bool = False
+    """Import the modules, and run the code, that the runs name, if their files are your own."""
     crop: Annotated[int | None, arg(metavar="PIXELS")] = None
     """Side of the crops. Default: that of training."""
     mean: Annotated[str, arg(metavar="run|file|compute|none|JSON")] = "run"

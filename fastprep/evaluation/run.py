@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +14,22 @@ from numpy.typing import NDArray
 from fastprep.cli.progress import shown_progress
 from fastprep.cli.tensorflow_startup import start_tensorflow
 from fastprep.dataset import image_mean
-from fastprep.errors import InputError, MissingMeanError
+from fastprep.errors import InputError, MissingMeanError, input_errors
 from fastprep.evaluation import metrics
 from fastprep.evaluation.config import Config
 from fastprep.evaluation.report import Evaluated, table, write_report
 from fastprep.h5 import read_file_names
 from fastprep.loader import Loader
 from fastprep.system import whole_folder
-from fastprep.training import checkpoint
+from fastprep.training import checkpoint, saved_model
 from fastprep.training.config import Config as Training
 from fastprep.training.data import no_mean
 from fastprep.training.file_checks import check_highest_label, check_labels, check_metadata, name_file
+from fastprep.training.foreign_code import check_named
 from fastprep.transforms import CenterCrop, Crop, TenCrop
+
+_FACTS: dict[str, Any] = {"model": str, "crop": int, "classes": int, "class_names": list, "channels": int, "logits": bool}
+_FACTS |= {"channel_order": (str, type(None))}
 
 
 @dataclass(eq=False)
@@ -68,7 +74,9 @@ def run(config: Config) -> Path:
         raise InputError("the models must have the same classes")
     if labels is not None:
         check_highest_label(labels, classes, repr(config.data), "classes of the model")
-    class_names = class_names or tuple(map(str, range(classes)))
+    if len(class_names) > classes:
+        print(f"note: there are names of {len(class_names)} classes, and the model has {classes}; the first names are used")
+    class_names = (*class_names[:classes], *map(str, range(len(class_names), classes)))
     models = [candidate.name for candidate in candidates]
     evaluated = Evaluated(rows, models, config.average, labels, class_names, file_names)
     with whole_folder(folder, overwrite=config.overwrite) as temporary:
@@ -96,7 +104,17 @@ def _find_candidate(config: Config, name: str) -> Candidate:
                 f"{name!r} does not say what training subtracted: say --mean file, compute, none, or a JSON"
             ) from None
         return Candidate(name, path, None, mean)
+    _check_facts(path, state)
     return Candidate(name, path, state["about"], arrays.get("mean") if config.mean == "run" else mean)
+
+
+def _check_facts(path: Path, state: dict[str, Any]) -> None:
+    """Check what a file says about the training of its model."""
+    facts = state.get("about", {})
+    for name, kind in _FACTS.items():
+        value = facts.get(name)
+        if not isinstance(value, kind) or (isinstance(value, list) and not all(isinstance(part, str) for part in value)):
+            raise InputError(f"{str(path)!r} is damaged: what it says about training has a wrong {name!r}, {str(value)[:80]!r}")
 
 
 def _common_fact(key: str, candidates: list[Candidate]) -> Any:
@@ -114,6 +132,11 @@ def _output_folder(config: Config, candidates: list[Candidate]) -> Path:
     folder = Path(config.out) if config.out is not None else candidates[0].path.parent / f"evaluation-{stem}{more}"
     if folder.exists() and not config.overwrite:
         raise InputError(f"{str(folder)!r} exists already; it is only replaced with --overwrite")
+    existing = next(parent for parent in Path(os.path.abspath(folder)).parents if parent.is_dir())
+    try:  # hours of predictions may come before the results are written
+        tempfile.TemporaryDirectory(dir=existing).cleanup()
+    except OSError as error:
+        raise InputError(f"--out: {str(folder)!r} can't be made in {str(existing)!r}: {error.strerror}; name a folder") from error
     return folder
 
 
@@ -152,21 +175,22 @@ def _predict_all(config: Config, candidates: list[Candidate]) -> dict[str, list[
 
 def _load_model(config: Config, candidate: Candidate) -> tuple[Any, tuple[int, int], bool]:
     """Return a model, height and width of its crops, and whether it gives logits."""
-    import keras
-
     from fastprep.training import network
 
     facts = candidate.facts
+    if config.model is not None:
+        network.find_network(config.model)  # its layers are known from here on
     try:
-        model = keras.models.load_model(candidate.path, compile=False)
-    except Exception as error:  # Keras raises many types, depending on the file
+        model = saved_model.load(candidate.path, trust=config.trust)
+    except InputError:
         if facts is None or ":" not in facts["model"]:
-            text = " ".join(str(error).split())[:400]
-            raise InputError(f"{str(candidate.path)!r} can't be loaded: {text}") from error
+            raise
         # the function of the network creates the user's own layers, which Keras does not find by itself
+        check_named(facts["model"], config.model, candidate.path, trust=config.trust)
         side, channels = facts["crop"], facts["channels"]
         model = network.build_model(Training(model=facts["model"]), (side, side, channels), facts["classes"])
-        model.load_weights(candidate.path)
+        with input_errors(ValueError, KeyError, OSError):
+            model.load_weights(candidate.path)
     if facts is not None:
         side = config.crop or facts["crop"]
         return model, (side, side), facts["logits"]

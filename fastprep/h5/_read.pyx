@@ -4,7 +4,7 @@ from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
-from fastprep._sink cimport OK, SINK_FAILED, TRUNCATED, Sink
+from fastprep._sink cimport OK, TRUNCATED, Sink
 
 cdef extern from "unistd.h" nogil:
     ssize_t pread(int fd, void *buffer, size_t n_bytes, int64_t offset)
@@ -85,7 +85,7 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
     """Read images that are stored as the sink takes them, one after another into `scratch`, and hand each to the sink.
 
     Each has as many bytes as `scratch`, of which only those are read that the sink needs.
-    Returns (status, position): OK, TRUNCATED, SINK_FAILED or errno, and the position in `offsets` of the image that failed,
+    Returns (status, position): OK, TRUNCATED, errno or what the sink returned, and the position in `offsets` of the image that failed,
     or their number.
     """
     cdef int64_t k = 0, status = OK, n = offsets.shape[0]
@@ -100,8 +100,8 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
             if sink.need != NULL:
                 sink.need(sink.context, slots[k], &first, &n_bytes)
             status = read_fully(fd, &scratch[first], n_bytes, offsets[k] + first)
-            if status == OK and sink.take(sink.context, slots[k], &scratch[0]) != OK:
-                status = SINK_FAILED
+            if status == OK:
+                status = sink.take(sink.context, slots[k], &scratch[0])
             if status != OK:
                 break
             k += 1

@@ -38,17 +38,26 @@ class ChunkList:
         Filters that were skipped by each chunk: bit i stands for filter i.
     direct : ndarray of bool, shape (rows,)
         False for a row that is left to HDF5, because a chunk of it was never written.
+    written : ndarray of bool, shape (rows,)
+        False for a row of which a chunk was never written.
     """
 
     offsets: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     masks: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     direct: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
+    written: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
 
     @classmethod
     def of_one(cls, offset: int, n_bytes: int) -> ChunkList:
         """Return the list of contiguous data, which are one chunk."""
-        return cls(np.array([offset], np.int64), np.array([n_bytes], np.int64), np.zeros(1, np.uint32), np.ones(1, bool))
+        return cls(
+            np.array([offset], np.int64),
+            np.array([n_bytes], np.int64),
+            np.zeros(1, np.uint32),
+            np.ones(1, bool),
+            np.ones(1, bool),
+        )
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -106,6 +115,7 @@ def list_chunks(dataset: h5py.Dataset, named: tuple[str, str]) -> ChunkList:
         np.where(written, sizes, 0).astype(np.int64),
         masks,
         direct.reshape(grid[0], -1).all(axis=1),
+        written.reshape(grid[0], -1).all(axis=1),
     )
 
 

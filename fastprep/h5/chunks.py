@@ -8,13 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep._sink import Status
-from fastprep.errors import ChangedError, DataError
+from fastprep.errors import ChangedError, DataError, NotFiniteError
 from fastprep.h5 import _read
 from fastprep.h5.cache import Scratch
 from fastprep.h5.files import CHANGED, identity_of
 from fastprep.h5.filters import SLACK_BYTES, DecodeError
 from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex
+
+NOT_FINITE = (
+    "its crop has values that are not finite: NaN or infinity in the file, or numbers that the type of the batch holds as "
+    "infinity; mend the file, choose another scale or dtype, or pass check_finite=False to get such values"
+)
 
 
 class ChunkReader:
@@ -70,8 +75,7 @@ class ChunkReader:
 
     def error(self, status: int | str, sample: int) -> DataError:
         """Return the error of one sample, for a status of `_read` or a problem in words."""
-        problem = status if isinstance(status, str) else problem_of(status)
-        return reading_error(self.index, problem, sample, self.has_changed())
+        return reading_error(self.index, status, sample, self.has_changed())
 
     def _chunk_row(self, row: int, keeps: bool) -> NDArray:
         """Return the images of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; fewer for the last row."""
@@ -117,15 +121,21 @@ class ChunkReader:
         return buffer
 
 
-def reading_error(index: ImageIndex, problem: str, sample: int, changed: bool = False) -> DataError:
-    """Return the error of a sample that can't be read: a DataError, or a ChangedError if the file has changed."""
-    kind = ChangedError if changed else DataError
+def reading_error(index: ImageIndex, status: int | str, sample: int, changed: bool = False) -> DataError:
+    """Return the error of a sample that can't be read, for a status of `_read` or of a sink, or a problem in words.
+
+    It is a ChangedError if the file has changed, and a NotFiniteError if the sink found values that are not finite.
+    """
+    problem = status if isinstance(status, str) else problem_of(status)
+    kind = ChangedError if changed else NotFiniteError if status == Status.NOT_FINITE else DataError
     problem = f"{problem}; the file was {CHANGED}" if changed else problem
     return kind(problem, index.file, index.dataset, sample // index.images_per_chunk, sample)
 
 
 def problem_of(status: int) -> str:
-    """Describe a status of `_read` that is not OK."""
+    """Describe a status of `_read`, or of a sink, that is not OK."""
     if status == Status.TRUNCATED:
         return "the file ends before the data do; it may have been truncated"
+    if status == Status.NOT_FINITE:
+        return NOT_FINITE
     return "the crop kernel refused the image" if status == Status.SINK_FAILED else os.strerror(status)

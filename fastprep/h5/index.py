@@ -17,7 +17,9 @@ from fastprep.errors import DataError
 from fastprep.h5.chunk_list import ChunkList, list_chunks
 from fastprep.h5.filters import Pipeline, Unsupported
 from fastprep.h5.header_checks import check_header
+from fastprep.h5.plausibility import check_axes
 from fastprep.h5.storage import Sides, find_storage, four_sides, storage_by_hdf5
+from fastprep.h5.unwritten import n_unwritten, rows_of
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +69,9 @@ class ImageIndex:
     images_decoded_at_once : int
         Number of images that have to be decoded to get one of them. The order of samples depends on it, so it follows from the
         header alone, whatever is found out about the chunks later.
+    n_unwritten : int
+        Number of images that nobody has written, as far as that is known; for images that are read directly, once the chunks
+        have been listed.
     is_complete : bool
         Whether the chunks have been listed and verified, or are not needed.
     """
@@ -85,6 +90,7 @@ class ImageIndex:
     pipeline: Pipeline
     chunks: ChunkList
     images_decoded_at_once: int = 1
+    n_unwritten: int = 0
     is_complete: bool = False
 
     @property
@@ -127,7 +133,9 @@ class ImageIndex:
         return replace(self, reason=reason, layout=f"read by HDF5: {reason}", is_complete=True)
 
 
-def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
+def index_images(
+    dataset: h5py.Dataset, named: tuple[str, str], axes: str | None = None, n_labels: int | None = None
+) -> ImageIndex:
     """Describe a dataset of images, as far as its header tells.
 
     Parameters
@@ -136,6 +144,10 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
         Shape (N, H, W, C), or (N, H, W) for one channel, in a file that is open for reading.
     named : (str, str)
         File and dataset as the user named them.
+    axes : {"NHWC", "NHW"} or None
+        Axes that the user has named; None if they are to be judged by the shape.
+    n_labels : int or None
+        Number of labels in the file, which helps to judge the shape.
 
     Returns
     -------
@@ -144,7 +156,7 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
     Raises
     ------
     DataError
-        If the dataset does not hold images, or can't be as large as its header says.
+        If the dataset does not hold images, probably has other axes, or can't be as large as its header says.
     """
     shape = dataset.shape
     if shape is None or len(shape) not in (3, 4) or 0 in shape:
@@ -155,6 +167,7 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
         known = ", ".join((*_KERNEL_DTYPES, *_WIDENED))
         raise DataError(f"images have one of the types {known}, found {stored}", *named)
     check_header(dataset, named)
+    check_axes(dataset, named, axes, n_labels)
     reason = ""
     try:
         storage = find_storage(dataset, named)
@@ -175,6 +188,7 @@ def index_images(dataset: h5py.Dataset, named: tuple[str, str]) -> ImageIndex:
         chunk_shape=storage.chunk_shape,
         pipeline=storage.pipeline,
         chunks=ChunkList() if storage.extent is None else ChunkList.of_one(*storage.extent),
+        n_unwritten=n_unwritten(dataset) if reason else 0,
         is_complete=reason != "",
     )
     return index if index.is_addressable else replace(index, images_decoded_at_once=index.images_per_chunk)
@@ -203,7 +217,8 @@ def with_chunks(index: ImageIndex, dataset: h5py.Dataset) -> ImageIndex:
     if index.is_complete or len(index.chunks):
         return index
     try:
-        return replace(index, chunks=list_chunks(dataset, (index.file, index.dataset)))
+        chunks = list_chunks(dataset, (index.file, index.dataset))
+        return replace(index, chunks=chunks, n_unwritten=rows_of(~chunks.written, index.images_per_chunk, index.shape[0]))
     except Unsupported as reason:
         return index.by_hdf5(str(reason))
 

@@ -15,15 +15,23 @@ from fastprep._sink import Sink, hand_over
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
 from fastprep.h5.cache import BlockCache, Scratch
-from fastprep.h5.chunks import ChunkReader, problem_of, reading_error
+from fastprep.h5.chunks import ChunkReader, reading_error
 from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
+from fastprep.h5.plausibility import check_axes_name, n_labels_of
+from fastprep.h5.unwritten import warn_of_unwritten
 from fastprep.system import begin_in_children
 
 
-def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str = "pread") -> Reader:
+def open_images(
+    path: str | os.PathLike[str],
+    dataset: str = "images",
+    io: str = "pread",
+    axes: str | None = None,
+    labels: str | None = "labels",
+) -> Reader:
     """Index a dataset of images, and verify the index on three of them.
 
     Parameters
@@ -33,6 +41,10 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
         Shape (N, H, W, C), or (N, H, W) for one channel.
     io : {"pread", "mmap"}
         See `Reader`.
+    axes : {"NHWC", "NHW"} or None
+        Axes of the dataset. None takes it for one of these, if its shape makes that plausible.
+    labels : str or None
+        Name of the dataset of labels, whose number is one of the signs, if the file has it.
 
     Returns
     -------
@@ -41,14 +53,16 @@ def open_images(path: str | os.PathLike[str], dataset: str = "images", io: str =
     Raises
     ------
     ValueError
-        If `io` is neither.
+        If `io` or `axes` is not one of its values.
     OSError
         If the file does not exist or may not be read.
     DataError
-        If it is not HDF5, or the dataset is missing, damaged, or does not hold images.
+        If it is not HDF5, or the dataset is missing, damaged, does not hold images, or probably has other axes.
     """
+    check_axes_name(axes)
     with open_file(path) as file:
-        index = verify.complete(index_images(get_dataset(file, dataset), (file.filename, dataset)), file)
+        header = index_images(get_dataset(file, dataset), (file.filename, dataset), axes, n_labels_of(file, labels))
+        index = verify.complete(header, file)
     if index.reason:
         load_filters()
         warn_of_hdf5(index)
@@ -144,6 +158,7 @@ class Reader:
             if index.reason:
                 load_filters()
                 warn_of_hdf5(index)
+            warn_of_unwritten(index.file, index.dataset, index.n_unwritten, index.shape[0], "images")
             self.index = index
 
     def keep_in(self, cache: BlockCache) -> None:
@@ -226,7 +241,7 @@ class Reader:
         offsets = (samples - number * self.index.images_decoded_at_once) * self.index.image_bytes
         status, position = hand_over(block.reshape(-1).view(np.uint8), offsets, slots, sink)
         if status:
-            raise reading_error(self.index, problem_of(status), int(samples[position]))
+            raise reading_error(self.index, status, int(samples[position]))
 
     def _kept_block(self, number: int) -> NDArray:
         # no file is in use here: a thread that uses one must not wait for what another thread decodes (see `Handles`)

@@ -15,6 +15,8 @@ from fastprep.h5 import verify
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex, index_images
 from fastprep.h5.metadata import Metadata, labels_of, metadata_of, weights_of
+from fastprep.h5.plausibility import n_labels_of
+from fastprep.h5.unwritten import n_unwritten
 
 _N_THREADS = 16  # they only wait; enough to hide 10 ms of a remote disk behind 0.7 ms of HDF5
 _EDGE_BYTES = 32768  # headers are at the start of a file; labels, and what else was written last, are at its end
@@ -31,16 +33,24 @@ class FileSurvey:
     metadata : Metadata
     labels : ndarray, shape (N, ...), or None
     weights : ndarray, shape (N,), or None
+    n_unwritten_labels : int
+        Number of labels that nobody has written.
     """
 
     index: ImageIndex
     metadata: Metadata
     labels: NDArray | None
     weights: NDArray | None
+    n_unwritten_labels: int
 
 
 def survey(
-    paths: Sequence[str], images: str, labels: str | None, weights: str | None, n_descriptors: int
+    paths: Sequence[str],
+    images: str,
+    labels: str | None,
+    weights: str | None,
+    n_descriptors: int,
+    axes: str | None = None,
 ) -> Generator[FileSurvey, None, None]:
     """Survey files, in order. A caller that does not exhaust the generator has to close it, which ends its threads.
 
@@ -58,6 +68,8 @@ def survey(
         Name of the dataset of the samples' weights; None if they are not read.
     n_descriptors : int
         Number of descriptors that may be open at a time, 2 and up.
+    axes : {"NHWC", "NHW"} or None
+        Axes of the images; None if they are to be judged by the shape.
 
     Yields
     ------
@@ -70,18 +82,18 @@ def survey(
         finite.
     """
     if len(paths) == 1:
-        yield _survey_file(paths[0], images, labels, weights, complete=True)
+        yield _survey_file(paths[0], images, labels, weights, axes, complete=True)
         return
     with contextlib.closing(_prefetched(paths, min(_N_THREADS, n_descriptors - 1))) as prefetched:
         for path in prefetched:
-            yield _survey_file(path, images, labels, weights, complete=False)
+            yield _survey_file(path, images, labels, weights, axes, complete=False)
 
 
-def _survey_file(path: str, images: str, labels: str | None, weights: str | None, complete: bool) -> FileSurvey:
+def _survey_file(path: str, images: str, labels: str | None, weights: str | None, axes: str | None, complete: bool) -> FileSurvey:
     with open_file(path) as file:
         named = file.filename, images
         dataset = get_dataset(file, images)
-        index = index_images(dataset, named)
+        index = index_images(dataset, named, axes, n_labels_of(file, labels))
         if complete:
             index = verify.complete(index, file)
         metadata = metadata_of(dataset, named)
@@ -91,6 +103,7 @@ def _survey_file(path: str, images: str, labels: str | None, weights: str | None
             metadata,
             None if labels is None else labels_of(file, labels, n_samples),
             None if weights is None else weights_of(file, weights, n_samples),
+            0 if labels is None else n_unwritten(get_dataset(file, labels)),
         )
 
 

@@ -25,6 +25,7 @@ class CropParameters:
         has_scale: bool,
         row_bytes: int,
         crop_bytes: int,
+        check_finite: bool,
     ) -> None: ...
 
 class CropSink(Sink):

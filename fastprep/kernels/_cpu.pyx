@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
 from posix.stdlib cimport posix_memalign
 
-from fastprep._sink cimport OK, Sink
+from fastprep._sink cimport NOT_FINITE, OK, Sink
 
 cdef extern from "_crop.h" nogil:
     enum:
@@ -24,7 +24,7 @@ cdef extern from "_crop.h" nogil:
         int mean_is_image, has_scale
     int fastprep_crop_supported(int version)
     size_t fastprep_crop_room(const fastprep_crop *crop)
-    void fastprep_crop_run(
+    bint fastprep_crop_run(
         const fastprep_crop *crop, const void *pixels, int64_t y, int64_t x, int flags, void *target, void *room
     )
 
@@ -47,6 +47,7 @@ cdef class CropParameters:
     cdef fastprep_crop crop  # version and stream are each sink's own
     cdef int64_t row_bytes   # of the source image
     cdef int64_t crop_bytes
+    cdef bint check_finite
     cdef object arrays       # `crop` points into them
 
     def __cinit__(
@@ -62,6 +63,7 @@ cdef class CropParameters:
         bint has_scale,
         int64_t row_bytes,
         int64_t crop_bytes,
+        bint check_finite,
     ):
         cdef fastprep_crop *crop = &self.crop
         self.arrays = (mean_rows, scale_rows)
@@ -74,7 +76,7 @@ cdef class CropParameters:
         crop.scale = &scale_rows[0, 0]
         crop.has_scale = has_scale
         crop.row_pixels = scale_rows.shape[1] // (1 if channels_first else crop.channels)
-        self.row_bytes, self.crop_bytes = row_bytes, crop_bytes
+        self.row_bytes, self.crop_bytes, self.check_finite = row_bytes, crop_bytes, check_finite
 
 
 cdef struct Batch:
@@ -85,6 +87,7 @@ cdef struct Batch:
     uint8_t *target
     int64_t target_bytes    # of one crop
     int64_t row_bytes       # of the source image
+    bint check_finite
     void *room              # the kernel's working memory: a sink serves one thread at a time
 
 
@@ -119,6 +122,7 @@ cdef class CropSink(Sink):
         self.batch.target = &target[0]
         self.batch.target_bytes = parameters.crop_bytes
         self.batch.row_bytes = parameters.row_bytes
+        self.batch.check_finite = parameters.check_finite
         if posix_memalign(&self.batch.room, 64, fastprep_crop_room(&self.batch.crop)):
             self.batch.room = NULL
             raise MemoryError
@@ -134,12 +138,13 @@ cdef int crop_image(void *context, int64_t slot, const void *pixels) noexcept no
     cdef Batch *batch = <Batch *> context
     cdef const int32_t *row
     cdef int64_t k
+    cdef bint is_finite = True
     for k in range(batch.firsts[slot], batch.firsts[slot + 1]):
         row = batch.table + 4 * k
-        fastprep_crop_run(
+        is_finite &= fastprep_crop_run(
             &batch.crop, pixels, row[1], row[2], row[3], batch.target + batch.numbers[k] * batch.target_bytes, batch.room
         )
-    return OK
+    return OK if is_finite or not batch.check_finite else NOT_FINITE
 
 
 cdef void rows_of_crops(void *context, int64_t slot, int64_t *first, int64_t *n_bytes) noexcept nogil:

@@ -139,7 +139,7 @@ static void convert_lines(const fastprep_crop *crop, const shape *of, plane *to,
 }
 #endif
 
-void fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y, int64_t x, int flags, void *target, void *room)
+int fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y, int64_t x, int flags, void *target, void *room)
 {
     const shape of = shape_of(crop);
     const int mirrored = flags & FASTPREP_MIRRORED;
@@ -148,6 +148,7 @@ void fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y,
     const int as_it_is = !mirrored && of.n_planes == 1 && !of.in_lines;
     plane *planes = room;
     void **next = (void **)(planes + of.n_planes);
+    uint32_t not_finite = 0;
 #ifdef FASTPREP_X86
     fastprep_lines *lines = crop->version == FASTPREP_AVX512 ? fastprep_lines_avx512(crop->target_type)
                                                              : fastprep_lines_avx2(crop->target_type);
@@ -174,13 +175,14 @@ void fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y,
                 continue;
             }
 #endif
-            fastprep_convert(crop, as_it_is ? source : to->arranged, mean, to->scale, to->target, of.row);
+            not_finite |= fastprep_convert(crop, as_it_is ? source : to->arranged, mean, to->scale, to->target, of.row);
             to->target += (size_t)of.row * of.target_size;
         }
     }
 #ifdef FASTPREP_X86
     if (of.in_lines && crop->stream) fastprep_fence();
 #endif
+    return !not_finite;
 }
 
 int fastprep_crop_supported(int version)

@@ -32,8 +32,8 @@ int fastprep_crop_supported(int version);
 /* Return the size in bytes of the working memory (`room`) of fastprep_crop_run, whose address has to be a multiple of 64. */
 size_t fastprep_crop_room(const fastprep_crop *crop);
 
-/* Cut the crop at (y, x) out of `pixels`, and write it to `target`, which is aligned for its type. */
-void fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y, int64_t x, int flags, void *target,
-                       void *room);
+/* Cut the crop at (y, x) out of `pixels`, and write it to `target`, which is aligned for its type. Return whether all results are
+ * finite, which is not checked for sources of type uint8. */
+int fastprep_crop_run(const fastprep_crop *crop, const void *pixels, int64_t y, int64_t x, int flags, void *target, void *room);
 
 #endif

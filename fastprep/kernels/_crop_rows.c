@@ -104,36 +104,68 @@ static inline uint16_t to_bfloat16(float value)
     return (uint16_t)choose(ordered > 0x7F800000, bits >> 16 | 0x40u, rounded);  /* a NaN stays a NaN, and becomes quiet */
 }
 
-#define DEFINE_CONVERT(NAME, SOURCE, TARGET, CONVERT)                                                                    \
-    static void NAME(const SOURCE *restrict source, const float *restrict mean, const float *restrict scale,            \
-                     TARGET *restrict target, int64_t n)                                                                \
+/* The bits of the least positive float32 that a type holds as infinity; those of infinity and of NaN are larger. */
+#define LIMIT_float32 0x7F800000u
+#define LIMIT_float16 0x477FF000u
+#define LIMIT_bfloat16 0x7F7F8000u
+
+/* Return a number whose highest bit is set if the type does not hold the value as a finite number. */
+static inline uint32_t excess(float value, uint32_t limit)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (bits & 0x7FFFFFFFu) + (0x80000000u - limit);
+}
+
+/* CHECK: sources of integers give finite results, see `CropSpec`. */
+#define DEFINE_CONVERT(NAME, SOURCE, TARGET, TYPE, CHECK, PROCESSOR)                                                     \
+    PROCESSOR static uint32_t NAME(const SOURCE *restrict source, const float *restrict mean,                           \
+                                   const float *restrict scale, TARGET *restrict target, int64_t n)                     \
     {                                                                                                                   \
-        for (int64_t k = 0; k < n; k++) target[k] = CONVERT(((float)source[k] - mean[k]) * scale[k]);                   \
+        uint32_t not_finite = 0;                                                                                        \
+        for (int64_t k = 0; k < n; k++) {                                                                               \
+            const float value = ((float)source[k] - mean[k]) * scale[k];                                                \
+            if (CHECK) not_finite |= excess(value, LIMIT_##TYPE);                                                       \
+            target[k] = to_##TYPE(value);                                                                               \
+        }                                                                                                               \
+        return not_finite & 0x80000000u;                                                                                \
     }
 
-#define DEFINE_CONVERT_FROM(NAME, SOURCE)                                                                                \
-    DEFINE_CONVERT(NAME##_to_float32, SOURCE, float, to_float32)                                                        \
-    DEFINE_CONVERT(NAME##_to_float16, SOURCE, uint16_t, to_float16)                                                     \
-    DEFINE_CONVERT(NAME##_to_bfloat16, SOURCE, uint16_t, to_bfloat16)                                                   \
-    static void NAME(const void *source, const float *mean, const float *scale, void *target, int64_t n, int type)      \
+#define DEFINE_CONVERT_FROM(NAME, SOURCE, CHECK, PROCESSOR)                                                              \
+    DEFINE_CONVERT(NAME##_to_float32, SOURCE, float, float32, CHECK, PROCESSOR)                                         \
+    DEFINE_CONVERT(NAME##_to_float16, SOURCE, uint16_t, float16, CHECK, PROCESSOR)                                      \
+    DEFINE_CONVERT(NAME##_to_bfloat16, SOURCE, uint16_t, bfloat16, CHECK, PROCESSOR)                                    \
+    static uint32_t NAME(const void *source, const float *mean, const float *scale, void *target, int64_t n, int type)  \
     {                                                                                                                   \
         switch (type) {                                                                                                 \
-        case FASTPREP_TO_FLOAT32: NAME##_to_float32(source, mean, scale, target, n); break;                             \
-        case FASTPREP_TO_FLOAT16: NAME##_to_float16(source, mean, scale, target, n); break;                             \
-        default: NAME##_to_bfloat16(source, mean, scale, target, n);                                                    \
+        case FASTPREP_TO_FLOAT32: return NAME##_to_float32(source, mean, scale, target, n);                             \
+        case FASTPREP_TO_FLOAT16: return NAME##_to_float16(source, mean, scale, target, n);                             \
+        default: return NAME##_to_bfloat16(source, mean, scale, target, n);                                             \
         }                                                                                                               \
     }
 
-DEFINE_CONVERT_FROM(convert_uint8, uint8_t)
-DEFINE_CONVERT_FROM(convert_float32, float)
-DEFINE_CONVERT_FROM(convert_float64, double)
+DEFINE_CONVERT_FROM(convert_uint8, uint8_t, 0, )
+DEFINE_CONVERT_FROM(convert_float32, float, 1, )
+DEFINE_CONVERT_FROM(convert_float64, double, 1, )
+#ifdef FASTPREP_X86
+/* The same loops, compiled for wider registers */
+#define AVX2 __attribute__((target("avx2")))
+DEFINE_CONVERT_FROM(convert_float32_avx2, float, 1, AVX2)
+DEFINE_CONVERT_FROM(convert_float64_avx2, double, 1, AVX2)
+#endif
 
-void fastprep_convert(const fastprep_crop *crop, const void *source, const float *mean, const float *scale, void *target,
+uint32_t fastprep_convert(const fastprep_crop *crop, const void *source, const float *mean, const float *scale, void *target,
                       int64_t n)
 {
+#ifdef FASTPREP_X86
+    if (crop->version != FASTPREP_PORTABLE && crop->source_type == FASTPREP_FLOAT32)
+        return convert_float32_avx2(source, mean, scale, target, n, crop->target_type);
+    if (crop->version != FASTPREP_PORTABLE && crop->source_type == FASTPREP_FLOAT64)
+        return convert_float64_avx2(source, mean, scale, target, n, crop->target_type);
+#endif
     switch (crop->source_type) {
-    case FASTPREP_UINT8: convert_uint8(source, mean, scale, target, n, crop->target_type); break;
-    case FASTPREP_FLOAT32: convert_float32(source, mean, scale, target, n, crop->target_type); break;
-    default: convert_float64(source, mean, scale, target, n, crop->target_type);
+    case FASTPREP_UINT8: return convert_uint8(source, mean, scale, target, n, crop->target_type);
+    case FASTPREP_FLOAT32: return convert_float32(source, mean, scale, target, n, crop->target_type);
+    default: return convert_float64(source, mean, scale, target, n, crop->target_type);
     }
 }

@@ -11,7 +11,7 @@ enum { FASTPREP_SLACK = 16 };  /* bytes after an arranged row that may be overwr
 void fastprep_arrange(const fastprep_crop *crop, const void *source, void *const *to, int mirrored);
 
 /* Convert n numbers, each with a mean and a scale of its own. */
-void fastprep_convert(const fastprep_crop *crop, const void *source, const float *mean, const float *scale, void *target,
+uint32_t fastprep_convert(const fastprep_crop *crop, const void *source, const float *mean, const float *scale, void *target,
                       int64_t n);
 
 #endif

@@ -18,6 +18,11 @@ struct bfloat16 {};
 /* Results are written as numbers of type Bits, VECTOR of them in 16 bytes of type Vector. */
 template <typename T> struct Stored { typedef unsigned short Bits; typedef uint4 Vector; };
 template <> struct Stored<float32> { typedef float Bits; typedef float4 Vector; };
+
+/* The bits of the least positive float32 that a type holds as infinity; those of infinity and of NaN are larger. */
+template <typename T> struct Limit { static constexpr unsigned BITS = 0x7F800000u; };
+template <> struct Limit<float16> { static constexpr unsigned BITS = 0x477FF000u; };
+template <> struct Limit<bfloat16> { static constexpr unsigned BITS = 0x7F7F8000u; };
 typedef Stored<TARGET>::Bits Bits;
 typedef Stored<TARGET>::Vector Vector;
 
@@ -193,10 +198,15 @@ __device__ __forceinline__ float element(const SOURCE *source, const float *mean
 
 /* images: (n, HEIGHT, WIDTH, CHANNELS); table: slot, y, x and flags of each crop; mean: (CHANNELS) or (HEIGHT, WIDTH, CHANNELS);
  * scale: (CHANNELS); out: (n_out, CROP_HEIGHT, CROP_WIDTH, CHANNELS) or (n_out, CHANNELS, CROP_HEIGHT, CROP_WIDTH). Pointers are
- * aligned for their elements. The grid has one block for each tile, crop by crop. */
+ * aligned for their elements. The grid has one block for each tile, crop by crop. With CHECK_FINITE there is also not_finite:
+ * (n_out), where a 1 is written for each crop that has a result which TARGET does not hold as a finite number. */
 extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
 fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table, const float *__restrict__ mean,
-              const float *__restrict__ scale, Bits *__restrict__ out)
+              const float *__restrict__ scale, Bits *__restrict__ out
+#ifdef CHECK_FINITE
+              , unsigned *__restrict__ not_finite
+#endif
+              )
 {
     __shared__ uint4 staged_source[STAGED_LENGTH * sizeof(SOURCE) / 16];
     __shared__ uint4 staged_mean[MEAN == IMAGE_MEAN ? STAGED_LENGTH * sizeof(float) / 16 : 1];
@@ -227,6 +237,9 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
     asm("" : "+r"(wrap));
     const int turn = CHANNELS_FIRST ? 1 : mirrored ? 2 : 0;
     const int count = rows * columns * DEPTH;
+#ifdef CHECK_FINITE
+    unsigned largest = 0; /* magnitude of a result, as bits */
+#endif
 #pragma unroll 1
     for (int plane = 0; plane < PLANES; plane++) {
         Bits *target = out + (((1LL * number * PLANES + plane) * CROP_HEIGHT + tile_y) * CROP_WIDTH + tile_x) * DEPTH;
@@ -252,6 +265,10 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
 #pragma unroll
             for (int k = 0; k < VECTOR; k++)
                 values[k] = element(source, means, at + offset[k], all.mean[k % CYCLE], all.scale[k % CYCLE]);
+#ifdef CHECK_FINITE
+#pragma unroll
+            for (int k = 0; k < VECTOR; k++) largest = max(largest, __float_as_uint(values[k]) & 0x7FFFFFFFu);
+#endif
             __stwb((Vector *)(target + e), pack(values, TARGET())); /* the compiler turns an assignment into four stores */
         }
         /* The elements that are left at both ends, one for each thread. */
@@ -260,7 +277,14 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
             channel = plane + e % DEPTH;
             const int at = corner + e * step + rows_before(e) * wrap + channel * turn;
             const float m = MEAN == CHANNEL_MEAN ? mean[channel] : 0.0f, s = SCALE ? scale[channel] : 1.0f;
-            target[e] = (Bits)bits_of(element(source, means, at, m, s), TARGET());
+            const float value = element(source, means, at, m, s);
+#ifdef CHECK_FINITE
+            largest = max(largest, __float_as_uint(value) & 0x7FFFFFFFu);
+#endif
+            target[e] = (Bits)bits_of(value, TARGET());
         }
     }
+#ifdef CHECK_FINITE
+    if (largest >= Limit<TARGET>::BITS) not_finite[number] = 1; /* by any number of threads */
+#endif
 }

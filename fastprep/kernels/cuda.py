@@ -51,17 +51,19 @@ class Plan:
     images: Any
     table: NDArray[np.int32]
 
-    def arguments(self, out: Any) -> tuple[Any, ...]:
+    def arguments(self, out: Any, not_finite: Any = None) -> tuple[Any, ...]:
         """Return the arguments of the launch.
 
         Parameters
         ----------
         out : array of `dtype`, shape (n_out, h, w, C) or (n_out, C, h, w), C-contiguous
             Where the result goes, on any device. For bfloat16, uint16 is accepted, too, for its bits.
+        not_finite : array of uint32, shape (n_out,), optional
+            Only if `spec.checks_finite`: all 0; the kernel writes a 1 for each crop that has a result which is not finite.
 
         Returns
         -------
-        images, table, mean, scale, out
+        images, table, mean, scale, out, and not_finite if it is checked
             In the kernel's order. `images` and `out` are the given arrays. The table (int32), mean and scale (float32) are
             numpy arrays, which the launcher copies to the device; a null pointer (`numpy.uint64`) stands for no mean or no scale.
 
@@ -76,7 +78,8 @@ class Plan:
             raise ValueError(f"out must be a C-contiguous {self.spec.dtype} array of shape {shape}, got {out.dtype} {out.shape}")
         null = np.uint64(0)
         mean, scale = self.spec.mean_values, self.spec.scale_values
-        return self.images, self.table, null if mean is None else mean, null if scale is None else scale, out
+        arguments = self.images, self.table, null if mean is None else mean, null if scale is None else scale, out
+        return (*arguments, not_finite) if self.spec.checks_finite else arguments
 
 
 def plan(
@@ -187,6 +190,7 @@ def _constants(spec: CropSpec) -> dict[str, Any]:
         "TILE_COLUMNS": columns,
         "STAGED": int(staged),
         "THREADS": _threads(1 if channels_first else channels, 16 // spec.out_dtype.itemsize),
+        **({"CHECK_FINITE": 1} if spec.checks_finite else {}),
     }
 
 

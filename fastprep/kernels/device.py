@@ -137,6 +137,15 @@ class Gpu:
         runtime = self.cupy.cuda.runtime
         runtime.memcpyAsync(target.data.ptr, source.ctypes.data, source.nbytes, runtime.memcpyHostToDevice, stream.ptr)
 
+    def copy_back(self, target: NDArray, source: Any, stream: Any) -> None:
+        """Queue a copy from an array on the device to a C-contiguous array in pinned memory of the host."""
+        runtime = self.cupy.cuda.runtime
+        runtime.memcpyAsync(target.ctypes.data, source.data.ptr, target.nbytes, runtime.memcpyDeviceToHost, stream.ptr)
+
+    def clear(self, target: Any, stream: Any) -> None:
+        """Queue the filling of an array on the device with zeros."""
+        self.cupy.cuda.runtime.memsetAsync(target.data.ptr, 0, target.nbytes, stream.ptr)
+
     def copy_on_device(self, target: Any, source: Any, stream: Any) -> None:
         """Queue a copy from one array on the device to another."""
         runtime = self.cupy.cuda.runtime
@@ -212,7 +221,9 @@ class CropKernel:
         self._lock = threading.Lock()
         self._ready: tuple[Any, Any, Any] | None = None
 
-    def launch(self, images: Any, table: CheckedTable, table_on_device: Any, out: Any) -> Callable[[], None]:
+    def launch(
+        self, images: Any, table: CheckedTable, table_on_device: Any, out: Any, not_finite: Any = None
+    ) -> Callable[[], None]:
         """Return a function that queues the launch in the thread's current stream.
 
         The inputs must not change, and `out` must not be used, until that stream has been synchronised.
@@ -225,6 +236,8 @@ class CropKernel:
         table_on_device : cupy array of int32, shape (n_out, 4)
             The same table, which the kernel reads.
         out : cupy array of `spec.out_dtype`, shape `spec.out_shape(n_out)`
+        not_finite : cupy array of uint32, shape (n_out,), optional
+            Needed if `spec.checks_finite`; see `fastprep.kernels.cuda.Plan.arguments`.
 
         Returns
         -------
@@ -236,9 +249,9 @@ class CropKernel:
             If the table has too many rows for one launch, or `out` is not as above.
         """
         launch = plan_of(self.spec, images, table)
-        source, _, mean, scale, target = launch.arguments(out)
+        source, _, mean, scale, target, *checks = launch.arguments(out, not_finite)
         function, mean, scale = self._prepared(launch, mean, scale)
-        return lambda: function(launch.grid, launch.block, (source, table_on_device, mean, scale, target))
+        return lambda: function(launch.grid, launch.block, (source, table_on_device, mean, scale, target, *checks))
 
     def _prepared(self, launch: Plan, mean: Any, scale: Any) -> tuple[Any, Any, Any]:
         with self._lock:

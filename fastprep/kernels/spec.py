@@ -20,6 +20,8 @@ CheckedTable = NewType("CheckedTable", NDArray[np.int32])
 """A crop table from `CropSpec.checked_table`: int32, C-contiguous, and no row leads outside the images."""
 
 SOURCE_DTYPES = ("uint8", "uint16", "float32", "float64")  # the CPU kernel takes all but uint16
+# The least number that becomes infinity when it is rounded to the type
+_FIRST_INFINITE = {"float32": 2.0**128 - 2.0**103, "float16": 65520.0, "bfloat16": 2.0**128 - 2.0**119}
 _NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 STREAM_BYTES = 8 << 20
@@ -67,6 +69,8 @@ class CropSpec:
         Type of the result.
     layout : {"channels_last", "channels_first"}
         Order of the result's axes.
+    check_finite : bool
+        Stop at an image with a crop that has a result which `dtype` holds as NaN or infinity. Only sources of floats are checked.
 
     Raises
     ------
@@ -81,6 +85,7 @@ class CropSpec:
     scale: ArrayLike | None = None
     dtype: DTypeName = "float32"
     layout: Layout = "channels_last"
+    check_finite: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, _NUMPY_DTYPES)
@@ -101,6 +106,40 @@ class CropSpec:
         """Return the shape of a result of `n_out` crops."""
         channels = self.image_shape[2]
         return (n_out, *self.size, channels) if self.layout == "channels_last" else (n_out, channels, *self.size)
+
+    @property
+    def checks_finite(self) -> bool:
+        """Whether the kernels check that results are finite."""
+        return self.check_finite and np.dtype(self.source_dtype).kind == "f"
+
+    def check_range(self, stored: np.dtype) -> None:
+        """Check that `dtype` holds every result of integers of 8 or 16 bits as a finite number.
+
+        Larger integers hardly ever fill their range. They come to the kernels as floats, so `check_finite` sees their results.
+
+        Parameters
+        ----------
+        stored : dtype
+            Type of the images in their file.
+
+        Raises
+        ------
+        ValueError
+            If `dtype` is too small for the range of `stored` after mean and scale.
+        """
+        if stored.kind not in "iu" or stored.itemsize > 2:
+            return
+        lowest, highest = np.iinfo(stored).min, np.iinfo(stored).max
+        mean = np.zeros(1) if self.mean_values is None else self.mean_values.astype(np.float64)
+        scale = np.ones(1) if self.scale_values is None else self.scale_values.astype(np.float64)
+        largest = max(float(np.abs((bound - mean) * scale).max()) for bound in (lowest, highest))
+        if largest >= _FIRST_INFINITE[self.dtype]:
+            limit = float(ml_dtypes.finfo(self.out_dtype).max)
+            raise ValueError(
+                f"dtype {self.dtype!r} holds numbers up to {limit:.6g}, but {stored} images, "
+                f"which may have {lowest}..{highest}, become as large as {largest:.6g}: pass a scale, such as "
+                f"scale={1 / max(highest, -lowest):.3g}, or a larger dtype"
+            )
 
     @property
     def crop_bytes(self) -> int:
@@ -168,6 +207,7 @@ class CropSpec:
             has_scale=self.scale is not None,
             row_bytes=self.image_shape[1] * self.image_shape[2] * np.dtype(self.source_dtype).itemsize,
             crop_bytes=self.crop_bytes,
+            check_finite=self.checks_finite,
         )
 
     def cpu_sink(self, table: NDArray[np.int32], n_slots: int, out: NDArray) -> _cpu.CropSink:

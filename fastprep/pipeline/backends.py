@@ -18,6 +18,15 @@ from fastprep.kernels import CropSpec
 from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu, device_number
 from fastprep.pipeline.buffers import ALIGNMENT, HOST, Block, Lease, Memory, as_array
 
+
+class NotFinite(Exception):
+    """A batch on a device with results that are not finite, made from the image in `slot`."""
+
+    def __init__(self, slot: int) -> None:
+        super().__init__(slot)
+        self.slot = slot
+
+
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -58,6 +67,11 @@ class Backend(Protocol):
             Lease of the buffer that holds x.
         result
             Return value of `read`.
+
+        Raises
+        ------
+        NotFinite
+            If results on a device are not finite. On the CPU `read` raises what the sink finds.
         """
         ...
 
@@ -137,13 +151,18 @@ class CudaBackend:
             x = self.view(lease, len(table))
             try:
                 images, rows_on_device = staging.upload(n_images, rows)
-                launch = self._kernel.launch(images, checked, rows_on_device, x)
+                checks = staging.checks(len(checked)) if spec.checks_finite else None
+                launch = self._kernel.launch(images, checked, rows_on_device, x, checks)
                 with staging.stream:
                     launch()
+                if checks is not None:
+                    staging.download(checks)
             finally:
                 # Three things need this: x, which TensorFlow reads on streams of its own; the staging memory on both sides,
                 # which the next batch overwrites; and, if something above failed, the buffer that goes back to its pool.
                 staging.stream.synchronize()
+            if checks is not None and (wrong := np.flatnonzero(staging.not_finite[: len(checked)])).size:
+                raise NotFinite(int(checked[wrong[0], 0]))
         return x, lease, result
 
     def view(self, lease: Lease, n_rows: int) -> Any:
@@ -205,6 +224,9 @@ class _Staging:
         self.table = gpu.pinned(n_rows * 16).view(np.int32).reshape(n_rows, 4)
         self._images_on_device = DeviceMemory(gpu, n_images * self.image_bytes)
         self._table_on_device = DeviceMemory(gpu, n_rows * 16)
+        if spec.checks_finite:
+            self.not_finite = gpu.pinned(n_rows * 4).view(np.uint32)
+            self._not_finite_on_device = DeviceMemory(gpu, n_rows * 4)
 
     def upload(self, n_images: int, rows: NDArray[np.int32]) -> tuple[Any, Any]:
         """Queue the copies; return images and table as arrays on the device."""
@@ -213,6 +235,16 @@ class _Staging:
         self.gpu.copy(images, self.images[: n_images * self.image_bytes], self.stream)
         self.gpu.copy(table, rows, self.stream)
         return images, table
+
+    def checks(self, n_rows: int) -> Any:
+        """Return an array of zeros on the device, in which the kernel marks crops whose results are not finite."""
+        checks = self.gpu.array(self._not_finite_on_device, (n_rows,), np.dtype(np.uint32))
+        self.gpu.clear(checks, self.stream)
+        return checks
+
+    def download(self, checks: Any) -> None:
+        """Queue the copy of these marks to `not_finite`."""
+        self.gpu.copy_back(self.not_finite[: len(checks)], checks, self.stream)
 
 
 def choose(

@@ -54,12 +54,16 @@ class Position:
 
     def advance(self, epoch: int, step: int) -> None:
         """Record that the batch of a step was handed out."""
-        self._reached = (epoch, step + 1) if step + 1 < len(self._sampler) else (epoch + 1, 0)
+        self._reached = (epoch, step + 1)
+
+    def end_epoch(self, epoch: int) -> None:
+        """Record that an iteration found no further step in an epoch, which other shards may still have."""
+        if self._reached[0] == epoch:
+            self._reached = (epoch + 1, 0)
 
     def move_to(self, epoch: int, step: int = 0) -> None:
         """Let the next iteration begin at a step of `epoch`."""
-        self._next = (epoch, step)
-        self._reached = (epoch, step) if step < len(self._sampler) else (epoch + 1, 0)
+        self._next = self._reached = (epoch, step)
         self._resumed = (-1, WHOLE_EPOCH)
 
     def since(self, epoch: int) -> Since:
@@ -69,7 +73,10 @@ class Position:
     def save(self) -> dict[str, Any]:
         """Return the state after the last batch that was handed out; see `fastprep.loader.Loader.state_dict`."""
         epoch, step = self._reached
-        return {"version": 2, "epoch": epoch, "seen": self.seen(epoch, step), "of": self._fingerprint()}
+        seen = self.seen(epoch, step)
+        if self._sampler.is_over(seen):  # for all shards: after the same steps their states agree
+            epoch, seen = epoch + 1, 0
+        return {"version": 2, "epoch": epoch, "seen": seen, "of": self._fingerprint()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Move to a saved state; see `fastprep.loader.Loader.load_state_dict`."""
@@ -79,16 +86,23 @@ class Position:
             raise ValueError(f"state must be from state_dict(), but it lacks {', '.join(missing)}")
         mine, theirs = self._fingerprint(), dict(state["of"])
         if different := [f"{k} {theirs.get(k)!r} (here {mine[k]!r})" for k in mine if theirs.get(k) != mine[k]]:
-            raise ValueError("state is from a loader with other batches: " + ", ".join(different))
+            raise ValueError("state is from a loader with other batches: " + ", ".join(different) + self._way_out(mine, theirs))
         epoch, seen, n_samples = int(state["epoch"]), int(state["seen"]), self._sampler.n_samples
         if epoch < 0 or not 0 <= seen < n_samples:
             raise ValueError(f"state must have epoch >= 0 and seen in 0..{n_samples - 1}, got {epoch} and {seen}")
         since = self._sampler.resume(seen)
-        if since.step >= len(self._sampler):  # what is left does not fill a batch of every shard
+        if self._sampler.is_over(seen):  # what is left does not fill a batch of every shard
             epoch, since = epoch + 1, WHOLE_EPOCH
         self._next = self._reached = (epoch, since.step)
         # steps that count as in any other epoch can all be asked for, including those before this one
         self._resumed = (epoch, since) if since.seen != self._sampler.seen(since.step) else (-1, WHOLE_EPOCH)
+
+    def _way_out(self, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+        """Name the argument that gives the windows of a state; empty if something else differs, too."""
+        blocks = theirs.get("chunks_per_window")
+        if isinstance(blocks, int) and mine["chunks_per_window"] and theirs == {**mine, "chunks_per_window": blocks}:
+            return f"; shuffle_window={self._sampler.window_of(blocks)} gives those windows"
+        return ""
 
     def _fingerprint(self) -> dict[str, Any]:
         return {**self._sampler.fingerprint(), "crop": self._crop}

@@ -104,10 +104,16 @@ class Sampler:
         """Return how many samples of an epoch come before a step, over all shards."""
         return min(self.n_samples, since.seen + (step - since.step) * self._stride)
 
+    def is_over(self, seen: int) -> bool:
+        """Tell whether no shard has a step left of an epoch after `seen` samples were read, over all shards."""
+        longest = (0, self.shard[1])  # the share of the first rank is the largest
+        return order.n_steps(self.n_samples, self.batch_size, longest, self.drop_remainder, seen) == 0
+
     def resume(self, seen: int) -> Since:
         """Return where an epoch goes on after its first samples were read, by any number of shards and in batches of any size.
 
-        The steps that are left are the last ones of the epoch, so that it ends with step ``len(self) - 1`` as any other.
+        The steps that are left are the last ones of the epoch, so that it ends with step ``len(self) - 1`` as any other. A shard
+        that has none of them gets step ``len(self)``, while the others go on.
 
         Parameters
         ----------
@@ -146,6 +152,10 @@ class Sampler:
             return np.empty(0, np.int64)
         first, stop = self.seen(step, since), self.seen(step + 1, since)
         return windows.starts[windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))]
+
+    def window_of(self, blocks: int) -> int:
+        """Return the `shuffle_window` that gives windows of so many blocks."""
+        return blocks * self._largest_block
 
     def describe(self) -> str:
         """Describe in words how samples are shuffled."""
@@ -187,7 +197,8 @@ def check_sampling(batch_size: object, shuffle_window: object, seed: object, sha
         If one of them breaks its rule.
     """
     check_integer("batch_size", batch_size, 1)
-    check_integer("shuffle_window", shuffle_window, 0)
+    if shuffle_window is not None:
+        check_integer("shuffle_window", shuffle_window, 0)
     check_integer("seed", seed)
     check_shard(shard)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+_STEPS, _IMAGES = 16, 1024
 _NOISE = {
     "rate": (keras.layers.Dropout, keras.layers.AlphaDropout, keras.layers.GaussianDropout),
     "stddev": (keras.layers.GaussianNoise,),
@@ -30,6 +32,21 @@ def learning_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """
     norms = [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     return [norm for norm in norms if norm.trainable and norm.built]
+
+
+def suitable_steps(batch_size: int) -> int:
+    """Return the number of batches for a measurement: 16, as in the demo, or as many as have its 1,024 images.
+
+    Parameters
+    ----------
+    batch_size : int
+        Images in a batch.
+
+    Returns
+    -------
+    int
+    """
+    return max(_STEPS, math.ceil(_IMAGES / batch_size))
 
 
 def measure(model: keras.Model, batches: Iterable[Any]) -> None:

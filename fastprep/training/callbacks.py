@@ -15,7 +15,7 @@ from fastprep.training import batchnorm
 from fastprep.training.config import Config
 from fastprep.training.distributed.ranks import Ranks
 from fastprep.training.progress import RunProgress
-from fastprep.training.saver import Saver, SaveSchedule
+from fastprep.training.saver import NotFiniteError, Saver, SaveSchedule
 from fastprep.training.schedule import learning_rate
 from fastprep.training.state import RunState
 from fastprep.training.throughput import Stopwatch
@@ -58,7 +58,7 @@ class RunCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Save at once, before hours have gone into a network that can't be saved."""
         if self.state.epoch == self.state.step == 0:
-            self._saver.save(self.model)
+            self._save()
         self._schedule.saved(self.state.step)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -66,6 +66,7 @@ class RunCallback(keras.callbacks.Callback):
         self.first_step = self.state.step
         if self.first_step:
             self._saver.restore_metrics(self.model)  # Keras has just reset them
+        self._iterations = int(getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer).iterations)
         self._schedule.begin_epoch(self.first_step)
         self._stopwatch.start()
 
@@ -101,9 +102,9 @@ class RunCallback(keras.callbacks.Callback):
         """Record the results of the epoch, and save."""
         logs = {**(logs or {}), "learning_rate": self._rate}
         line = self.progress.describe_epoch(logs, self._measured)
-        if math.isnan(logs["val_loss"]):
+        if problem := self._problem(logs):
             self.progress.keep(line)
-            self._end_diverged()
+            self._end_diverged(problem)
         is_best = self.state.end_epoch(self._config, logs, self._measured)
         self._save()
         self._saver.publish()
@@ -112,8 +113,28 @@ class RunCallback(keras.callbacks.Callback):
             self._leave()
         self.model.stop_training = self.state.finished(self._config)
 
+    def _problem(self, logs: dict[str, float]) -> str:
+        """Return what no step leads back from in the results of an epoch; nothing if all is well."""
+        if math.isnan(logs["val_loss"]):
+            return "the validation loss is not a number"
+        if not math.isfinite(logs["loss"]) and not self._learned():
+            return "the training loss is not a finite number"
+        try:
+            self._saver.check(self.model)
+        except NotFiniteError as error:
+            return str(error)
+        return ""
+
+    def _learned(self) -> bool:
+        """Tell whether a step of this epoch has changed the weights; with a loss scale, steps that overflow are left out."""
+        scaled = getattr(self.model.optimizer, "inner_optimizer", None)
+        return scaled is not None and int(scaled.iterations) > self._iterations
+
     def _save(self) -> None:
-        self._saver.save(self.model)
+        try:
+            self._saver.save(self.model)
+        except NotFiniteError as error:
+            self._end_diverged(str(error))
         self._schedule.saved(self.state.step)
 
     def _batches(self, n_steps: int) -> Iterator[Any]:
@@ -135,15 +156,15 @@ class RunCallback(keras.callbacks.Callback):
     def _leave(self) -> None:
         """End the run as a signal asks; everything is saved."""
         position = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
-        resume = f"go on with --resume {self._saver.folder}"
+        resume = f"go on with {self._saver.folder.resume}"
         self._schedule.leave(f"{self._ranks.prefix}: interrupted, and saved before {position}; {resume}")
 
-    def _end_diverged(self) -> NoReturn:
+    def _end_diverged(self, problem: str) -> NoReturn:
         """End the run with what was saved before, because weights that are not numbers never become numbers again."""
-        self._ranks.finish()  # all have the same loss, and none is to take another's end for a failure
-        state, config = self.state, self._saver.folder.path / "config.json"
+        self._ranks.finish()  # all find the same, and none is to take another's end for a failure
+        state = self.state
         kept = f"best.keras is of epoch {state.best_epoch}" if state.best_epoch else "there is no best.keras"
         raise InputError(
-            f"epoch {state.epoch + 1}: the validation loss is not a number: the network has diverged, or images have values "
-            f"that are not numbers; {kept}. Begin anew with a lower learning rate, or with --warmup: --config {config} --lr ..."
+            f"epoch {state.epoch + 1}: {problem}: the network has diverged, or images or sample weights have values that are "
+            f"not numbers; {kept}. Begin anew with a lower learning rate, or with --warmup: {self._saver.folder.anew} --lr ..."
         )

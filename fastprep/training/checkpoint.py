@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from fastprep.errors import InputError
 from fastprep.system import whole_file
+from fastprep.training.saved_model import check_claims, read_json
 
 if TYPE_CHECKING:
     import keras
 
 VERSION = 1
 _STATE, _ARRAYS = "fastprep/state.json", "fastprep/arrays.npz"
+_PARTS = {"course": dict, "loader": dict, "about": dict, "random": dict, "variables": list}
 _METRIC, _VARIABLE, _NUMPY = "metric/", "variable/", "numpy"
 
 
@@ -99,18 +101,26 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray]]:
     Raises
     ------
     InputError
-        If the file is not a saved run.
+        If the file is not a saved run, or claims to hold far more than it has bytes.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            state = json.loads(archive.read(_STATE))
+            if _STATE not in archive.namelist():
+                raise KeyError(_STATE)
+        check_claims(path)
+        with zipfile.ZipFile(path) as archive:
+            state = read_json(archive, _STATE)
             with np.load(io.BytesIO(archive.read(_ARRAYS))) as arrays:
                 stored = dict(arrays)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, MemoryError, zipfile.BadZipFile) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "it was not written by fastprep.train"
         raise InputError(f"{str(path)!r} is not a saved run: {why}") from error
     if state.get("version") != VERSION:
         raise InputError(f"{str(path)!r} is a saved run of version {state.get('version')}, this fastprep reads {VERSION}")
+    for name, kind in _PARTS.items():
+        if not isinstance(state.get(name, kind()), kind):
+            found = type(state[name]).__name__
+            raise InputError(f"{str(path)!r} is not a saved run: {name!r} of its state must be a {kind.__name__}, found {found}")
     return state, stored
 
 
@@ -129,21 +139,27 @@ def restore(path: Path, model: keras.Model) -> None:
         for k, variable in enumerate(variables):
             if (name := f"{_VARIABLE}{k}") in arrays:
                 variable.assign(arrays[name])
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        if [_crc(v) for v in variables] != [crc for _, crc in state["variables"]]:
+            raise InputError(f"{str(path)!r} does not fit the network: some of its variables are not those that were saved")
+        version, keys, gauss = state["random"]["python"]
+        random.setstate((version, tuple(keys), gauss))
+        kind, *rest = state["random"]["numpy"]
+        np.random.set_state((kind, arrays[_NUMPY], *rest))  # noqa: NPY002
+    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
         why = " ".join(str(error).split())[:400]
         raise InputError(f"{str(path)!r} is damaged, or does not fit the network: {why}") from error
-    if [_crc(v) for v in variables] != [crc for _, crc in state["variables"]]:
-        raise InputError(f"{str(path)!r} does not fit the network: some of its variables are not those that were saved")
-    version, keys, gauss = state["random"]["python"]
-    random.setstate((version, tuple(keys), gauss))
-    kind, *rest = state["random"]["numpy"]
-    np.random.set_state((kind, arrays[_NUMPY], *rest))  # noqa: NPY002
 
 
 def restore_metrics(model: keras.Model, arrays: dict[str, NDArray]) -> None:
     """Restore the sums of the metrics, which have to be built."""
     for k, variable in enumerate(model.metrics_variables):
         variable.assign(arrays[f"{_METRIC}{k}"])
+
+
+def not_finite(model: keras.Model) -> list[str]:
+    """Return the names of the variables of a model and of its optimizer that hold a number which is not finite."""
+    values = ((variable.path, np.asarray(variable)) for variable in _variables(model))
+    return [path for path, value in values if value.dtype.kind in "fV" and not np.isfinite(value).all()]  # V is bfloat16
 
 
 def _variables(model: keras.Model) -> list[Any]:

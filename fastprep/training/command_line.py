@@ -11,6 +11,7 @@ import tyro
 from fastprep.cli.help import wrapped_description
 from fastprep.errors import InputError
 from fastprep.training.config import MAY_CHANGE, Config, arguments, load, option
+from fastprep.training.foreign_code import check_named
 
 
 def parse(argv: list[str], values: dict[str, Any] | None = None) -> Config:
@@ -27,7 +28,7 @@ def parse(argv: list[str], values: dict[str, Any] | None = None) -> Config:
     InputError
         If the configuration can't be read, or a resumed run would become another one.
     """
-    config = parse_words(argv)
+    typed = config = parse_words(argv)
     if values is None:
         values = base_configuration(config)
     if config.resume is not None and values is not None:
@@ -35,25 +36,35 @@ def parse(argv: list[str], values: dict[str, Any] | None = None) -> Config:
         config = parse_words([*arguments(values), *argv])
         for field in dataclasses.fields(Config):
             before, now = getattr(was, field.name), getattr(config, field.name)
-            if before != now and field.name not in ("resume", *MAY_CHANGE):
+            if before != now and field.name not in ("resume", "trust", *MAY_CHANGE):
                 raise InputError(f"--resume: {option(field.name)} was {before} and can't become {now}; that is another run")
+        check_named(config.model, typed.model, _source(typed), trust=typed.trust)
     elif config.config is not None and values is not None:
         values = {**values, "out": None, "resume": None, "config": None}
         if values.get("demo"):  # the demo builds its own files
             values |= {"train": None, "val": None}
         config = parse_words([*arguments(values), *argv])
+        check_named(config.model, typed.model, _source(typed), trust=typed.trust)
     return config
 
 
 def base_configuration(config: Config) -> dict[str, Any] | None:
     """Return the configuration that a command line begins from; None if it names none."""
-    if config.resume is not None and config.config is not None:
+    if config.resume is None and config.config is None:
+        return None
+    if config.resume is None:
+        return load(_source(config))
+    if config.config is not None:
         raise InputError("--resume brings the configuration of its run: leave --config out")
-    if config.resume is not None:
-        if not (Path(config.resume) / "config.json").exists():
-            raise InputError(f"--resume: there is no run in {config.resume!r}")
-        return load(Path(config.resume) / "config.json")
-    return None if config.config is None else load(config.config)
+    if not _source(config).exists():
+        raise InputError(f"--resume: there is no run in {config.resume!r}")
+    # runs of the time before these options had a default that follows from files and network
+    return {"crop": 227, "batchnorm_steps": 0, **load(_source(config))}
+
+
+def _source(config: Config) -> Path:
+    """Return the file of the configuration that a command line begins from."""
+    return Path(config.config or "") if config.resume is None else Path(config.resume) / "config.json"
 
 
 def parse_words(words: list[str]) -> Config:

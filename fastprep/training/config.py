@@ -22,7 +22,9 @@ _OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "rank_timeout")
 # Options that may change when a run is resumed; any other change would make it another run.
 MAY_CHANGE = (*_OF_A_HOST, "epochs", "early_stop", "save_every", "on_corrupt")
 # Options that may differ between the ranks of a run: paths on their hosts, and how long to wait there.
-MAY_DIFFER = (*_OF_A_HOST, "mean", "weights", "out", "resume", "config")
+MAY_DIFFER = (*_OF_A_HOST, "mean", "weights", "out", "resume", "config", "trust")
+_NEVER_SAVED = frozenset({"trust"})  # a file does not say whether it is to be trusted
+_LARGEST = 2**20  # bytes of a config.json that is read
 
 
 @flowing
@@ -51,6 +53,10 @@ class Config:
     save-every, grace, on-corrupt, tensorboard, rank-timeout, the paths of the files and the number of ranks may change."""
     config: Annotated[str | None, arg(metavar="FILE")] = None
     """The config.json of another run as a starting point. Other options of the command line take precedence."""
+
+    trust: bool = False
+    """Import the modules, and run the code, that the files of --resume, --config and --weights name, if these files are your own.
+    Without it, a module is imported only if --model names it."""
 
     model: Annotated[str, arg(metavar="alexnet|MODULE:FUNCTION")] = "alexnet"
     """Network: alexnet, one such as `keras.applications:MobileNetV2`, or your own function, which takes the shape of an image and
@@ -101,14 +107,16 @@ class Config:
     or by number or name, such as `cat:1,dog:2.5`; classes that are not named have weight 1."""
     sample_weight: Annotated[str | None, arg(metavar="NAME")] = None
     """Dataset in the training file with a weight for each image in the training loss, multiplied by that of --class-weight."""
-    batchnorm_steps: Annotated[int, arg(metavar="STEPS")] = 0
+    batchnorm_steps: Annotated[int | None, arg(metavar="STEPS")] = None
     """Before each validation, replace the moving averages of batch normalisation by means and variances measured on this many
-    training batches, with dropout off. The moving averages lag behind the weights, and dropout distorts them. 0: keep them."""
+    training batches, with dropout off. The moving averages lag behind the weights, and dropout distorts them. 0: keep them.
+    Default: 16, or as many as have 1,024 images, where the network has batch normalisation that learns."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Keras' dtype policy for the network. mixed_float16 suits GPUs, and scales the loss."""
 
-    crop: int = 227
-    """Side of the crops in pixels: random crops for training, the centre crop for validation."""
+    crop: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """Side of the crops in pixels: random crops for training, the centre crop for validation. Default: 227 of 256 pixels, about
+    seven eighths of the shorter side of the training images, but no more than the validation images have."""
     mirror: bool = True
     """Mirror half of the training crops left-right."""
     flip: bool = False
@@ -172,6 +180,10 @@ def _only_alexnet(name: str) -> _Conflict:
 
 
 _CONFLICTS = (
+    _Conflict(
+        "--trust goes with --resume, --config or --weights, whose files it trusts",
+        lambda config: config.trust and config.resume is None and config.config is None and config.weights is None,
+    ),
     _Conflict("--full goes with --demo only", lambda config: config.full and not config.demo),
     _Conflict(
         "--model must be alexnet or MODULE:FUNCTION, such as keras.applications:MobileNetV2, got {config.model!r}",
@@ -240,7 +252,8 @@ def shared_options(config: Config) -> dict[str, str]:
 
 def save(config: Config, path: str | Path) -> None:
     """Write a configuration as JSON."""
-    Path(path).write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
+    values = {name: value for name, value in dataclasses.asdict(config).items() if name not in _NEVER_SAVED}
+    Path(path).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -256,15 +269,19 @@ def load(path: str | Path) -> dict[str, Any]:
     InputError
         If the file can't be read, is not JSON, or has unknown options.
     """
-    with input_errors(OSError):
-        text = Path(path).read_bytes()
+    with input_errors(OSError), open(path, "rb") as file:
+        text = file.read(_LARGEST + 1)
+    if len(text) > _LARGEST:
+        raise InputError(f"{str(path)!r} must be a file of options of at most {_LARGEST:,} bytes, it has more")
     try:
         values = json.loads(text)
     except ValueError as error:
         raise InputError(f"{str(path)!r} is not JSON: {error}") from None
+    except RecursionError:
+        raise InputError(f"{str(path)!r} is nested too deeply: options are text, numbers, true, false or null") from None
     if not isinstance(values, dict):
         raise InputError(f"{str(path)!r} must hold an object of options, found {type(values).__name__}")
-    known = {field.name for field in dataclasses.fields(Config)}
+    known = {field.name for field in dataclasses.fields(Config)} - _NEVER_SAVED
     if unknown := sorted(set(values) - known):
         raise InputError(f"{str(path)!r} has unknown options: {', '.join(unknown)}")
     return values

@@ -80,7 +80,8 @@ def inspect_files(config: Config, mean: NDArray[np.float32] | str | None = AS_CO
         If they do not fit.
     """
     with input_errors(DataError, ValueError, OSError):
-        train, val = _open(config, Loader, _mean(config) if isinstance(mean, str) else mean, device="cpu")
+        crop = _side_of_crops(config) if config.crop is None else config.crop
+        train, val = _open(config, Loader, crop, _mean(config) if isinstance(mean, str) else mean, device="cpu")
         with train, val:
             labels, val_labels = check_labels(train), check_labels(val)
             n_classes = _count_classes(config, train, labels)
@@ -107,7 +108,8 @@ def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)
     config : Config
     inputs : Inputs
     shard : (int, int)
-        (rank, world). All ranks train the same number of steps, and together they validate every image once.
+        (rank, world). All ranks train the same number of steps, and together they validate every image once, or each of them all
+        images if there are fewer of these than ranks.
 
     Returns
     -------
@@ -116,14 +118,20 @@ def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)
     Raises
     ------
     InputError
-        If a file has changed since `inspect_files`.
+        If there are too few images for the ranks, or a file has changed since `inspect_files`.
     """
     import fastprep
 
+    n_train, n_step = int(inputs.counts.sum()), config.batch_size * shard[1]
+    if shard[1] > 1 and n_train < n_step:
+        problem = f"{n_train} images do not fill a batch of {config.batch_size} on each of {shard[1]} ranks"
+        raise InputError(f"--train: {problem}; say a smaller --batch-size, or start fewer ranks")
     with input_errors(DataError, ValueError, OSError):
         one_hot = {"num_classes": inputs.classes} if config.label_smoothing else {}  # Keras smooths one-hot labels only
-        train_only = {"class_weight": inputs.weights, "drop_remainder": shard[1] > 1}
-        return _open(config, fastprep.Loader, inputs.mean, train_only=train_only, shard=shard, **one_hot)
+        train_only = {"class_weight": inputs.weights, "drop_remainder": shard[1] > 1, "shard": shard}
+        # an evaluation needs a batch on each rank; where there are fewer images, all ranks take all of them: the same means
+        val_only = {"shard": shard if inputs.val_counts.sum() >= shard[1] else (0, 1)}
+        return _open(config, fastprep.Loader, inputs.input_shape[0], inputs.mean, train_only, val_only, **one_hot)
 
 
 def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]) -> dict[int, float] | None:
@@ -177,14 +185,31 @@ def no_mean(error: MissingMeanError) -> InputError:
     return InputError(f"file {error.file!r} has no stored mean: {choices}; {store}")
 
 
-def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | None = None, **both: Any) -> tuple[Any, Any]:
+def _side_of_crops(config: Config) -> int:
+    """Return the side of crops that suits the files, in the tutorial's proportion of 227 pixels of 256."""
+    sides = []
+    for files in (config.train, config.val):
+        with Loader(files, 1, None, images=config.images, labels=None, mean=None, device="cpu", workers=1) as loader:  # type: ignore[arg-type]
+            sides.append(min(loader.output_shape[:2]))
+    train, val = sides
+    return min(max(1, round(train * 227 / 256)), val)
+
+
+def _open(
+    config: Config,
+    kind: Any,
+    crop: int,
+    mean: Any,
+    train_only: dict[str, Any] | None = None,
+    val_only: dict[str, Any] | None = None,
+    **both: Any,
+) -> tuple[Any, Any]:
     both |= {"images": config.images, "labels": config.labels, "workers": config.workers, "on_corrupt": config.on_corrupt}
-    crop = RandomCrop(config.crop, mirror=config.mirror, flip=config.flip)
     try:
         train = kind(
             config.train,
             config.batch_size,
-            crop,
+            RandomCrop(crop, mirror=config.mirror, flip=config.flip),
             mean=mean,
             shuffle=True,
             seed=config.seed,
@@ -195,7 +220,7 @@ def _open(config: Config, kind: Any, mean: Any, train_only: dict[str, Any] | Non
     except MissingMeanError as error:
         raise no_mean(error) from None
     # images are centred by the mean of the training file, whatever mean the validation file stores
-    return train, kind(config.val, config.batch_size, CenterCrop(config.crop), mean=train.mean, **both)
+    return train, kind(config.val, config.batch_size, CenterCrop(crop), mean=train.mean, **(val_only or {}), **both)
 
 
 def _mean(config: Config) -> Any:
@@ -207,9 +232,13 @@ def _mean(config: Config) -> Any:
 def _count_classes(config: Config, train: Loader, labels: NDArray[np.integer]) -> int:
     file, n_classes = name_file(train), config.classes or max(len(train.class_names), int(labels.max()) + 1)
     check_highest_label(labels, n_classes, file, "of --classes")
-    if n_classes < 2:
-        raise InputError(f"{file}: there must be two classes at least, all labels are 0")
+    n_names, highest = len(train.class_names), int(labels.max())
+    if config.classes is None and 0 < n_names <= highest:
+        problem = f"label {highest} is outside class_names, which has {n_names}: {join_some(train.class_names)}"
+        raise InputError(f"{file}: {problem}; mend labels or names, or say --classes {n_classes} if these classes have no names")
     present = np.unique(labels)
+    if n_classes < 2 or (len(present) == 1 and not train.class_names and config.classes is None):
+        raise InputError(f"{file}: there must be two classes at least, all labels are {present[0]}")
     if not train.class_names and config.classes is None and len(present) < n_classes:
         # labels 7 and 9, taken literally, would make a network with ten outputs of which eight are never used
         raise InputError(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import InputError
+from fastprep.training import saved_model
 from fastprep.training.config import Config
 
 if TYPE_CHECKING:
@@ -99,8 +100,15 @@ def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile:
     model.optimizer.build(model.trainable_variables)
 
 
-def take_weights(model: keras.Model, path: str) -> str:
+def take_weights(model: keras.Model, path: str, *, trust: bool = False) -> str:
     """Copy the weights of a saved model layer by layer: by position if both models have the same kinds of layers, else by name.
+
+    Parameters
+    ----------
+    model : keras.Model
+    path : str
+    trust : bool
+        Whether code that the file names may run; see `fastprep.training.saved_model.load`.
 
     Returns
     -------
@@ -112,12 +120,10 @@ def take_weights(model: keras.Model, path: str) -> str:
     InputError
         If the model can't be loaded, or no layer fits.
     """
-    import keras
-
     try:
-        source = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises many types, depending on the file
-        raise InputError(f"--weights: {path!r} can't be loaded: {_line(error)}") from error
+        source = saved_model.load(path, trust=trust)
+    except InputError as error:
+        raise InputError(f"--weights: {error}") from error
     ours, theirs = _with_weights(model), _with_weights(source)
     if [type(layer) for layer in ours] == [type(layer) for layer in theirs]:
         pairs: dict[Any, Any] = dict(zip(ours, theirs, strict=True))
@@ -219,7 +225,8 @@ def _call(name: str, function: Any, input_shape: tuple[int, int, int], classes: 
         return function(input_shape, classes)
     except Exception as error:  # a user's own function may raise anything
         hint = "" if name == "alexnet" else f"--model {name}, called with the shape {input_shape} and {classes} classes: "
-        raise InputError(f"{hint}{_line(error)}") from error
+        way_out = "; --crop sets the side of the crops, --model takes another network" if name == "alexnet" else ""
+        raise InputError(f"{hint}{_line(error)}{way_out}") from error
 
 
 def _line(error: BaseException) -> str:

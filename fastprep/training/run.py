@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.errors import input_errors
+from fastprep.errors import InputError, input_errors, one_line
 from fastprep.loader import Loader
 from fastprep.system import Notice, stop_soon
 from fastprep.training import checkpoint, report
@@ -100,12 +100,12 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
         saved = _Saved(*from_first(ranks, saved.values, saved.arrays))
         session = open_session(config, ranks, saved.mean, stack)
         with ranks.together():
-            folder = _open_folder(config, ranks, stack)
+            folder = _open_folder(session.config, ranks, stack)
             state = RunState() if saved.values is None else _restore(session, saved.values, folder)
-        folder = RunFolder(ranks.from_first(str(folder)))  # its name may contain the time on rank 0
+        folder = RunFolder(ranks.from_first(str(folder)), config.model)  # its name may contain the time on rank 0
         ranks.start_alike(session.model, config.seed, state.epoch, state.step)
         print(_describe(session, state, folder), flush=True)
-        message = f"{ranks.prefix}: interrupted; what the run folder holds is whole; go on with --resume {folder}"
+        message = f"{ranks.prefix}: interrupted; what the run folder holds is whole; go on with {folder.resume}"
         swept = folder.path if ranks.first else Path(os.devnull)  # half-written files are for rank 0 to remove
         with (
             folder.resumable(),
@@ -113,7 +113,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
             stop_soon(swept, message, save_s=config.grace) as notice,
             _with_note(message),
         ):
-            if not state.finished(config):
+            if not state.finished(session.config):
                 _train(session, folder, state, saved, notice)
         return Result(folder.path, state.best_epoch, state.best_accuracy, session.inputs.mean)
 
@@ -122,7 +122,7 @@ def _read_saved(config: Config, ranks: Ranks, stack: contextlib.ExitStack) -> _S
     """Lock the folder of a run that is resumed, and read its last save; on rank 0 alone."""
     if config.resume is None or not ranks.first:
         return _Saved()
-    folder = RunFolder(config.resume)
+    folder = RunFolder(config.resume, config.model)
     stack.enter_context(folder.locked())
     return _Saved(*folder.read_last())
 
@@ -142,11 +142,15 @@ def _restore(session: Session, values: dict[str, Any], folder: RunFolder) -> Run
     """Put a saved run into model and loader; other ranks receive the model in `Ranks.start_alike`."""
     from fastprep.adapters.tensorflow import to_tensor
 
-    model, train, state = session.model, session.train, RunState.from_dict(values["course"])
+    model, train = session.model, session.train
+    try:
+        state = RunState.from_dict(values["course"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{str(folder.last)!r} is damaged: its state can't be that of a run: {one_line(error)}") from error
     if state.step:
         (batch,) = train._source.prepare(0, 0).parts  # Keras creates the variables of its metrics at a first batch
         model.test_on_batch(to_tensor(batch, train.dtype), batch.y, batch.weights)
-    with input_errors(ValueError):
+    with input_errors(ValueError, KeyError, TypeError):
         train.load_state_dict(values["loader"])
     if state.step:
         if train.next_epoch > state.epoch:  # the rest does not fill a batch of every rank, so the epoch's training is over

@@ -20,7 +20,10 @@ from fastprep.errors import ChangedError, DataError, InputError, input_errors
 from fastprep.system import whole_file
 from fastprep.training import checkpoint
 from fastprep.training.config import Config, save
+from fastprep.training.foreign_code import runs_code
 from fastprep.training.state import RunState
+
+_OF_AN_EPOCH = ("best.keras", "history.csv", "curves.png")  # files that are there when an epoch is over
 
 
 class RunFolder:
@@ -29,17 +32,23 @@ class RunFolder:
     Parameters
     ----------
     path : Path or str
+    model : str
+        Network of the run, as ``--model`` names it.
 
     Attributes
     ----------
     path : Path
     last : Path
         Model of the last save, and everything that resuming needs.
+    resume, anew : str
+        Words of the command line that resume the run, and that begin a new one with its configuration.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, model: str = "alexnet") -> None:
         self.path = Path(path)
         self.last = self.path / "last.keras"
+        named = f" --model {model}" if runs_code(model) else ""  # otherwise its module is not imported
+        self.resume, self.anew = f"--resume {path}{named}", f"--config {self.path / 'config.json'}{named}"
 
     @classmethod
     def planned(cls, config: Config) -> RunFolder:
@@ -58,11 +67,13 @@ class RunFolder:
             If something of that name exists.
         """
         try:
-            with input_errors(PermissionError, NotADirectoryError):
-                self.path.mkdir(parents=True)
+            self.path.mkdir(parents=True)
         except FileExistsError:
             raise InputError(f"--out: {str(self)!r} exists already; a run never writes over another") from None
-        self.write_config(config)
+        except OSError as error:  # /proc has no folders of users, and says that none is found
+            raise InputError(f"--out: {str(self)!r} can't be made: {error.strerror}; name a folder on a disk") from error
+        with input_errors(OSError):
+            self.write_config(config)
 
     def write_config(self, config: Config) -> None:
         """Write config.json, without the options that belong to one call only."""
@@ -70,8 +81,29 @@ class RunFolder:
             save(dataclasses.replace(config, resume=None, config=None), temporary)
 
     def read_last(self) -> tuple[dict[str, Any] | None, dict[str, NDArray]]:
-        """Return state and arrays of last.keras; None and no arrays if the run ended before its first save."""
-        return checkpoint.read(self.last) if self.last.exists() else (None, {})
+        """Return state and arrays of last.keras; None and no arrays if the run ended before its first save.
+
+        Raises
+        ------
+        InputError
+            If last.keras is not a saved run, or is missing although an epoch was finished: beginning anew would overwrite it.
+        """
+        best = self.path / "best.keras"
+        way_out = f"begin a new run: {self.anew}"
+        if best.exists():
+            way_out = (
+                f"best.keras is a save of the best epoch: copy it to last.keras to go on from there, test it with "
+                f"`python -m fastprep.evaluate {self} --data FILE`, or {way_out} --weights {best}"
+            )
+        if self.last.exists():
+            try:
+                return checkpoint.read(self.last)
+            except InputError as error:
+                raise InputError(f"--resume: {error}; {way_out}") from error
+        if left := [name for name in _OF_AN_EPOCH if os.path.lexists(self.path / name)]:
+            problem = f"--resume: {str(self)!r} has no last.keras, which a run goes on from, but {', '.join(left)}"
+            raise InputError(f"{problem}, which beginning anew would overwrite; {way_out}")
+        return None, {}
 
     def publish(self, state: RunState) -> None:
         """Write the files that follow from last.keras at the end of an epoch; repeating it does no harm."""
@@ -113,7 +145,7 @@ class RunFolder:
             if isinstance(error, DataError) and error.sample is not None and not isinstance(error, ChangedError):
                 hint = ", and --on-corrupt skip to leave such images out"
             problem = " ".join(str(error).split()) or "out of memory"
-            raise InputError(f"{problem}; the run folder is whole: go on with --resume {self}{hint}") from error
+            raise InputError(f"{problem}; the run folder is whole: go on with {self.resume}{hint}") from error
 
 
 def _write_history(history: dict[str, list[float]], path: Path) -> None:

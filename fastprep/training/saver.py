@@ -84,6 +84,10 @@ class SaveSchedule:
         return number > 0
 
 
+class NotFiniteError(Exception):
+    """A network with weights that are not finite, which no step leads back from."""
+
+
 class Saver:
     """Writes last.keras and the files that follow from it.
 
@@ -118,10 +122,30 @@ class Saver:
         if self._ranks.first:
             checkpoint.restore_metrics(model, self._arrays)
 
+    def check(self, model: keras.Model) -> None:
+        """Check that all numbers of the model and of its optimizer are finite.
+
+        Raises
+        ------
+        NotFiniteError
+            If they are not, on all ranks alike.
+        """
+        broken = checkpoint.not_finite(model)
+        if int(self._ranks.reduce(np.array([len(broken)], np.int32), "Max")[0]):
+            names = f" ({', '.join(broken[:3])}{', ...' if len(broken) > 3 else ''})" if broken else ""
+            raise NotFiniteError(f"weights of the network are not finite{names}, and are not saved")
+
     def save(self, model: keras.Model) -> None:
-        """Write last.keras: the model, and everything that resuming needs."""
+        """Write last.keras: the model, and everything that resuming needs.
+
+        Raises
+        ------
+        NotFiniteError
+            If `check` does. The last save stays.
+        """
         state, in_epoch = self._state, self._state.step > 0
         self._ranks.settle(model, metrics=in_epoch)
+        self.check(model)
         if not self._ranks.first:
             return
         position = {**self._train.state_dict(), "epoch": state.epoch, "seen": self._train.seen(state.epoch, state.step)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ class Session:
     Attributes
     ----------
     config : Config
+        With the side of crops and the steps of batch normalisation that follow from files and network.
     ranks : Ranks
     inputs : Inputs
     train, val : Loader
@@ -86,11 +88,13 @@ def open_session(config: Config, ranks: Ranks, mean: NDArray[np.float32] | str |
     with ranks.together():
         # problems with files are reported before TensorFlow takes seconds to start
         inputs = inspect_files(config, mean)
+        config = dataclasses.replace(config, crop=inputs.input_shape[0])
         start_tensorflow()
         train, val = open_loaders(config, inputs, (ranks.rank, ranks.world))
         stack.callback(train.close)
         stack.callback(val.close)
         model, notes = _build_network(config, inputs, is_new=isinstance(mean, str))
+        config = dataclasses.replace(config, batchnorm_steps=_batchnorm_steps(config, model))
         logits = network.gives_logits(model, inputs.input_shape)
         network.compile_model(model, config, logits, ranks.jit_compile)
         ranks.share_gradients(model)
@@ -102,15 +106,24 @@ def _build_network(config: Config, inputs: Inputs, is_new: bool) -> tuple[keras.
     """Return the network, not yet compiled, and remarks about its weights."""
     import tensorflow as tf
 
-    from fastprep.training.batchnorm import learning_norms
-
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     model, notes = network.build_model(config, inputs.input_shape, inputs.classes), []
     if config.weights is not None and is_new:
-        notes.append(network.take_weights(model, config.weights))
+        notes.append(network.take_weights(model, config.weights, trust=config.trust))
     if config.freeze is not None:
         notes.append(network.freeze(model, config.freeze))
-    if config.batchnorm_steps and not learning_norms(model) and not config.demo:  # the demo's defaults are for AlexNet
-        raise InputError(f"--batchnorm-steps: --model {config.model} has no batch normalisation that learns")
     return model, notes
+
+
+def _batchnorm_steps(config: Config, model: keras.Model) -> int:
+    """Return the number of batches that batch normalisation is measured on before each validation."""
+    from fastprep.training.batchnorm import learning_norms, suitable_steps
+
+    has_norms = bool(learning_norms(model))
+    if config.batchnorm_steps is None:
+        return suitable_steps(config.batch_size) if has_norms else 0
+    if config.batchnorm_steps and not has_norms and not config.demo:  # the demo's defaults are for AlexNet
+        problem = f"--model {config.model} has no batch normalisation that learns"
+        raise InputError(f"--batchnorm-steps {config.batchnorm_steps}: {problem}; say --batchnorm-steps 0")
+    return config.batchnorm_steps

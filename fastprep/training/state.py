@@ -44,9 +44,24 @@ class RunState:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunState:
-        """Return the state that `to_dict` stored."""
+        """Return the state that `to_dict` stored.
+
+        Raises
+        ------
+        KeyError, TypeError, AttributeError
+            If it is another thing: a file may hold anything.
+        """
         meter = {{"pictures": "images"}.get(name, name): value for name, value in values["meter"].items()}
-        return cls(**{**values, "meter": Meter(**meter)})
+        state = cls(**{**values, "meter": Meter(**meter)})
+        for name in ("epoch", "step", "best_epoch"):
+            if type(values[name]) is not int or values[name] < 0:
+                raise TypeError(f"{name} must be a whole number of at least 0, found {values[name]!r}")
+        columns = [*state.history.values(), [state.best_accuracy, state.best_loss], list(meter.values())]
+        if not all(isinstance(value, int | float) for column in columns for value in column):
+            raise TypeError("results and measurements must be numbers")
+        if any(len(column) != state.epoch for column in state.history.values()):
+            raise TypeError(f"history must have a row for each of {state.epoch} epochs")
+        return state
 
     def end_epoch(self, config: Config, logs: dict[str, float], meter: Meter) -> bool:
         """Add the results of an epoch; return whether its model is the best so far.

@@ -251,6 +251,30 @@ def test_files_and_models_that_do_not_fit_are_one_clear_line(make_run, data, tmp
     refused([str(tmp_path / "f"), "--data", str(data), "--mean", "none", "--labels", "none"], "can't be loaded", capsys)
 
 
+def test_classes_without_names_have_their_numbers(make_run, data, capsys, tmp_path):
+    for names in (["cat", "dog"], [f"class {k}" for k in range(CLASSES + 1)]):
+        with h5py.File(data, "r+") as file:
+            file["images"].attrs["class_names"] = names
+        assert evaluate.main([make_run(f"of {len(names)}"), "--data", str(data), "--crops", "plain"]) == 0
+        note = f"note: there are names of {CLASSES + 1} classes, and the model has {CLASSES}; the first names are used"
+        assert (note in capsys.readouterr().out) == (len(names) > CLASSES)
+        rows = rows_of(tmp_path / f"of {len(names)}" / "evaluation-test" / "predictions.csv")
+        assert [row["name"] for row in rows[:3]] == [*names[:2], "2" if len(names) == 2 else names[2]]
+
+
+def test_a_folder_that_can_not_be_made_is_told_before_anything_is_predicted(make_run, data, monkeypatch, capsys):
+    monkeypatch.setattr("fastprep.evaluation.run.start_tensorflow", lambda: pytest.fail("too late"))
+    refused([make_run("a"), "--data", str(data), "--out", "/proc/x"], "--out: '/proc/x' can't be made in '/proc'", capsys)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("crop", "10"), ("class_names", [1, 2]), ("model", None), ("classes", [7]), ("logits", 2.0), ("channel_order", 3)],
+)
+def test_facts_of_another_type_are_one_clear_line(make_run, data, capsys, name, value):
+    refused([make_run("a", **{name: value}), "--data", str(data)], f"what it says about training has a wrong {name!r}", capsys)
+
+
 def test_a_model_that_gives_nan_is_an_error_and_not_always_right(make_run, data, capsys):
     run = make_run("a", mean=(np.nan, 0.0, 0.0))
     assert evaluate.main([run, "--data", str(data)]) == 2
@@ -326,7 +350,11 @@ def test_a_run_of_a_network_that_keras_does_not_know(data, tmp_path, monkeypatch
     command = ["--train", str(data), "--val", str(data), "--crop", str(SIDE), "--batch-size", "8", "--epochs", "1"]
     assert train.main([*command, "--model", "my_own_network:network", "--out", str(tmp_path / "run")]) == 0
     trained = capsys.readouterr().out
-    assert evaluate.main([str(tmp_path / "run"), "--data", str(data)]) == 0
+    command = [str(tmp_path / "run"), "--data", str(data)]
+    refused(command, "names the network my_own_network:network, whose code would run: name it with --model", capsys)
+    refused([*command, "--model", "json:loads"], "names the network my_own_network:network, whose code would run", capsys)
+    assert evaluate.main([*command, "--trust"]) == 0
+    assert evaluate.main([*command, "--model", "my_own_network:network", "--overwrite"]) == 0
     printed = capsys.readouterr().out
     accuracy = json.loads((tmp_path / "run" / "evaluation-test" / "summary.json").read_text())["scores"][1]["top_1"]
     assert f"best epoch 1: {accuracy:.2%}" in trained

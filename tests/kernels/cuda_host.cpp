@@ -1,6 +1,6 @@
 /* Runs launches that a file describes: CASES is generated, a list of kernels compiled from crop.cu. For each: int64 threads, first
  * block, blocks; then for each argument int64 its bytes (-1: a null pointer), bytes between it and a multiple of 16, and bytes of
- * its end that follow in the file (of the last argument, that are wanted back). */
+ * its end that follow in the file (of the fifth argument, that are wanted back; the sixth is wanted back, too). */
 #include "cuda_host.h"
 
 #include <sanitizer/asan_interface.h>
@@ -36,20 +36,21 @@ int main(int, char **names)
     for (auto kernel : CASES) {
         const int threads = (int)number(input);
         const int64_t first_block = number(input), n_blocks = number(input);
-        void *arguments[5] = {};
-        int64_t bytes[5], past[5], tail[5];
-        for (int k = 0; k < 5; k++) {
+        void *arguments[6] = {};
+        int64_t bytes[6], past[6], tail[6];
+        for (int k = 0; k < 6; k++) {
             bytes[k] = number(input);
             past[k] = number(input);
             tail[k] = number(input);
             if (bytes[k] < 0) continue;
             char *memory = allocate(bytes[k], past[k]);
             arguments[k] = memory;
-            if (k < 4 && std::fread(memory + bytes[k] - tail[k], 1, tail[k], input) != (size_t)tail[k]) return 1;
+            if (k != 4 && std::fread(memory + bytes[k] - tail[k], 1, tail[k], input) != (size_t)tail[k]) return 1;
         }
         launch(kernel, arguments, first_block, n_blocks, threads);
-        std::fwrite((char *)arguments[4] + bytes[4] - tail[4], 1, tail[4], output);
-        for (int k = 0; k < 5; k++)
+        for (int k = 4; k < 6; k++)
+            if (bytes[k] >= 0) std::fwrite((char *)arguments[k] + bytes[k] - tail[k], 1, tail[k], output);
+        for (int k = 0; k < 6; k++)
             if (bytes[k] >= 0 && bytes[k] <= 1 << 30) std::free((char *)arguments[k] - past[k]);
     }
     return std::fclose(output);

@@ -8,7 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from fastprep.kernels.cuda import plan
+from fastprep.kernels import CropSpec
+from fastprep.kernels.cuda import plan_of
 
 WHEEL = "nvidia-cuda-nvrtc-cu12"
 ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
@@ -60,16 +61,18 @@ def nvrtc():
     return Nvrtc()
 
 
-def launch_of(source="uint8", dtype="float32", layout="channels_last", mean="channels", channels=3):
+def launch_of(source="uint8", dtype="float32", layout="channels_last", mean="channels", channels=3, check_finite=False):
     images = np.zeros((1, 256, 256, channels), source)
     values = MEANS[mean] if channels == 3 else None
-    return plan(images, np.zeros((1, 4), np.int32), (227, 227), values, 1 / 255, dtype, layout)
+    spec = CropSpec(images.shape[1:], source, (227, 227), values, 1 / 255, dtype, layout, check_finite)
+    return plan_of(spec, images, spec.checked_table(np.zeros((1, 4), np.int32), 1))
 
 
 DTYPES, LAYOUTS = ("float32", "float16", "bfloat16"), ("channels_last", "channels_first")
 VARIANTS = [("uint8", *rest) for rest in itertools.product(DTYPES, LAYOUTS, MEANS)]
 VARIANTS += [(source, "float16", layout, "image") for source in ("uint16", "float32", "float64") for layout in LAYOUTS]
 VARIANTS += [("uint8", "float32", "channels_last", "none", channels) for channels in (1, 4, 5, 1000)]
+VARIANTS += [(source, dtype, "channels_last", "channels", 3, True) for source in ("float32", "float64") for dtype in DTYPES]
 
 
 @pytest.mark.parametrize(

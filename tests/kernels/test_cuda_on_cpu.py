@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
-from crop_cases import assert_same_bits, random_table
+from crop_cases import assert_same_bits, not_finite_cases, random_table
 
-from fastprep.kernels.cuda import plan
+from fastprep.kernels.cuda import plan, plan_of
 
 HERE = Path(__file__).parent
 DTYPES = ("float32", "float16", "bfloat16")
@@ -28,7 +28,7 @@ class Launches:
 
     def __init__(self, folder):
         self.folder = folder
-        self.sources, self.kernels, self.inputs, self.outs = {}, [], [], []
+        self.sources, self.kernels, self.inputs, self.outs, self.checks = {}, [], [], [], []
 
     def add(self, launch, out, past=(0, 0), blocks=None, tails=None):
         """Add a launch; `past`: bytes between a multiple of 16 and where the images, or `out`, begin."""
@@ -39,7 +39,9 @@ class Launches:
         self.outs.append(out)
         first, n_blocks = blocks or (0, launch.grid[0])
         self.inputs.append(struct.pack("3q", launch.block[0], first, n_blocks))
-        for k, argument in enumerate(launch.arguments(out)):
+        checks = np.zeros(len(launch.table), np.uint32) if launch.spec.checks_finite else np.uint64(0)
+        self.checks.append(checks)
+        for k, argument in enumerate((*launch.arguments(out, checks)[:5], checks)):
             if np.ndim(argument) == 0 and isinstance(argument, np.generic):  # a null pointer
                 self.inputs.append(struct.pack("3q", -1, 0, 0))
                 continue
@@ -56,7 +58,8 @@ class Launches:
             parts += [f"#define {key} {value}" for key, value in defined]
             parts += [f"#define fastprep_crop {name}", f"namespace case_{name} {{", source]
             parts.append("static void run(void *const *a) { fastprep_crop((const SOURCE *)a[0], (const int4 *)a[1],")
-            parts.append("(const float *)a[2], (const float *)a[3], (Bits *)a[4]); } }")
+            checked = ", (unsigned *)a[5]" if "-DCHECK_FINITE=1" in options else ""
+            parts.append(f"(const float *)a[2], (const float *)a[3], (Bits *)a[4]{checked}); }} }}")
             parts += [f"#undef {key}" for key in ["fastprep_crop", *(key for key, _ in defined)]]
         parts.append(f"static void (*const CASES[])(void *const *) = {{{', '.join(self.kernels)}}};")
         (self.folder / "cases.h").write_text("\n".join(parts) + "\n")
@@ -66,10 +69,13 @@ class Launches:
         self._call(program, self.folder / "input", self.folder / "output")
         stored = (self.folder / "output").read_bytes()
         results = []
-        for out in self.outs:
+        for out, checks in zip(self.outs, self.checks, strict=True):
             tail = getattr(out, "tail", out)
             results.append(np.frombuffer(stored[: tail.nbytes], tail.dtype).reshape(tail.shape))
             stored = stored[tail.nbytes :]
+            if np.ndim(checks):
+                checks[:] = np.frombuffer(stored[: checks.nbytes], np.uint32)
+                stored = stored[checks.nbytes :]
         assert stored == b""
         return results
 
@@ -169,6 +175,16 @@ def test_special_values_of_float_images(launches):
     table = np.array([[0, 0, 0, 1]], np.int32)
     images = [values.astype(source).reshape(1, 1, -1, 1) for source in ("float32", "float64")]
     check(launches, [((i, table, (1, len(values)), [0.0], [1.0], dtype), {}) for i in images for dtype in DTYPES])
+
+
+def test_marks_each_crop_that_has_a_result_which_is_not_finite(launches):
+    for case in not_finite_cases():
+        spec = case.spec()
+        out = np.empty(spec.out_shape(len(case.table)), spec.out_dtype)
+        launches.add(plan_of(spec, case.images, spec.checked_table(case.table, len(case.images))), out)
+    launches.run()
+    for case, checks in zip(not_finite_cases(), launches.checks, strict=True):
+        np.testing.assert_array_equal(checks, case.wanted, err_msg=str(case))
 
 
 def test_offsets_beyond_32_bits(launches, rng):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastprep.sampling import WHOLE_EPOCH, Sampler
+from fastprep.sampling import WHOLE_EPOCH, Position, Sampler
 
 PHASES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(0, 6)), min_size=1, max_size=4)
 
@@ -52,3 +52,40 @@ def test_dropping_leaves_all_shards_the_same_number_of_full_batches(n, world, ba
         for shard in shards:
             for step in range(since.step, len(shard)):
                 assert len(shard.samples(0, step, since)) == batch_size
+
+
+@given(
+    n=st.integers(1, 60),
+    batch_size=st.integers(1, 5),
+    before=st.integers(1, 4),
+    after=st.integers(1, 4),
+    steps=st.integers(0, 6),
+    drop=st.booleans(),
+)
+def test_ranks_stay_in_the_same_epoch_however_little_of_it_is_left(n, batch_size, before, after, steps, drop):
+    """After equal steps the states agree, and who loads them stands in the same epoch, with an empty rest if it has none."""
+
+    def positions(world):
+        return [Position(sampling(n, batch_size, (rank, world), True, drop), "crop") for rank in range(world)]
+
+    first = positions(before)
+    steps = min(steps, *(len(position._sampler) for position in first))
+    for position in first:
+        epoch, _ = position.begin_epoch()
+        for step in range(steps):
+            position.advance(epoch, step)
+    states = [position.save() for position in first]
+    assert all(state == states[0] for state in states)
+
+    came = []
+    resumed = positions(after)
+    for position in resumed:
+        position.load(states[0])
+        assert position.save() == states[0] or drop  # another number of ranks may have nothing left to fill a batch with
+        epoch, start = position.begin_epoch()
+        came += [position._sampler.samples(epoch, step, position.since(epoch)) for step in range(start, len(position._sampler))]
+        position.end_epoch(epoch)
+    assert {position.next_epoch for position in resumed} == {resumed[0].next_epoch}
+    assert all(position.save() == resumed[0].save() for position in resumed)
+    if not drop:
+        assert sorted(np.concatenate(came)) == sorted(sampling(n, n, (0, 1), True).samples(epoch, 0)[states[0]["seen"] :])

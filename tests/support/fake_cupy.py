@@ -277,6 +277,15 @@ def module(machine):
         with machine.lock:
             queue = next(queue for queue in machine.queues if id(queue) == stream)
             assert queue.device == machine.current_device, "the stream is another device's"
+            if kind == runtime.memcpyDeviceToHost:
+                target = machine.bytes_at(dst, n_bytes, None)
+                assert target is not None, "copies to ordinary memory are not asynchronous"
+
+                def copy_back():
+                    target[:] = machine.content(src, (n_bytes,), np.dtype(np.uint8), queue.device)
+
+                queue.pending.append(copy_back)
+                return
             on_device = kind == runtime.memcpyDeviceToDevice
             source = machine.bytes_at(src, n_bytes, queue.device if on_device else None)
             if source is None:  # such a copy returns when the source has been read
@@ -287,6 +296,17 @@ def module(machine):
                 machine.content(dst, (n_bytes,), np.dtype(np.uint8), queue.device)[:] = source
 
             queue.pending.append(copy)
+
+    def memset_async(dst, value, n_bytes, stream):
+        machine.call("memsetAsync")
+        with machine.lock:
+            queue = next(queue for queue in machine.queues if id(queue) == stream)
+            assert queue.device == machine.current_device, "the stream is another device's"
+
+            def fill():
+                machine.content(dst, (n_bytes,), np.dtype(np.uint8), queue.device)[:] = value
+
+            queue.pending.append(fill)
 
     class RawModule:
         def __init__(self, *, code, options, backend):
@@ -317,7 +337,9 @@ def module(machine):
     runtime = types.SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
         memcpyHostToDevice=1,
+        memcpyDeviceToHost=2,
         memcpyDeviceToDevice=3,
+        memsetAsync=memset_async,
         memcpyAsync=memcpy_async,
         malloc=malloc,
         free=free,
@@ -350,7 +372,8 @@ class Kernel:
 
     def __init__(self, constants, grid, block, arguments):
         number = {name: int(value) for name, value in constants.items() if value.isdigit()}
-        images, table, mean, scale, _ = arguments
+        images, table, mean, scale, _, *checks = arguments
+        assert len(checks) == number.get("CHECK_FINITE", 0)
         tiles = -(-number["CROP_HEIGHT"] // number["TILE_ROWS"]) * -(-number["CROP_WIDTH"] // number["TILE_COLUMNS"])
         assert (grid, block) == ((len(table) * tiles,), (number["THREADS"],))
         assert images.dtype.name == constants["SOURCE"]
@@ -366,9 +389,11 @@ class Kernel:
 
     def run(self, machine, device):
         arrays = [None if array is None else machine.content(*array, device) for array in self.arrays]
-        images, table, mean, scale, out = arrays
+        images, table, mean, scale, out, *checks = arrays
         try:
             out[...] = reference.crop(images, table, self.size, mean, scale, self.target, self.layout)
+            for not_finite in checks:
+                not_finite[~np.isfinite(out.astype(np.float32)).reshape(len(out), -1).all(axis=1)] = 1
         except ValueError as error:  # the table leads outside the images
             raise CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered") from error
 

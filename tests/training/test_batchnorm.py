@@ -1,6 +1,7 @@
 """Batch normalisation measured anew: against sums in numpy, and in the runs that ask for it."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -222,10 +223,26 @@ def test_it_changes_what_is_validated_and_not_what_is_trained(command, tmp_path)
     assert (np.asarray(plain.layers[3].moving_variance) != np.asarray(measured.layers[3].moving_variance)).all()
 
 
+@pytest.mark.parametrize(("name", "steps"), [("network", 128), ("without", 0)])
+def test_it_is_measured_wherever_there_is_batch_normalisation(command, tmp_path, monkeypatch, name, steps):
+    measured = []
+    monkeypatch.setattr(batchnorm, "measure", lambda model, batches: measured.append(len(list(batches))))
+    assert train.main(command(name, "--epochs", "1", "--out", str(tmp_path / "run"))[0]) == 0
+    assert measured == [5] * (steps > 0)  # the whole batches of an epoch
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["batchnorm_steps"] == steps
+
+
+def test_a_measurement_has_enough_batches_and_enough_images():
+    assert [batchnorm.suitable_steps(size) for size in (1, 8, 63, 64, 128, 4096)] == [1024, 128, 17, 16, 16, 16]
+
+
 def test_wrong_use_is_one_clear_line(command, capsys):
     for words, said in (
         (command("network", "--batchnorm-steps", "-1")[0], "--batchnorm-steps must be at least 0, got -1"),
-        (command("without", "--batchnorm-steps", "3")[0], "--model norm_networks:without has no batch normalisation that learns"),
+        (
+            command("without", "--batchnorm-steps", "3")[0],
+            "has no batch normalisation that learns; say --batchnorm-steps 0",
+        ),
     ):
         assert train.main(words) == 2
         assert said in capsys.readouterr().err

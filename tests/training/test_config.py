@@ -72,6 +72,8 @@ def test_a_configuration_of_the_demo(tmp_path):
     [
         ("{", "is not JSON"),
         ("[1]", "must hold an object of options, found list"),
+        ("[" * 100_000, "is nested too deeply"),
+        (" " * 2**20 + "{}", "must be a file of options of at most 1,048,576 bytes"),
         ('{"epohcs": 3}', "has unknown options: epohcs"),
         ('{"epochs": [3]}', "epochs must be text, a number, true, false or null, found [3]"),
     ],
@@ -117,6 +119,36 @@ def test_what_is_seen(config):
     assert found.notes == []
 
 
+@pytest.mark.parametrize(
+    ("shape", "val_shape", "crop"),
+    [
+        ((256, 256), (256, 256), 227),  # the tutorial's
+        ((96, 96), (96, 96), 85),
+        ((300, 128), (128, 300), 114),  # 113.5 of the shorter side
+        ((256, 256), (200, 210), 200),  # no more than there is to validate
+        ((1, 5), (3, 3), 1),
+    ],
+)
+def test_crops_follow_the_size_of_the_images_unless_they_are_given(make_file, shape, val_shape, crop):
+    train_file, _, _ = make_file(n=4, height=shape[0], width=shape[1], name="train.h5")
+    val_file, _, _ = make_file(n=4, height=val_shape[0], width=val_shape[1], name="val.h5")
+    for path in (train_file, val_file):
+        relabel(path, np.arange(4) % 2)
+    config = Config(train=str(train_file), val=str(val_file), batch_size=2)
+    assert data.inspect_files(config).input_shape[:2] == (crop, crop)
+    assert data.inspect_files(Config(**{**vars(config), "crop": 1})).input_shape[:2] == (1, 1)
+
+
+def test_a_resumed_run_of_the_time_when_crops_and_steps_were_fixed_keeps_them(tmp_path):
+    values = {"train": "a.h5", "val": "b.h5"}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    resumed = train.parse(["--resume", str(tmp_path)])
+    assert (resumed.crop, resumed.batchnorm_steps) == (227, 0)
+    (tmp_path / "config.json").write_text(json.dumps({**values, "crop": 64, "batchnorm_steps": 3}))
+    resumed = train.parse(["--resume", str(tmp_path)])
+    assert (resumed.crop, resumed.batchnorm_steps) == (64, 3)
+
+
 def test_labels_with_gaps_are_an_error_unless_the_classes_are_known(config):
     relabel(config.train, [7, 9] * 4 + [7])
     relabel(config.val, [7, 9] * 3)
@@ -129,6 +161,35 @@ def test_labels_with_gaps_are_an_error_unless_the_classes_are_known(config):
         data.inspect_files(Config(**{**vars(config), "classes": 5}))
     relabel(config.train, [7, 9] * 4 + [7], class_names=[f"class {k}" for k in range(11)])
     assert data.inspect_files(config).classes == 11
+
+
+def test_a_label_without_a_name_is_an_error_unless_the_classes_are_known(config):
+    """As where 255 stands for images that nobody has labelled, and a network would get 256 outputs."""
+    relabel(config.train, [0, 1, 255] * 3, class_names=["cat", "dog"])
+    with pytest.raises(InputError, match=r"label 255 is outside class_names, which has 2: cat, dog; mend .* --classes 256"):
+        data.inspect_files(config)
+    known = data.inspect_files(Config(**{**vars(config), "classes": 256}))
+    assert (known.classes, known.class_names) == (256, ("cat", "dog"))
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"[1]", b'{"R": "1"}'])
+def test_a_mean_file_that_is_none(config, tmp_path, content):
+    (tmp_path / "mean.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"mean\.json' (is not JSON|must have a finite number for each)"):
+        data.inspect_files(Config(**{**vars(config), "mean": str(tmp_path / "mean.json")}))
+    with pytest.raises(InputError, match="Is a directory"):
+        configuration.check(Config(**{**vars(config), "mean": str(tmp_path)}))
+
+
+def test_fewer_images_for_validation_than_ranks(config):
+    inputs = data.inspect_files(config)
+    for world, sizes in ((6, [1] * 6), (7, [6] * 7)):
+        for rank, size in enumerate(sizes):
+            train_loader, val_loader = data.open_loaders(Config(**{**vars(config), "batch_size": 1}), inputs, (rank, world))
+            with train_loader, val_loader:
+                assert sum(len(val_loader.samples(0, step)) for step in range(len(val_loader))) == size
+    with pytest.raises(InputError, match="--train: 9 images do not fill a batch of 4 on each of 3 ranks"):
+        data.open_loaders(config, inputs, (0, 3))
 
 
 def test_other_names_of_classes_for_validation(config):

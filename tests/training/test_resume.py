@@ -124,7 +124,7 @@ def test_a_run_killed_at_every_sort_of_moment(arguments, undisturbed, tmp_path, 
     command = [*arguments, "--save-every", "2", "--out", str(run)]
     for arrange in moments.values():
         killed(monkeypatch, arrange, command)
-        command = ["--resume", str(run)]
+        command = ["--trust", "--resume", str(run)]
     capsys.readouterr()
     assert train.main(command) == 0
     assert outcome(run) == undisturbed
@@ -152,7 +152,7 @@ def test_kill_9(arguments, tmp_path):
             process.kill()
             if process.wait() == -signal.SIGKILL:
                 killed += 1
-                next_command = [*command, "--resume", "run"]
+                next_command = [*command, "--trust", "--resume", "run"]
             else:  # it was too quick; once more
                 assert process.returncode == 0, process.stderr.read()
                 shutil.rmtree(run)
@@ -200,7 +200,7 @@ def test_what_is_half_written_is_removed_but_an_evaluation_goes_on(interrupted):
     folder.mkdir()
     (folder / "predictions.csv").write_text("half")
     (interrupted / ".last.1.part.keras").write_text("half")
-    assert train.main(["--resume", str(interrupted)]) == 0
+    assert train.main(["--trust", "--resume", str(interrupted)]) == 0
     assert [path.name for path in interrupted.glob(".*")] == [folder.name]
     assert (folder / "predictions.csv").read_text() == "half"
 
@@ -214,13 +214,13 @@ def test_keras_alone_would_forget_the_state_of_dropout(interrupted):
 
 
 def test_more_epochs_than_planned_and_fewer_threads(interrupted, capsys):
-    assert train.main(["--resume", str(interrupted), "--epochs", "4", "--workers", "1"]) == 0
+    assert train.main(["--trust", "--resume", str(interrupted), "--epochs", "4", "--workers", "1"]) == 0
     assert len((interrupted / "history.csv").read_text().splitlines()) == 5
     saved = json.loads((interrupted / "config.json").read_text())
     assert (saved["epochs"], saved["workers"], saved["batch_size"], saved["resume"]) == (4, 1, 8, None)
     capsys.readouterr()
     before = (interrupted / "last.keras").read_bytes()
-    assert train.main(["--resume", str(interrupted)]) == 0
+    assert train.main(["--trust", "--resume", str(interrupted)]) == 0
     assert "best epoch" in capsys.readouterr().out
     assert (interrupted / "last.keras").read_bytes() == before
 
@@ -234,16 +234,16 @@ def refused(arguments, message, capsys):
 
 def test_what_can_not_be_resumed_is_one_clear_line(interrupted, tmp_path, capsys):
     run = str(interrupted)
-    refused(["--resume", str(tmp_path / "nowhere")], "there is no run in", capsys)
+    refused(["--trust", "--resume", str(tmp_path / "nowhere")], "there is no run in", capsys)
     refused(["--resume", run, "--batch-size", "4"], "--batch-size was 8 and can't become 4; that is another run", capsys)
-    refused(["--resume", run, "--config", "x.json"], "leave --config out", capsys)
+    refused(["--trust", "--resume", run, "--config", "x.json"], "leave --config out", capsys)
     original = (interrupted / "last.keras").read_bytes()
     (interrupted / "last.keras").write_bytes(original[: len(original) // 2])
-    refused(["--resume", run], "is not a saved run: it was not written by fastprep.train", capsys)
+    refused(["--trust", "--resume", run], "is not a saved run: it was not written by fastprep.train", capsys)
     (interrupted / "last.keras").write_bytes(original)
     (tmp_path / "small_network.py").write_text(NETWORK.replace("Conv2D(4, 3", "Conv2D(5, 3"))
     sys.modules.pop("small_network")
-    refused(["--resume", run], "last.keras' is damaged, or does not fit the network", capsys)
+    refused(["--trust", "--resume", run], "last.keras' is damaged, or does not fit the network", capsys)
     (tmp_path / "small_network.py").write_text(NETWORK)
     sys.modules.pop("small_network")
     with h5py.File(tmp_path / "train.h5", "r+") as file:
@@ -252,7 +252,31 @@ def test_what_can_not_be_resumed_is_one_clear_line(interrupted, tmp_path, capsys
         del file["images"], file["labels"]
         file["images"], file["labels"] = images, labels
         file["images"].attrs["mean"] = mean
-    refused(["--resume", run], "state is from a loader with other batches: n_samples 43 (here 42)", capsys)
+    refused(["--trust", "--resume", run], "state is from a loader with other batches: n_samples 43 (here 42)", capsys)
+
+
+def test_a_run_without_its_last_save_is_not_begun_anew_over_its_results(interrupted, capsys):
+    whole = (interrupted / "last.keras").read_bytes()
+    (interrupted / "last.keras").unlink()
+    before = {path.name: path.read_bytes() for path in interrupted.iterdir()}
+    resume = ["--trust", "--resume", str(interrupted)]
+    refused(resume, "has no last.keras, which a run goes on from, but best.keras, history.csv, curves.png", capsys)
+    refused(resume, f"config.json --model small_network:network --weights {interrupted / 'best.keras'}", capsys)
+    (interrupted / "last.keras").write_bytes(whole[:1000])
+    refused(resume, "is not a saved run: it was not written by fastprep.train; best.keras is a save of the best epoch", capsys)
+    (interrupted / "last.keras").unlink()
+    assert {path.name: path.read_bytes() for path in interrupted.iterdir()} == before
+    shutil.copy(interrupted / "best.keras", interrupted / "last.keras")  # as the message says
+    assert train.main(resume) == 0
+    assert "resuming at epoch 2, step 1 of 6; best so far epoch 1" in capsys.readouterr().out
+
+
+def test_a_run_that_ended_before_its_first_save_begins(interrupted, capsys):
+    for path in interrupted.iterdir():
+        if path.name != "config.json":
+            path.unlink()
+    assert train.main(["--trust", "--resume", str(interrupted), "--epochs", "1"]) == 0
+    assert (interrupted / "best.keras").exists()
 
 
 def test_only_one_process_trains_in_a_run(interrupted, capsys):
@@ -261,7 +285,7 @@ def test_only_one_process_trains_in_a_run(interrupted, capsys):
     descriptor = os.open(interrupted, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
-        refused(["--resume", str(interrupted)], "another process is training in", capsys)
+        refused(["--trust", "--resume", str(interrupted)], "another process is training in", capsys)
     finally:
         os.close(descriptor)
 
@@ -281,7 +305,7 @@ def test_mixed_precision_is_resumed_with_its_loss_scale(arguments, tmp_path, mon
     options = [*arguments, "--precision", "mixed_float16", "--epochs", "2"]
     assert train.main([*options, "--out", str(runs[0])]) == 0
     killed(monkeypatch, kill_before_step(8), [*options, "--save-every", "3", "--out", str(runs[1])])
-    assert train.main(["--resume", str(runs[1])]) == 0
+    assert train.main(["--trust", "--resume", str(runs[1])]) == 0
     assert outcome(runs[0]) == outcome(runs[1])
     state, _ = checkpoint.read(runs[0] / "last.keras")
     assert any(path.endswith("dynamic_scale") for path, _ in state["variables"])

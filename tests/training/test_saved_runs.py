@@ -53,7 +53,7 @@ def test_a_run_that_earlier_code_saved_ends_as_one_that_nobody_disturbed(files, 
     assert train.main([*named, *OPTIONS, "--out", str(undisturbed)]) == 0
     shutil.copytree(SAVED_RUN, resumed)
     capsys.readouterr()
-    assert train.main(["--resume", str(resumed), *named]) == 0
+    assert train.main(["--trust", "--resume", str(resumed), *named]) == 0
     assert "resuming at epoch 2, step 5 of 6; best so far epoch 1" in capsys.readouterr().out
 
     (state, arrays), (wanted, wanted_arrays) = (checkpoint.read(run / "last.keras") for run in (resumed, undisturbed))

@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_first_epoch(files, tmp_path, monkeypatch):
         ({"--train": "nowhere.h5"}, "No such file or directory: 'nowhere.h5'"),
         ({"--val": "nowhere-*.h5"}, "no file matches 'nowhere-*.h5'"),
         ({"--crop": "61"}, "crop is larger than the image: 61x61 from 60x62 pixels (file"),
-        ({"--crop": "20"}, "too small for AlexNet"),
+        ({"--crop": "20"}, "at least 57 in 'channels_last'; --crop sets the side of the crops, --model takes another"),
         ({"--batch-size": "0"}, "batch_size must be an integer of at least 1, got 0"),
         ({"--epochs": "0"}, "--epochs must be at least 1, got 0"),
         ({"--crop": "0"}, "--crop must be at least 1, got 0"),
@@ -171,6 +171,14 @@ def test_nothing_to_train_on_and_a_run_that_exists(files, tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         train.main(["--epoch", "x"])
     assert caught.value.code == 2
+
+
+def test_a_folder_that_can_not_be_made(files, capsys):
+    for name in ("/proc/x", "/proc/version/x"):
+        assert train.main([*files, "--out", name]) == 2
+        error = capsys.readouterr().err
+        assert f"fastprep.train: --out: {name!r} can't be made: " in error
+        assert error.count("\n") == 1
 
 
 def test_mean_from_the_command_line(files):

@@ -5,6 +5,7 @@ import re
 import time
 
 import h5py
+import numpy as np
 import pytest
 from full_disk import run_on_small_disk
 
@@ -14,6 +15,10 @@ from fastprep.training import checkpoint
 
 keras = pytest.importorskip("keras")
 from small_run import EPOCHS, STEPS, WHOLE, arguments, before_step, files, names, outcome, undisturbed, wait_until  # noqa: E402, F401
+
+from fastprep.training import callbacks  # noqa: E402
+
+NAMED = " --model network_of_faults:network"
 
 # --- files that are changed meanwhile
 
@@ -77,13 +82,14 @@ def test_a_training_file_that_is_changed_meanwhile(files, arguments, undisturbed
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert re.match(
-            rf"fastprep.train: file '{files[0]}', {message}; the run folder is whole: go on with --resume {run}\n", error
+            rf"fastprep.train: file '{files[0]}', {message}; the run folder is whole: go on with --resume {run}{NAMED}\n",
+            error,
         )
         assert names(run) == WHOLE
         assert checkpoint.read(run / "last.keras")[0]["course"]["epoch"] == epoch
         files[0].write_bytes(content)
         os.utime(files[0], ns=(times.st_atime_ns, times.st_mtime_ns))
-        words = ["--resume", str(run)]
+        words = ["--trust", "--resume", str(run)]
     assert train.main(words) == 0
     assert outcome(run) == outcome(undisturbed / "run")
 
@@ -104,11 +110,12 @@ def test_an_image_that_can_not_be_read_is_an_error_or_left_out(files, arguments,
     assert train.main([*arguments, "--out", str(run)]) == 2
     error = capsys.readouterr().err
     assert f"file {str(files[0])!r}, dataset 'images', chunk 17, sample 17: " in error
-    assert error.endswith(f"go on with --resume {run}, and --on-corrupt skip to leave such images out\n")
-    assert train.main(["--resume", str(run), "--on-corrupt", "skip"]) == 0
+    assert error.endswith(f"go on with --resume {run}{NAMED}, and --on-corrupt skip to leave such images out\n")
+    assert train.main(["--trust", "--resume", str(run), "--on-corrupt", "skip"]) == 0
     printed = capsys.readouterr().out
+    effects = {"training": "the next ones took their place", "validation": "they were left out"}
     for word, n, k, path in (("training", 43, 17, files[0]), ("validation", 20, 3, files[1])):
-        count = f"1 of {n} {word} images can't be read, and the next ones took their place (--on-corrupt skip): "
+        count = f"1 of {n} {word} images can't be read, and {effects[word]} (--on-corrupt skip): "
         assert f"{count}file {str(path)!r}, dataset 'images', chunk {k}, sample {k}: " in printed
     assert names(run) == WHOLE
 
@@ -140,7 +147,7 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
         say("status", train.main([*words]), *listing("run"))
     run = disk + "/run"
     attempt("1m", *{arguments!r}, "--out", run)
-    attempt("5m", "--resume", run)
+    attempt("5m", "--trust", "--resume", run)
     say("step", checkpoint.read(pathlib.Path(run) / "last.keras")[0]["course"]["step"])
     original = RunFolder.publish
     def publish(folder, state):  # the model is saved, and then the disk is full to the last byte
@@ -150,10 +157,10 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
         except OSError: pass
         original(folder, state)
     RunFolder.publish = publish
-    attempt("20m", "--resume", run)
+    attempt("20m", "--trust", "--resume", run)
     RunFolder.publish = original
     os.unlink(disk + "/filler")
-    attempt("20m", "--resume", run)
+    attempt("20m", "--trust", "--resume", run)
     """
     done = run_on_small_disk(tmp_path / "disk", "1m", script)
     assert done.returncode == 0, done.stderr
@@ -162,7 +169,7 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
 
     def full(name):
         problem = f"[Errno 28] No space left on device: '{run / name}'"
-        return f"fastprep.train: {problem}; the run folder is whole: go on with --resume {run}"
+        return f"fastprep.train: {problem}; the run folder is whole: go on with --resume {run} --model network_of_faults:big"
 
     assert lines == [
         full("last.keras"),
@@ -190,7 +197,7 @@ def test_no_memory_for_a_batch(arguments, tmp_path, monkeypatch, capsys):
         before_step(patch, 0, lambda: patch.setattr("fastprep.pipeline.buffers.HostMemory.allocate", full))
         assert train.main([*arguments, "--out", str(run)]) == 2
     message = "fastprep.train: no memory for a batch of 9600 bytes; the run folder is whole: go on with --resume"
-    assert capsys.readouterr().err == f"{message} {run}\n"
+    assert capsys.readouterr().err == f"{message} {run} --model network_of_faults:network\n"
 
 
 # --- a network that diverges
@@ -206,7 +213,7 @@ def test_a_network_that_diverges_ends_the_run(arguments, tmp_path, capsys):
     assert error.count("\n") == 1
     assert re.match("fastprep.train: epoch 1: the validation loss is not a number: .* there is no best.keras. Begin anew", error)
     assert names(run) == ["config.json", "last.keras"]
-    again = ["--config", str(run / "config.json"), "--lr", "1e-3", "--out", str(tmp_path / "again")]
+    again = ["--trust", "--config", str(run / "config.json"), "--lr", "1e-3", "--out", str(tmp_path / "again")]
     assert train.main(again) == 0
     assert names(tmp_path / "again") == WHOLE
 
@@ -224,3 +231,53 @@ def test_what_was_saved_before_it_diverged_stays(arguments, tmp_path, monkeypatc
     assert "best.keras is of epoch 2" in error
     assert names(run) == WHOLE
     assert checkpoint.read(run / "last.keras")[0]["course"]["history"]["val_loss"] == [2.0, 1.0]
+
+
+def poison(callback, name):
+    """Put a NaN into a weight, or a slot of the optimizer."""
+    model = callback.model
+    variables = model.weights if name == "kernel" else model.optimizer.variables
+    variable = next(each for each in variables if each.path.endswith(name))
+    values = np.array(variable)
+    values.flat[0] = np.nan
+    variable.assign(values)
+
+
+@pytest.mark.parametrize(("step", "name"), [(2, "kernel"), (STEPS - 1, "kernel"), (2, "momentum")])
+def test_weights_that_are_not_finite_are_never_saved(arguments, tmp_path, monkeypatch, capsys, step, name):
+    """In the second epoch, at a save within it and at its end; a network may well have a finite loss with such weights."""
+    run, original = tmp_path / "run", callbacks.RunCallback.on_train_batch_begin
+
+    def begin(callback, batch, logs=None):
+        if (callback.state.epoch, batch) == (1, step):
+            poison(callback, name)
+        original(callback, batch, logs)
+
+    evaluate = keras.Model.evaluate
+    monkeypatch.setattr(callbacks.RunCallback, "on_train_batch_begin", begin)
+    monkeypatch.setattr(keras.Model, "evaluate", lambda *args, **options: {**evaluate(*args, **options), "loss": 1.0})
+    monkeypatch.setattr(callbacks.RunCallback, "_learned", lambda callback: True)
+    assert train.main([*arguments, "--save-every", "2", "--optimizer", "sgd", "--out", str(run)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "fastprep.train: epoch 2: weights of the network are not finite (" in error
+    assert "best.keras is of epoch 1" in error
+    model = keras.models.load_model(run / "last.keras")
+    assert all(np.isfinite(np.asarray(v)).all() for v in (*model.weights, *model.optimizer.variables))
+    assert checkpoint.read(run / "last.keras")[0]["course"]["epoch"] == 1
+    assert names(run) == WHOLE
+
+
+def test_a_training_loss_that_is_not_a_number_ends_the_run(arguments, files, tmp_path, capsys):
+    """In half precision every step may overflow: no weight changes, and validation says nothing."""
+    with h5py.File(files[0], "r+") as file:
+        weights = np.ones(43, np.float32)
+        weights[5] = 1e38  # the loss of this image overflows with the scale of half precision, and that of the epoch with it
+        file["trust"] = weights
+    run = tmp_path / "run"
+    options = ["--precision", "mixed_float16", "--sample-weight", "trust", "--batch-size", "43", "--out", str(run)]
+    assert train.main([*arguments, *options]) == 2
+    error = capsys.readouterr().err
+    assert "fastprep.train: epoch 1: the training loss is not a finite number" in error
+    assert error.count("\n") == 1
+    assert names(run) == ["config.json", "last.keras"]

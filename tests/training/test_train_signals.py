@@ -44,12 +44,13 @@ def test_sigterm_saves_and_the_run_goes_on_with_the_same_bits(arguments, undistu
             assert train.main(words) == 128 + sort
         error = capsys.readouterr().err
         position = f"epoch {epoch + 1}, step {step + 1}"
-        assert f"fastprep.train: interrupted, and saved before {position}; go on with --resume {run}\n" in error
+        resume = f"--resume {run} --model network_of_faults:network"
+        assert f"fastprep.train: interrupted, and saved before {position}; go on with {resume}\n" in error
         assert "Traceback" not in error
         state = checkpoint.read(run / "last.keras")[0]["course"]
         assert (state["epoch"], state["step"]) == (epoch, step)
         assert names(run) == (WHOLE if epoch else ["config.json", "last.keras"])
-        words = ["--resume", str(run)]
+        words = ["--trust", "--resume", str(run)]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert train.main(words) == 0
     assert outcome(run) == outcome(undisturbed / "run")
@@ -133,7 +134,7 @@ def test_sigterm_in_a_step_that_is_never_done(files, undisturbed, tmp_path):
             _, errors = process.communicate(timeout=30)
             assert process.returncode == 143, errors
             assert "SIGTERM: saving before the next step; a second one ends the run at once\n" in errors
-            last = "interrupted; what the run folder holds is whole; go on with --resume run"
+            last = "interrupted; what the run folder holds is whole; go on with --resume run --model network_of_faults:slow"
             assert errors.endswith(f"fastprep.train: {last}{'; there was no time to save, 1 s' if how == 'no time' else ''}\n")
             assert names(tmp_path / how / "run") == ["config.json", "last.keras"]
             assert checkpoint.read(tmp_path / how / "run" / "last.keras")[0]["course"]["step"] == 0

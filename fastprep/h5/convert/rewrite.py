@@ -18,9 +18,13 @@ from fastprep.h5.convert.copy import RestCopier
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import check_one_for_each
+from fastprep.h5.plausibility import MOST_CHANNELS
 from fastprep.h5.reader import Reader, open_images
+from fastprep.h5.unwritten import describe_unwritten
 from fastprep.h5.write import ImageWriter, new_file
 from fastprep.system import Progress, flush_to_disk, whole_file
+
+_SAY_AXES = "say that they are channels with axes='NHWC', --axes NHWC of the command"
 
 
 class InexactError(DataError):
@@ -52,6 +56,7 @@ def rewrite(
     images: str = "images",
     labels: str | None = None,
     *,
+    axes: str | None = None,
     gzip_level: int | None = None,
     rounded: bool = False,
     overwrite: bool = False,
@@ -68,6 +73,8 @@ def rewrite(
         Dataset of shape (N, H, W, C), or (N, H, W), which becomes (N, H, W, 1), of any type and layout that `open_images` takes.
     labels : str, optional
         Dataset that must have a row for each image. None: labels are not checked.
+    axes : {"NHWC", "NHW"}, optional
+        Axes of the images. None takes them for one of these, if their shape makes that plausible.
     gzip_level : int, optional
         1..9: one gzip chunk for each image. None: contiguous.
     rounded : bool
@@ -93,7 +100,8 @@ def rewrite(
         If the source is damaged or has no images, or if an image that is read back differs from the one that was written.
     """
     source, target = os.fspath(source), os.fspath(target)
-    with contextlib.closing(open_images(source, images)) as reader, open_file(source) as file:
+    opened = open_images(source, images, axes=axes, labels=labels or "labels")
+    with contextlib.closing(opened) as reader, open_file(source) as file:
         _check_target((source, reader.index.holder), target, overwrite)
         dataset = get_dataset(file, images)
         if labels is not None:
@@ -104,9 +112,16 @@ def rewrite(
                 copier = RestCopier(file, new, dataset, os.path.dirname(target))
                 copier.copy_all()
                 mean, checksums = _write(reader, dataset, new, copier, gzip_level, rounded, progress)
+                if mean is not None and len(mean) > MOST_CHANNELS and axes is None:
+                    del new[copier.names[0]].attrs["mean"]
+                    copier.notes.append(f"no mean is stored: it would have {len(mean)} channels, which is unlikely; {_SAY_AXES}")
+                    mean = None
             flush_to_disk(temporary, forget=True)
             _verify(temporary, target, images, checksums, progress)
-    return Rewritten(reader.index, mean, tuple(copier.notes))
+    index = reader.index
+    if index.n_unwritten:
+        copier.notes.append(describe_unwritten(index.n_unwritten, index.shape[0], "images"))
+    return Rewritten(index, mean, tuple(copier.notes))
 
 
 def _write(
@@ -172,7 +187,7 @@ def _to_uint8(part: Part, rounded: bool, index: ImageIndex, first: int) -> NDArr
 def _verify(temporary: str, target: str, images: str, checksums: NDArray[np.uint32], progress: Progress) -> None:
     """Read every image back, as a loader will read it, and compare its checksum."""
     try:
-        with contextlib.closing(open_images(temporary, images)) as reader:
+        with contextlib.closing(open_images(temporary, images, axes="NHWC")) as reader:
             n = len(checksums)
             progress("checking", 0, n)
             for first, last in block_ranges(n, 1, reader.index.image_bytes):

@@ -31,7 +31,7 @@ def from_first(
     arrays : dict of str to ndarray
         Arrays that rank 0 has read. Ignored on other ranks.
     """
-    part = None if saved is None else {name: saved[name] for name in ("course", "loader")}
+    part = None if saved is None else {name: saved.get(name) for name in ("course", "loader")}
     mean = arrays.get("mean")
     part, mean_values = ranks.from_first([part, None if mean is None else mean.tolist()])
     if ranks.first:

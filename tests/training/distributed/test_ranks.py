@@ -208,7 +208,7 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
 
     alone = shutil.copytree(out, tmp_path / "alone")
     copy = {0: {"copy": [0, 8], "to": str(alone / "last.keras")}}  # as saved before step 7
-    again = start(2, [], copy, {0: ["--resume", str(out)], 1: ["--resume", "no-such-folder"]})
+    again = start(2, [], copy, {0: ["--trust", "--resume", str(out)], 1: ["--resume", "no-such-folder"]})
     assert [rank.status for rank in again] == [0, 0], again[0].errors + again[1].errors
     assert "resuming at epoch 1, step 5 of 10" in again[0].output
     assert again[1].output == ""
@@ -235,7 +235,7 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
             samples.extend(callback._train.samples(0, callback.state.step).tolist())
 
     monkeypatch.setattr(callbacks.RunCallback, "on_train_batch_begin", begin)
-    assert train.main(["--resume", str(alone)]) == 0
+    assert train.main(["--trust", "--resume", str(alone)]) == 0
     between = flat([step for step in after if step[0] == 0 and step[1] < 7])
     assert sorted(before + between + samples) == list(range(43))  # three ranks, two, and one that reads all that is left
 
@@ -261,7 +261,7 @@ def test_what_is_left_of_an_epoch_may_be_too_little_for_more_ranks(arguments, st
                 [*arguments("full", 43, 2), "--save-every", "20", "--epochs", "2", "--schedule", "cosine", "--out", str(out)]
             )
     so_far = checkpoint.read(out / "last.keras")[1]
-    ranks = start(2, ["--resume", str(out)])
+    ranks = start(2, ["--trust", "--resume", str(out)])
     assert [rank.status for rank in ranks] == [0, 0], ranks[0].errors + ranks[1].errors
     assert "resuming at epoch 1, validation; no epoch is over yet" in ranks[0].output
     assert {step[0] for rank in ranks for step in rank.record["samples"]} == {1}
@@ -327,7 +327,7 @@ def test_all_ranks_save_and_end_if_one_is_told_to(arguments, start, tmp_path):
         assert f"fastprep.train: rank {number}: interrupted, and saved before epoch " in rank.errors
     names = ["best.keras", "config.json", "curves.png", "history.csv", "last.keras"]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == names
-    resumed = start(2, ["--resume", str(tmp_path / "run")])
+    resumed = start(2, ["--trust", "--resume", str(tmp_path / "run")])
     assert [rank.status for rank in resumed] == [0, 0], resumed[0].errors
     assert resumed[0].record["bits"] == resumed[1].record["bits"] == whole[0].record["bits"]
     assert (tmp_path / "run" / "history.csv").read_text() == (tmp_path / "whole" / "history.csv").read_text()
