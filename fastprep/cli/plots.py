@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.system import whole_file
+from fastprep.system import printable, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -200,7 +200,7 @@ def _show(axes: Axes, image: NDArray, title: str) -> None:
 
 
 def _plain(text: str) -> str:
-    return text.replace("$", r"\$")  # a bare $ would begin a formula, and one that can't be parsed is an error
+    return printable(text).replace("$", r"\$")  # a bare $ would begin a formula, and one that can't be parsed is an error
 
 
 def _plain_ticks(axes: Axes, low: float, high: float) -> None:

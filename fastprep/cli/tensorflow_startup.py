@@ -6,7 +6,8 @@ import contextlib
 import glob
 import os
 import sys
-import tempfile
+
+from fastprep.cli.output import write_message
 
 _NOISE = (
     "All log messages before absl::InitializeLog",
@@ -41,7 +42,7 @@ def start_tensorflow(first_operation: bool = True) -> None:
     if "tensorflow" in sys.modules:
         return
     noise: tuple[str, ...] = _NOISE if has_gpu else _NOISE + _NO_GPU
-    with tempfile.TemporaryFile() as messages:
+    with open(os.memfd_create("messages"), "w+b") as messages:  # no temporary folder is needed
         try:
             before = os.dup(2)
         except OSError:  # there is no standard error to keep clean
@@ -64,4 +65,4 @@ def start_tensorflow(first_operation: bool = True) -> None:
             with contextlib.suppress(OSError):
                 for line in lines:
                     if not any(known in line for known in noise):
-                        print(line, file=sys.stderr)
+                        write_message(line)
