@@ -10,6 +10,7 @@ from pathlib import Path
 from fastprep.building.decode_cache import Record
 from fastprep.building.scan import SKIPPED, UNREADABLE, USED, SourceFile
 from fastprep.errors import InputError
+from fastprep.system import printable
 
 _SHOWN = 10  # names in a message; all are in the report
 
@@ -28,17 +29,8 @@ def write_report(path: Path, found: Sequence[SourceFile]) -> None:
         writer.writerow(["file", "class", "split", "status", "why", "width", "height"])
         for source_file in sorted(found, key=lambda source_file: source_file.name):
             split = source_file.split if source_file.status == USED else ""
-            writer.writerow(
-                [
-                    source_file.shown,
-                    source_file.label,
-                    split,
-                    source_file.status,
-                    source_file.why,
-                    source_file.width or "",
-                    source_file.height or "",
-                ]
-            )
+            texts = (source_file.shown, source_file.label, split, source_file.status, source_file.why)
+            writer.writerow([*map(printable, texts), source_file.width or "", source_file.height or ""])
 
 
 def outcome(found: Sequence[SourceFile]) -> str:

@@ -6,8 +6,10 @@ import contextlib
 import glob
 import os
 import sys
+import tempfile
 
 from fastprep.cli.output import write_message
+from fastprep.errors import InputError
 
 _NOISE = (
     "All log messages before absl::InitializeLog",
@@ -33,7 +35,14 @@ def start_tensorflow(first_operation: bool = True) -> None:
     ------
     ImportError
         If one of them is missing or can't be loaded; then all messages are passed on.
+    InputError
+        If there is no folder for temporary files, which TensorFlow needs.
     """
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        problem = "TensorFlow needs a folder for temporary files, and there is none: set TMPDIR to one that can be written"
+        raise InputError(problem) from error
     has_gpu = bool(glob.glob("/dev/nvidia*"))
     # 3 also hides the error about a missing CUDA driver on a machine without a GPU
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")

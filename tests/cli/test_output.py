@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 import fastprep
-from fastprep import build, convert, evaluate, show
+from fastprep import build, convert, doctor, evaluate, show
 from fastprep.cli import plots
 from fastprep.cli.command import Command
 from fastprep.cli.output import Screen, safe_output, write_line, write_message
 from fastprep.cli.progress import StatusLine, shown_progress
+from fastprep.cli.tensorflow_startup import start_tensorflow
 from fastprep.errors import InputError
 from fastprep.evaluation.report import Evaluated, write_report
 from fastprep.h5 import write_images
@@ -293,8 +294,6 @@ def test_any_error_of_the_system_is_one_line_whatever_the_command(number, capsys
 
 
 def test_without_a_folder_for_temporary_files_a_file_is_shown_and_doctor_says_what_it_needs(tmp_path, monkeypatch, capsys):
-    from fastprep import doctor
-
     def nowhere():
         raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
 
@@ -302,6 +301,8 @@ def test_without_a_folder_for_temporary_files_a_file_is_shown_and_doctor_says_wh
     monkeypatch.setattr("tempfile.tempdir", None)
     assert show.main([hostile_file(tmp_path / "a.h5"), "--sheet", str(tmp_path / "sheet.png")]) == 0
     capsys.readouterr()
+    with pytest.raises(InputError, match="^TensorFlow needs a folder for temporary files, and there is none: set TMPDIR to one"):
+        start_tensorflow()
     assert doctor.main([]) == 2
     line = "fastprep.doctor: no folder for a temporary file of noise: set TMPDIR to one that can be written, or name a FILE\n"
     assert capsys.readouterr().err == line
