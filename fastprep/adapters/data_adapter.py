@@ -23,7 +23,7 @@ from fastprep.adapters.iterators import (
 )
 from fastprep.adapters.jax import jax_takes_ahead, to_jax
 from fastprep.adapters.keras_base import KerasLoader
-from fastprep.adapters.keras_call import check_arguments, current_call
+from fastprep.adapters.keras_call import KerasCall, check_arguments, current_call
 from fastprep.adapters.mirrored import MirroredBatches, accept_loaders, mirrored_strategy, replica_backends
 from fastprep.adapters.tensorflow import Feed, OneDeviceBatches, leave_memory
 from fastprep.adapters.torch import to_torch
@@ -38,14 +38,17 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
     __doc__ = PlainLoader.__doc__
     _strategy: tf.distribute.MirroredStrategy | None = None
     _evaluation: EvaluationIterator | None = None
+    _trainer: weakref.ref[Any] | None = None  # Keras' `EpochIterator` of the last training
     _quiet: warnings.catch_warnings[None] | None = None  # while an epoch runs of which nothing is left
 
     @property
     def num_batches(self) -> int:
         """Steps of an epoch, under the name that Keras asks for; a call of Keras that begins with it is checked."""
         call = current_call()
-        if call is not None and call.begins:
+        if call is not None and call.arguments is not None:
             check_arguments(self, call)
+            if call.begins_training:
+                self._trainer = weakref.ref(call.iterator)
         return len(self)
 
     @property
@@ -62,7 +65,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
     def get_tf_dataset(self) -> Any:
         """Return what Keras' TensorFlow trainer distributes and iterates: eager tensors in the memory of the batch buffers."""
         call = current_call()
-        if call is None or call.is_training:
+        if call is None or self._is_training(call):
             if self._iterator is not None:  # from an earlier `fit`, however that ended
                 self._iterator.close()
                 self._iterator = None
@@ -80,7 +83,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
         Keras asks for the number of steps once for all epochs, and takes an epoch with fewer for data that ran out.
         """
         call = current_call()
-        if call is None or not call.is_training or getattr(call.iterator, "steps_per_epoch", None):
+        if call is None or not self._is_training(call) or getattr(call.iterator, "steps_per_epoch", None):
             return
         iterator = self._next_iterator()  # which moves back what Keras took to build the model
         n_left = len(self) - self.next_step
@@ -96,7 +99,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
             self._quiet.__exit__(None, None, None)
             self._quiet = None
         call = current_call()
-        if self._iterator is not None and (call is None or call.is_training):
+        if self._iterator is not None and (call is None or self._is_training(call)):
             self._iterator.end_epoch()
 
     def get_numpy_iterator(self) -> Iterator[Any]:
@@ -128,7 +131,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
     def _keras_iterator(self) -> KerasEpochIterator:
         """Return the iterator for Keras' next epoch of whatever it does."""
         call = current_call()
-        if call is None or call.is_training:  # who asks without Keras is taken to train
+        if call is None or self._is_training(call):  # who asks without Keras is taken to train
             return self._next_iterator()
         return self._next_evaluation(call.method, call.iterator)
 
@@ -150,6 +153,9 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
             self._evaluation = IntactIterator(self._source, functools.partial(_set_steps, weakref.ref(keras_iterator)))
         return self._evaluation
 
+    def _is_training(self, call: KerasCall) -> bool:
+        return self._trainer is not None and call.iterator is self._trainer()
+
     def _choose_backends(self, device: str) -> list[Backend]:
         if keras.backend.backend() != "tensorflow" or (strategy := mirrored_strategy()) is None:
             return super()._choose_backends(device)
@@ -163,7 +169,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
     def __getstate__(self) -> dict[str, Any]:
         if self._strategy is not None:
             raise TypeError("a loader for a tf.distribute strategy can't be pickled or copied, because the strategy can't")
-        return {**super().__getstate__(), "_evaluation": None, "_quiet": None}
+        return {**super().__getstate__(), "_evaluation": None, "_trainer": None, "_quiet": None}
 
 
 def _set_steps(keras_iterator: weakref.ref[Any], n_steps: int) -> None:

@@ -32,23 +32,21 @@ class KerasCall(NamedTuple):
     Attributes
     ----------
     method : {"fit", "evaluate", "predict"}
-    arguments : mapping of str to object
-        Its arguments by name, and its other variables.
     iterator : object
         Keras' `EpochIterator` that asks for batches.
-    begins : bool
-        Whether that iterator is being made.
+    arguments : mapping of str to object, or None
+        Arguments of the method by name, and its other variables so far, while the iterator is being made. Later None: a look at
+        the variables of a frame would keep what they refer to, such as weights, longer than Keras does.
     """
 
     method: str
-    arguments: Mapping[str, Any]
     iterator: Any
-    begins: bool
+    arguments: Mapping[str, Any] | None
 
     @property
-    def is_training(self) -> bool:
-        """Whether the batches are for training, and not for the validation of a `fit`."""
-        return self.method == "fit" and self.arguments.get("epoch_iterator") in (None, self.iterator)
+    def begins_training(self) -> bool:
+        """Whether the iterator is being made for the training of a `fit`; that for its validation is made later."""
+        return self.method == "fit" and self.arguments is not None and self.arguments.get("epoch_iterator") is None
 
 
 def current_call() -> KerasCall | None:
@@ -57,10 +55,11 @@ def current_call() -> KerasCall | None:
     frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         if str(frame.f_globals.get("__name__")).startswith("keras."):
+            method = frame.f_code.co_name
             if iterator is None:
-                iterator, begins = _epoch_iterator(frame.f_locals.get("self")), frame.f_code.co_name == "__init__"
-            elif frame.f_code.co_name in _METHODS:
-                return KerasCall(frame.f_code.co_name, frame.f_locals, iterator, begins)
+                iterator, begins = _epoch_iterator(frame.f_locals.get("self")), method == "__init__"
+            elif method in _METHODS:
+                return KerasCall(method, iterator, frame.f_locals if begins else None)
         frame = frame.f_back
     return None
 
@@ -87,12 +86,12 @@ def check_arguments(loader: Loader, call: KerasCall) -> None:
     ValueError
         If an argument has no effect where x is a loader.
     """
-    given = call.arguments
+    given = call.arguments or {}
     if call.method != "fit":
         _refuse(loader, f"{call.method}: ", {name: given.get(name) for name in ("y", "sample_weight", "batch_size")})
         if call.method == "evaluate":
             _warn_of_steps_left_out(loader, "steps", given.get("steps"))
-    elif call.is_training:
+    elif call.begins_training:
         _refuse(loader, "fit: ", {name: given.get(name) for name in _MEANT})
         _warn_of_uneven_epochs(loader, given.get("steps_per_epoch"))
         _warn_of_order(loader, given.get("shuffle"))

@@ -12,6 +12,7 @@ from fastprep.building.scan import SKIPPED, UNREADABLE, USED, SourceFile
 from fastprep.errors import InputError
 from fastprep.system import printable
 
+_COLUMNS = ("file", "class", "split", "status", "why", "width", "height")
 _SHOWN = 10  # names in a message; all are in the report
 
 
@@ -26,11 +27,17 @@ def write_report(path: Path, found: Sequence[SourceFile]) -> None:
     """
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "class", "split", "status", "why", "width", "height"])
+        writer.writerow(_COLUMNS)
         for source_file in sorted(found, key=lambda source_file: source_file.name):
             split = source_file.split if source_file.status == USED else ""
             texts = (source_file.shown, source_file.label, split, source_file.status, source_file.why)
             writer.writerow([*map(printable, texts), source_file.width or "", source_file.height or ""])
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file begins as a report of `write_report` does."""
+    with open(path, "rb") as file:
+        return file.readline(200).rstrip(b"\r\n") == ",".join(_COLUMNS).encode()
 
 
 def outcome(found: Sequence[SourceFile]) -> str:

@@ -63,9 +63,8 @@ class Command:
         Returns
         -------
         int
-            Exit status: that of the function; 2 for one of `errors`, or if standard output
-            can't be written; 1 if another rank ended; 128 plus the number of the
-            signal after an interruption: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+            Exit status: that of the function; 2 for one of `errors`, or if standard output can't be written; 1 if another rank
+            ended; 128 plus the number of the signal after an interruption: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
         """
         reported: tuple[type[Exception], ...] = (*self.errors, OSError)
         with safe_output(), as_by_ctrl_c():

@@ -33,16 +33,11 @@ def start_tensorflow(first_operation: bool = True) -> None:
 
     Raises
     ------
+    InputError
+        If there is no folder for temporary files.
     ImportError
         If one of them is missing or can't be loaded; then all messages are passed on.
-    InputError
-        If there is no folder for temporary files, which TensorFlow needs.
     """
-    try:
-        tempfile.gettempdir()
-    except OSError as error:
-        problem = "TensorFlow needs a folder for temporary files, and there is none: set TMPDIR to one that can be written"
-        raise InputError(problem) from error
     has_gpu = bool(glob.glob("/dev/nvidia*"))
     # 3 also hides the error about a missing CUDA driver on a machine without a GPU
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
@@ -50,8 +45,12 @@ def start_tensorflow(first_operation: bool = True) -> None:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if "tensorflow" in sys.modules:
         return
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise InputError(f"TensorFlow needs a folder for temporary files: {error.strerror}; set TMPDIR to one") from None
     noise: tuple[str, ...] = _NOISE if has_gpu else _NOISE + _NO_GPU
-    with open(os.memfd_create("messages"), "w+b") as messages:  # no temporary folder is needed
+    with open(os.memfd_create("fastprep-messages"), "w+b") as messages:  # no folder for temporary files is needed
         try:
             before = os.dup(2)
         except OSError:  # there is no standard error to keep clean

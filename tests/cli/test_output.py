@@ -18,7 +18,6 @@ from fastprep.cli import plots
 from fastprep.cli.command import Command
 from fastprep.cli.output import Screen, safe_output, write_line, write_message
 from fastprep.cli.progress import StatusLine, shown_progress
-from fastprep.cli.tensorflow_startup import start_tensorflow
 from fastprep.errors import InputError
 from fastprep.evaluation.report import Evaluated, write_report
 from fastprep.h5 import write_images
@@ -301,8 +300,6 @@ def test_without_a_folder_for_temporary_files_a_file_is_shown_and_doctor_says_wh
     monkeypatch.setattr("tempfile.tempdir", None)
     assert show.main([hostile_file(tmp_path / "a.h5"), "--sheet", str(tmp_path / "sheet.png")]) == 0
     capsys.readouterr()
-    with pytest.raises(InputError, match="^TensorFlow needs a folder for temporary files, and there is none: set TMPDIR to one"):
-        start_tensorflow()
     assert doctor.main([]) == 2
     line = "fastprep.doctor: no folder for a temporary file of noise: set TMPDIR to one that can be written, or name a FILE\n"
     assert capsys.readouterr().err == line
