@@ -31,7 +31,9 @@ def write_report(path: Path, found: Sequence[SourceFile]) -> None:
         for source_file in sorted(found, key=lambda source_file: source_file.name):
             split = source_file.split if source_file.status == USED else ""
             texts = (source_file.shown, source_file.label, split, source_file.status, source_file.why)
-            writer.writerow([*map(printable, texts), source_file.width or "", source_file.height or ""])
+            writer.writerow(
+                [*(printable(text, keep="\n\t") for text in texts), source_file.width or "", source_file.height or ""]
+            )
 
 
 def is_report(path: Path) -> bool:

@@ -198,7 +198,7 @@ def _write(path: Path, header: Sequence[str], lines: Iterable[Iterable[Any]]) ->
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         for line in itertools.chain([header], lines):
-            writer.writerow([printable(cell) if isinstance(cell, str) else cell for cell in line])
+            writer.writerow([printable(cell, keep="\n\t") if isinstance(cell, str) else cell for cell in line])
 
 
 def _key(kind: str) -> str:

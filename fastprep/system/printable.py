@@ -9,7 +9,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u20
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
-def printable(text: str) -> str:
+def printable(text: str, keep: str = "") -> str:
     r"""Return a text on one line that a terminal shows and does not obey.
 
     Control characters, line breaks and marks that change the direction of writing become escapes as in Python, such as ``\x1b``.
@@ -18,17 +18,18 @@ def printable(text: str) -> str:
     Parameters
     ----------
     text : str
+    keep : str
+        Characters that stay, such as line breaks in a CSV file, where quotes enclose them.
 
     Returns
     -------
     str
         The same text if there is nothing of this in it.
     """
-    return _UNPRINTABLE.sub(_escape, text)
+    return _UNPRINTABLE.sub(lambda match: match[0] if match[0] in keep else _escape(match[0]), text)
 
 
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
+def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:
         code -= 0xDC00

@@ -1,6 +1,7 @@
 """What commands write: no text out of a file or from the network is obeyed by a terminal, and no stream ends a command."""
 
 import ast
+import csv
 import io
 import os
 import subprocess
@@ -170,7 +171,9 @@ def test_drawings_and_tables_show_any_class_name(name, tmp_path):
     write_report(tmp_path, report, {})
     for path in tmp_path.glob("*.csv"):
         text = path.read_text(encoding="utf-8")
-        assert all(printable(line) == line for line in text.replace("\r\n", "\n").split("\n"))
+        assert printable(text, keep="\r\n\t") == text
+    with open(tmp_path / "classes-centre-crop.csv", newline="", encoding="utf-8") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == [printable(name, keep="\n\t"), "other"]
 
 
 # --- streams that can't be written
