@@ -208,7 +208,7 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
 
     alone = shutil.copytree(out, tmp_path / "alone")
     copy = {0: {"copy": [0, 8], "to": str(alone / "last.keras")}}  # as saved before step 7
-    again = start(2, [], copy, {0: ["--trust", "--resume", str(out)], 1: ["--resume", "no-such-folder"]})
+    again = start(2, [], copy, {0: ["--trust", "--resume", str(out)], 1: ["--trust", "--resume", "no-such-folder"]})
     assert [rank.status for rank in again] == [0, 0], again[0].errors + again[1].errors
     assert "resuming at epoch 1, step 5 of 10" in again[0].output
     assert again[1].output == ""
