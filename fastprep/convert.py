@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 from fastprep.cli.command import Command, overwrite_hint, parse_command_line
 from fastprep.cli.help import flowing
 from fastprep.cli.progress import shown_progress
-from fastprep.errors import DataError
+from fastprep.errors import DataError, InputError
 from fastprep.h5.convert import InexactError, Rewritten, rewrite
 
 _ROUND_HINT = (
@@ -49,7 +49,7 @@ class Config:
     round: bool = False
     """Round values to the nearest whole number, ties to even, and clip them to 0..255, instead of refusing them."""
     overwrite: bool = False
-    """Replace OUT if it exists."""
+    """Replace OUT if it exists and fastprep wrote it; never IN, or a file that IN takes contents from."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(argv)
     command = Command(
         "fastprep.convert",
-        errors=(DataError, OSError),
+        errors=(InputError, DataError, OSError),
         hint=lambda error: _hint(error, config),
         interrupted=lambda: f"interrupted; nothing was written to {config.target!r}",
     )

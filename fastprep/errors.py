@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 
@@ -10,9 +11,14 @@ class InputError(Exception):
     """A wrong argument or unsuitable input of a command, reported in one line without a traceback."""
 
 
+class NotReplacedError(InputError):
+    """A file or folder that stays although it was to be replaced: fastprep did not write it, or the same command reads it."""
+
+
 def one_line(error: Exception) -> str:
-    """Return the message of an error on one line; several blanks stay, because they may belong to the name of a file."""
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    """Return the message of an error on one line, for the user of a command; blanks stay, as they may belong to a file's name."""
+    text = error.for_commands() if isinstance(error, MissingDatasetError) else str(error)
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 @contextlib.contextmanager
@@ -63,6 +69,30 @@ class NotFiniteError(DataError):
 
 class DamagedIndexError(DataError):
     """A file whose list of chunks can't be true, so that none of its images can be located."""
+
+
+class MissingDatasetError(DataError):
+    """A file without the dataset that an argument names.
+
+    Attributes
+    ----------
+    argument : str
+        Name of that argument in Python, such as "images" or "sample_weight"; the option of a command is called alike.
+    """
+
+    def __init__(self, problem: str, file: str, dataset: str | None = None, *, argument: str = "images") -> None:
+        super().__init__(problem, file, dataset)
+        self.argument = argument
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} ({self.argument}= takes another name)"
+
+    def for_commands(self) -> str:
+        """Return the message with the option of the commands, in place of Python's argument."""
+        return f"{super().__str__()} (--{self.argument.replace('_', '-')} takes another name)"
+
+    def __reduce__(self) -> tuple:
+        return functools.partial(type(self), argument=self.argument), (self.problem, self.file, self.dataset)
 
 
 class MissingMeanError(DataError):

@@ -32,8 +32,8 @@ class Loader(ReadOnlyArguments):
     files : path, glob pattern, or sequence of paths
         HDF5 files. Several files are read as one long dataset, those of a pattern in alphabetical order.
     batch_size : int
-        Number of samples in a batch. The last batch of an epoch may have fewer. With `TenCrop` a batch has ten rows for each
-        sample.
+        Number of samples in a batch. The last batch of an epoch may have fewer, and memory is taken for no more samples than
+        there are. With `TenCrop` a batch has ten rows for each sample.
     crop : RandomCrop, CenterCrop, TenCrop or None
         Part of each image that becomes a row of x. None takes whole images.
     images : str, default "images"
@@ -75,12 +75,12 @@ class Loader(ReadOnlyArguments):
     drop_remainder : bool, default False
         Leave out the samples that do not fill a batch of every rank, so that all ranks have the same number of batches.
     class_weight : mapping of int to float, or None, default None
-        Weight of each class; 1 for a class that is not named. Batches become (x, y, weights). Keras then ignores the argument
-        `class_weight` of `fit`.
+        Weight of each class; 1 for a class that is not named. Batches become (x, y, weights). The argument
+        `class_weight` of Keras' `fit` is refused, because it would have no effect.
     sample_weight : array_like of shape (N,), str or None, default None
         Weight of each sample in the order of the files: numbers, or the name of a dataset of them in each file. Batches become
-        (x, y, weights), where the weights are multiplied with those of `class_weight` if both are given. Keras then ignores the
-        argument `sample_weight` of `fit`.
+        (x, y, weights), where the weights are multiplied with those of `class_weight` if both are given. The argument
+        `sample_weight` of Keras' `fit` is refused, because it would have no effect.
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}, default "auto"
         Device on which batches are made, with the same bits on all of them. On a CUDA device x is a cupy array, and labels stay
         on the CPU. "auto" takes the first CUDA device if cupy, a driver and the device can be used and, with Keras, TensorFlow
@@ -98,7 +98,8 @@ class Loader(ReadOnlyArguments):
     on_corrupt : {"raise", "skip"}, default "raise"
         What to do about images that can't be read. "skip" replaces them and their labels by the next ones in the file that can
         be read, and reports it in the log and in `stats`. The replacement depends on the file alone, so that batches stay the
-        same. A file that is changed meanwhile is an error in either case.
+        same. An evaluation in Keras leaves such images out instead, and `fastprep.predict` gives rows of NaN for them. A file
+        that is changed meanwhile is an error in either case.
     check_finite : bool, default True
         Raise an error where x would have NaN or infinity: from images of floats that have them, or from numbers that are beyond
         the range of `dtype`, about 65,504 for float16. The labels are checked, too. False lets such values pass.
@@ -179,7 +180,7 @@ class Loader(ReadOnlyArguments):
         self._dataset.keep(self._sampler.n_blocks_to_keep(workers + prefetch))
         self._position = Position(self._sampler, crop)
         self._backends = self._choose_backends(device)  # one for each part of a batch
-        part_bytes = -(-self.batch_size // len(self._backends)) * crop.n_crops * self._spec.crop_bytes
+        part_bytes = -(-self._largest_batch // len(self._backends)) * crop.n_crops * self._spec.crop_bytes
         self._pool = WorkerPool(workers, prefetch, part_bytes, [backend.memory for backend in self._backends])
         self._source = BatchSource(
             self._dataset, label_values, weights, crop, self._sampler, self._position, self._backends, self._pool
@@ -266,7 +267,12 @@ class Loader(ReadOnlyArguments):
         return self._source.samples(epoch, step)
 
     def _choose_backends(self, device: str) -> list[Backend]:
-        return [choose(device, self._spec, self.batch_size, self.batch_size * self.crop.n_crops)]
+        return [choose(device, self._spec, self._largest_batch, self._largest_batch * self.crop.n_crops)]
+
+    @property
+    def _largest_batch(self) -> int:
+        """Number of samples in the largest batch there is, which is not `batch_size` where all samples of a shard are fewer."""
+        return min(self.batch_size, -(-self.n_samples // self.shard[1]))
 
     @property
     def next_epoch(self) -> int:

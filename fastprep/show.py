@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from tyro.conf import Positional, arg
 
 from fastprep.cli.command import Command, overwrite_hint, parse_command_line
+from fastprep.cli.drawing_mark import is_own_drawing
 from fastprep.cli.help import flowing
 from fastprep.dataset import image_mean
 from fastprep.diagnostics.contents import Contents
 from fastprep.errors import InputError
-from fastprep.h5 import MOST_CHANNELS, store_mean
+from fastprep.h5 import MOST_CHANNELS, source_files, store_mean
+from fastprep.system import check_replaceable
 
 
 @flowing
@@ -51,7 +53,7 @@ class Config:
     """With --mean: store it in the file, as the attribute mean of the images; nothing else in the file changes. This is for
     training files, because validation and testing use the mean of training."""
     overwrite: bool = False
-    """Replace existing drawings, and with --store an existing mean."""
+    """Replace existing drawings of fastprep, no other files; and with --store an existing mean."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,9 +72,11 @@ def _run(config: Config) -> None:
         raise InputError("--store goes with --mean only")
     if config.n < 1:
         raise InputError(f"--n must be at least 1, got {config.n}")
-    for path in (config.sheet, config.crops):
-        if path is not None and os.path.exists(path) and not config.overwrite:
-            raise FileExistsError(f"{path!r} exists already; it is only replaced when asked to")
+    drawings = [path for path in (config.sheet, config.crops) if path is not None]
+    if len({os.path.realpath(path) for path in drawings}) < len(drawings):
+        raise InputError(f"--sheet and --crops name the same file, {config.crops!r}")
+    for path in drawings:
+        check_replaceable(path, asked=config.overwrite, is_own=is_own_drawing, inputs=source_files(config.file))
     with Contents(config.file, config.images, config.labels, config.axes) as contents:
         if config.mean:
             _mean(config, contents)

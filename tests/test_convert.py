@@ -340,8 +340,14 @@ def test_overwriting_only_when_asked_to(make_file, out, capsys):
     assert f"{str(out)!r} exists already; it is only replaced when asked to (--overwrite)" in capsys.readouterr().err
     assert out.read_text() == "precious"
     spoil(path, lambda file: file.__setitem__("floats", np.full((2, 3, 3, 1), 0.5)))
-    assert run(path, out, "--overwrite", "--images", "floats") == 2
+    assert run(path, out, "--overwrite") == 2
+    assert "has no mark of fastprep" in capsys.readouterr().err
     assert out.read_text() == "precious"
+    out.unlink()
+    assert run(path, out) == 0
+    before = out.read_bytes()
+    assert run(path, out, "--overwrite", "--images", "floats") == 2
+    assert out.read_bytes() == before
     assert run(path, out, "--overwrite") == 0
     np.testing.assert_array_equal(images_of(out), images)
     assert run(path, out.parent, "--overwrite") == 2

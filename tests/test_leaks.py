@@ -206,7 +206,7 @@ def test_200_epochs_of_fit_are_flat(make_file):
 # --- the end of the interpreter
 
 BEGIN = """
-import sys, threading, time
+import atexit, os, sys, threading, time
 from fastprep import CenterCrop
 from fastprep.loader import Loader
 loader = Loader(sys.argv[1], 2, CenterCrop(5), workers=3)
@@ -219,12 +219,26 @@ ENDS = {
     "with a batch in hand": "batch = next(iterator); del loader",
     "while a thread reads": """
         def read():
-            for _ in range(10**6):
-                try:
-                    for batch in loader: pass
-                except RuntimeError: return  # it comes to an end, too
+            while True:
+                for batch in loader: pass
         threading.Thread(target=read, daemon=True).start()
         time.sleep(0.1)
+    """,
+    "while a thread reads that is waited for": """
+        def read():
+            for epoch in range(3):
+                assert sum(len(y) for x, y in loader) == 200
+            assert loader.next_epoch == 4
+            with Loader(sys.argv[1], 7, CenterCrop(5)) as other:  # which begins when the main thread is done
+                assert sum(len(y) for x, y in other) == 200
+            os._exit(0)  # a thread that fails does not change the status
+        threading.Thread(target=read).start()
+        sys.exit(1)
+    """,
+    "and a function at the end reads": """
+        def read():
+            assert sum(len(y) for x, y in loader) == 200
+        atexit.register(read)
     """,
     "by sys.exit": "sys.exit(0)",
 }

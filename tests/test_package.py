@@ -289,17 +289,18 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_folder_is_whole_though_a_killed_process_of_the_same_number_left_half_of_it(tmp_path):
+def test_a_folder_is_whole_though_a_killed_process_left_half_of_it(tmp_path):
     target = tmp_path / "new" / "folder"
     with whole_folder(target) as temporary:
         left = temporary
+        (temporary / "old").write_text("old")
     left.mkdir()
     (left / "half").write_text("half")
-    with whole_folder(target, overwrite=True) as temporary:
-        assert temporary == left
+    with whole_folder(target, replace=["old"]) as temporary:
+        assert temporary != left
         (temporary / "whole").write_text("whole")
     assert [path.name for path in target.iterdir()] == ["whole"]
-    assert list(target.parent.iterdir()) == [target]
+    assert sorted(target.parent.iterdir()) == [left, target]
 
 
 def test_image_mean_of_every_type(make_file):

@@ -132,7 +132,7 @@ def test_bad_input_is_one_line(make_file, tmp_path, capsys):
     for message, arguments in (
         ("No such file", (tmp_path / "nowhere.h5",)),
         ("not an HDF5 file", (tmp_path / "text.h5",)),
-        ("there is no dataset 'x'; it has 'images'", (path, "--images", "x")),
+        ("it has 'images' (23, 12, 14, 3) uint8, 'labels' (23,) int64 (--images takes another name)", (path, "--images", "x")),
         ("--store goes with --mean only", (path, "--store")),
         ("--n must be at least 1, got 0", (path, "--sheet", tmp_path / "x.png", "--n", 0)),
         ("exists already; it is only replaced when asked to (--overwrite)", (path, "--sheet", tmp_path / "there.png")),
@@ -293,3 +293,16 @@ def test_bad_arguments():
         with pytest.raises(SystemExit) as caught:
             show.main(arguments)
         assert caught.value.code == 2
+
+
+def test_a_file_that_claims_many_images_can_be_drawn(tmp_path, capsys):
+    path = tmp_path / "many.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", (2**39, 1, 1, 1), "uint8", fillvalue=7)
+        file.create_dataset("labels", (2**39,), "uint8")
+        file.create_dataset("file_names", (2**39,), "S2000")
+    status, printed, errors = run(capsys, path, "--sheet", tmp_path / "sheet.png", "--n", 3)
+    assert status == 0, errors
+    assert "549,755,813,888 of 1x1x1" in printed
+    assert "none that loaders take: the header says (549755813888,) uint8: 549755813888 bytes in memory, of which 0" in printed
+    assert Image.open(tmp_path / "sheet.png").size

@@ -5,14 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
+from fastprep.adapters.iterators import (
+    EvaluationIterator,
+    IntactIterator,
+    KerasEpochIterator,
+    PredictionIterator,
+    TrainingIterator,
+)
 from fastprep.adapters.jax import jax_takes_ahead, to_jax
 from fastprep.adapters.keras_base import KerasLoader
+from fastprep.adapters.keras_call import KerasCall, check_arguments, current_call
 from fastprep.adapters.mirrored import MirroredBatches, accept_loaders, mirrored_strategy, replica_backends
 from fastprep.adapters.tensorflow import Feed, OneDeviceBatches, leave_memory
 from fastprep.adapters.torch import to_torch
@@ -26,6 +37,19 @@ if TYPE_CHECKING:
 class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the plain loader's
     __doc__ = PlainLoader.__doc__
     _strategy: tf.distribute.MirroredStrategy | None = None
+    _evaluation: EvaluationIterator | None = None
+    _trainer: weakref.ref[Any] | None = None  # Keras' `EpochIterator` of the last training
+    _quiet: warnings.catch_warnings[None] | None = None  # while an epoch runs of which nothing is left
+
+    @property
+    def num_batches(self) -> int:
+        """Steps of an epoch, under the name that Keras asks for; a call of Keras that begins with it is checked."""
+        call = current_call()
+        if call is not None and call.arguments is not None:
+            check_arguments(self, call)
+            if call.begins_training:
+                self._trainer = weakref.ref(call.iterator)
+        return len(self)
 
     @property
     def has_partial_batch(self) -> bool:
@@ -40,30 +64,54 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
 
     def get_tf_dataset(self) -> Any:
         """Return what Keras' TensorFlow trainer distributes and iterates: eager tensors in the memory of the batch buffers."""
-        if self._iterator is not None:  # from an earlier `fit`, however that ended
-            self._iterator.close()
-            self._iterator = None
-        # under a strategy the first iterator is for a peek; without one TensorFlow's trainer does not peek
-        self._peek_size = 0 if self._strategy is None else 1
-        feed = Feed(len(self), self.dtype, self._next_iterator)
+        call = current_call()
+        if call is None or self._is_training(call):
+            if self._iterator is not None:  # from an earlier `fit`, however that ended
+                self._iterator.close()
+                self._iterator = None
+            # under a strategy the first iterator is for a peek; without one TensorFlow's trainer does not peek
+            self._peek_size = 0 if self._strategy is None else 1
+            next_iterator: Callable[[], KerasEpochIterator] = self._next_iterator
+        else:
+            next_iterator = functools.partial(self._next_evaluation, call.method, call.iterator)
+        feed = Feed(self.dtype, next_iterator)
         return OneDeviceBatches(feed) if self._strategy is None else MirroredBatches(feed, self._strategy)
+
+    def on_epoch_begin(self) -> None:
+        """Tell Keras how many steps the epoch has that begins now: fewer than others if it was resumed in its middle.
+
+        Keras asks for the number of steps once for all epochs, and takes an epoch with fewer for data that ran out.
+        """
+        call = current_call()
+        if call is None or not self._is_training(call) or getattr(call.iterator, "steps_per_epoch", None):
+            return
+        iterator = self._next_iterator()  # which moves back what Keras took to build the model
+        n_left = len(self) - self.next_step
+        iterator.n_expected = call.iterator._num_batches = n_left or len(self)
+        if n_left == 0:  # Keras knows no epoch without a step, and warns when it asks for one; then it calls `on_epoch_end`
+            self._quiet = warnings.catch_warnings()
+            self._quiet.__enter__()
+            warnings.filterwarnings("ignore", "Your input ran out of data")
 
     def on_epoch_end(self) -> None:
         """Record a call that Keras makes at the end of an epoch, and at other times."""
-        if self._iterator is not None:
+        if self._quiet is not None:
+            self._quiet.__exit__(None, None, None)
+            self._quiet = None
+        call = current_call()
+        if self._iterator is not None and (call is None or self._is_training(call)):
             self._iterator.end_epoch()
 
     def get_numpy_iterator(self) -> Iterator[Any]:
         """Return an iterator of numpy batches."""
         self._check_on_host()
-        return (batch.item for batch in self._next_iterator())
+        return (batch.item for batch in self._keras_iterator())
 
     def get_jax_iterator(self) -> Iterator[Any]:
         """Return an iterator of JAX arrays; under a `keras.distribution` one of numpy batches, which Keras distributes."""
         if keras.distribution.distribution() is not None:
             return self.get_numpy_iterator()
         self._check_on_host()
-        self._peek_size = jax_takes_ahead()
         return (to_jax(batch, self.dtype) for batch in self._whole_batches())
 
     def get_torch_dataloader(self) -> Iterator[Any]:
@@ -71,13 +119,47 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
         self._check_on_host()
         return (to_torch(batch, self.dtype) for batch in self._whole_batches())
 
+    def close(self) -> None:
+        """See `fastprep.loader.Loader.close`."""
+        if self._evaluation is not None:
+            self._evaluation.close()
+        super().close()
+
     def _whole_batches(self) -> Iterator[Batch]:
-        return (batch.parts[0] for batch in self._next_iterator())
+        return (batch.parts[0] for batch in self._keras_iterator())
+
+    def _keras_iterator(self) -> KerasEpochIterator:
+        """Return the iterator for Keras' next epoch of whatever it does."""
+        call = current_call()
+        if call is None or self._is_training(call):  # who asks without Keras is taken to train
+            return self._next_iterator()
+        return self._next_evaluation(call.method, call.iterator)
+
+    def _next_iterator(self) -> TrainingIterator:
+        if keras.backend.backend() == "jax":
+            self._n_ahead = int(jax_takes_ahead())
+            self._peek_size = 1 + self._n_ahead
+        return super()._next_iterator()
+
+    def _next_evaluation(self, method: str, keras_iterator: Any) -> EvaluationIterator:
+        """Return the iterator for an evaluation: over all samples, whatever was read before, and with no effect on a training."""
+        if self._evaluation is not None:
+            self._evaluation.close()
+        if self.on_corrupt == "raise" or self._gives_replacements:
+            self._evaluation = EvaluationIterator(self._source)
+        elif method == "predict":
+            self._evaluation = PredictionIterator(self._source)
+        else:
+            self._evaluation = IntactIterator(self._source, functools.partial(_set_steps, weakref.ref(keras_iterator)))
+        return self._evaluation
+
+    def _is_training(self, call: KerasCall) -> bool:
+        return self._trainer is not None and call.iterator is self._trainer()
 
     def _choose_backends(self, device: str) -> list[Backend]:
         if keras.backend.backend() != "tensorflow" or (strategy := mirrored_strategy()) is None:
             return super()._choose_backends(device)
-        backends = replica_backends(strategy, device, self._spec, self.batch_size, self.crop.n_crops)
+        backends = replica_backends(strategy, device, self._spec, self.batch_size, self.crop.n_crops, self._largest_batch)
         if any(backend.device != "cpu" for backend in backends):
             leave_memory()
         accept_loaders(strategy)
@@ -87,4 +169,10 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
     def __getstate__(self) -> dict[str, Any]:
         if self._strategy is not None:
             raise TypeError("a loader for a tf.distribute strategy can't be pickled or copied, because the strategy can't")
-        return super().__getstate__()
+        return {**super().__getstate__(), "_evaluation": None, "_trainer": None, "_quiet": None}
+
+
+def _set_steps(keras_iterator: weakref.ref[Any], n_steps: int) -> None:
+    """Tell Keras' `EpochIterator`, if it is still there, how many steps its epoch has."""
+    if (iterator := keras_iterator()) is not None:
+        iterator._num_batches = n_steps

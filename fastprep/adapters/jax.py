@@ -46,8 +46,16 @@ def to_jax(batch: Batch, dtype: str) -> tuple[Any, ...]:
     return (x, *jax.device_put([values for values in (batch.y, batch.weights) if values is not None]))
 
 
-def jax_takes_ahead() -> int:
-    """Return how many batches Keras takes when it wants one: where JAX does not compute on the CPU, Keras sends one ahead."""
-    import jax
+def jax_takes_ahead() -> bool:
+    """Return whether Keras takes a batch before it trains on the one before.
 
-    return 1 if jax.default_backend() == "cpu" else 2
+    It does where JAX does not compute on the CPU, to overlap the copy to the device with the training step. Keras did it
+    everywhere as long as its iterator had a method of the name below, and never does it under a `keras.distribution`.
+    """
+    import jax
+    import keras
+    from keras.src.backend.jax import trainer
+
+    if keras.distribution.distribution() is not None:
+        return False
+    return hasattr(trainer.JAXEpochIterator, "_prefetch_numpy_iterator") or jax.default_backend() != "cpu"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import keras
 
 from fastprep.adapters.keras_base import KerasLoader
+from fastprep.adapters.keras_call import training_data
 from fastprep.loader import Loader as PlainLoader
 
 try:
@@ -29,6 +31,8 @@ class EpochSync(keras.callbacks.Callback):
     `fit`, at its first epoch. From then on the loader counts, because with `steps_per_epoch` an epoch of Keras is not an epoch of
     the loader.
 
+    A deep copy, such as KerasTuner makes for each trial, is for the same loader.
+
     Parameters
     ----------
     loader : Loader
@@ -40,8 +44,25 @@ class EpochSync(keras.callbacks.Callback):
         self.loader = loader
         self._told = False
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy that speaks to the same loader, unless that was copied in the same go."""
+        duplicate = copy.copy(self)
+        memo[id(self)] = duplicate
+        others = {name: value for name, value in self.__dict__.items() if name != "loader"}
+        duplicate.__dict__.update(copy.deepcopy(others, memo), loader=memo.get(id(self.loader), self.loader))
+        return duplicate
+
     def on_train_begin(self, logs: Any = None) -> None:
-        """Forget an earlier `fit`, and what Keras took to build the model."""
+        """Forget an earlier `fit`, and what Keras took to build the model.
+
+        Raises
+        ------
+        ValueError
+            If `fit` was given another loader, on which the callback would have no effect.
+        """
+        data = training_data()
+        if isinstance(data, PlainLoader) and data is not self.loader:
+            raise ValueError(f"EpochSync must have the loader that fit is given, {data!r}, got {self.loader!r}")
         self._told = False
         if isinstance(self.loader, KerasLoader):
             self.loader._next_iterator()

@@ -1,4 +1,4 @@
-"""What both ways into Keras have in common: iterators that Keras starts, drops and forgets, and the choice of the device."""
+"""What both ways into Keras have in common: the iterator of a training, and the choice of the device."""
 
 from __future__ import annotations
 
@@ -7,69 +7,23 @@ from typing import Any
 
 import keras
 
+from fastprep.adapters.iterators import TrainingIterator
 from fastprep.adapters.jax import to_jax
 from fastprep.adapters.tensorflow import leave_memory, to_tensors
 from fastprep.adapters.torch import to_torch
 from fastprep.loader import Loader as PlainLoader
-from fastprep.pipeline import Backend, Batch, BatchSource, EpochIterator, SharedBatch, choose
+from fastprep.pipeline import Backend, choose
 
 _HAND_OVER = {"tensorflow": to_tensors, "jax": to_jax, "torch": to_torch}
-
-
-class KerasEpochIterator(EpochIterator):
-    """Epoch iterator for Keras, of which Keras may only have taken a peek.
-
-    To build a model, Keras takes a batch and then begins anew: with JAX and torch if the model is not built, and under a
-    strategy always.
-
-    Parameters
-    ----------
-    source : BatchSource
-    peek_size : int
-        Number of batches that a peek takes; 0 if Keras does not peek.
-    """
-
-    def __init__(self, source: BatchSource, peek_size: int) -> None:
-        super().__init__(source)
-        self._position, self._peek_size = source.position, peek_size
-        self._before = self._after = self._position.snapshot()
-        self._n_taken = self._n_ends = 0
-        self._is_cut = False
-
-    def close(self) -> None:
-        """Stop here, see `EpochIterator.close`; unless no batch was left, asking for another one is now an error."""
-        self._is_cut = self._is_cut or (self.started and self._step < len(self._source))
-        super().close()
-
-    def __next__(self) -> Batch | SharedBatch:
-        if self._is_cut:  # Keras would take StopIteration for the end of the epoch
-            raise RuntimeError(
-                "the loader was closed, or began another iteration, before this one was over; use two loaders where one would be "
-                "used for training and for something else, such as validation, at the same time"
-            )
-        if not self.started:
-            self._before = self._position.snapshot()
-        batch = super().__next__()
-        self._after = self._position.snapshot()
-        self._n_taken, self._n_ends = self._n_taken + 1, 0
-        return batch
-
-    def end_epoch(self) -> None:
-        """Record that Keras reports the end of an epoch: once after a peek, else not before the next `fit` or at every epoch."""
-        self._n_ends += 1
-
-    def retire(self) -> None:
-        """Close this iterator because Keras asked for another one; if it was only a peek, move the position back."""
-        self.close()
-        if 0 < self._n_taken <= self._peek_size and self._n_ends == 1 and self._position.snapshot() == self._after:
-            self._position.restore(self._before)
 
 
 class KerasLoader(PlainLoader):
     """Base of the loaders for Keras."""
 
-    _iterator: KerasEpochIterator | None = None
+    _iterator: TrainingIterator | None = None
     _peek_size = 1
+    _n_ahead = 0
+    _gives_replacements = False  # whether `predict` may give the rows of other images for damaged ones
 
     @property
     def num_batches(self) -> int:
@@ -109,8 +63,8 @@ class KerasLoader(PlainLoader):
             self._iterator.close()
         super().close()
 
-    def _next_iterator(self) -> KerasEpochIterator:
-        """Return the iterator for Keras' next epoch.
+    def _next_iterator(self) -> TrainingIterator:
+        """Return the iterator for the next epoch of a training.
 
         Keras asks for an iterator twice an epoch and uses one of the two, so one that has not started is given again. When Keras
         stops early it never says so, so the iterator before is closed here.
@@ -118,7 +72,7 @@ class KerasLoader(PlainLoader):
         if self._iterator is None or self._iterator.started:
             if self._iterator is not None:
                 self._iterator.retire()
-            self._iterator = KerasEpochIterator(self._source, self._peek_size)
+            self._iterator = TrainingIterator(self._source, self._peek_size, self._n_ahead)
             if keras.backend.backend() == "tensorflow":
                 self._peek_size = 0  # after the first iterator of a `fit` there is no peek
         return self._iterator
@@ -138,7 +92,8 @@ class KerasLoader(PlainLoader):
             )
 
     def _choose_backends(self, device: str) -> list[Backend]:
-        backends = [choose(device, self._spec, self.batch_size, self.batch_size * self.crop.n_crops, self._objection)]
+        n_images = self._largest_batch
+        backends = [choose(device, self._spec, n_images, n_images * self.crop.n_crops, self._objection)]
         if backends[0].device != "cpu" and keras.backend.backend() == "tensorflow":
             leave_memory()
         return backends

@@ -33,7 +33,12 @@ def mirrored_strategy() -> tf.distribute.MirroredStrategy | None:
 
 
 def replica_backends(
-    strategy: tf.distribute.MirroredStrategy, device: str, spec: CropSpec, batch_size: int, n_crops: int
+    strategy: tf.distribute.MirroredStrategy,
+    device: str,
+    spec: CropSpec,
+    batch_size: int,
+    n_crops: int,
+    largest_batch: int | None = None,
 ) -> list[Backend]:
     """Return the backend that makes each replica's part of a batch.
 
@@ -47,6 +52,8 @@ def replica_backends(
         Number of samples in a batch of all replicas together.
     n_crops : int
         Number of rows of x for each sample.
+    largest_batch : int or None
+        Number of samples in the largest batch there is; None for `batch_size`.
 
     Returns
     -------
@@ -76,7 +83,7 @@ def replica_backends(
         raise ValueError(f'device must be "auto" or "cpu" for a strategy on {strategy.extended.worker_devices}, got "cuda"')
     if device == "cpu" or not any(number is not None for number in numbers):
         return [host] * n_replicas
-    size = batch_size // n_replicas
+    size = -(-(largest_batch or batch_size) // n_replicas)
     try:
         gpus = [None if number is None else Gpu(number) for number in numbers]
     except DeviceUnavailableError as error:

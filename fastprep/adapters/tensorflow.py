@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastprep.pipeline import Batch, EpochIterator, dlpack_capsule
+from fastprep.adapters.iterators import KerasEpochIterator
+from fastprep.pipeline import Batch, dlpack_capsule
 from fastprep.pipeline.buffers import ALIGNMENT
 
 if TYPE_CHECKING:
@@ -154,17 +155,14 @@ class Feed:
 
     Parameters
     ----------
-    n_steps : int
-        Steps of an epoch.
     dtype : {"float32", "float16", "bfloat16"}
         Type of x.
     next_iterator : callable
         Returns the epoch iterator for Keras' next epoch.
     """
 
-    n_steps: int
     dtype: str
-    next_iterator: Callable[[], EpochIterator]
+    next_iterator: Callable[[], KerasEpochIterator]
 
 
 class OneDeviceBatches:
@@ -204,7 +202,7 @@ class TensorIterator:
 
     def __init__(self, feed: Feed, join: Callable[[list[tuple[tf.Tensor, ...]], bool], tuple[Any, ...]]) -> None:
         self._feed, self._join = feed, join
-        self._iterator: EpochIterator | None = None
+        self._iterator: KerasEpochIterator | None = None
         self._count = 0
 
     def __iter__(self) -> TensorIterator:
@@ -217,8 +215,8 @@ class TensorIterator:
             self._iterator = self._feed.next_iterator()
         batch = next(self._iterator, None)
         if batch is None:
-            if self._count < self._feed.n_steps:
-                # Keras expects a whole epoch; it takes this, but not StopIteration, for the end of an epoch that was resumed
+            if self._count < self._iterator.n_expected:
+                # Keras takes this, but not StopIteration, for the end of an epoch where it expects another step
                 raise tf.errors.OutOfRangeError(None, None, "the rest of a resumed epoch has been read")
             raise StopIteration
         self._count += 1

@@ -8,11 +8,15 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from fastprep.building.memory import DEFAULT_MIB, MIB
 from fastprep.building.split import check_shares
 from fastprep.cli.help import flowing
 from fastprep.errors import InputError
+from fastprep.system import check_creatable
 
 WORK = ".fastprep-build"
+RESULT_BYTES = 32
+"""Bytes that a pixel of the result takes at most: resized, as an array, and squared for the standard deviation."""
 
 
 @flowing
@@ -54,10 +58,13 @@ class Config:
     """With --compression gzip: 1 is quick, 9 is small."""
     workers: Annotated[int | None, arg(metavar="N")] = None
     """Threads that decode. Default: one for each processor."""
+    memory: Annotated[int, arg(metavar="MIB")] = DEFAULT_MIB
+    """MiB that images may take while they are decoded, all threads together. One that needs more by itself, going by its header,
+    is not decoded; the report says so."""
     strict: bool = False
     """Stop at an image that can't be read, instead of leaving it out."""
     overwrite: bool = False
-    """Replace the files of an earlier build."""
+    """Replace the files of an earlier build; files of these names that no build wrote are never replaced."""
 
 
 def check(config: Config) -> None:
@@ -73,9 +80,17 @@ def check(config: Config) -> None:
         raise InputError(f"--size must be at least 1, got {config.size}")
     if config.workers is not None and config.workers < 1:
         raise InputError(f"--workers must be at least 1, got {config.workers}")
+    needed = -(-RESULT_BYTES * config.size**2 // MIB)
+    if config.memory < needed:
+        problem = f"--memory must be at least {needed:,}, the MiB that an image of --size {config.size} takes"
+        raise InputError(f"{problem}; got {config.memory}")
     if sum((config.csv is not None, config.pattern is not None, config.split_folders)) > 1:
         raise InputError("one of --csv, --pattern and --split-folders at a time")
     if config.csv is None and (config.file_column or config.label_column):
         raise InputError("--file-column and --label-column go with --csv only")
     if os.path.exists(config.out) and not os.path.isdir(config.out):
         raise InputError(f"OUT: {config.out!r} is a file; the name of a folder is needed")
+    try:
+        check_creatable(os.path.join(config.out, WORK))
+    except OSError as error:
+        raise InputError(f"OUT: nothing can be written to {config.out!r}: {error.strerror}; choose another folder") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +13,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, __version__
 from PIL.JpegImagePlugin import JpegImageFile
 
+from fastprep.building.memory import MIB, Memory, TooLargeError
+from fastprep.building.source import Source
+from fastprep.system import is_machine_fault
+
 _ENDINGS = "jpg jpeg jpe jfif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm"
 ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """Endings of file names, in lower case."""
@@ -18,6 +24,13 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """Formats that Pillow may try. Others are left out because they start other programs, or are not photographs or drawings."""
 
 JPEG_GAP = 2  # a JPEG is decoded at a half, quarter or eighth if that leaves this many times the size: see docs/notes/building.md
+
+_STRIP_PIXELS = 1 << 18
+_STRIP_BYTES = 24  # a pixel of a strip: cut out, with its transparency, white, on white, as RGB, and as it is pasted
+
+_STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # bytes of a pixel in Pillow; others have 4
+_CANVAS = {"WEBP": 12, "TIFF": 4, "GIF": 4, "BMP": 4, "PPM": 6}  # bytes a pixel that a decoder takes besides the image itself
+_TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF 6.0, section 15
 
 DECODER = f"Pillow {__version__}, recipe 1"
 """What the pixels depend on besides the file; the number is raised when `read_image` gives other pixels."""
@@ -39,6 +52,10 @@ class UnreadableError(Exception):
     """Reason, for people, why an image file can't be decoded."""
 
 
+class OutOfReachError(UnreadableError):
+    """Fault of the machine on the way to an image file, such as a disk that went away; the image may be whole."""
+
+
 @dataclass(frozen=True)
 class DecodedImage:
     """A decoded image.
@@ -58,7 +75,9 @@ class DecodedImage:
     note: str
 
 
-def read_image(path: str | os.PathLike[str], size: int, channel_order: ChannelOrder = "RGB") -> DecodedImage:
+def read_image(
+    path: str | os.PathLike[str], size: int, channel_order: ChannelOrder = "RGB", memory: Memory | None = None
+) -> DecodedImage:
     """Decode an image, turn it upright, resize its shorter side to `size` and cut the square in its middle.
 
     Parameters
@@ -69,6 +88,8 @@ def read_image(path: str | os.PathLike[str], size: int, channel_order: ChannelOr
         Height and width of the result in pixels.
     channel_order : {"RGB", "L"}
         "L" is grey, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+    memory : Memory, optional
+        Bound that threads share, from which the bytes are taken that the header says are needed, before pixels are decoded.
 
     Returns
     -------
@@ -76,8 +97,11 @@ def read_image(path: str | os.PathLike[str], size: int, channel_order: ChannelOr
 
     Raises
     ------
+    OutOfReachError
+        If reading fails, the file is gone, or the system has too little memory or too many open files.
     UnreadableError
-        If the file is missing, empty, damaged, cut short, of another kind, too large, or has pixels without a known range.
+        If the file is empty, damaged, cut short, of another kind, too large, or has pixels without a known range, or if it may
+        not be read.
 
     Notes
     -----
@@ -85,25 +109,92 @@ def read_image(path: str | os.PathLike[str], size: int, channel_order: ChannelOr
     over all source pixels that a new pixel covers, so it does not alias.
     """
     try:
-        if os.path.getsize(path) == 0:
-            raise UnreadableError("the file is empty")
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            if isinstance(image, JpegImageFile):
-                image.draft(None, (JPEG_GAP * size, JPEG_GAP * size))
-            image.load()
-            if not isinstance(image, JpegImageFile):
-                width, height = image.size  # Pillow has turned a TIFF upright by now
-            upright, turned = _upright(image)
-            plain, note = _eight_bits(upright, image.format)
-            square = _square(_flat(plain, channel_order), size)
+        source = Source(path)
+    except OSError as error:
+        # a file that is there, but may not be read, is so for good; if its folder can't be entered, nothing is known about it
+        is_own_fault = isinstance(error, PermissionError) and os.path.lexists(path)
+        raise (OutOfReachError if is_machine_fault(error) and not is_own_fault else UnreadableError)(_reason(error)) from error
+    try:
+        with source.buffered() as file:
+            return _decode(file, source.n_bytes, size, channel_order, memory or Memory(sys.maxsize))
     except UnreadableError:
         raise
     except Exception as error:  # decoders raise many kinds of errors for damaged files
+        if source.fault is not None:
+            raise OutOfReachError(_reason(source.fault)) from error
+        no_memory = isinstance(error, MemoryError) or "out of memory" in str(error)  # the latter by Pillow's decoders
+        if no_memory or is_machine_fault(error):
+            raise OutOfReachError(_reason(MemoryError() if no_memory else error)) from error
         raise UnreadableError(_reason(error)) from error
+
+
+def _decode(file: io.BufferedReader, n_bytes: int, size: int, channel_order: ChannelOrder, memory: Memory) -> DecodedImage:
+    if n_bytes == 0:
+        raise UnreadableError("the file is empty")
+    if n_bytes > memory.limit:  # some decoders read all of it, and that before they know the size in pixels
+        raise TooLargeError(f"the file has {n_bytes / MIB:,.0f} MiB, and at most {memory.limit // MIB:,} MiB may be taken")
+    image: Image.Image = Image.open(file, formats=FORMATS)
+    width, height = image.size
+    is_jpeg, kind = isinstance(image, JpegImageFile), image.format
+    if isinstance(image, JpegImageFile):
+        image.draft(None, (JPEG_GAP * size, JPEG_GAP * size))
+    with memory.taken(bytes_needed(image, (width, height), n_bytes, size)):
+        image.load()
+        if not is_jpeg:
+            width, height = image.size  # Pillow has turned a TIFF upright by now
+        # each step lets go of the image before it, as `bytes_needed` counts on
+        image, turned = _upright(image)
+        image, note = _eight_bits(image, kind)
+        image = _flat(image, channel_order)
+        square = _square(image, size)
+        pixels = np.asarray(square).reshape(size, size, len(channel_order))
     if turned:
         width, height = height, width
-    return DecodedImage(np.asarray(square).reshape(size, size, len(channel_order)), width, height, note)
+    return DecodedImage(pixels, width, height, note)
+
+
+def bytes_needed(image: Image.Image, full_size: tuple[int, int], n_file_bytes: int, size: int) -> int:
+    """Return an upper bound of the memory that decoding an image takes, from its header.
+
+    Parameters
+    ----------
+    image : Image
+        Opened, with `draft` applied, but not loaded.
+    full_size : (int, int)
+        Width and height before `draft`.
+    n_file_bytes : int
+        Size of the file, all of which the decoders of WebP and TIFF read at once.
+    size : int
+        Height and width of the result in pixels.
+
+    Returns
+    -------
+    int
+        Bytes.
+
+    Notes
+    -----
+    Two images exist at a time: before and after it is turned, or before and after it becomes RGB. docs/notes/building.md has
+    measurements.
+    """
+    stored = _STORED.get(image.mode, 4)
+    both = {"I": 20, "F": 8}.get(image.mode, 10 if stored == 2 else max(2 * stored, stored + 5))
+    width, height = image.size
+    if image.format == "TIFF":  # a tile is decoded as a whole, however little of it lies in the image
+        tags = getattr(image, "tag_v2", {})
+        width = max(width, _whole_number(tags.get(_TILE_WIDTH)))
+        height = max(height, _whole_number(tags.get(_TILE_LENGTH)))
+    n_bytes = width * height * (both + _CANVAS.get(image.format or "", 0))
+    if image.info.get("progressive"):
+        n_bytes += 8 * full_size[0] * full_size[1]  # coefficients of 16 bits of up to four components, at the full size
+    if image.format in ("WEBP", "TIFF"):
+        n_bytes += 2 * n_file_bytes
+    n_bytes += _STRIP_BYTES * min(width * height, max(_STRIP_PIXELS, width))
+    return n_bytes + 4 * size * (min(image.size) + 2 * size)
+
+
+def _whole_number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
@@ -132,11 +223,21 @@ def _eight_bits(image: Image.Image, kind: str | None) -> tuple[Image.Image, str]
 def _flat(image: Image.Image, channel_order: ChannelOrder) -> Image.Image:
     """Return an image in RGB or grey, with white where it was transparent."""
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = _on_white(image)
     if image.mode not in ("1", "L", "RGB"):
         image = image.convert("RGB")  # and from there to grey, so that there is one rule for grey
     return image if image.mode == channel_order else image.convert(channel_order)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Put an image on white, a few rows at a time, because whole images with transparency would be in memory four times."""
+    result = Image.new("RGB", image.size)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        result.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+    return result
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:
@@ -156,6 +257,8 @@ def _reason(error: Exception) -> str:
         return "not an image of a kind that is read here, or damaged at its start"
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:,.0f} million pixels; reduce it first"
+    if isinstance(error, TooLargeError):
+        return f"too large: {error}; allow more with --memory, or reduce it first"
     if isinstance(error, MemoryError):
         return "there is not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:

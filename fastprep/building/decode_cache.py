@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.building.decode import DecodedImage
-from fastprep.building.staging import clear
-from fastprep.system.atomic import named_if_full
+from fastprep.building.staging import clear, open_own
+from fastprep.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,16 @@ class Decoded:
         self._shape, self._bytes = shape, int(np.prod(shape))
         self._lock, self._end, self._folder = threading.Lock(), 0, folder
         name = folder / "key"
-        self.was_stale = name.exists() and name.read_text() != key
-        if not name.exists() or self.was_stale:
+        old_key = _read_text(name)
+        self.was_stale = old_key not in (None, key)
+        if old_key != key:
             clear(folder)
-            (folder / "pixels").touch()
-            (folder / "journal").touch()
-            name.write_text(key)  # last, because everything counts as stale without it
-        self._pixels = os.open(folder / "pixels", os.O_RDWR)
-        self._journal = os.open(folder / "journal", os.O_RDWR)
+            for new in ("pixels", "journal"):
+                os.close(open_own(folder / new, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            with open(open_own(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
+                file.write(key)  # last, because everything counts as stale without it
+        self._pixels = open_own(folder / "pixels", os.O_RDWR)
+        self._journal = open_own(folder / "journal", os.O_RDWR)
         self.records = {record.number: record for record in self._load() if 0 <= record.number < n}
 
     def close(self) -> None:
@@ -121,24 +124,35 @@ class Decoded:
         columns = np.square(image.pixels, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
         squares = columns.sum(axis=0, dtype=np.uint64).tolist()
         record = Record(number, image.width, image.height, image.note, sums, squares, _digest(image.pixels))
-        with named_if_full(self._folder / "pixels"):
+        with _named(self._folder / "pixels"):
             _write_all(self._pixels, np.ascontiguousarray(image.pixels).reshape(-1).data, number * self._bytes)
         line = record.to_json()
-        with self._lock, named_if_full(self._folder / "journal"):
+        with self._lock, _named(self._folder / "journal"):
             _write_all(self._journal, memoryview(line), self._end)
             self._end += len(line)
             self.records[number] = record
 
     def pixels(self, number: int) -> NDArray[np.uint8]:
-        """Return the pixels of a complete image."""
-        content = os.pread(self._pixels, self._bytes, number * self._bytes)
-        pixels = np.frombuffer(content, np.uint8)
-        return pixels.reshape(self._shape) if len(content) == self._bytes else np.zeros(self._shape, np.uint8)
+        """Return the pixels of a complete image.
+
+        Raises
+        ------
+        DataError
+            If they are not those that were decoded.
+        """
+        content = self._read(number)
+        if _digest(content) != self.records[number].digest:
+            raise DataError("decoded pixels have changed on the disk; run the same command again", str(self._folder / "pixels"))
+        return content.reshape(self._shape)
+
+    def _read(self, number: int) -> NDArray[np.uint8]:
+        with _named(self._folder / "pixels"):
+            return np.frombuffer(os.pread(self._pixels, self._bytes, number * self._bytes), np.uint8)
 
     def check(self) -> Iterator[int]:
         """Compare all pixels with their digests, and forget images that differ; yield how many were compared so far."""
         for done, record in enumerate(list(self.records.values()), 1):
-            if _digest(self.pixels(record.number)) != record.digest:
+            if _digest(self._read(record.number)) != record.digest:
                 del self.records[record.number]
             yield done
 
@@ -161,6 +175,24 @@ class Decoded:
 
 def _digest(pixels: NDArray[np.uint8]) -> str:
     return hashlib.blake2b(np.ascontiguousarray(pixels).reshape(-1).data, digest_size=16).hexdigest()
+
+
+def _read_text(path: Path) -> str | None:
+    """Return the beginning of a file of the work folder; None if it does not exist."""
+    try:
+        with open(open_own(path, os.O_RDONLY), "rb") as file:
+            return file.read(1000).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in errors of the system, which knows descriptors only."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _write_all(descriptor: int, data: memoryview, offset: int) -> None:

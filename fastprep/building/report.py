@@ -11,6 +11,7 @@ from fastprep.building.decode_cache import Record
 from fastprep.building.scan import SKIPPED, UNREADABLE, USED, SourceFile
 from fastprep.errors import InputError
 
+_COLUMNS = ("file", "class", "split", "status", "why", "width", "height")
 _SHOWN = 10  # names in a message; all are in the report
 
 
@@ -25,7 +26,7 @@ def write_report(path: Path, found: Sequence[SourceFile]) -> None:
     """
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "class", "split", "status", "why", "width", "height"])
+        writer.writerow(_COLUMNS)
         for source_file in sorted(found, key=lambda source_file: source_file.name):
             split = source_file.split if source_file.status == USED else ""
             writer.writerow(
@@ -39,6 +40,12 @@ def write_report(path: Path, found: Sequence[SourceFile]) -> None:
                     source_file.height or "",
                 ]
             )
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file begins as a report of `write_report` does."""
+    with open(path, "rb") as file:
+        return file.readline(200).rstrip(b"\r\n") == ",".join(_COLUMNS).encode()
 
 
 def outcome(found: Sequence[SourceFile]) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 import warnings
 from collections import deque
@@ -17,15 +18,21 @@ from pathlib import Path
 
 from fastprep._version import __version__
 from fastprep.building import labels, report, scan, write
-from fastprep.building.config import WORK, Config, check
-from fastprep.building.decode import DECODER, ChannelOrder, UnreadableError, read_image
+from fastprep.building.config import RESULT_BYTES, WORK, Config, check
+from fastprep.building.decode import DECODER, ChannelOrder, DecodedImage, OutOfReachError, UnreadableError, read_image
 from fastprep.building.decode_cache import Decoded
+from fastprep.building.memory import MIB, Memory
+from fastprep.building.own_files import is_of_a_build
 from fastprep.building.scan import SourceFile
 from fastprep.building.split import SPLITS, shuffled, stratify
+from fastprep.building.staging import check as check_work_folder
 from fastprep.building.staging import finishing, is_finished, key_of, locked, publish, remove
 from fastprep.cli.progress import shown_progress
 from fastprep.errors import InputError
-from fastprep.system import Progress
+from fastprep.system import Progress, check_replaceable
+
+_PAUSES_S = (0.1, 0.5, 2.0)
+"""Seconds between the tries to read an image, if the machine fails."""
 
 
 def run(config: Config) -> None:
@@ -45,15 +52,20 @@ def run(config: Config) -> None:
     report.check_classes(found, labels.class_names(found))
     candidates = shuffled([file for file in found if file.status == scan.IMAGE], config.seed)
     keys = _keys(config, candidates)
+    check_work_folder(work)
+
+    def check_target(names: Sequence[str]) -> None:
+        _check_target(config, found, names)
+
     if not is_finished(work, keys[1]):
-        _check_target(out, config.overwrite)
+        check_target(write.NAMES)
     with locked(work):
         if is_finished(work, keys[1]):
-            publish(work, write.NAMES)
-            print(f"{out}: the files of the build that was interrupted at its end now have their names")
+            publish(work, write.NAMES, check_target)
+            print(f"{scan.shown(str(out))}: the files of the build that was interrupted at its end now have their names")
             return
         made = _make(config, found, candidates, work, keys)
-        publish(work, write.NAMES)
+        publish(work, write.NAMES, check_target)
     _report(config, found, made, time.perf_counter() - began)
 
 
@@ -122,10 +134,18 @@ def _attributes(config: Config) -> dict[str, str]:
     return {"source": scan.shown(config.images), "settings": json.dumps(settings), "software": software}
 
 
-def _check_target(out: Path, overwrite: bool) -> None:
-    existing = [name for name in write.NAMES if os.path.lexists(out / name)]
-    if existing and not overwrite:
+def _check_target(config: Config, found: Sequence[SourceFile], names: Sequence[str]) -> None:
+    """Check that files of these names do not exist, or may be replaced: a build wrote them, and this one does not read them."""
+    out = Path(config.out)
+    existing = [name for name in write.NAMES if name in names and os.path.lexists(out / name)]
+    if existing and not config.overwrite:
         raise InputError(f"{str(out)!r} holds {', '.join(existing)} already; they are replaced only with --overwrite")
+    for name in existing:
+        path = out / name
+        n_bytes = os.lstat(path).st_size
+        images = [file.path for file in found if file.n_bytes == n_bytes and file.status not in (scan.SKIPPED, scan.MISSING)]
+        inputs = [*images, *([] if config.csv is None else [config.csv])]
+        check_replaceable(path, asked=True, is_own=lambda path: is_of_a_build(path, out / WORK), inputs=inputs)
 
 
 def _check_space(config: Config, n: int, n_decoded: int) -> None:
@@ -150,22 +170,30 @@ def _check_splits(config: Config, used: Sequence[SourceFile]) -> None:
 
 def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, order: ChannelOrder, progress: Progress) -> None:
     """Decode missing images in several threads; Pillow releases the GIL while it decodes and resizes."""
+    memory, ended = Memory(config.memory * MIB), threading.Event()
 
     def decode(number: int) -> tuple[int, str | None]:
         try:
-            image = read_image(candidates[number].path, config.size, order)
+            image = _read(candidates[number].path, config.size, order, memory, ended)
+        except OutOfReachError:
+            raise
         except UnreadableError as error:
             return number, str(error)
         decoded.add(number, image)
         return number, None
 
-    n, n_threads = len(candidates), config.workers or len(os.sched_getaffinity(0))
+    n = len(candidates)
+    # resized images come on top of the memory for decoding, so there is one of them at a time where they are huge
+    n_threads = min(config.workers or len(os.sched_getaffinity(0)), config.memory * MIB // (RESULT_BYTES * config.size**2))
     todo = [number for number in range(n) if number not in decoded.records]
     progress("decoding", n - len(todo), n)
-    with warnings.catch_warnings(), _pool(n_threads) as pool:
+    with warnings.catch_warnings(), _pool(n_threads, ended) as pool:
         warnings.simplefilter("ignore")  # by Pillow, about odd metadata; an unreadable image is an error
         for done, future in enumerate(_in_turn(pool, decode, todo, 4 * n_threads), n - len(todo) + 1):
-            number, problem = future.result()
+            try:
+                number, problem = future.result()
+            except OutOfReachError as error:
+                raise InputError(f"{error}; images that are decoded are kept: run the same command again to go on") from error
             if problem is not None:
                 if config.strict:
                     raise InputError(f"{candidates[number].path!r}: {problem} (--strict)")
@@ -176,13 +204,29 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
         file.status, file.why, file.width, file.height = scan.USED, record.note, record.width, record.height
 
 
+def _read(path: str, size: int, order: ChannelOrder, memory: Memory, ended: threading.Event) -> DecodedImage:
+    """Decode an image; a fault of the machine is given time to pass, because it says nothing about the image."""
+    for pause_s in _PAUSES_S:
+        try:
+            return read_image(path, size, order, memory)
+        except OutOfReachError:
+            if ended.wait(pause_s):
+                break
+    try:
+        return read_image(path, size, order, memory)
+    except OutOfReachError as error:
+        tries = f"after {len(_PAUSES_S) + 1} tries"
+        raise OutOfReachError(f"{path!r} can't be read, {tries}: {error}. The machine is at fault, not the image") from error
+
+
 @contextlib.contextmanager
-def _pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Open a pool whose threads, however this ends, finish their current image and no other."""
+def _pool(n_threads: int, ended: threading.Event) -> Iterator[ThreadPoolExecutor]:
+    """Open a pool whose threads, however this ends, finish their current image and no other; then `ended` is set."""
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastprep-decode")
     try:
         yield pool
     finally:
+        ended.set()
         pool.shutdown(cancel_futures=True)
 
 
@@ -198,12 +242,12 @@ def _in_turn(pool: ThreadPoolExecutor, work, items: Sequence[int], ahead: int) -
 def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: float) -> None:
     print(report.outcome(found))
     for split, (n, n_bytes) in made.files.items():
-        path = os.path.join(config.out, f"{split}.h5")
+        path = scan.shown(os.path.join(config.out, f"{split}.h5"))
         print(f"{path}: {n:,} images of {config.size}x{config.size}, {made.n_classes} classes, {n_bytes / 1e6:,.1f} MB")
     letters = "RGB" if config.channels == "rgb" else "L"
     for word, values in (("mean", made.mean), ("std", made.std)):
         print(f"{word} of training: " + ", ".join(f"{letter} {value:.2f}" for letter, value in zip(letters, values, strict=True)))
-    print(f"{os.path.join(config.out, 'report.csv')} accounts for every file; {seconds:.1f} s")
+    print(f"{scan.shown(os.path.join(config.out, 'report.csv'))} accounts for every file; {seconds:.1f} s")
 
 
 def warn(text: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fastprep.building.decode import ENDINGS
 from fastprep.errors import InputError
+from fastprep.system import is_machine_fault
 
 IMAGE, USED, UNREADABLE, SKIPPED, MISSING = "image", "used", "unreadable", "skipped", "missing"
 
@@ -123,7 +124,7 @@ def _walk(name: str, path: str, folders: dict[tuple[int, int], str]) -> tuple[li
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except OSError as error:
-            if not name:
+            if not name or not isinstance(error, PermissionError):
                 raise InputError(f"IMAGES: {path!r}: {error.strerror}") from None
             found.append(SourceFile(name, path, SKIPPED, f"folder that can't be read: {error.strerror}"))
             continue
@@ -144,9 +145,11 @@ def _look_at(folder: str, entry: os.DirEntry[str]) -> SourceFile:
     try:
         status = entry.stat()
     except FileNotFoundError:
-        file.skip("link that leads nowhere")
+        file.skip("link that leads nowhere" if entry.is_symlink() else "gone before it was looked at")
         return file
     except OSError as error:
+        if is_machine_fault(error) and not isinstance(error, (PermissionError, NotADirectoryError)):
+            raise InputError(f"IMAGES: {entry.path!r}: {error.strerror}; the machine is at fault, not the file") from None
         file.skip(f"link in a circle: {error.strerror}" if entry.is_symlink() else str(error.strerror))
         return file
     if stat.S_ISDIR(status.st_mode):

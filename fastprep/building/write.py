@@ -103,6 +103,7 @@ def assemble(
             file_names=[candidates[number].shown for number in mine],
             attributes={**attributes, "split": split},
             gzip_level=gzip_level,
+            writer="build",
         )
     text = json.dumps(dict(zip(channel_order, mean.tolist(), strict=True)))
     with named_if_full(folder / "mean.json"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Command:
             Exit status: that of the function; 2 for one of `errors`, but 1 if another rank ended; 128 plus the number of the
             signal after an interruption: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
         """
+        _show_any_name()
         with as_by_ctrl_c():
             try:
                 return function() or 0
@@ -79,6 +81,13 @@ class Command:
     def say(self, message: str) -> None:
         """Print a line for people on standard error."""
         print(f"{self.name}: {message}", file=sys.stderr)
+
+
+def _show_any_name() -> None:
+    """Let the standard streams take every name of a file: what their encoding does not have is written as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parse_command_line(config: type[_Config], words: Sequence[str] | None, name: str, **options: Any) -> _Config:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.cli.drawing_mark import drawing_mark
+from fastprep.cli.matplotlib_startup import start_matplotlib
 from fastprep.system import whole_file
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def draw_sizes(sizes: Sequence[tuple[int, int]], size: int, path: str | os.PathL
     path : str or path
         PNG to write.
     """
+    start_matplotlib(path)
     from matplotlib.figure import Figure
 
     width, height = np.array(sizes, np.float64).T
@@ -75,6 +78,7 @@ def draw_sheet(images: NDArray, titles: Sequence[str], heading: str, path: str |
         PNG to write.
     n_columns : int
     """
+    start_matplotlib(path)
     from matplotlib.figure import Figure
 
     n_rows = -(-len(images) // n_columns)
@@ -101,6 +105,7 @@ def draw_crops(rows: Sequence[tuple[str, Sequence[NDArray], Sequence[str]]], hea
     path : str or path
         PNG to write.
     """
+    start_matplotlib(path)
     from matplotlib.figure import Figure
 
     n_columns = max(len(images) for _, images, _ in rows)
@@ -126,6 +131,7 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
     path : Path
         PNG to write.
     """
+    start_matplotlib(path)
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
@@ -161,6 +167,7 @@ def draw_confusion(confusion: NDArray[np.int64], names: list[str], title: str, p
     path : Path
         PNG to write.
     """
+    start_matplotlib(path)
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
@@ -217,4 +224,4 @@ def _plain_ticks(axes: Axes, low: float, high: float) -> None:
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png")
+        figure.savefig(temporary, dpi=_DPI, format="png", metadata={"Software": drawing_mark()})

@@ -8,6 +8,8 @@ import os
 import sys
 import tempfile
 
+from fastprep.errors import InputError
+
 _NOISE = (
     "All log messages before absl::InitializeLog",
     "oneDNN custom operations are on",
@@ -30,6 +32,8 @@ def start_tensorflow(first_operation: bool = True) -> None:
 
     Raises
     ------
+    InputError
+        If there is no folder for temporary files.
     ImportError
         If one of them is missing or can't be loaded; then all messages are passed on.
     """
@@ -40,8 +44,12 @@ def start_tensorflow(first_operation: bool = True) -> None:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if "tensorflow" in sys.modules:
         return
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise InputError(f"TensorFlow needs a folder for temporary files: {error.strerror}; set TMPDIR to one") from None
     noise: tuple[str, ...] = _NOISE if has_gpu else _NOISE + _NO_GPU
-    with tempfile.TemporaryFile() as messages:
+    with open(os.memfd_create("fastprep-messages"), "w+b") as messages:  # no folder for temporary files is needed
         try:
             before = os.dup(2)
         except OSError:  # there is no standard error to keep clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,6 +29,9 @@ from fastprep.h5 import (
     warn_of_hdf5,
     warn_of_unwritten,
 )
+from fastprep.system import is_machine_fault
+
+_log = logging.getLogger(__name__)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -114,6 +118,7 @@ class Dataset:
                     found_labels.append(surveyed.labels)
                 if surveyed.weights is not None:
                     found_weights.append(surveyed.weights)
+        self._log_notes()
         self._check_channel_orders()
         self._warn_of_hdf5()
         first = self._readers[0].index
@@ -134,34 +139,49 @@ class Dataset:
         ndarray of int64, shape (n,)
             Samples that were read: `samples`, where `on_corrupt="skip"` replaces those that can't be read.
         """
+        slots = np.arange(len(samples), dtype=np.int64)
         if self.corrupt is None:
-            self._read(samples, sink)
+            self._read(samples, slots, sink)
             return samples
         while True:
             samples = self.corrupt.replace(samples)
             try:
-                self._read(samples, sink)
-            except _Unreadable as unreadable:
-                self.corrupt.record(unreadable.first, unreadable.stop, unreadable.error)
+                self._read(samples, slots, sink)
+            except _Unreadable as error:
+                self.corrupt.record(error.first, error.stop, error.error)
+                bad = np.flatnonzero((samples >= error.first) & (samples < error.stop))[:1]
+                self._find_intact(samples[bad], slots[bad], sink)
             else:
                 return samples
+
+    def _find_intact(self, sample: NDArray[np.int64], slot: NDArray[np.int64], sink: Sink) -> None:
+        """Record what is damaged from a sample on, up to its replacement. One by one: not with a whole batch for each of them."""
+        assert self.corrupt is not None
+        while True:
+            sample = self.corrupt.replace(sample)
+            try:
+                self._read(sample, slot, sink)
+            except _Unreadable as error:
+                self.corrupt.record(error.first, error.stop, error.error)
+            else:
+                return
 
     def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return what `read` reads for these samples, as far as it is known by now which ones can't be read."""
         return samples if self.corrupt is None else self.corrupt.replace(samples)
 
-    def _read(self, samples: NDArray[np.int64], sink: Sink) -> None:
-        slots = np.arange(len(samples), dtype=np.int64)
+    def _read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         for number, mine in self._by_file(samples):
             reader, start = self._readers[number], int(self._starts[number])
             try:
                 reader.read(samples[mine] - start, slots[mine], sink)
             except DamagedIndexError as error:
-                if self.corrupt is None:
+                if self.corrupt is None or is_machine_fault(error):
                     raise
                 raise _Unreadable(start, start + reader.index.shape[0], error) from None
             except DataError as error:
-                if self.corrupt is None or error.sample is None or isinstance(error, ChangedError | NotFiniteError):
+                refused = isinstance(error, ChangedError | NotFiniteError) or is_machine_fault(error)
+                if self.corrupt is None or error.sample is None or refused:
                     raise
                 size = reader.index.images_decoded_at_once
                 first = error.sample // size * size
@@ -271,6 +291,16 @@ class Dataset:
                 by_reason.setdefault(reader.index.reason, []).append(reader.index)
         for indices in by_reason.values():
             warn_of_hdf5(indices[0], len(indices) - 1)
+
+    def _log_notes(self) -> None:
+        """Log what a user should know of the attributes, once for all files of which it is true."""
+        by_note: dict[str, list[str]] = {}
+        for path, metadata in zip(self.paths, self.metadata, strict=True):
+            for note in metadata.notes:
+                by_note.setdefault(note, []).append(path)
+        for note, paths in by_note.items():
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            _log.warning("%s%s, dataset %r: %s", paths[0], more, self.images, note)
 
     def _check_channel_orders(self) -> None:
         orders = {facts.channel_order: path for facts, path in zip(self.metadata, self.paths, strict=True) if facts.channel_order}

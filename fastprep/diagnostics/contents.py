@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_crops, draw_sheet
 from fastprep.dataset.shuffling import mixing_advice, mixing_problem
-from fastprep.errors import DataError, InputError
+from fastprep.errors import DataError, InputError, MissingDatasetError
 from fastprep.h5 import count_unwritten, describe_unwritten, open_images, read_file_names, read_labels, read_metadata, read_std
 from fastprep.loader import Loader
 from fastprep.sampling import hashing
@@ -20,6 +20,7 @@ from fastprep.transforms import Crop, RandomCrop, TenCrop, check_fits
 _BAR = 40  # characters of the longest bar
 _MOST_CLASSES = 60  # if there are more classes, only the largest and the smallest are listed
 _N_ROWS, _N_EPOCHS = 5, 9  # images, and random crops of each, that are drawn
+_MOST_ORDERED = 2**24  # images of which all are put into a random order to choose some; a file may claim 2**39
 _BATCH_SIZE = 128  # samples of a batch whose mix of labels is described
 _IMAGES = 10  # stream of random numbers that chooses the images
 
@@ -57,9 +58,10 @@ class Contents:
         try:
             self.labels = read_labels(path, labels, self.n)
         except DataError as error:
-            self._no_labels = f"none that loaders take: {error.problem}"
+            hint = " (--labels takes another name)" if isinstance(error, MissingDatasetError) else ""
+            self._no_labels = f"none that loaders take: {error.problem}{hint}"
         self._n_unwritten_labels = 0 if self.labels is None else count_unwritten(path, labels)
-        self.names = read_file_names(path, self.n)
+        self.names = read_file_names(path, self.n, n_first=1)
         self._factor: float | None = None
 
     def __enter__(self) -> Contents:
@@ -94,6 +96,8 @@ class Contents:
         }
         if self.labels is not None:
             facts["labels"] = f"{self.labels.dtype} {self.labels.shape}"
+        if metadata.notes:
+            facts["notes"] = "; ".join(metadata.notes)
         if index.n_unwritten:
             facts["not written"] = describe_unwritten(index.n_unwritten, n, "images")
         if self._n_unwritten_labels:
@@ -231,8 +235,14 @@ class Contents:
         return np.clip(np.rint(images * self._factor), 0, 255).astype(np.uint8)
 
     def _some(self, n: int, seed: int) -> NDArray[np.int64]:
-        order = np.argsort(hashing.draw(hashing.key(seed, 0, _IMAGES), np.arange(self.n), 2**32), kind="stable")
-        return np.sort(order[:n])
+        """Return the numbers of up to `n` random images, in ascending order."""
+        key = hashing.key(seed, 0, _IMAGES)
+        if self.n <= _MOST_ORDERED:
+            order = np.argsort(hashing.draw(key, np.arange(self.n), 2**32), kind="stable")
+            return np.sort(order[:n])
+        drawn = hashing.draw(key, np.arange(2 * min(n, _MOST_ORDERED // 2)), self.n)  # a few may be drawn twice
+        _, firsts = np.unique(drawn, return_index=True)
+        return np.sort(drawn[np.sort(firsts)[:n]]).astype(np.int64)
 
     def _title(self, sample: int) -> str:
         if self.labels is None or self.labels.dtype.kind not in "iu" or self.labels.size != self.n:

@@ -25,6 +25,8 @@ class Config:
     """HDF5 file of images, or a glob pattern of files."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
     """Dataset of images."""
+    axes: Annotated[Literal["NHWC", "NHW"] | None, arg(metavar="AXES")] = None
+    """Axes of the images: NHWC or NHW. Default: whichever fits the rank, if the shape makes it plausible."""
     labels: Annotated[str, arg(metavar="NAME|none")] = "labels"
     """Dataset of labels; `none` for images without labels, which gives predictions only."""
     which: Literal["best", "last"] = "best"
@@ -49,4 +51,4 @@ class Config:
     out: Annotated[str | None, arg(metavar="FOLDER")] = None
     """Folder to create. Default: evaluation-FILE in the folder of the first run."""
     overwrite: bool = False
-    """Replace the folder if it exists."""
+    """Replace the folder if it exists and holds an evaluation, and nothing else."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_confusion
+from fastprep.errors import NotReplacedError
 from fastprep.evaluation import metrics
 from fastprep.evaluation.metrics import Average
+
+_SUMMARY = "summary.json"
+_MARKS = frozenset({"data", "models", "average", "scores"})  # keys by which a summary is known as that of an evaluation
+_OWN = re.compile(r"summary\.json|predictions\.csv|probabilities\.npz|(confusion|classes)-(plain-crop|ten-crop)\.(csv|png)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +119,7 @@ def write_report(folder: Path, evaluated: Evaluated, facts: dict[str, Any]) -> N
     """
     labels, names = evaluated.labels, list(evaluated.class_names)
     summary = {**facts, "average": evaluated.average, "scores": evaluated.scores}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    (folder / _SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     arrays = {_key(kind): rows.astype(np.float32) for kind, rows in evaluated.probabilities.items()}
     np.savez(folder / "probabilities.npz", **arrays, **({} if labels is None else {"labels": labels}))  # type: ignore[arg-type]
     _write_predictions(folder / "predictions.csv", evaluated)
@@ -128,6 +135,43 @@ def write_report(folder: Path, evaluated: Evaluated, facts: dict[str, Any]) -> N
         _write(folder / f"classes-{kind_name}.csv", ["label", "name", *by_class[0]], lines)
         title = f"{kind}: {np.diagonal(confusion).sum()} of {confusion.sum()} right"
         draw_confusion(confusion, names, title, folder / f"confusion-{kind_name}.png")
+
+
+def report_files(folder: Path) -> frozenset[str] | None:
+    """Return the names of the files in the folder of an evaluation.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    frozenset of str, or None
+        None if the folder is not that of an evaluation: its summary.json is missing, or not one of `write_report`.
+
+    Raises
+    ------
+    NotReplacedError
+        If the folder holds an evaluation, and something else.
+    """
+    try:
+        summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None if any(folder.iterdir()) else frozenset()
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not (isinstance(summary, dict) and summary.keys() >= _MARKS):
+        return None
+    names: set[str] = set()
+    foreign: list[str] = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        is_own = _OWN.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+        (names.add if is_own else foreign.append)(entry.name)
+    if foreign:
+        some = ", ".join(map(repr, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
+        problem = f"it holds more than an evaluation: {some}; move that away"
+        raise NotReplacedError(f"{str(folder)!r} is not replaced, because {problem}")
+    return frozenset(names)
 
 
 def _write_predictions(path: Path, evaluated: Evaluated) -> None:

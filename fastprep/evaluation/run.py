@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import glob
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from fastprep.dataset import image_mean
 from fastprep.errors import InputError, MissingMeanError, input_errors
 from fastprep.evaluation import metrics
 from fastprep.evaluation.config import Config
-from fastprep.evaluation.report import Evaluated, table, write_report
-from fastprep.h5 import read_file_names
+from fastprep.evaluation.report import Evaluated, report_files, table, write_report
+from fastprep.h5 import read_file_names, source_files
 from fastprep.loader import Loader
-from fastprep.system import whole_folder
+from fastprep.system import check_creatable, check_replaceable, whole_folder
 from fastprep.training import checkpoint, saved_model
 from fastprep.training.config import Config as Training
 from fastprep.training.data import no_mean
@@ -65,6 +65,7 @@ def run(config: Config) -> Path:
         raise InputError("name a run: python -m fastprep.evaluate RUN --data FILE")
     candidates = [_find_candidate(config, name) for name in config.runs]
     folder = _output_folder(config, candidates)
+    old_files = report_files(folder) if folder.exists() else None
     # problems with files are reported before TensorFlow takes seconds to start
     labels, class_names, file_names = _inspect_data(config, candidates)
     start_tensorflow()
@@ -79,7 +80,7 @@ def run(config: Config) -> Path:
     class_names = (*class_names[:classes], *map(str, range(len(class_names), classes)))
     models = [candidate.name for candidate in candidates]
     evaluated = Evaluated(rows, models, config.average, labels, class_names, file_names)
-    with whole_folder(folder, overwrite=config.overwrite) as temporary:
+    with whole_folder(folder, replace=old_files) as temporary:
         write_report(temporary, evaluated, {"data": config.data, "models": [str(c.path) for c in candidates]})
     print(table(evaluated))
     print(f"all in {folder}")
@@ -93,7 +94,7 @@ def _find_candidate(config: Config, name: str) -> Candidate:
         problem = f"{name!r} has no {path.name}" if Path(name).is_dir() else f"there is no run, and no .keras file, {name!r}"
         raise InputError(problem + ("; --which last, perhaps" if (Path(name) / "last.keras").exists() else ""))
     if config.mean == "compute":
-        mean: Any = image_mean(config.data, config.images)
+        mean: Any = image_mean(config.data, config.images, axes=config.axes)
     else:
         mean = None if config.mean == "none" else config.mean
     try:
@@ -130,14 +131,30 @@ def _output_folder(config: Config, candidates: list[Candidate]) -> Path:
     more = f"-of-{len(candidates)}" if len(candidates) > 1 else ""
     stem = Path(config.data).stem.replace("*", "").replace("?", "")
     folder = Path(config.out) if config.out is not None else candidates[0].path.parent / f"evaluation-{stem}{more}"
-    if folder.exists() and not config.overwrite:
-        raise InputError(f"{str(folder)!r} exists already; it is only replaced with --overwrite")
-    existing = next(parent for parent in Path(os.path.abspath(folder)).parents if parent.is_dir())
-    try:  # hours of predictions may come before the results are written
-        tempfile.TemporaryDirectory(dir=existing).cleanup()
+    try:
+        check_replaceable(
+            folder,
+            asked=config.overwrite,
+            is_own=lambda path: report_files(path) is not None,
+            inputs=_inputs(config, candidates),
+            folder=True,
+        )
+        check_creatable(folder)  # hours of predictions may come before the results are written
+    except FileExistsError:
+        raise InputError(f"{str(folder)!r} exists already; it is only replaced with --overwrite") from None
     except OSError as error:
-        raise InputError(f"--out: {str(folder)!r} can't be made in {str(existing)!r}: {error.strerror}; name a folder") from error
+        existing = next(parent for parent in folder.absolute().parents if parent.is_dir())
+        raise InputError(f"--out: {str(folder)!r} can't be made in {str(existing)!r}: {error.strerror}; name a folder") from None
     return folder
+
+
+def _inputs(config: Config, candidates: list[Candidate]) -> Iterator[str]:
+    """Yield the names of all files that an evaluation reads."""
+    for path in glob.glob(config.data) or [config.data]:
+        yield from source_files(path)
+    yield from (str(candidate.path) for candidate in candidates)
+    if config.mean not in ("run", "file", "compute", "none"):
+        yield config.mean
 
 
 def _inspect_data(
@@ -221,6 +238,7 @@ def _open_loader(config: Config, candidate: Candidate, crop: Crop | None, kind: 
             config.batch_size,
             crop,
             images=config.images,
+            axes=config.axes,
             labels=labels,
             mean=candidate.mean,
             workers=config.workers,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import DamagedIndexError
+from fastprep.h5.retries import raise_machine_fault
 from fastprep.h5.storage import (
     Sides,
     beyond_end,
@@ -151,6 +152,7 @@ def _read_list(
     try:
         dataset.id.chunk_iter(record_whole if n_chunks == grid[0] else record)
     except (OSError, RuntimeError, IndexError, ValueError, OverflowError) as error:
+        raise_machine_fault(error, *named)
         raise DamagedIndexError(f"the chunk index is damaged: {error}", *named) from error
     return offsets, sizes, masks
 

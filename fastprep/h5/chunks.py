@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ from fastprep.h5.files import CHANGED, identity_of
 from fastprep.h5.filters import SLACK_BYTES, DecodeError
 from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex
+from fastprep.h5.retries import machine_fault
 
 NOT_FINITE = (
     "its crop has values that are not finite: NaN or infinity in the file, or numbers that the type of the batch holds as "
-    "infinity; mend the file, choose another scale or dtype, or pass check_finite=False to get such values"
+    "infinity; mend the file, choose another scale or dtype, or have them let through: Loader(check_finite=False)"
 )
 
 
@@ -73,8 +75,13 @@ class ChunkReader:
         """Tell whether the file was written to since it was indexed."""
         return identity_of(os.fstat(self.file.number)) != self.index.identity
 
-    def error(self, status: int | str, sample: int) -> DataError:
-        """Return the error of one sample, for a status of `_read` or a problem in words."""
+    def error(self, status: int | str, sample: int) -> DataError | OSError:
+        """Return the error of one sample, for a status of `_read` or a problem in words.
+
+        It is an OSError where the system failed: that says nothing about the bytes of the file.
+        """
+        if not isinstance(status, str) and status > 0:
+            return machine_fault(status, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
         return reading_error(self.index, status, sample, self.has_changed())
 
     def _chunk_row(self, row: int, keeps: bool) -> NDArray:
@@ -133,9 +140,21 @@ def reading_error(index: ImageIndex, status: int | str, sample: int, changed: bo
 
 
 def problem_of(status: int) -> str:
-    """Describe a status of `_read`, or of a sink, that is not OK."""
+    """Describe a status of `_read`, or of a sink, that is neither OK nor a number of the system's errors."""
     if status == Status.TRUNCATED:
         return "the file ends before the data do; it may have been truncated"
-    if status == Status.NOT_FINITE:
-        return NOT_FINITE
-    return "the crop kernel refused the image" if status == Status.SINK_FAILED else os.strerror(status)
+    return NOT_FINITE if status == Status.NOT_FINITE else "the crop kernel refused the image"
+
+
+def by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield each block that holds some of the samples, with the positions of those samples."""
+    if len(samples) == 0:
+        return
+    blocks = samples // per_block
+    order = np.argsort(blocks, kind="stable")
+    firsts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
+    groups = np.split(order, firsts[1:])
+    # threads that read batches of the same window begin with different blocks, so that none waits for what another one decodes
+    turn = int(samples[0]) % len(groups)
+    for members in groups[turn:] + groups[:turn]:
+        yield int(blocks[members[0]]), members

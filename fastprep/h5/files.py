@@ -6,15 +6,21 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import h5py
 
 from fastprep.errors import DataError
+from fastprep.h5.listing import encoded, missing_dataset
+from fastprep.h5.retries import raise_machine_fault
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 """Exceptions that h5py raises for damaged files."""
 
 CHANGED = "changed or replaced since it was opened first"
+
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO)
+"""Numbers of errors of drives that have no locks, such as network drives whose lock service is not running."""
 
 _DRIVERS = {b"NCSAfami": "family", b"NCSAmult": "split or multi"}
 _DRIVER_INFO_WITHIN = 1024  # bytes; it follows the superblock (HDF5 File Format Specification, II.A and II.B)
@@ -35,16 +41,49 @@ def open_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     os.close(os.open(path, os.O_RDONLY))  # the system's own error, which names the path
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path!r} is a folder, not an HDF5 file")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(opening_problem(path, error), path) from error
-    with file:
+    with open_hdf5(path, path) as file:
         yield file
 
 
-def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+def open_hdf5(path: str, named: str) -> h5py.File:
+    """Open an HDF5 file for reading; also on drives that have no locks, which a reader can do without.
+
+    Parameters
+    ----------
+    path : str
+    named : str
+        The file as the user named it, for errors.
+
+    Raises
+    ------
+    OSError
+        If the machine fails: too many open files, no memory, a drive that went away.
+    DataError
+        If it is not an HDF5 file, is damaged, or a program has it open for writing.
+    """
+    try:
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            if error.errno not in _NO_LOCKS or "unable to lock file" not in str(error):
+                raise
+            return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if error.errno != errno.EAGAIN:  # which is HDF5's lock
+            raise_machine_fault(error, named)
+        raise DataError(opening_problem(path, error), named) from error
+
+
+def get_dataset(file: h5py.File, name: str, argument: str = "images") -> h5py.Dataset:
     """Return a dataset of an open file.
+
+    Parameters
+    ----------
+    file : h5py.File
+    name : str
+        Bytes that are not UTF-8 are surrogates, as `os.fsdecode` makes them.
+    argument : str
+        Argument of the Python interface that gave the name, for the error.
 
     Raises
     ------
@@ -52,25 +91,17 @@ def get_dataset(file: h5py.File, name: str) -> h5py.Dataset:
         If the file has no dataset of that name; the error lists those that it has.
     """
     try:
-        dataset = file.get(name)
+        dataset = file.get(encoded(name))
+    except UnicodeDecodeError:  # of h5py's own error about a name that is not there
+        dataset = None
     except HDF5_ERRORS as error:
+        raise_machine_fault(error, file.filename, name)
         raise DataError(f"can't be opened: {error}", file.filename, name) from error
     if isinstance(dataset, h5py.Dataset):
         return dataset
-    if dataset is None and (link := _broken_link(file, name)):
-        raise DataError(link, file.filename, name)
-    found: list[str] = []
-
-    def record(key: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            found.append(f"{key!r} {item.shape} {item.dtype}")
-
-    try:
-        file.visititems(record)
-    except HDF5_ERRORS as error:
-        raise DataError(f"the file is damaged: {error}", file.filename) from error
-    others = "; it has " + ", ".join(found[:8]) + (", ..." if len(found) > 8 else "") if found else "; it has no dataset at all"
-    raise DataError(f"there is no dataset {name!r}{others} (other names with images=, labels= and sample_weight=)", file.filename)
+    if dataset is None and (problem := _why_closed(file, encoded(name))):
+        raise DataError(problem, file.filename, name)
+    raise missing_dataset(file, name, argument)
 
 
 def identity_of(status: os.stat_result) -> tuple[int, ...]:
@@ -81,7 +112,9 @@ def identity_of(status: os.stat_result) -> tuple[int, ...]:
 def opening_problem(path: str, error: OSError) -> str:
     """Describe why HDF5 can't open a file."""
     if error.errno == errno.EAGAIN:  # HDF5's lock
-        return f"another program has it open for writing ({error})"
+        return (
+            f"another program has it open for writing ({error}); if none has, set HDF5_USE_FILE_LOCKING=FALSE in the environment"
+        )
     if "already open for write" in str(error):  # its mark in the file
         return f"a program has it open for writing, or ended without closing it ({error})"
     try:
@@ -104,14 +137,22 @@ def load_filters() -> None:
         import hdf5plugin  # noqa: F401 - registers them
 
 
-def _broken_link(file: h5py.File, name: str) -> str:
-    """Describe a soft or external link whose target can't be opened; empty if that name is not such a link."""
+def _why_closed(file: h5py.File, name: bytes) -> str:
+    """Describe why what a name stands for can't be opened; empty if there is no such name."""
     links = file.id.links
     try:
-        kind, target = links.get_info(name.encode()).type, links.get_val(name.encode())
+        kind = links.get_info(name).type
+        target: Any = b"" if kind == h5py.h5l.TYPE_HARD else links.get_val(name)
     except HDF5_ERRORS:
         return ""
     if kind == h5py.h5l.TYPE_EXTERNAL:
         other_file, linked = (os.fsdecode(part) for part in target)
         return f"it is a link to {linked!r} of the file {other_file!r}, which is not there, or can't be opened"
-    return f"it is a link to {os.fsdecode(target)!r}, which is not there"
+    if kind == h5py.h5l.TYPE_SOFT:
+        return f"it is a link to {os.fsdecode(target)!r}, which is not there"
+    try:
+        h5py.h5o.open(file.id, name)
+    except HDF5_ERRORS as error:
+        raise_machine_fault(error, file.filename, name.decode("utf-8", "surrogateescape"))
+        return f"it can't be opened, so the file is damaged: {error}"
+    return "it is a named type, not a dataset"

@@ -11,12 +11,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol, TypeVar
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.errors import DataError
-from fastprep.h5.files import get_dataset, identity_of, load_filters, opening_problem
+from fastprep.h5.files import get_dataset, identity_of, load_filters, open_hdf5
 from fastprep.system import begin_in_children
 
 _SHARE_OF_LIMIT = 8  # a process has other loaders, sockets, and libraries that open files
@@ -225,10 +223,7 @@ class OpenDataset:
 
     def __init__(self, path: str, named: tuple[str, str]) -> None:
         load_filters()
-        try:
-            self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise DataError(opening_problem(path, error), named[0]) from error
+        self._file = open_hdf5(path, named[0])
         self.dataset = get_dataset(self._file, named[1])
         self._identity_at_opening = self._identity()
 

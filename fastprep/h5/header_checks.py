@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import h5py
 
@@ -16,10 +17,13 @@ _PLAUSIBLE_CHUNKS = 2**22
 _MAX_CHUNKS_PER_STORED_CHUNK = 16
 _MAX_CHUNKS = 2**27
 _MAX_BYTES_ELSEWHERE = 2**60
+# For datasets that are read as a whole: gzip shrinks zeros to a 1030th. Less is accepted up to the limit below
+_MAX_COMPRESSION_OF_ALL = 2**12
+_PLAUSIBLE_BYTES_OF_ALL = 2**26
 _CAUSE = "it is damaged, or was never written"
 
 
-def check_header(dataset: h5py.Dataset, named: tuple[str, str], n_at_once: int = 1) -> None:
+def check_header(dataset: h5py.Dataset, named: tuple[str, str]) -> None:
     """Compare the shape of a dataset with the size of its file.
 
     Parameters
@@ -28,8 +32,6 @@ def check_header(dataset: h5py.Dataset, named: tuple[str, str], n_at_once: int =
         It has one dimension at least.
     named : (str, str)
         File and dataset as the user named them, for errors.
-    n_at_once : int
-        Number of rows along the first axis that will be in memory at the same time.
 
     Raises
     ------
@@ -42,10 +44,12 @@ def check_header(dataset: h5py.Dataset, named: tuple[str, str], n_at_once: int =
     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():  # the bytes are in other files
         if n_bytes > _MAX_BYTES_ELSEWHERE:
             raise DataError(f"{header}: {n_bytes} bytes, more than files can have; it is damaged", *named)
+        at_once = _n_bytes(dataset.shape[1:], dataset)
+        if at_once > _PLAUSIBLE_BYTES_AT_ONCE and at_once > _MAX_COMPRESSION_OF_ALL * (stored := _stored_bytes(dataset)):
+            raise DataError(f"{header}, 1 of them: {at_once} bytes in memory, of which {stored} are stored; {_CAUSE}", *named)
         return
     _compare(n_bytes, _PLAUSIBLE_BYTES, file_bytes, header, named)
-    at_once = _n_bytes((n_at_once, *dataset.shape[1:]), dataset)
-    _compare(at_once, _PLAUSIBLE_BYTES_AT_ONCE, file_bytes, f"{header}, {n_at_once} of them", named)
+    _compare(_n_bytes(dataset.shape[1:], dataset), _PLAUSIBLE_BYTES_AT_ONCE, file_bytes, f"{header}, 1 of them", named)
     if dataset.chunks is None:
         return
     chunk_bytes = _n_bytes(dataset.chunks, dataset)
@@ -60,6 +64,44 @@ def check_header(dataset: h5py.Dataset, named: tuple[str, str], n_at_once: int =
     possible = file_bytes // (1 if properties.get_nfilters() else chunk_bytes)
     if n_chunks > _MAX_CHUNKS_PER_STORED_CHUNK * min(possible, dataset.id.get_num_chunks()):
         raise DataError(f"{header}: {n_chunks} of them, and hardly any is stored; {_CAUSE}", *named)
+
+
+def check_whole(dataset: h5py.Dataset, named: tuple[str, str]) -> None:
+    """Compare the shape of a dataset with the bytes that are stored for it, before all of it is read into memory.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        It has one dimension at least.
+    named : (str, str)
+        File and dataset as the user named them, for errors.
+
+    Raises
+    ------
+    DataError
+        If it would take more than 64 MiB, and more than 4096 times what is stored.
+    """
+    check_header(dataset, named)
+    n_bytes, stored = _n_bytes(dataset.shape, dataset), _stored_bytes(dataset)
+    if n_bytes > max(_PLAUSIBLE_BYTES_OF_ALL, _MAX_COMPRESSION_OF_ALL * stored):
+        header = f"the header says {dataset.shape} {dataset.dtype}"
+        raise DataError(f"{header}: {n_bytes} bytes in memory, of which {stored} are stored; {_CAUSE}", *named)
+
+
+def _stored_bytes(dataset: h5py.Dataset) -> int:
+    """Return how many bytes are stored for a dataset, at most: in its file, or in all files that it takes its values from."""
+    properties, folder = dataset.id.get_create_plist(), os.path.dirname(os.path.abspath(dataset.file.filename))
+    if dataset.is_virtual:
+        names = {part.file_name for part in dataset.virtual_sources()}
+        if any("%" in name for name in names):  # a pattern for as many files as exist
+            return _MAX_BYTES_ELSEWHERE
+        names = {dataset.file.filename if name == "." else name for name in names}
+    elif properties.get_external_count():
+        names = {os.fsdecode(name) for name, _, _ in dataset.external}
+    else:
+        return int(min(dataset.id.get_storage_size(), dataset.file.id.get_filesize()))
+    paths = {path for name in names for path in (os.path.join(folder, name), name) if os.path.isfile(path)}
+    return sum(os.path.getsize(path) for path in paths)
 
 
 def _n_bytes(sides: tuple[int, ...], dataset: h5py.Dataset) -> int:

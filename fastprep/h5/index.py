@@ -19,6 +19,7 @@ from fastprep.h5.filters import Pipeline, Unsupported
 from fastprep.h5.header_checks import check_header
 from fastprep.h5.plausibility import check_axes
 from fastprep.h5.storage import Sides, find_storage, four_sides, storage_by_hdf5
+from fastprep.h5.types import describe_type, number_type
 from fastprep.h5.unwritten import n_unwritten, rows_of
 
 _log = logging.getLogger(__name__)
@@ -159,13 +160,13 @@ def index_images(
         If the dataset does not hold images, probably has other axes, or can't be as large as its header says.
     """
     shape = dataset.shape
+    if dataset.id.get_type().get_class() == h5py.h5t.VLEN:
+        problem = f"images are numbers of one size, found {describe_type(dataset)}: encoded images such as JPEG, perhaps"
+        raise DataError(f"{problem}; write them to files, of which python -m fastprep.build makes a data set", *named)
     if shape is None or len(shape) not in (3, 4) or 0 in shape:
         raise DataError(f"images have the shape (N, height, width, channels) or (N, height, width), found {shape}", *named)
-    stored = dataset.dtype
+    stored = _checked_type(dataset, named)
     plain_name = stored.newbyteorder("=").name
-    if plain_name not in (*_KERNEL_DTYPES, *_WIDENED) or h5py.check_enum_dtype(stored):
-        known = ", ".join((*_KERNEL_DTYPES, *_WIDENED))
-        raise DataError(f"images have one of the types {known}, found {stored}", *named)
     check_header(dataset, named)
     check_axes(dataset, named, axes, n_labels)
     reason = ""
@@ -192,6 +193,16 @@ def index_images(
         is_complete=reason != "",
     )
     return index if index.is_addressable else replace(index, images_decoded_at_once=index.images_per_chunk)
+
+
+def _checked_type(dataset: h5py.Dataset, named: tuple[str, str]) -> np.dtype:
+    """Return the type of the numbers in a dataset of images, if kernels take it as it is or widened."""
+    stored = number_type(dataset)
+    if stored is None or stored.newbyteorder("=").name not in (*_KERNEL_DTYPES, *_WIDENED):
+        known = ", ".join((*_KERNEL_DTYPES, *_WIDENED))
+        problem = f"images have one of the types {known} or bool, found {describe_type(dataset)}; store them anew as one of these"
+        raise DataError(problem, *named)
+    return stored
 
 
 def with_chunks(index: ImageIndex, dataset: h5py.Dataset) -> ImageIndex:

@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import DataError
+from fastprep.h5.attributes import Attribute, channel_order_of, class_names_of, read_attribute
 from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
-from fastprep.h5.header_checks import check_header
+from fastprep.h5.header_checks import check_whole
+from fastprep.h5.retries import raise_machine_fault
+from fastprep.h5.texts import read_texts
+from fastprep.h5.types import as_numbers, describe_type, number_type
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,15 @@ class Metadata:
         "RGB", "BGR" or "L", for example (attribute `channel_order`).
     class_names : tuple of str
         Name of each class in the order of the labels (attribute `class_names`); empty if the file has none.
+    notes : tuple of str
+        What a user should know of attributes that are not as described here: ignored, or taken in another way.
     """
 
     mean: NDArray[np.float64] | None
     mean_problem: str | None
     channel_order: str | None
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
@@ -52,7 +59,7 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
     Raises
     ------
     OSError, DataError
-        See `fastprep.h5.open_images`; DataError also if `channel_order` is not a string, or `class_names` not a list of strings.
+        See `fastprep.h5.open_images`; DataError also if the attributes are damaged.
     """
     with open_file(path) as file:
         return metadata_of(get_dataset(file, images), (file.filename, images))
@@ -60,29 +67,30 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
 
 def metadata_of(dataset: h5py.Dataset, named: tuple[str, str]) -> Metadata:
     """Read the attributes of an open dataset of images; see `read_metadata`. `named`: file and dataset as the user named them."""
-    try:
-        stored, order, names = (dataset.attrs.get(key) for key in ("mean", "channel_order", "class_names"))
-    except HDF5_ERRORS as error:
-        raise DataError(f"the attributes are damaged: {error}", *named) from error
+    stored, order, names = (read_attribute(dataset, name, named) for name in ("mean", "channel_order", "class_names"))
     mean, problem = _of_each_channel("mean", stored, dataset)
-    if not isinstance(order, str | bytes | None):
-        raise DataError(f"attribute 'channel_order' must be a string such as 'RGB', found {order!r}", *named)
-    if names is not None and (np.ndim(names) != 1 or not all(isinstance(name, str | bytes) for name in names)):
-        raise DataError(f"attribute 'class_names' must be a list of strings, found {names!r}", *named)
-    return Metadata(mean, problem, None if order is None else _text(order), tuple(map(_text, names if names is not None else ())))
+    channel_order, order_note = channel_order_of(order, _channels(dataset))
+    class_names, names_note = class_names_of(names)
+    return Metadata(mean, problem, channel_order, class_names, tuple(filter(None, (order_note, names_note))))
 
 
-def _of_each_channel(name: str, value: object, dataset: h5py.Dataset) -> tuple[NDArray[np.float64] | None, str | None]:
+def _channels(dataset: h5py.Dataset) -> int:
+    return dataset.shape[3] if dataset.ndim == 4 else 1
+
+
+def _of_each_channel(name: str, attribute: Attribute, dataset: h5py.Dataset) -> tuple[NDArray[np.float64] | None, str | None]:
     """Return the value of an attribute as one number for each channel, or None and what is wrong with it."""
-    if value is None:
+    channels = _channels(dataset)
+    if attribute.problem:
+        return None, f"attribute {name!r} must hold {channels} finite numbers, but {attribute.problem}"
+    if attribute.value is None:
         return None, None
-    channels = dataset.shape[3] if dataset.ndim == 4 else 1
     try:
-        numbers = np.array(value, np.float64).reshape(-1)
+        numbers = np.array(attribute.value, np.float64).reshape(-1)
     except (TypeError, ValueError):
         numbers = np.empty(0)
     if len(numbers) != channels or not np.isfinite(numbers).all():
-        return None, f"attribute {name!r} must hold {channels} finite numbers, found {value!r}"
+        return None, f"attribute {name!r} must hold {channels} finite numbers, found {attribute.value!r}"
     return numbers, None
 
 
@@ -100,6 +108,7 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
     Returns
     -------
     ndarray, shape (n_samples, ...), any numeric dtype, native byte order
+        Bools are uint8, 0 and 1; enumerations are their integers.
 
     Raises
     ------
@@ -112,12 +121,18 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
 
 def labels_of(file: h5py.File, labels: str, n_samples: int) -> NDArray:
     """Read all labels of an open file; see `read_labels`."""
-    dataset = get_dataset(file, labels)
-    if dataset.dtype.kind not in "iufb":
-        found = "strings" if h5py.check_string_dtype(dataset.dtype) else str(dataset.dtype)
-        problem = f"labels must be numbers, found {found}; names of classes go into the attribute 'class_names'"
+    dataset = get_dataset(file, labels, "labels")
+    if number_type(dataset) is None:
+        problem = f"labels must be numbers, found {describe_type(dataset)}; {_way_to_numbers(dataset)}"
         raise DataError(problem, file.filename, labels)
     return _one_for_each(dataset, (file.filename, labels), "label", n_samples)
+
+
+def _way_to_numbers(dataset: h5py.Dataset) -> str:
+    if dataset.id.get_type().get_class() != h5py.h5t.STRING:
+        return "store them anew as integers or floats"
+    way = "names, numbers = numpy.unique(texts, return_inverse=True)"
+    return f"names of classes go into the attribute 'class_names': {way} gives what fastprep.h5.write_images stores"
 
 
 def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
@@ -141,9 +156,9 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
     DataError
         If there is no such dataset, or it holds anything else.
     """
-    dataset = get_dataset(file, weights)
-    if dataset.dtype.kind not in "iufb" or dataset.ndim == 0 or dataset.shape[1:] not in ((), (1,)):
-        problem = f"weights must be one number for each image, found {dataset.dtype} {dataset.shape}"
+    dataset = get_dataset(file, weights, "sample_weight")
+    if number_type(dataset) is None or not dataset.shape or dataset.shape[1:] not in ((), (1,)):
+        problem = f"weights must be one number for each image, found {describe_type(dataset)} {dataset.shape}"
         raise DataError(problem, file.filename, weights)
     values = _one_for_each(dataset, (file.filename, weights), "weight", n_samples).reshape(-1)
     if (wrong := ~are_weights(values)).any():
@@ -182,15 +197,17 @@ def check_one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str,
 
 def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str, n_samples: int) -> NDArray:
     check_one_for_each(dataset, named, noun, n_samples)
-    check_header(dataset, named, n_at_once=n_samples)
+    check_whole(dataset, named)
     try:
         values = dataset[()]
     except HDF5_ERRORS as error:
+        raise_machine_fault(error, *named)
         raise DataError(f"HDF5 can't read it: {error}", *named) from error
-    return np.ascontiguousarray(values, dataset.dtype.newbyteorder("="))
+    numbers = as_numbers(values)
+    return np.ascontiguousarray(numbers, np.dtype(numbers.dtype.str).newbyteorder("="))  # without the names of an enumeration
 
 
-def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
+def read_file_names(path: str | os.PathLike[str], n_samples: int, n_first: int | None = None) -> list[str]:
     """Return the name of the file that each image comes from (dataset `file_names`).
 
     Parameters
@@ -198,31 +215,39 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int) -> list[str]:
     path : str or path
     n_samples : int
         Number of images in the file.
+    n_first : int, optional
+        Number of names to read. By default all of them.
 
     Returns
     -------
     list of str
-        One name for each image; empty if the file has no such dataset.
+        One name for each image; empty if the file has no such dataset, or one that was never written.
 
     Raises
     ------
     OSError, DataError
-        See `fastprep.h5.open_images`.
+        See `fastprep.h5.open_images`; DataError also if the names would take more memory than names do.
     """
     with open_file(path) as file:
         try:
             has_names = "file_names" in file
         except HDF5_ERRORS as error:
+            raise_machine_fault(error, file.filename)
             raise DataError(f"the file is damaged: {error}", file.filename) from error
         if not has_names:
             return []
-        dataset = get_dataset(file, "file_names")
-        if dataset.shape != (n_samples,) or h5py.check_string_dtype(dataset.dtype) is None:
-            return []
+        dataset, named = get_dataset(file, "file_names"), (file.filename, "file_names")
         try:
-            return [_text(name) for name in dataset[()]]
+            if dataset.shape != (n_samples,) or dataset.id.get_type().get_class() != h5py.h5t.STRING:
+                return []
+            if dataset.id.get_storage_size() == 0 and not dataset.is_virtual:
+                return []
+            return read_texts(dataset, named, n_samples if n_first is None else min(n_first, n_samples))
+        except DataError:
+            raise
         except HDF5_ERRORS as error:
-            raise DataError(f"HDF5 can't read it: {error}", file.filename, "file_names") from error
+            raise_machine_fault(error, *named)
+            raise DataError(f"HDF5 can't read it: {error}", *named) from error
 
 
 def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] | None:
@@ -235,10 +260,7 @@ def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] |
     """
     with open_file(path) as file:
         dataset = get_dataset(file, images)
-        try:
-            return _of_each_channel("std", dataset.attrs.get("std"), dataset)[0]
-        except HDF5_ERRORS as error:
-            raise DataError(f"the attributes are damaged: {error}", file.filename, images) from error
+        return _of_each_channel("std", read_attribute(dataset, "std", (file.filename, images)), dataset)[0]
 
 
 def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float64], overwrite: bool = False) -> None:
@@ -269,11 +291,7 @@ def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float
     os.close(os.open(path, os.O_RDWR))  # the system's own error, which names the path
     try:
         with h5py.File(path, "r+") as file:
-            file[images].attrs["mean"] = mean
+            get_dataset(file, images).attrs["mean"] = mean
             file.flush()
     except HDF5_ERRORS as error:
         raise DataError(f"the mean can't be stored: {error}", path, images) from error
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

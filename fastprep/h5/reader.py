@@ -15,12 +15,14 @@ from fastprep._sink import Sink, hand_over
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
 from fastprep.h5.cache import BlockCache, Scratch
-from fastprep.h5.chunks import ChunkReader, reading_error
+from fastprep.h5.chunks import ChunkReader, by_block, reading_error
 from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
 from fastprep.h5.plausibility import check_axes_name, n_labels_of
+from fastprep.h5.retries import raise_machine_fault, with_retries
+from fastprep.h5.types import as_numbers
 from fastprep.h5.unwritten import warn_of_unwritten
 from fastprep.system import begin_in_children
 
@@ -117,8 +119,9 @@ class Reader:
         ------
         IndexError
             If a sample is out of range.
-        OSError
-            If the file has to be opened, but does not exist any more or may not be read.
+        OSError, MemoryError
+            If the machine fails to read, a few times in a row: a disk or a network drive that went away, too many open files, a
+            file that is gone. This says nothing about the images.
         DataError
             If the file is damaged, naming file, dataset, chunk and sample; or if it has changed since it was indexed.
         """
@@ -127,15 +130,7 @@ class Reader:
             return
         if samples.min() < 0 or samples.max() >= self.index.shape[0]:
             raise IndexError(f"samples must lie in 0..{self.index.shape[0] - 1}, got {samples.min()}..{samples.max()}")
-        self.complete()
-        if self.index.images_decoded_at_once > 1:
-            self._read_kept_blocks(samples, slots, sink)
-            return
-        direct = self._is_direct(samples)
-        if direct.any():
-            self._read_directly(samples[direct], slots[direct], sink)
-        if not direct.all():
-            self._read_by_hdf5(samples[~direct], slots[~direct], sink)
+        with_retries(lambda: self._read(samples, slots, sink), self._close_files)
 
     def complete(self) -> None:
         """List the chunks, and verify them on three images, unless that has been done.
@@ -169,12 +164,12 @@ class Reader:
         """Decode the blocks that hold `samples` into the cache. Errors are ignored, and come again when the samples are read."""
         if self.index.images_decoded_at_once == 1:
             return
-        with contextlib.suppress(DataError, OSError):
+        with contextlib.suppress(DataError, OSError, MemoryError):
             self.complete()
         if not self.index.is_complete:
             return
         for number in np.unique(samples // self.index.images_decoded_at_once):
-            with contextlib.suppress(DataError, OSError):
+            with contextlib.suppress(DataError, OSError, MemoryError):
                 self._kept_block(int(number))
 
     def array(self, samples: NDArray[np.int64]) -> NDArray:
@@ -196,12 +191,26 @@ class Reader:
 
     def close(self) -> None:
         """Close the files as soon as nobody reads from them. A later read opens them again."""
-        for kind in (OpenFile, OpenDataset):
-            self._handles.close((self._key, kind))
+        self._close_files()
         self._cache.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Reader, (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}
+
+    def _read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
+        self.complete()
+        if self.index.images_decoded_at_once > 1:
+            self._read_kept_blocks(samples, slots, sink)
+            return
+        direct = self._is_direct(samples)
+        if direct.any():
+            self._read_directly(samples[direct], slots[direct], sink)
+        if not direct.all():
+            self._read_by_hdf5(samples[~direct], slots[~direct], sink)
+
+    def _close_files(self) -> None:
+        for kind in (OpenFile, OpenDataset):
+            self._handles.close((self._key, kind))
 
     def _is_direct(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
         index = self.index
@@ -213,7 +222,7 @@ class Reader:
             if self.index.is_plain:
                 self._read_plain(chunks, samples, slots, sink)
             else:
-                for number, members in _by_block(samples, 1):
+                for number, members in by_block(samples, 1):
                     self._hand_over(chunks.block(number, keeps=False), number, samples[members], slots[members], sink)
             chunks.check_unchanged()
 
@@ -230,11 +239,11 @@ class Reader:
             raise chunks.error(status, int(samples[position]))
 
     def _read_by_hdf5(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
-        for number, members in _by_block(samples, 1):
+        for number, members in by_block(samples, 1):
             self._hand_over(self._block_by_hdf5(number, number + 1), number, samples[members], slots[members], sink)
 
     def _read_kept_blocks(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
-        for number, members in _by_block(samples, self.index.images_decoded_at_once):
+        for number, members in by_block(samples, self.index.images_decoded_at_once):
             self._hand_over(self._kept_block(number), number, samples[members], slots[members], sink)
 
     def _hand_over(self, block: NDArray, number: int, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
@@ -263,8 +272,11 @@ class Reader:
         with self._handles.use((self._key, OpenDataset), 1, self._open_hdf5) as opened:
             dataset = opened.dataset
             try:
-                block = np.ascontiguousarray(dataset[first:stop].astype(self.index.dtype, copy=False).reshape(shape))
+                block = as_numbers(dataset[first:stop]).astype(self.index.dtype, copy=False).reshape(shape)
+                block = np.ascontiguousarray(block)
             except (OSError, RuntimeError, ValueError) as error:  # ValueError: the shape of the dataset has changed
+                index = self.index
+                raise_machine_fault(error, index.file, index.dataset, first // index.images_per_chunk, first)
                 problem = f"HDF5 can't read it: {error}{missing_filters(dataset)}"
                 raise reading_error(self.index, problem, first, opened.has_changed()) from error
             if opened.has_changed():
@@ -289,17 +301,3 @@ class Reader:
     def _check_identity(self, status: os.stat_result) -> None:
         if identity_of(status) != self.index.identity:
             raise ChangedError(CHANGED, self.index.file, self.index.dataset)
-
-
-def _by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield each block that holds some of the samples, with the positions of those samples."""
-    if len(samples) == 0:
-        return
-    blocks = samples // per_block
-    order = np.argsort(blocks, kind="stable")
-    firsts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
-    groups = np.split(order, firsts[1:])
-    # threads that read batches of the same window begin with different blocks, so that none waits for what another one decodes
-    turn = int(samples[0]) % len(groups)
-    for members in groups[turn:] + groups[:turn]:
-        yield int(blocks[members[0]]), members

@@ -14,6 +14,7 @@ import h5py
 from fastprep.errors import DataError
 from fastprep.h5.files import identity_of
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
+from fastprep.h5.types import is_plain, number_type, stored_number_type
 
 _DONT_FILTER_PARTIAL_CHUNKS = 2  # H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS of H5Dpublic.h
 _MAX_CHUNK_BYTES = 2**32 - 1  # the limit of HDF5's file format
@@ -166,7 +167,10 @@ def four_sides(sides: tuple[int, ...]) -> Sides:
 
 
 def _contiguous_storage(dataset: h5py.Dataset, identity: tuple[int, ...], named: tuple[str, str]) -> Storage:
-    offset, file_bytes = dataset.id.get_offset(), identity[2]
+    try:
+        offset, file_bytes = dataset.id.get_offset(), identity[2]
+    except RuntimeError as error:  # h5py takes an offset of 0 for an error
+        raise DataError("the header says that its data begin at byte 0; it is damaged", *named) from error
     if offset is None:
         raise Unsupported("never written: all fill value")
     n_bytes = math.prod(dataset.shape) * dataset.dtype.itemsize
@@ -198,9 +202,8 @@ def _chunked_storage(
 
 
 def _check_number_type(dataset: h5py.Dataset) -> None:
-    dtype, file_type = dataset.dtype, dataset.id.get_type()
-    one_byte = dtype.itemsize == 1 and file_type.get_precision() == 8 and file_type.get_offset() == 0
-    if not one_byte and not file_type.equal(h5py.h5t.py_create(dtype)):
+    dtype = number_type(dataset)
+    if dtype is None or not is_plain(stored_number_type(dataset), dtype):
         raise Unsupported("numbers of odd precision")
 
 

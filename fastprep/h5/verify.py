@@ -14,6 +14,7 @@ from fastprep.h5.chunks import ChunkReader
 from fastprep.h5.files import get_dataset
 from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex, with_chunks
+from fastprep.h5.types import as_numbers
 from fastprep.sampling import hashing
 
 DESCRIPTORS = 2
@@ -64,7 +65,7 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset) -> int | None:
             try:
                 ours = chunks.block(sample // per_block, keeps=False)[sample % per_block]  # first: HDF5's filters may crash
                 chunks.check_unchanged()
-                theirs = dataset[sample].reshape(index.shape[1:]).astype(index.dtype)
+                theirs = as_numbers(dataset[sample]).reshape(index.shape[1:]).astype(index.dtype)
             except (DataError, OSError, RuntimeError):
                 continue  # a damaged image is reported when it is asked for
             if ours.tobytes() != theirs.tobytes():

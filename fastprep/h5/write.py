@@ -13,7 +13,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.system import whole_file
+from fastprep.h5.marks import is_own, mark
+from fastprep.system import check_replaceable, whole_file
 from fastprep.system.atomic import named_if_full
 
 _BLOCK_BYTES = 8 << 20  # enough images to keep all compressing threads busy
@@ -32,6 +33,7 @@ def write_images(
     attributes: dict[str, str] | None = None,
     gzip_level: int | None = None,
     overwrite: bool = False,
+    writer: str = "write_images",
 ) -> NDArray[np.float64]:
     """Write images and labels to a new file, completely or not at all.
 
@@ -58,7 +60,9 @@ def write_images(
     gzip_level : int, optional
         1..9: one gzip chunk for each image. None: contiguous.
     overwrite : bool
-        Replace an existing file.
+        Replace an existing file, if fastprep wrote it.
+    writer : str
+        Name of the writer in the mark by which fastprep knows its files.
 
     Returns
     -------
@@ -69,6 +73,8 @@ def write_images(
     ------
     FileExistsError
         If the file exists and `overwrite` is False.
+    NotReplacedError
+        If the file exists and fastprep did not write it, or it is a link.
     ValueError
         If an image is not uint8 or differs in shape from the first, or if the numbers of images, labels and file names differ.
     OSError
@@ -77,10 +83,10 @@ def write_images(
     path = os.fspath(path)
     if len(file_names) not in (0, len(np.asarray(labels))):
         raise ValueError(f"there are {len(np.asarray(labels))} labels, but {len(file_names)} file names")
-    if os.path.exists(path) and not overwrite:
-        raise FileExistsError(f"{path!r} exists already; it is only replaced when asked to")
+    check_replaceable(path, asked=overwrite, is_own=is_own)
     labels = np.asarray(labels)
-    with whole_file(path) as temporary, new_file(temporary, path) as file:
+    with whole_file(path, replace=overwrite) as temporary, new_file(temporary, path) as file:
+        mark(file, writer)
         totals = _write_images(file, iter(images), len(labels), gzip_level)
         dataset = file["images"]
         stored = totals / (len(labels) * dataset.shape[1] * dataset.shape[2]) if mean is None else np.asarray(mean, np.float64)
@@ -97,6 +103,7 @@ def write_images(
             file.create_dataset("file_names", data=encoded.astype(dtype), dtype=dtype)
         for name, text in (attributes or {}).items():
             _write_text(file, name, text)
+        check_replaceable(path, asked=overwrite, is_own=is_own)  # again: the images may have taken hours
     return stored
 
 

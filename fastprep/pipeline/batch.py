@@ -23,12 +23,15 @@ class Batch(NamedTuple):
         Sample weights; None if there are none.
     lease : Lease
         Lease of the buffer that holds x.
+    replaced : ndarray of bool, shape (samples,), or None
+        Samples in whose place others were read, because they are damaged; None if there are none.
     """
 
     x: Any
     y: NDArray | None
     weights: NDArray[np.float32] | None
     lease: Lease
+    replaced: NDArray[np.bool_] | None = None
 
     @property
     def item(self) -> Any:

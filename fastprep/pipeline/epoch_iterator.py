@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.source import BatchSource
-from fastprep.pipeline.worker_pool import LOST
+from fastprep.pipeline.worker_pool import LOST, is_exiting
 
 
 class EpochIterator:
@@ -33,12 +35,12 @@ class EpochIterator:
     def __next__(self) -> Batch | SharedBatch:
         if not self.started:
             self.started = True
-            self._epoch, self._step = self._source.begin_epoch()
+            self._epoch, self._step = self._begin()
             self._submitted = self._step
             self._generation = self._source.pool.generation
         if self._step >= len(self._source):
             if not self._is_over:
-                self._source.end_epoch(self._epoch)
+                self._end(self._epoch)
                 self._is_over = True
             raise StopIteration
         began = time.perf_counter()
@@ -47,7 +49,8 @@ class EpochIterator:
         except BaseException:
             self.close()
             raise
-        self._source.record(self._epoch, self._step, batch, time.perf_counter() - began)
+        self._source.count(batch, time.perf_counter() - began)
+        self._record(self._epoch, self._step)
         self._step += 1
         return batch
 
@@ -60,23 +63,59 @@ class EpochIterator:
     def __del__(self) -> None:
         self._drop()
 
+    @property
+    def _prepare(self) -> Callable[[int, int], Batch | SharedBatch]:
+        """Function that makes the batch of an epoch and a step; it must not refer to this iterator, which may be forgotten."""
+        return self._source.prepare
+
+    def _begin(self) -> tuple[int, int]:
+        """Return the epoch and the first step of this iteration, which begins now."""
+        return self._source.position.begin_epoch()
+
+    def _record(self, epoch: int, step: int) -> None:
+        """Record where the iteration stands when the batch of a step is handed out."""
+        self._source.position.advance(epoch, step)
+
+    def _end(self, epoch: int) -> None:
+        """Record that there is no further step in the epoch."""
+        self._source.position.end_epoch(epoch)
+
     def _drop(self) -> None:
         while self._ahead:
             self._ahead.pop().cancel()
 
     def _next_batch(self) -> Batch | SharedBatch:
+        pool = self._source.pool
         self._submit()
-        if self._source.pool.generation != self._generation:
+        if pool.generation != self._generation:
             raise RuntimeError(LOST)
+        if not self._ahead:
+            return self._make_in_this_thread()
         try:
             batch = self._ahead.popleft().result()
         except CancelledError:
+            if pool.generation == self._generation and is_exiting():
+                return self._make_in_this_thread()
             raise RuntimeError(LOST) from None
         self._submit()
         return batch
 
+    def _make_in_this_thread(self) -> Batch | SharedBatch:
+        """Make the next batch at the end of the interpreter, when there are no workers any more.
+
+        Threads that are not daemons are waited for, and what they train has to go on.
+        """
+        if threading.current_thread().daemon:
+            raise SystemExit  # which ends the thread without a message; the interpreter is about to end it anyhow
+        self._drop()
+        self._submitted = self._step + 1
+        return self._prepare(self._epoch, self._step)
+
     def _submit(self) -> None:
         source = self._source
         while self._submitted < len(source) and len(self._ahead) < source.pool.ahead:
-            self._ahead.append(source.pool.submit(self._generation, source.prepare, self._epoch, self._submitted))
+            future = source.pool.submit(self._generation, self._prepare, self._epoch, self._submitted)
+            if future is None:
+                return
+            self._ahead.append(future)
             self._submitted += 1

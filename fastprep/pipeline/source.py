@@ -13,6 +13,7 @@ from fastprep.pipeline.backends import Backend, NotFinite
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.worker_pool import WorkerPool
 from fastprep.sampling import Position, Sampler, check_integer
+from fastprep.sampling.sampler import WHOLE_EPOCH
 from fastprep.transforms import Crop
 
 
@@ -27,7 +28,7 @@ class BatchSource:
     crop : Crop
     sampler : Sampler
     position : Position
-        Where the next iteration begins; moved on by `begin_epoch` and `record`.
+        Where the next iteration begins; moved on by iterations.
     backends : sequence of Backend
         One for each part of a batch.
     pool : WorkerPool
@@ -68,7 +69,10 @@ class BatchSource:
 
     def make(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Read, crop and label one batch in this thread; see `fastprep.loader.Loader.batch`."""
-        samples, n_parts = self.samples(epoch, step), len(self.backends)
+        return self._make_of(epoch, self.samples(epoch, step))
+
+    def _make_of(self, epoch: int, samples: NDArray[np.int64]) -> Batch | SharedBatch:
+        n_parts = len(self.backends)
         if n_parts == 1:
             return self._make_part(0, epoch, samples)
         size = -(-len(samples) // n_parts)  # as `tf.distribute` cuts the batches of a `tf.data.Dataset`
@@ -81,17 +85,25 @@ class BatchSource:
             self.dataset.fetch(due)
         return batch
 
-    def begin_epoch(self) -> tuple[int, int]:
-        """Return the epoch and the first step of an iteration that begins now."""
-        return self.position.begin_epoch()
+    def prepare_intact(self, epoch: int, step: int) -> Batch | SharedBatch:
+        """Make the batch of a step as `prepare` does, but without the samples that are damaged; it may be empty."""
+        batch = self.prepare(epoch, step)
+        if all(part.replaced is None for part in batch.parts):
+            return batch
+        samples = self.samples(epoch, step)
+        return self._make_of(epoch, samples[~self.replaced(samples)])
 
-    def end_epoch(self, epoch: int) -> None:
-        """Record that an iteration found no further step in an epoch."""
-        self.position.end_epoch(epoch)
+    def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which samples are replaced by others, among those that were read at least once."""
+        return self.dataset.replaced(samples) != samples
 
-    def record(self, epoch: int, step: int, batch: Batch | SharedBatch, waited_s: float) -> None:
-        """Record a batch that was handed out, and how long the consumer waited for it."""
-        self.position.advance(epoch, step)
+    def whole_epoch(self) -> int:
+        """Return the next epoch of which every sample can be asked for: not one that was begun with other shards or batches."""
+        epoch = self.position.next_epoch
+        return epoch if self.position.since(epoch) == WHOLE_EPOCH else epoch + 1
+
+    def count(self, batch: Batch | SharedBatch, waited_s: float) -> None:
+        """Count a batch that is handed out, and the seconds for which the consumer waited for it."""
         self.n_batches += 1
         self.n_samples += batch.n_rows // self.crop.n_crops
         self.wait_s += waited_s
@@ -112,4 +124,5 @@ class BatchSource:
         rows = read_samples.repeat(self.crop.n_crops)
         y = None if self.labels is None else self.labels[rows]
         weights = None if self.weights is None else self.weights[rows]
-        return Batch(x, y, weights, lease)
+        replaced = read_samples != samples
+        return Batch(x, y, weights, lease, replaced if replaced.any() else None)

@@ -67,8 +67,8 @@ class WorkerPool:
         """Return a free buffer for one part of a batch."""
         return self._buffers[part].lease()
 
-    def submit(self, generation: int, function: Any, *arguments: Any) -> Future:
-        """Let a thread call a function.
+    def submit(self, generation: int, function: Any, *arguments: Any) -> Future | None:
+        """Let a thread call a function; None where none can, because the interpreter is ending.
 
         Raises
         ------
@@ -80,7 +80,12 @@ class WorkerPool:
                 raise RuntimeError(LOST)
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self.n_threads, "fastprep", _enlist, (self._idents,))
-            return self._executor.submit(_unless_exiting, function, *arguments)
+            try:
+                return self._executor.submit(_unless_exiting, function, *arguments)
+            except RuntimeError:  # as well where the system gives no more threads
+                if not is_exiting():
+                    raise
+                return None
 
     def close(self) -> None:
         """End the threads, and free the buffers as soon as nobody uses them."""
@@ -124,9 +129,17 @@ def _enlist(idents: set[int]) -> None:
     idents.add(threading.get_ident())
 
 
+def is_exiting() -> bool:
+    """Return whether the interpreter is ending: the main thread is done, and executors have ended their threads.
+
+    Other threads go on until they are done, unless they are daemons, and so do functions that `atexit` calls.
+    """
+    # No public name tells it. Where this private one is gone, the end takes as long as what is queued.
+    return getattr(concurrent.futures.thread, "_shutdown", False)
+
+
 def _unless_exiting(function: Any, *arguments: Any) -> Any:
-    # At the end of the interpreter the executor's threads work through all that is queued before they end, and no public name
-    # tells them that the end has come. Where this private name is gone, the end takes as long as what is queued.
-    if getattr(concurrent.futures.thread, "_shutdown", False):
+    # at the end of the interpreter the executor's threads work through all that is queued before they end
+    if is_exiting():
         raise CancelledError
     return function(*arguments)

@@ -101,7 +101,8 @@ class Position:
         """Name the argument that gives the windows of a state; empty if something else differs, too."""
         blocks = theirs.get("chunks_per_window")
         if isinstance(blocks, int) and mine["chunks_per_window"] and theirs == {**mine, "chunks_per_window": blocks}:
-            return f"; shuffle_window={self._sampler.window_of(blocks)} gives those windows"
+            window = self._sampler.window_of(blocks)
+            return f"; shuffle_window={window} (--shuffle-window {window}) gives those windows"
         return ""
 
     def _fingerprint(self) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""Services and demands of the operating system: atomic files, forks, signals."""
+"""Services and demands of the operating system: atomic files, forks, signals, faults of the machine."""
 
-from fastprep.system.atomic import flush_to_disk, whole_file, whole_folder
+from fastprep.system.atomic import flush_to_disk, half_written, whole_file, whole_folder
 from fastprep.system.forks import begin_in_children
+from fastprep.system.machine_faults import is_machine_fault
+from fastprep.system.overwriting import check_creatable, check_replaceable
 from fastprep.system.progress import Progress
 from fastprep.system.signals import Notice, as_by_ctrl_c, status_of, stop_soon
 
@@ -10,7 +12,11 @@ __all__ = [
     "Progress",
     "as_by_ctrl_c",
     "begin_in_children",
+    "check_creatable",
+    "check_replaceable",
     "flush_to_disk",
+    "half_written",
+    "is_machine_fault",
     "status_of",
     "stop_soon",
     "whole_file",

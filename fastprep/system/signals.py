@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from fastprep.system.atomic import half_written
+
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SECOND_TRY_S = 1.0
 
@@ -92,7 +94,7 @@ def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 
     Parameters
     ----------
     folder : Path
-        The half-written files in this folder (see `fastprep.system.atomic`) are removed; all others are complete.
+        The half-written files in this folder (see `fastprep.system.half_written`) are removed; all others are complete.
     message : str
         Last message on standard error.
     grace_s : float
@@ -119,8 +121,8 @@ def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 
             handlers[number](number, frame)
 
     def end(number: int, words: str) -> None:
-        for part in folder.glob(".*.part*"):
-            with contextlib.suppress(OSError):  # it may be a folder, which an evaluation is filling
+        for part in half_written(folder):
+            with contextlib.suppress(OSError):
                 part.unlink()
         _say(words)
         os._exit(status_of(KeyboardInterrupt(number)))

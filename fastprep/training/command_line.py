@@ -59,7 +59,7 @@ def base_configuration(config: Config) -> dict[str, Any] | None:
     if not _source(config).exists():
         raise InputError(f"--resume: there is no run in {config.resume!r}")
     # runs of the time before these options had a default that follows from files and network
-    return {"crop": 227, "batchnorm_steps": 0, **load(_source(config))}
+    return {"crop": 227, "batchnorm_steps": 0, "shuffle_window": 2048, **load(_source(config))}
 
 
 def _source(config: Config) -> Path:

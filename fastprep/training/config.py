@@ -20,7 +20,7 @@ from fastprep.errors import InputError, input_errors
 
 _OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "rank_timeout")
 # Options that may change when a run is resumed; any other change would make it another run.
-MAY_CHANGE = (*_OF_A_HOST, "epochs", "early_stop", "save_every", "on_corrupt")
+MAY_CHANGE = (*_OF_A_HOST, "epochs", "early_stop", "save_every", "on_corrupt", "shuffle_window")
 # Options that may differ between the ranks of a run: paths on their hosts, and how long to wait there.
 MAY_DIFFER = (*_OF_A_HOST, "mean", "weights", "out", "resume", "config", "trust")
 _NEVER_SAVED = frozenset({"trust"})  # a file does not say whether it is to be trusted
@@ -38,6 +38,8 @@ class Config:
     """Validation file."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
     """Dataset of images in the files."""
+    axes: Annotated[Literal["NHWC", "NHW"] | None, arg(metavar="AXES")] = None
+    """Axes of the images: NHWC or NHW. Default: whichever fits the rank, if the shape makes it plausible."""
     labels: Annotated[str, arg(metavar="NAME")] = "labels"
     """Dataset of labels in the files: one integer, from 0, for each image."""
     classes: Annotated[int | None, arg(metavar="INT")] = None
@@ -50,7 +52,8 @@ class Config:
     """Run folder to create. Default: runs/DATE-TIME."""
     resume: Annotated[str | None, arg(metavar="RUN")] = None
     """Resume an interrupted run at the batch after its last save. Its configuration stays; only epochs, early-stop, workers,
-    save-every, grace, on-corrupt, tensorboard, rank-timeout, the paths of the files and the number of ranks may change."""
+    save-every, grace, on-corrupt, shuffle-window, tensorboard, rank-timeout, the paths of the files and the number of ranks may
+    change."""
     config: Annotated[str | None, arg(metavar="FILE")] = None
     """The config.json of another run as a starting point. Other options of the command line take precedence."""
 
@@ -125,6 +128,9 @@ class Config:
     """Mean to subtract: `file` (stored in the training file), `compute`, `none`, or the path of a JSON file with R, G and B."""
     on_corrupt: Literal["raise", "skip"] = "raise"
     """How to treat images that can't be read: `skip` takes the next ones in the file, and reports their number at the end."""
+    shuffle_window: Annotated[int | None, arg(metavar="IMAGES")] = None
+    """Images that are shuffled together where chunks hold several images (0: all, whatever that costs). Default: enough to mix
+    the classes, as far as 1 GiB of memory allows it."""
     seed: int = 42
     """Seed of weights, dropout, order and crops."""
     deterministic: bool = False
@@ -164,7 +170,7 @@ class _Conflict(NamedTuple):
 
 _RULES = (
     _Rule(("epochs", "crop", "step_every", "patience", "early_stop", "save_every"), "at least 1", lambda value: value >= 1),
-    _Rule(("batchnorm_steps",), "at least 0", lambda value: value >= 0),
+    _Rule(("batchnorm_steps", "shuffle_window"), "at least 0", lambda value: value >= 0),
     _Rule(("classes",), "at least 2", lambda value: value >= 2),
     _Rule(("lr", "rank_timeout"), "above 0", lambda value: np.isfinite(value) and value > 0),
     _Rule(("momentum", "label_smoothing", "pool_dropout"), "at least 0 and below 1", lambda value: 0 <= value < 1),
@@ -200,7 +206,7 @@ _CONFLICTS = (
     ),
     _Conflict(
         "--out: {config.out!r} exists already; a run never writes over another",
-        lambda config: config.out is not None and config.resume is None and os.path.exists(config.out),
+        lambda config: config.out is not None and config.resume is None and os.path.lexists(config.out),
     ),
     _Conflict(
         "--tensorboard needs a package that is not installed: pip install tensorboard",

@@ -189,10 +189,14 @@ def _side_of_crops(config: Config) -> int:
     """Return the side of crops that suits the files, in the tutorial's proportion of 227 pixels of 256."""
     sides = []
     for files in (config.train, config.val):
-        with Loader(files, 1, None, images=config.images, labels=None, mean=None, device="cpu", workers=1) as loader:  # type: ignore[arg-type]
+        with Loader(files, 1, None, mean=None, labels=None, device="cpu", workers=1, **_images(config)) as loader:  # type: ignore[arg-type]
             sides.append(min(loader.output_shape[:2]))
     train, val = sides
     return min(max(1, round(train * 227 / 256)), val)
+
+
+def _images(config: Config) -> dict[str, Any]:
+    return {"images": config.images, "axes": config.axes}
 
 
 def _open(
@@ -204,7 +208,7 @@ def _open(
     val_only: dict[str, Any] | None = None,
     **both: Any,
 ) -> tuple[Any, Any]:
-    both |= {"images": config.images, "labels": config.labels, "workers": config.workers, "on_corrupt": config.on_corrupt}
+    both |= {**_images(config), "labels": config.labels, "workers": config.workers, "on_corrupt": config.on_corrupt}
     try:
         train = kind(
             config.train,
@@ -212,6 +216,7 @@ def _open(
             RandomCrop(crop, mirror=config.mirror, flip=config.flip),
             mean=mean,
             shuffle=True,
+            shuffle_window=config.shuffle_window,
             seed=config.seed,
             sample_weight=config.sample_weight,
             **(train_only or {}),
@@ -225,7 +230,7 @@ def _open(
 
 def _mean(config: Config) -> Any:
     if config.mean == "compute":
-        return image_mean(config.train, config.images)  # type: ignore[arg-type]
+        return image_mean(config.train, **_images(config))  # type: ignore[arg-type]
     return None if config.mean == "none" else config.mean
 
 

@@ -56,5 +56,6 @@ def describe_corrupt(word: str, loader: Loader) -> list[str]:
         return []
     problems, n = corrupt["problems"], corrupt["samples"]
     more = f"; and {len(problems) - 1} more of the kind" if len(problems) > 1 else ""
-    count = f"{n} of {loader.n_samples} {word} images can't be read, and the next ones took their place"
+    effect = "the next ones took their place" if word == "training" else "they were left out"
+    count = f"{n} of {loader.n_samples} {word} images can't be read, and {effect}"
     return [f"{count} (--on-corrupt skip): {problems[0]}{more}"]

@@ -226,8 +226,8 @@ def _fit(session: Session, callback: RunCallback, folder: RunFolder) -> None:
 
 def _unlabelled(config: Config, train: Loader, workers: int) -> Loader:
     """Return a loader like that of training, but without labels."""
-    options: dict[str, Any] = {"images": config.images, "labels": None, "mean": train.mean, "shuffle": True, "device": "cpu"}
-    options |= {"on_corrupt": config.on_corrupt}
+    options: dict[str, Any] = {"images": config.images, "axes": config.axes, "labels": None, "mean": train.mean}
+    options |= {"shuffle": True, "shuffle_window": train.shuffle_window, "device": "cpu", "on_corrupt": config.on_corrupt}
     return Loader(train.files, config.batch_size, train.crop, workers=workers, **options)
 
 

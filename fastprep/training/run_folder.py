@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_curves
 from fastprep.errors import ChangedError, DataError, InputError, input_errors
-from fastprep.system import whole_file
+from fastprep.system import half_written, whole_file
 from fastprep.training import checkpoint
 from fastprep.training.config import Config, save
 from fastprep.training.foreign_code import runs_code
 from fastprep.training.state import RunState
 
+_OLDER_TEMPORARY = re.compile(r"\.(last|best|config|history|curves)\.\d+\.part\.(keras|json|csv|png)")
+"""Names of temporary files before they were random."""
 _OF_AN_EPOCH = ("best.keras", "history.csv", "curves.png")  # files that are there when an epoch is over
 
 
@@ -114,9 +117,10 @@ class RunFolder:
         draw_curves(state.history, self.path / "curves.png")
 
     def remove_half_written(self) -> None:
-        """Remove the temporary files of a process that was killed while it wrote."""
-        for part in self.path.glob(".*.part*"):
-            with contextlib.suppress(OSError):  # a folder belongs to an evaluation
+        """Remove the temporary files of a process that was killed while it wrote, and no others."""
+        older = (part for part in self.path.glob(".*.part.*") if _OLDER_TEMPORARY.fullmatch(part.name) and not part.is_symlink())
+        for part in (*half_written(self.path), *older):
+            with contextlib.suppress(OSError):
                 part.unlink()
 
     @contextlib.contextmanager
@@ -159,6 +163,7 @@ def _write_history(history: dict[str, list[float]], path: Path) -> None:
 
 def _link_or_copy(source: Path, target: str) -> None:
     try:
+        os.unlink(target)
         os.link(source, target)  # the next last.keras replaces the name, not the content, of this one
     except OSError:
         shutil.copyfile(source, target)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import h5py
 import numpy as np
@@ -213,8 +214,8 @@ def test_initial_epoch_with_the_callback(numbered):
         )
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 3])
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("steps_per_execution", [1, 2, 3, 4])
+@pytest.mark.filterwarnings("error:Your input ran out of data")
 def test_fit_resumes_in_the_middle_of_an_epoch(numbered, steps_per_execution):
     with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
         loader.load_state_dict({**loader.state_dict(), "epoch": 2, "seen": 10})
@@ -229,6 +230,20 @@ def test_fit_resumes_in_the_middle_of_an_epoch(numbered, steps_per_execution):
         model.fit(loader, initial_epoch=2, epochs=5, callbacks=[fastprep.EpochSync(loader)], verbose=0)
         wanted = [step for epoch in wanted_labels(loader, [2, 3, 4]) for step in epoch]
         assert seen == wanted[2:]
+
+
+@pytest.mark.filterwarnings("error:Your input ran out of data")
+def test_fit_resumes_an_epoch_of_which_nothing_is_left(numbered):
+    """As on a rank that has read its part when others have not."""
+    filters = [*warnings.filters]
+    model = small_model(classes=N)
+    with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
+        model.fit(loader, epochs=1, verbose=0)  # Keras has no results of metrics before the first batch
+        loader.set_epoch(2, len(loader))
+        model.fit(loader, initial_epoch=2, epochs=4, callbacks=[fastprep.EpochSync(loader)], verbose=0)
+        assert loader.stats()["samples"] == 2 * N
+        assert (loader.next_epoch, loader.next_step) == (4, 0)
+    assert warnings.filters == filters
 
 
 def test_epoch_sync_leaves_steps_per_epoch_alone(numbered):
@@ -254,8 +269,8 @@ def test_an_early_stop_leaves_nothing_running(numbered):
 
 @pytest.mark.parametrize(
     "cut",
-    [lambda loader: loader.close(), lambda loader: small_model(classes=N).evaluate(loader, verbose=0)],
-    ids=["close", "evaluate"],
+    [lambda loader: loader.close(), lambda loader: small_model(classes=N).fit(loader, verbose=0)],
+    ids=["close", "another fit"],
 )
 def test_an_iteration_that_is_cut_off_is_not_a_short_epoch(numbered, cut):
     class Cut(keras.callbacks.Callback):

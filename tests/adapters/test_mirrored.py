@@ -143,6 +143,8 @@ def test_devices_are_those_of_the_strategy(monkeypatch):
             made = mirrored.replica_backends(strategy_on("GPU:1", "GPU:0"), device, SPEC, 8, 10)
             assert [backend.device for backend in made] == ["cuda:2", "cuda:0"]  # TensorFlow counts the visible ones anew
             assert {(backend.n_images, backend.n_rows) for backend in made} == {(4, 40)}
+        few, _ = mirrored.replica_backends(strategy_on("GPU:1", "GPU:0"), "cuda", SPEC, 8, 10, largest_batch=5)
+        assert (few.n_images, few.n_rows) == (3, 30)
         mixed = mirrored.replica_backends(strategy_on("GPU:0", "CPU:0"), "auto", SPEC, 8, 1)
         assert [type(backend) for backend in mixed] == [CudaBackend, CpuBackend]
         for names, device in (("GPU:1", "GPU:0"), "cpu"), (("CPU:0", "CPU:1"), "auto"):

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections import Counter
 
 import h5py
 import numpy as np
@@ -11,7 +12,9 @@ from conftest import host
 from damaged_chunks import damage
 
 from fastprep import CenterCrop, TenCrop
+from fastprep.dataset.corrupt import Corrupt
 from fastprep.errors import DataError
+from fastprep.h5 import Reader
 from fastprep.loader import Loader
 
 CROP = CenterCrop((12, 14))  # whole images
@@ -131,3 +134,62 @@ def test_without_a_good_image_every_iteration_is_an_error(make_file):
 def test_other_words_are_refused(damaged_file):
     with pytest.raises(ValueError, match='on_corrupt must be "raise" or "skip", got \'ignore\''):
         Loader(damaged_file[0], 4, CROP, on_corrupt="ignore")
+
+
+# --- long damaged stretches
+
+
+def replaced_step_by_step(samples, blocks, n):
+    """The definition: from block to block, until one is intact."""
+    out = []
+    for sample in samples.tolist():
+        while (block := next(((a, b) for a, b in blocks if a <= sample < b), None)) is not None:
+            sample = (sample + block[1] - block[0]) % n
+        out.append(sample)
+    return out
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_runs_of_damaged_blocks_are_replaced_as_block_by_block(seed):
+    rng = np.random.default_rng(seed)
+    sizes = np.repeat([3, 1, 4], 12)
+    stops = np.cumsum(sizes)
+    stops[-1] -= 2  # a short block at the end
+    starts = np.concatenate([[0], stops[:-1]])
+    n = int(stops[-1])
+    bad = rng.permutation(len(sizes))[: rng.integers(1, len(sizes))]
+    corrupt = Corrupt(n)
+    for k, block in enumerate(bad):
+        corrupt.record(int(starts[block]), int(stops[block]), DataError("damaged", "x.h5", "images", sample=int(starts[block])))
+        blocks = [(int(starts[b]), int(stops[b])) for b in bad[: k + 1]]
+        assert corrupt.replace(np.arange(n)).tolist() == replaced_step_by_step(np.arange(n), blocks, n)
+        assert corrupt.n_known == sum(b - a for a, b in blocks)
+
+
+def test_a_block_is_recorded_once():
+    corrupt, error = Corrupt(9), DataError("damaged", "x.h5", "images", sample=3)
+    for first in (3, 0, 3, 0):
+        corrupt.record(first, first + 3, error)
+    assert (corrupt.n_known, len(corrupt.problems)) == (6, 2)
+    assert corrupt.replace(np.arange(9)).tolist() == [6, 7, 8] * 3
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_each_image_of_a_long_damaged_stretch_is_tried_once(make_file, monkeypatch, shuffle):
+    path, images, _ = make_file(n=400, height=4, width=4, chunks=(1, 4, 4, 3), compression="gzip", fletcher32=True)
+    damage(path, range(20, 380))
+    tried = Counter()
+    original = Reader._read_directly
+
+    def counted(self, samples, slots, sink):
+        tried.update(samples.tolist())
+        original(self, samples, slots, sink)
+
+    monkeypatch.setattr(Reader, "_read_directly", counted)
+    with Loader(path, 50, None, mean=None, labels=None, shuffle=shuffle, workers=1, on_corrupt="skip") as loader:
+        for step, x in enumerate(loader):
+            wanted = [k if k < 20 or k >= 380 else 380 for k in loader.samples(0, step).tolist()]
+            np.testing.assert_array_equal(x, images[wanted])
+        assert loader.stats()["corrupt"]["samples"] == 360
+    # a damaged image may be among a batch that is tried as a whole and once alone, but not with every batch of the stretch
+    assert sum(tried[k] for k in range(20, 380)) < 4 * 360

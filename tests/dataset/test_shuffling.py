@@ -89,7 +89,7 @@ def test_a_state_of_another_window_names_the_argument_that_gives_it(make_sorted)
     with Loader(path, 128, None, mean=None, shuffle=True, shuffle_window=2048) as before:
         next(iter(before))
         state, following = before.state_dict(), before.samples(0, 1)
-    with Loader(path, 128, None, mean=None, shuffle=True) as loader, pytest.raises(ValueError, match="shuffle_window=3000 gives"):
+    with Loader(path, 128, None, mean=None, shuffle=True) as loader, pytest.raises(ValueError, match="shuffle_window=3000 "):
         loader.load_state_dict(state)
     with Loader(path, 128, None, mean=None, shuffle=True, shuffle_window=3000) as loader:
         loader.load_state_dict(state)

@@ -172,9 +172,53 @@ def test_nothing_is_overwritten_unless_told(make_run, data, tmp_path, capsys):
     assert evaluate.main(command) == 2
     assert "exists already; it is only replaced with --overwrite" in capsys.readouterr().err
     assert (out / "notes.txt").read_text() == "mine"
+    assert evaluate.main([*command, "--overwrite"]) == 2
+    assert "holds more than an evaluation: 'notes.txt'" in capsys.readouterr().err
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / "notes.txt").unlink()
+    (out / "predictions.csv").write_text("old")
     assert evaluate.main([*command, "--overwrite"]) == 0
-    assert not (out / "notes.txt").exists()
+    assert (out / "predictions.csv").read_text().startswith("sample,")
     assert [p.name for p in (tmp_path / "a").iterdir() if p.name.startswith(".")] == []
+
+
+def test_only_an_evaluation_is_replaced(make_run, data, tmp_path, capsys, monkeypatch):
+    """No run, folder of something else, working folder or link; and it is said before TensorFlow starts."""
+    run = make_run("a")
+    monkeypatch.setattr("fastprep.evaluation.run.start_tensorflow", None)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "summary.json").write_text('{"scores": []}')
+    (tmp_path / "work").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to("work")
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.chdir(tmp_path / "work")
+    before = sorted(path for path in tmp_path.rglob("*"))
+    for out, message in (
+        (run, "best.keras', which this command reads"),
+        (f"{run}/.", "best.keras', which this command reads"),
+        (tmp_path, "is the working folder, or holds it"),
+        (".", "is the working folder"),
+        ("../link", "is a link to 'work'"),
+        ("../file", "is not a folder"),
+        ("../mine", "has no mark of fastprep"),
+        ("/proc", "has no mark of fastprep"),
+        ("/proc/x", "--out: '/proc/x' can't be made in '/proc': No such file or directory"),
+    ):
+        assert evaluate.main([run, "--data", str(data), "--out", str(out), "--overwrite"]) == 2
+        printed, errors = capsys.readouterr()
+        assert (printed, errors.count("\n")) == ("", 1)
+        assert message in errors
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_an_evaluation_that_holds_what_another_reads_is_not_replaced(make_run, data, tmp_path, capsys):
+    run, out = make_run("a"), tmp_path / "a" / "evaluation-test"
+    assert evaluate.main([run, "--data", str(data), "--crops", "plain"]) == 0
+    data.rename(out / "test.h5")
+    assert evaluate.main([run, "--data", str(out / "test.h5"), "--out", str(out), "--overwrite"]) == 2
+    assert "test.h5', which this command reads" in capsys.readouterr().err
+    assert (out / "test.h5").exists()
 
 
 def test_a_folder_is_whole_or_not_there(make_run, data, tmp_path, monkeypatch):

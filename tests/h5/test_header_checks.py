@@ -89,6 +89,16 @@ def test_absurd_chunks_and_virtual_datasets(tmp_path):
             open_images(tmp_path / "x.h5", name)
 
 
+def test_images_of_virtual_datasets_are_compared_with_what_is_stored(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["part"] = np.zeros((2, 64, 64, 1), np.uint8)
+        layout = h5py.VirtualLayout((2, 2**20, 2**20, 1), "uint8")
+        layout[:, :64, :64] = h5py.VirtualSource(file["part"])
+        file.create_virtual_dataset("images", layout)
+    with pytest.raises(DataError, match=r"1 of them: 1099511627776 bytes in memory, of which \d+ are stored"):
+        open_images(tmp_path / "x.h5")
+
+
 def test_labels(make_file):
     path, _, _ = make_file()
     with h5py.File(path, "r+") as file:
@@ -97,6 +107,24 @@ def test_labels(make_file):
     with pytest.raises(DataError, match=r"dataset 'many': the header says .* bytes, in a file of"):
         read_labels(path, "many", 23)
     assert read_labels(path, "few", 23).shape == (23, 2**20)
+
+
+def test_labels_are_compared_with_what_is_stored_for_them(tmp_path):
+    path, n = tmp_path / "x.h5", 2**20
+    with h5py.File(path, "w") as file:
+        file.create_dataset("unwritten", (n, 300), "float32", chunks=(2**10, 300), compression="gzip")
+        file.create_dataset("contiguous", (n, 300), "float32")
+        file.create_dataset("external", (n, 300), "float32", external=[("values.raw", 0, h5py.h5f.UNLIMITED)])
+        layout = h5py.VirtualLayout((n, 300), "float32")
+        layout[:10] = h5py.VirtualSource("values.raw", "part", (10, 300))
+        file.create_virtual_dataset("virtual", layout)
+        zeros = np.zeros((n, 20), np.float32)
+        file.create_dataset("written", data=zeros, chunks=(2**18, 20), compression="gzip", compression_opts=1)
+    (tmp_path / "values.raw").write_bytes(bytes(1200))
+    for name in ("unwritten", "contiguous", "external", "virtual"):
+        with pytest.raises(DataError, match=rf"'{name}': the header says .* bytes in memory, of which \d+ are stored"):
+            read_labels(path, name, n)
+    assert read_labels(path, "written", n).shape == (n, 20)  # 80 MiB of zeros, at a thousandth
 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])

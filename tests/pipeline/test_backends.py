@@ -150,6 +150,13 @@ def test_memory_is_flat_and_given_back(path, stand_in):
     assert used(0) == used(None) == 0
 
 
+def test_staging_memory_is_for_the_samples_there_are(path, stand_in):
+    """`batch_size` may be far larger: all in one batch."""
+    with Loader(path, 10**12, CenterCrop(5), device="cuda") as loader, Loader(path, 4, CenterCrop(5), device="cpu") as same:
+        assert loader._backends[0].n_images == loader._backends[0].n_rows == loader.n_samples
+        np.testing.assert_array_equal(loader.batch(0, 0)[0].get(), np.concatenate([x for x, _ in same]))
+
+
 def test_a_device_that_is_full_is_a_clear_error(path):
     with (
         fake_cupy.installed(device_bytes=5000),

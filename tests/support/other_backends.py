@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+import warnings
 
 import keras
 import numpy as np
@@ -178,6 +179,74 @@ for built in (True, False):
     results[f"resumed, {'' if built else 'not '}built"] = run(
         fits=[{"load": {"epoch": 2, "seen": 10}, "initial_epoch": 2, "epochs": 4}], wanted=whole[2][2:] + whole[3], built=built
     )
+
+
+with loader(of=numbered, shuffle=True) as train, loader(of=numbered) as val:
+    seen.clear()
+    spy().fit(train, epochs=2, verbose=0, validation_data=train)
+    n_samples = [len(spy().predict(train, verbose=0)), train.state_dict()["epoch"]]
+    results["validation by the same loader"] = [[[y for _, y in seen], n_samples], [labels(train, *whole[0], *whole[1]), [25, 2]]]
+    refused = []
+    for given in ({"y": [0]}, {"class_weight": {0: 2.0}}, {"batch_size": 3}, {"validation_data": (val, [0])}):
+        try:
+            spy().fit(train, verbose=0, **given)
+        except ValueError as error:
+            refused.append(str(error).partition(" has no effect")[0])
+    names = ["fit: y", "fit: class_weight", "fit: batch_size", "validation_data of fit: y"]
+    results["arguments that mean nothing"] = [refused, names]
+
+
+# --- where the loader stands in callbacks
+
+
+def positions(**options):
+    """Return the samples seen at each end of a step, and what they should be."""
+    found = []
+
+    def note(batch, logs):
+        found.append([train.state_dict()["epoch"], train.state_dict()["seen"]])
+
+    with loader(of=numbered, shuffle=True) as train, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        noting = [keras.callbacks.LambdaCallback(on_train_batch_end=note)]
+        spy(**options).fit(train, epochs=2, verbose=0, callbacks=noting)
+        train.load_state_dict({**train.state_dict(), "epoch": 6, "seen": 10})
+        spy(**options).fit(train, initial_epoch=6, epochs=7, verbose=0, callbacks=[fastprep.EpochSync(train), *noting])
+    ends = [[0, 5], [0, 10], [0, 15], [0, 20], [1, 0], [1, 5], [1, 10], [1, 15], [1, 20], [2, 0]]
+    return [found, [*ends, [6, 15], [6, 20], [7, 0]]]
+
+
+for built in (True, False):
+    results[f"positions, {'' if built else 'not '}built"] = positions(built=built)
+    if NAME == "jax":
+        import jax
+
+        default_backend = jax.default_backend
+        jax.default_backend = lambda: "gpu"  # where Keras takes a batch before it trains on the one before
+        results[f"positions with a look ahead, {'' if built else 'not '}built"] = positions(built=built)
+        jax.default_backend = default_backend
+
+
+# --- damaged images in an evaluation
+
+
+def damaged_evaluation():
+    with loader(on_corrupt="skip") as val, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for first, stop in ((3, 4), (5, 10), (20, 25)):  # in the last two, whole batches
+            val._dataset.corrupt.record(first, stop, fastprep.DataError("damaged", path))
+        found = model().evaluate(val, verbose=0)
+    intact = np.delete(np.arange(25), [3, *range(5, 10), *range(20, 25)])
+    x, y = (part[intact] for part in arrays())
+    wanted = model().evaluate(x, y, batch_size=5, verbose=0)
+    return [bool(np.allclose(found, wanted, rtol=1e-5)), True]  # the batches of arrays are others
+
+
+results["damaged images"] = damaged_evaluation()
+if NAME == "jax":
+    jax.default_backend = lambda: "gpu"
+    results["damaged images with a look ahead"] = damaged_evaluation()
+    jax.default_backend = default_backend
 
 
 # --- buffers

@@ -143,10 +143,25 @@ def test_a_resumed_run_of_the_time_when_crops_and_steps_were_fixed_keeps_them(tm
     values = {"train": "a.h5", "val": "b.h5"}
     (tmp_path / "config.json").write_text(json.dumps(values))
     resumed = train.parse(["--resume", str(tmp_path)])
-    assert (resumed.crop, resumed.batchnorm_steps) == (227, 0)
+    assert (resumed.crop, resumed.batchnorm_steps, resumed.shuffle_window) == (227, 0, 2048)
     (tmp_path / "config.json").write_text(json.dumps({**values, "crop": 64, "batchnorm_steps": 3}))
     resumed = train.parse(["--resume", str(tmp_path)])
     assert (resumed.crop, resumed.batchnorm_steps) == (64, 3)
+
+
+def test_the_axes_and_the_window_are_those_of_the_command_line(make_file):
+    paths = [str(make_file(n=24, height=3, width=40, channels=20, name=name)[0]) for name in ("train.h5", "val.h5")]
+    for path in paths:
+        relabel(path, np.arange(24) % 2)
+    config = Config(train=paths[0], val=paths[1], batch_size=4, crop=3)
+    with pytest.raises(InputError, match=r"looks like \(N, C, H, W\).*--axes NHWC"):
+        data.inspect_files(config)
+    named = Config(**{**vars(config), "axes": "NHWC", "shuffle_window": 5})
+    assert data.inspect_files(named).input_shape == (3, 3, 20)
+    for loader in data.open_loaders(named, data.inspect_files(named)):
+        assert loader.axes == "NHWC"
+        assert loader.shuffle_window == (5 if loader.shuffle else None)
+        loader.close()
 
 
 def test_labels_with_gaps_are_an_error_unless_the_classes_are_known(config):

@@ -199,9 +199,11 @@ def test_what_is_half_written_is_removed_but_an_evaluation_goes_on(interrupted):
     folder = interrupted / ".evaluation-test.1.part"
     folder.mkdir()
     (folder / "predictions.csv").write_text("half")
-    (interrupted / ".last.1.part.keras").write_text("half")
+    (interrupted / ".last.1.part.keras").write_text("half, by an older version")
+    (interrupted / ".last.fastprep-0123456789abcdef.part.keras").write_text("half")
+    (interrupted / ".notes.1.part.txt").write_text("not of a run")
     assert train.main(["--trust", "--resume", str(interrupted)]) == 0
-    assert [path.name for path in interrupted.glob(".*")] == [folder.name]
+    assert sorted(path.name for path in interrupted.glob(".*")) == [folder.name, ".notes.1.part.txt"]
     assert (folder / "predictions.csv").read_text() == "half"
 
 

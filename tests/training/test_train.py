@@ -124,7 +124,7 @@ def spoil_mean(file):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_images, "there is no dataset 'images'; it has 'labels' (21,) int64, 'photos' (21, 60, 62, 3) uint8"),
+        (spoil_images, "there is no dataset 'images'; it has 'photos' (21, 60, 62, 3) uint8, 'labels' (21,) int64"),
         (spoil_channel_order, "channel_order is 'RGB'; training had 'BGR'"),
         (spoil_labels, "dataset 'labels': there must be one label for each of the 21 images, found shape (20,)"),
         (spoil_label_type, "labels must be one integer for each image, found float64 (21, 2)"),

@@ -113,8 +113,9 @@ def test_an_image_that_can_not_be_read_is_an_error_or_left_out(files, arguments,
     assert error.endswith(f"go on with --resume {run}{NAMED}, and --on-corrupt skip to leave such images out\n")
     assert train.main(["--trust", "--resume", str(run), "--on-corrupt", "skip"]) == 0
     printed = capsys.readouterr().out
+    effects = {"training": "the next ones took their place", "validation": "they were left out"}
     for word, n, k, path in (("training", 43, 17, files[0]), ("validation", 20, 3, files[1])):
-        count = f"1 of {n} {word} images can't be read, and the next ones took their place (--on-corrupt skip): "
+        count = f"1 of {n} {word} images can't be read, and {effects[word]} (--on-corrupt skip): "
         assert f"{count}file {str(path)!r}, dataset 'images', chunk {k}, sample {k}: " in printed
     assert names(run) == WHOLE
 

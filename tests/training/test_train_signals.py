@@ -80,13 +80,14 @@ with stop_soon(Path(sys.argv[1]), "last words", grace_s=0.2):
 
 def test_ctrl_c_in_a_long_step_with_a_folder_that_is_being_filled(tmp_path):
     (tmp_path / ".evaluation-test.1.part").mkdir()
-    (tmp_path / ".last.1.part.keras").write_text("half")
+    (tmp_path / ".last.fastprep-0123456789abcdef.part.keras").write_text("half")
+    (tmp_path / ".mine.part.txt").write_text("mine")
     (tmp_path / "last.keras").write_text("whole")
     done = subprocess.run(
         [sys.executable, "-c", IN_A_LONG_STEP, tmp_path], stderr=subprocess.PIPE, text=True, timeout=60, check=False
     )
     assert (done.returncode, "last words" in done.stderr) == (130, True), done.stderr
-    assert names(tmp_path) == [".evaluation-test.1.part", "last.keras"]
+    assert names(tmp_path) == [".evaluation-test.1.part", ".mine.part.txt", "last.keras"]
 
 
 def test_a_second_sigterm_ends_a_save_that_takes_too_long(arguments, tmp_path, monkeypatch, capsys):

@@ -17,12 +17,14 @@ from fastprep.h5.convert.blocks import Part, block_ranges, read_blocks
 from fastprep.h5.convert.copy import RestCopier
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex
+from fastprep.h5.marks import is_own, mark
 from fastprep.h5.metadata import check_one_for_each
 from fastprep.h5.plausibility import MOST_CHANNELS
 from fastprep.h5.reader import Reader, open_images
+from fastprep.h5.sources import source_files
 from fastprep.h5.unwritten import describe_unwritten
 from fastprep.h5.write import ImageWriter, new_file
-from fastprep.system import Progress, flush_to_disk, whole_file
+from fastprep.system import Progress, check_replaceable, flush_to_disk, whole_file
 
 _SAY_AXES = "say that they are channels with axes='NHWC', --axes NHWC of the command"
 
@@ -80,7 +82,7 @@ def rewrite(
     rounded : bool
         Round to the nearest whole number, ties to even, and clip to 0..255, instead of refusing what is not exact.
     overwrite : bool
-        Replace an existing target.
+        Replace an existing target, if fastprep wrote it.
     progress : callable
         Called with "writing" or "checking", the number of images that are done, and the number of all images.
 
@@ -92,6 +94,8 @@ def rewrite(
     ------
     FileExistsError
         If the target exists and `overwrite` is False.
+    NotReplacedError
+        If the target is to be replaced, but fastprep did not write it, it is a link, or the source takes contents from it.
     OSError
         If a file can't be opened or written, there is too little space on the disk, or the target is the source itself.
     InexactError
@@ -105,10 +109,11 @@ def rewrite(
         _check_target((source, reader.index.holder), target, overwrite)
         dataset = get_dataset(file, images)
         if labels is not None:
-            check_one_for_each(get_dataset(file, labels), (file.filename, labels), "label", len(dataset))
+            check_one_for_each(get_dataset(file, labels, "labels"), (file.filename, labels), "label", len(dataset))
         _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
-        with whole_file(target) as temporary:
+        with whole_file(target, replace=overwrite) as temporary:
             with new_file(temporary, target) as new:
+                mark(new, "convert")
                 copier = RestCopier(file, new, dataset, os.path.dirname(target))
                 copier.copy_all()
                 mean, checksums = _write(reader, dataset, new, copier, gzip_level, rounded, progress)
@@ -118,6 +123,7 @@ def rewrite(
                     mean = None
             flush_to_disk(temporary, forget=True)
             _verify(temporary, target, images, checksums, progress)
+            _check_target((source, reader.index.holder), target, overwrite)  # again: the work may have taken hours
     index = reader.index
     if index.n_unwritten:
         copier.notes.append(describe_unwritten(index.n_unwritten, index.shape[0], "images"))
@@ -204,12 +210,9 @@ def _verify(temporary: str, target: str, images: str, checksums: NDArray[np.uint
 def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> None:
     if os.path.isdir(target):
         raise IsADirectoryError(f"{target!r} is a folder; the name of a file is needed")
-    if not os.path.exists(target):
-        return
-    if any(source and os.path.samefile(source, target) for source in sources):
+    if os.path.exists(target) and any(source and os.path.samefile(source, target) for source in sources):
         raise shutil.SameFileError(f"{target!r} is the file that the images are read from; a file is not converted in place")
-    if not overwrite:
-        raise FileExistsError(f"{target!r} exists already; it is only replaced when asked to")
+    check_replaceable(target, asked=overwrite, is_own=is_own, inputs=source_files(sources[0]))
 
 
 def _check_space(dataset: h5py.Dataset, source_bytes: int, target: str, compressed: bool) -> None:

@@ -1,0 +1,111 @@
+"""What a file has, for the error about a dataset that it lacks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from dataclasses import dataclass
+
+import h5py
+
+from fastprep.errors import MissingDatasetError
+from fastprep.h5.types import FAILURES, describe_dataset, number_type
+
+_SHOWN = 8
+_CLOSED = "that can't be opened"
+_MOST_LINKS = 2000  # a file may hold a million datasets, one for each image; and links may lead to slow places
+
+
+def missing_dataset(file: h5py.File, name: str, argument: str) -> MissingDatasetError:
+    """Return the error about a name that no dataset has. It lists those that there are, datasets that may be images first.
+
+    Parameters
+    ----------
+    file : h5py.File
+    name : str
+        Name that was asked for: of nothing, or of a group.
+    argument : str
+        Argument of the Python interface that gave the name, such as "images".
+    """
+    group = _get(file, encoded(name))
+    inside = isinstance(group, h5py.Group)
+    found = _datasets_below(group if inside else file, name.strip("/") if inside else "")
+    if inside and not found:
+        inside, found = False, _datasets_below(file, "")
+    found.sort(key=lambda dataset: (not dataset.may_be_images, dataset.words == _CLOSED))
+    listed = [f"{dataset.path!r} {dataset.words}" for dataset in found[:_SHOWN]] + ["..."] * (len(found) > _SHOWN)
+    problem = f"there is no dataset {name!r}; it has {', '.join(listed) or 'no dataset at all'}"
+    if isinstance(group, h5py.Group):
+        problem += f". {name!r} is a group, of which a dataset can be named"
+        if argument == "images" and inside and sum(dataset.rank in (2, 3) for dataset in found) > 1:
+            problem += "; images that have one dataset each must be written into one first, as by fastprep.h5.write_images"
+    return MissingDatasetError(problem, file.filename, argument=argument)
+
+
+def encoded(name: str) -> bytes:
+    """Return a name as HDF5 stores it. Bytes that are not UTF-8 are surrogates in the text, as in the arguments of a command."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class _Listed:
+    path: str
+    rank: int
+    words: str
+    may_be_images: bool
+
+
+def _datasets_below(top: h5py.Group, prefix: str) -> list[_Listed]:
+    """Return the datasets in a group and the groups below it, near ones first, links followed."""
+    found: list[_Listed] = []
+    visited = {_identity(top)}
+    groups: deque[tuple[str, h5py.Group]] = deque([(prefix, top)])
+    n_left = _MOST_LINKS
+    while groups and n_left > 0:
+        path, group = groups.popleft()
+        for name in _names_in(group, n_left):
+            n_left -= 1
+            item = _get(group, name)
+            below = f"{path}/{name.decode('utf-8', 'surrogateescape')}".lstrip("/")
+            if isinstance(item, h5py.Dataset):
+                found.append(_describe(below, item))
+            elif item is None:
+                found.append(_Listed(below, 0, _CLOSED, False))
+            elif isinstance(item, h5py.Group) and (key := _identity(item)) is not None and key not in visited:
+                visited.add(key)
+                groups.append((below, item))
+    return found
+
+
+def _describe(path: str, dataset: h5py.Dataset) -> _Listed:
+    try:
+        rank = len(dataset.shape or ())
+        return _Listed(path, rank, describe_dataset(dataset), rank in (3, 4) and number_type(dataset) is not None)
+    except FAILURES:
+        return _Listed(path, 0, _CLOSED, False)
+
+
+def _names_in(group: h5py.Group, most: int) -> list[bytes]:
+    names: list[bytes] = []
+
+    def record(name: bytes) -> bool | None:
+        names.append(name)
+        return True if len(names) >= most else None  # anything but None ends the iteration
+
+    with contextlib.suppress(*FAILURES):  # a list for people leaves out what can't be read
+        group.id.links.iterate(record)
+    return names
+
+
+def _get(group: h5py.Group, name: bytes) -> object:
+    """Return what a name stands for, links followed; None for nothing, or for something that can't be opened."""
+    with contextlib.suppress(*FAILURES):
+        return group.get(name)
+    return None
+
+
+def _identity(group: h5py.Group) -> tuple[int, int] | None:
+    with contextlib.suppress(*FAILURES):
+        facts = h5py.h5o.get_info(group.id)
+        return facts.fileno, facts.addr
+    return None

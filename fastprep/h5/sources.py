@@ -1,0 +1,94 @@
+"""Files that an HDF5 file takes its contents from: sources of virtual datasets, external storage, external links."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+
+import h5py
+from h5py import h5d, h5g, h5l, h5o
+
+from fastprep.errors import DataError
+from fastprep.h5.files import HDF5_ERRORS, open_file
+
+_MOST = 100_000  # files; what lies behind even more is not looked at
+
+
+def source_files(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield a file and all files that it reads, and that those read.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Yields
+    ------
+    str
+        The path itself first. The others may be missing; those whose place depends on settings of HDF5 are named at every place
+        where HDF5 would look.
+    """
+    yield os.fspath(path)
+    found = {os.fspath(path)}
+    todo = [os.fspath(path)]
+    while todo and len(found) < _MOST:
+        name = todo.pop()
+        try:
+            with open_file(name) as file:
+                behind = set(_behind(file))
+        except (DataError, *HDF5_ERRORS):
+            continue  # missing or raw, or damaged: reading it reports that
+        for other in behind:
+            for place in _places(other, os.path.dirname(os.path.abspath(name))):
+                if place not in found:
+                    yield place
+                    found.add(place)
+                    todo.append(place)
+
+
+def _behind(file: h5py.File) -> Iterator[str]:
+    """Yield names of files, as the file has them."""
+    seen: set[int] = set()
+    todo = [h5g.open(file.id, b"/")]
+    while todo:
+        group = todo.pop()
+        address = h5o.get_info(group).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        for name in group:
+            kind = group.links.get_info(name).type
+            if kind == h5l.TYPE_EXTERNAL:
+                yield os.fsdecode(group.links.get_val(name)[0])
+            if kind != h5l.TYPE_HARD:
+                continue
+            item = h5o.open(group, name)
+            if isinstance(item, h5g.GroupID):
+                todo.append(item)
+            elif isinstance(item, h5d.DatasetID):
+                yield from _behind_dataset(item)
+
+
+def _behind_dataset(dataset: h5d.DatasetID) -> Iterator[str]:
+    properties = dataset.get_create_plist()
+    for k in range(properties.get_external_count()):
+        yield os.fsdecode(properties.get_external(k)[0])
+    if properties.get_layout() == h5d.VIRTUAL:
+        for k in range(properties.get_virtual_count()):
+            name = properties.get_virtual_filename(k)
+            if name != ".":
+                yield name
+
+
+def _places(name: str, folder: str) -> Iterator[str]:
+    """Yield the paths at which HDF5 looks for a file that another one, in a folder, names."""
+    folders = [folder, os.getcwd()]
+    for variable in ("HDF5_VDS_PREFIX", "HDF5_EXTFILE_PREFIX", "HDF5_EXT_PREFIX"):
+        folders += [prefix.replace("${ORIGIN}", folder) for prefix in os.environ.get(variable, "").split(":") if prefix]
+    for other in dict.fromkeys(folders):
+        for plain in (name, os.path.basename(name)):
+            place = os.path.join(other, plain)
+            if "%b" in plain:  # of a virtual dataset without limits: a number for each block
+                yield from glob.iglob(os.path.join(glob.escape(other), glob.escape(plain).replace("%b", "[0-9]*")))
+            elif plain == name or os.path.exists(place):
+                yield place
