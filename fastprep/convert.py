@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from fastprep.cli.command import Command, overwrite_hint, parse_command_line
 from fastprep.cli.help import flowing
+from fastprep.cli.output import write_line, write_message
 from fastprep.cli.progress import shown_progress
 from fastprep.errors import DataError, InputError
 from fastprep.h5.convert import InexactError, OtherFilesError, Rewritten, rewrite
@@ -85,8 +86,8 @@ def _run(config: Config) -> None:
             progress=progress,
         )
     for note in (*done.notes[:_MOST_NOTES], *_rest_of(len(done.notes) - _MOST_NOTES)):
-        print(f"fastprep.convert: {note}", file=sys.stderr)
-    print(_report(config, done, time.perf_counter() - began))
+        write_message(f"fastprep.convert: {note}")
+    write_line(_report(config, done, time.perf_counter() - began))
 
 
 def parse(argv: list[str] | None) -> Config:

@@ -14,6 +14,7 @@ from tyro.conf import Positional, arg
 from fastprep.cli.command import Command, overwrite_hint, parse_command_line
 from fastprep.cli.drawing_mark import is_own_drawing
 from fastprep.cli.help import flowing
+from fastprep.cli.output import write_line
 from fastprep.dataset import image_mean
 from fastprep.diagnostics.contents import Contents
 from fastprep.errors import InputError
@@ -83,13 +84,13 @@ def _run(config: Config) -> None:
         if config.mean:
             _mean(config, contents)
         else:
-            print("\n".join(contents.describe()))
+            write_line(*contents.describe())
         if config.sheet is not None:
             contents.sheet(config.sheet, config.n, config.seed)
-            print(f"wrote {config.sheet}")
+            write_line(f"wrote {config.sheet}")
         if config.crops is not None:
             contents.crops(config.crops, config.size, config.seed)
-            print(f"wrote {config.crops}")
+            write_line(f"wrote {config.crops}")
 
 
 def _mean(config: Config, contents: Contents) -> None:
@@ -102,12 +103,12 @@ def _mean(config: Config, contents: Contents) -> None:
             f"are read as (N, H, W, C), and have the shape {contents.shape}; if that is right, say so with --axes NHWC"
         )
     mean: NDArray[np.float64] = image_mean([config.file], config.images, axes=config.axes)
-    print(f"mean of {contents.n:,} images: {contents.named(mean)}")
+    write_line(f"mean of {contents.n:,} images: {contents.named(mean)}")
     if config.store:
         contents.close()
         store_mean(config.file, config.images, mean, config.overwrite)
         where = f"attribute mean of {config.images!r} in {config.file}"
-        print(f"stored as {where}; loaders that have the file open must open it again")
+        write_line(f"stored as {where}; loaders that have the file open must open it again")
 
 
 if __name__ == "__main__":
