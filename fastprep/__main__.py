@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from fastprep._version import __version__
+from fastprep.cli.output import write_line, write_message
 
 COMMANDS = ("build", "convert", "show", "train", "evaluate", "doctor")  # in the order in which people meet them
 
@@ -26,22 +27,22 @@ def main(argv: list[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in ("-h", "--help", "help"):
-        print(overview())
+        write_line(*overview())
         return 0
     name, *rest = words
     if name in ("-V", "--version"):
-        print(f"fastprep {__version__}")
+        write_line(f"fastprep {__version__}")
         return 0
     if name not in COMMANDS:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        print(f"fastprep: there is no command {name!r}; {hint}`fastprep --help` lists the commands", file=sys.stderr)
+        write_message(f"fastprep: there is no command {name!r}; {hint}`fastprep --help` lists the commands")
         return 2
     status: int = importlib.import_module(f"fastprep.{name}").main(rest)
     return status
 
 
-def overview() -> str:
+def overview() -> list[str]:
     """Return the list of commands with their summaries, which are read without importing them."""
     lines = [f"fastprep {__version__} feeds Keras models from HDF5 image files.", "", "usage: fastprep COMMAND ...", ""]
     lines += [f"  {name:10}{_summary(name)}" for name in COMMANDS]
@@ -50,7 +51,7 @@ def overview() -> str:
         "`fastprep COMMAND --help` lists the options of a command.",
         "`python -m fastprep.COMMAND` runs the same command.",
     ]
-    return "\n".join(lines)
+    return lines
 
 
 def _summary(name: str) -> str:

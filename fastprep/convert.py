@@ -12,14 +12,16 @@ from tyro.conf import Positional, arg
 
 from fastprep.cli.command import Command, overwrite_hint, parse_command_line
 from fastprep.cli.help import flowing
+from fastprep.cli.output import write_line, write_message
 from fastprep.cli.progress import shown_progress
 from fastprep.errors import DataError, InputError
-from fastprep.h5.convert import InexactError, Rewritten, rewrite
+from fastprep.h5.convert import InexactError, OtherFilesError, Rewritten, rewrite
 
 _ROUND_HINT = (
     "multiply images that are scaled to 0..1 by 255 first; "
     "--round rounds to the nearest whole number, ties to even, and clips to 0..255"
 )
+_MOST_NOTES = 20
 
 
 @flowing
@@ -27,8 +29,9 @@ _ROUND_HINT = (
 class Config:
     """Rewrite the images of an HDF5 file in the layout that loads fastest: contiguous uint8.
 
-    Everything else in the file is kept: other datasets, groups, links, attributes. The mean of the images is stored if there is
-    none. The new file is checked image by image before it gets its name; until then no file of that name exists.
+    Everything else in the file is kept, byte for byte: other datasets, groups, links, attributes. What can't be kept is listed.
+    The mean of the images is stored if there is none. The new file is checked image by image before it gets its name; until then
+    no file of that name exists.
     """
 
     source: Annotated[Positional[str], arg(metavar="IN")]
@@ -48,6 +51,9 @@ class Config:
     """With --compression gzip: 1 is quick, 9 is small."""
     round: bool = False
     """Round values to the nearest whole number, ties to even, and clip them to 0..255, instead of refusing them."""
+    from_other_files: bool = False
+    """Copy images that lie in other files, to which IN leads by an external link, a virtual dataset or external storage. Without
+    this option they are refused, and the files are named: whoever made IN chose them, and whoever gets OUT can read them."""
     overwrite: bool = False
     """Replace OUT if it exists and fastprep wrote it; never IN, or a file that IN takes contents from."""
 
@@ -75,12 +81,13 @@ def _run(config: Config) -> None:
             axes=config.axes,
             gzip_level=config.gzip_level if config.compression == "gzip" else None,
             rounded=config.round,
+            from_other_files=config.from_other_files,
             overwrite=config.overwrite,
             progress=progress,
         )
-    for note in done.notes:
-        print(f"fastprep.convert: {note}", file=sys.stderr)
-    print(_report(config, done, time.perf_counter() - began))
+    for note in (*done.notes[:_MOST_NOTES], *_rest_of(len(done.notes) - _MOST_NOTES)):
+        write_message(f"fastprep.convert: {note}")
+    write_line(_report(config, done, time.perf_counter() - began))
 
 
 def parse(argv: list[str] | None) -> Config:
@@ -88,7 +95,13 @@ def parse(argv: list[str] | None) -> Config:
     return parse_command_line(Config, argv, "convert")
 
 
+def _rest_of(n: int) -> list[str]:
+    return [f"... and {n:,} more notes of this kind"] if n > 0 else []
+
+
 def _hint(error: Exception, config: Config) -> str:
+    if isinstance(error, OtherFilesError):
+        return "; --from-other-files copies them into OUT"
     return f"; {_ROUND_HINT}" if isinstance(error, InexactError) and not config.round else overwrite_hint(error)
 
 

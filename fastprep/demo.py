@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.cli.output import write_line
 from fastprep.errors import InputError, input_errors
 from fastprep.evaluation import metrics
 from fastprep.sampling import hashing
@@ -48,7 +49,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> None:
                 raise InputError("--demo brings its own images: leave --train and --val out")
             if rank == ranks.rank:
                 files = build(FOLDER / f"cells-{size}", size)
-    print(f"Solar cells from package elpv-dataset ({SOURCE}), licence {LICENCE}: not for commercial use.")
+    write_line(f"Solar cells from package elpv-dataset ({SOURCE}), licence {LICENCE}: not for commercial use.")
     out = config.out or str(FOLDER / "runs" / time.strftime("%Y%m%d-%H%M%S"))
     config = dataclasses.replace(config, train=str(files["train"]), val=str(files["val"]), out=out)
     result = training.run(config, ranks)
@@ -57,9 +58,9 @@ def run(config: Config, ranks: Ranks = ALONE) -> None:
     scores = test(result.folder / "best.keras", files["test"], config, result.mean)
     with whole_file(result.folder / "test.json") as temporary:
         Path(temporary).write_text(json.dumps([dataclasses.asdict(score) for score in scores], indent=2) + "\n", encoding="utf-8")
-    print(table(scores, len(_labels(files["test"]))))
-    print(f"best of {config.epochs} epochs by validation: {result.best_epoch}; curves: {result.folder / 'curves.png'}")
-    print(f"the demo took {(time.perf_counter() - began) / 60:.1f} minutes")
+    write_line(*table(scores, len(_labels(files["test"]))))
+    write_line(f"best of {config.epochs} epochs by validation: {result.best_epoch}; curves: {result.folder / 'curves.png'}")
+    write_line(f"the demo took {(time.perf_counter() - began) / 60:.1f} minutes")
 
 
 def image_size(crop: int) -> int:
@@ -193,7 +194,7 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
     return scores
 
 
-def table(scores: list[Score], n_test: int) -> str:
+def table(scores: list[Score], n_test: int) -> list[str]:
     """Return the table of the scores, with those of the paper."""
     rows = [(score, f"these {n_test} test cells") for score in scores]
     rows += [(Score(name, accuracy, None), "the paper's test cells") for name, accuracy in PAPER]
@@ -202,7 +203,7 @@ def table(scores: list[Score], n_test: int) -> str:
     for score, where in rows:
         found = "-" if score.found is None else f"{score.found:.1%}"
         lines.append(f"{score.name:{width}}  {score.accuracy:8.2%}  {found:>13}  {where}")
-    return "\n".join(["", *lines, ""])
+    return ["", *lines, ""]
 
 
 def _score(name: str, predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Score:

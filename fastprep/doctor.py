@@ -18,9 +18,10 @@ import fastprep
 from fastprep.adapters.tensorflow import describe_gpus, leave_memory, to_tensor
 from fastprep.cli.command import Command, parse_command_line
 from fastprep.cli.help import flowing
+from fastprep.cli.output import write_line
 from fastprep.diagnostics import gpu as gpu_figures
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
-from fastprep.errors import DataError, DeviceUnavailableError
+from fastprep.errors import DataError, DeviceUnavailableError, InputError
 from fastprep.h5 import describe_unwritten, write_images
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
@@ -57,7 +58,7 @@ class Config:
 def main(argv: list[str] | None = None) -> int:
     """Run the command, and return its exit status; see `fastprep.cli.command.Command.run`."""
     config = parse(argv)
-    return Command("fastprep.doctor", errors=(DataError, OSError, ValueError)).run(lambda: _run(config))
+    return Command("fastprep.doctor", errors=(InputError, DataError, ValueError)).run(lambda: _run(config))
 
 
 def parse(argv: list[str] | None) -> Config:
@@ -71,7 +72,12 @@ def _run(config: Config) -> int:
     if config.file is not None:
         _report(config, config.file)
         return 0
-    with tempfile.TemporaryDirectory(prefix="fastprep-doctor-") as folder:
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="fastprep-doctor-")
+    except OSError as error:
+        problem = "no folder for a temporary file of noise: set TMPDIR to one that can be written, or name a FILE"
+        raise InputError(problem) from error
+    with temporary as folder:
         path = os.path.join(folder, "noise.h5")
         generator = np.random.default_rng(0)
         noise = (generator.integers(0, 256, (256, 256, 3), dtype=np.uint8) for _ in range(N_EXAMPLE))
@@ -115,7 +121,7 @@ def _report(config: Config, path: str) -> None:
         rates = measure(make, config.rounds)
         _rates(rates, size, config)
         for hint in advice(loader, rates):
-            print(f"* {hint}")
+            write_line(f"* {hint}")
     if gpu:
         with make(1, str(gpu)) as loader:
             _report_gpu(gpu, loader, config.rounds)
@@ -137,7 +143,7 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
         seen = f"can't be used: {error}"
     n_crops, differing = gpu_figures.differences(gpu)
     bits = f"{n_crops} random crops, every bit as on the CPU"
-    print()
+    write_line("")
     _section(
         "GPU",
         {**gpu.describe(), "TensorFlow": seen, "kernel": f"DIFFERS from the CPU's: {differing[0]}" if differing else bits},
@@ -145,12 +151,12 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
     samples = loader.samples(0, 0)
     table = loader.crop.table(*loader._spec.image_shape[:2], samples, 0, 0)
     figures = gpu_figures.measure(gpu, loader._spec, len(samples), table, rounds)
-    print("Batches as above, on the GPU")
+    write_line("Batches as above, on the GPU")
     for name, value, limit, reference in (
         ("copy of images", figures.copy, figures.link, "a plain copy to the device"),
         ("crop kernel", figures.kernel, figures.memory, "a plain copy on the device"),
     ):
-        print(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {reference}")
+        write_line(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {reference}")
     if not ("can't be used" in seen or "sees no GPU" in seen):
         (batch,), seconds = loader._source.prepare(0, 0).parts, []
         for _ in range(rounds + 1):
@@ -158,24 +164,24 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
             to_tensor(batch, loader.dtype)
             seconds.append(time.perf_counter() - began)
         share = sorted(seconds[1:])[len(seconds[1:]) // 2] / figures.batch_s
-        print(f"  {'hand-over':20} {share:>23.2f} of the time of copy and kernel")
-    print()
+        write_line(f"  {'hand-over':20} {share:>23.2f} of the time of copy and kernel")
+    write_line("")
 
 
 def _section(title: str, facts: dict[str, str]) -> None:
-    print(title)
+    write_line(title)
     for name, value in facts.items():
-        print(f"  {name:15} {value}")
-    print()
+        write_line(f"  {name:15} {value}")
+    write_line("")
 
 
 def _rates(rates: Rates, size: int, config: Config) -> None:
-    print(f"Random mirrored crops of {size} pixels, float32, batches of {config.batch_size}, file in the page cache")
+    write_line(f"Random mirrored crops of {size} pixels, float32, batches of {config.batch_size}, file in the page cache")
     limit = rates.values[LIMIT]
     for name, value in rates.values.items():
-        print(f"  {name:20} {value:>10,.0f} images/s {value / limit:>7.2f} of a memset of the result")
-    print(f"  Reading takes {rates.share_read:.0%} of one thread's time, and cropping {1 - rates.share_read:.0%}.")
-    print()
+        write_line(f"  {name:20} {value:>10,.0f} images/s {value / limit:>7.2f} of a memset of the result")
+    write_line(f"  Reading takes {rates.share_read:.0%} of one thread's time, and cropping {1 - rates.share_read:.0%}.")
+    write_line("")
 
 
 def _bench() -> int:

@@ -14,11 +14,12 @@ from tyro.conf import Positional, arg
 from fastprep.cli.command import Command, overwrite_hint, parse_command_line
 from fastprep.cli.drawing_mark import is_own_drawing
 from fastprep.cli.help import flowing
+from fastprep.cli.output import write_line
 from fastprep.dataset import image_mean
 from fastprep.diagnostics.contents import Contents
 from fastprep.errors import InputError
 from fastprep.h5 import MOST_CHANNELS, source_files, store_mean
-from fastprep.system import check_replaceable
+from fastprep.system import check_replaceable, undo_half_made
 
 
 @flowing
@@ -50,8 +51,8 @@ class Config:
     mean: bool = False
     """Compute the mean of the images and print it."""
     store: bool = False
-    """With --mean: store it in the file, as the attribute mean of the images; nothing else in the file changes. This is for
-    training files, because validation and testing use the mean of training."""
+    """With --mean: store it in the file, as the attribute mean of the images; nothing else in the file changes. On a full disk
+    nothing changes at all. This is for training files, because validation and testing use the mean of training."""
     overwrite: bool = False
     """Replace existing drawings of fastprep, no other files; and with --store an existing mean."""
 
@@ -77,17 +78,19 @@ def _run(config: Config) -> None:
         raise InputError(f"--sheet and --crops name the same file, {config.crops!r}")
     for path in drawings:
         check_replaceable(path, asked=config.overwrite, is_own=is_own_drawing, inputs=source_files(config.file))
+    if config.store:
+        undo_half_made(config.file)
     with Contents(config.file, config.images, config.labels, config.axes) as contents:
         if config.mean:
             _mean(config, contents)
         else:
-            print("\n".join(contents.describe()))
+            write_line(*contents.describe())
         if config.sheet is not None:
             contents.sheet(config.sheet, config.n, config.seed)
-            print(f"wrote {config.sheet}")
+            write_line(f"wrote {config.sheet}")
         if config.crops is not None:
             contents.crops(config.crops, config.size, config.seed)
-            print(f"wrote {config.crops}")
+            write_line(f"wrote {config.crops}")
 
 
 def _mean(config: Config, contents: Contents) -> None:
@@ -100,12 +103,12 @@ def _mean(config: Config, contents: Contents) -> None:
             f"are read as (N, H, W, C), and have the shape {contents.shape}; if that is right, say so with --axes NHWC"
         )
     mean: NDArray[np.float64] = image_mean([config.file], config.images, axes=config.axes)
-    print(f"mean of {contents.n:,} images: {contents.named(mean)}")
+    write_line(f"mean of {contents.n:,} images: {contents.named(mean)}")
     if config.store:
         contents.close()
         store_mean(config.file, config.images, mean, config.overwrite)
         where = f"attribute mean of {config.images!r} in {config.file}"
-        print(f"stored as {where}; loaders that have the file open must open it again")
+        write_line(f"stored as {where}; loaders that have the file open must open it again")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 
 from fastprep import demo
 from fastprep.cli.command import Command
+from fastprep.cli.output import write_line
 from fastprep.errors import InputError, RankError
 from fastprep.training.command_line import base_configuration, parse, parse_words
 from fastprep.training.config import check
@@ -49,7 +50,7 @@ def _train(argv: list[str], ranks: Ranks) -> None:
     else:
         result = run(config, ranks)
         accuracy = f"{result.best_accuracy:.2%} of the validation images right"
-        print(f"best epoch {result.best_epoch}: {accuracy}; all in {result.folder}")
+        write_line(f"best epoch {result.best_epoch}: {accuracy}; all in {result.folder}")
     ranks.finish()
 
 

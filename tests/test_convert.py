@@ -109,7 +109,7 @@ def test_virtual_images_if_all_their_files_are_there(make_file, out, tmp_path, c
     layout[3:] = h5py.VirtualSource(tmp_path / "part4.h5", "images", (4, *IMAGE))
     with h5py.File(tmp_path / "virtual.h5", "w") as file:
         file.create_virtual_dataset("images", layout)
-    assert run(tmp_path / "virtual.h5", out) == 0
+    assert run(tmp_path / "virtual.h5", out, "--from-other-files") == 0
     np.testing.assert_array_equal(images_of(out), np.concatenate([images for _, images, _ in parts]))
     capsys.readouterr()
     out.unlink()
@@ -212,7 +212,8 @@ def test_images_by_any_name(make_file, out, name):
 
     spoil(path, rename)
     spoil(other, lambda file: file.__setitem__("external", h5py.ExternalLink("images.h5", "/set/train/x")))
-    assert run(other if name == "external" else path, out, "--images", name) == 0
+    source = (other, "--from-other-files") if name == "external" else (path,)
+    assert run(*source, out, "--images", name) == 0
     with h5py.File(out) as file:
         assert file[name].dtype == np.uint8
         np.testing.assert_array_equal(file[name][()], images)
@@ -226,26 +227,9 @@ def test_images_inside_a_group_of_another_file(make_file, out, capsys):
     make_file()
     other, _, _ = make_file(name="other.h5", n=2)
     spoil(other, lambda file: file.__setitem__("there", h5py.ExternalLink("images.h5", "/")))
-    check_refused(capsys, out, "the images lie in a group of another file", other, out, "--images", "there/images")
-
-
-def test_what_can_not_be_kept_is_said(make_file, out, capsys):
-    path, _, _ = make_file(channels=0)
-
-    def refer(file):
-        file["axis"] = np.arange(N)
-        file["axis"].make_scale()
-        file["images"].dims[0].attach_scale(file["axis"])
-        file["images"].dims[0].label = "sample"
-        file["pointers"] = np.array([file["axis"].ref], h5py.ref_dtype)
-
-    spoil(path, refer)
-    assert run(path, out) == 0
-    errors = capsys.readouterr().err
-    assert "attribute 'DIMENSION_LIST' of '/images' is left out: it holds references" in errors
-    assert "dataset '/pointers' holds references into the old file; they are empty now" in errors
-    with h5py.File(out) as file:
-        assert not file["pointers"][0]
+    check_refused(
+        capsys, out, "the images lie in a group of another file", other, out, "--from-other-files", "--images", "there/images"
+    )
 
 
 def test_a_mean_is_kept_or_computed(make_file, out, capsys):
@@ -365,7 +349,7 @@ def test_not_onto_itself(make_file, out, capsys):
         (path, path, "images"),
         (path, out, "images"),
         (path, out.parent / "symlink.h5", "images"),
-        (linking, path, "external"),
+        (linking, path, "external"),  # a file that holds images, though another one is named
     ):
         assert run(source, target, "--overwrite", "--images", name) == 2
         assert "a file is not converted in place" in capsys.readouterr().err
@@ -379,6 +363,18 @@ def test_too_little_space(make_file, out, capsys, monkeypatch):
     check_refused(capsys, out, "MB free", path, out)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 1 << 30))
     assert run(path, out.parent / "new" / "folder.h5") == 0
+
+
+@pytest.mark.parametrize("target", ["/proc/new.h5", "/proc/self/new.h5", "", "folder/"])
+def test_no_place_for_a_file_is_said_in_one_line(make_file, capsys, monkeypatch, tmp_path, target):
+    monkeypatch.chdir(tmp_path)
+    path, _, _ = make_file()
+    assert run(path, target) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("fastprep.convert: ")
+    assert line.count("\n") == 1
+    assert "MB free" not in line
+    assert ("name of a file" in line) == (not target.startswith("/"))
 
 
 @pytest.mark.parametrize("what", ["images", "gzip", "rest"])

@@ -3,9 +3,11 @@
 What training does then is in test_train_faults.py.
 """
 
+import h5py
 import numpy as np
 from full_disk import run_on_small_disk
 from PIL import Image
+from training_files import IMAGES, LAYOUTS, check_rest, make
 
 COMMON = """
 from pathlib import Path
@@ -61,6 +63,48 @@ attempt(build.main, *words)
         "status 2 .fastprep-build",
         "status 0 mean.json report.csv sizes.png test.h5 train.h5 val.h5",
     ]
+
+
+def test_a_mean_is_not_stored_and_the_training_file_is_as_it_was(tmp_path):
+    """The old bytes are there, and with room the command works, for every layout."""
+    originals = tmp_path / "originals"
+    originals.mkdir()
+    for k, layout in enumerate(LAYOUTS):
+        make(originals / f"{k}.h5", layout)
+    script = COMMON + (
+        f"""
+import contextlib, shutil
+from fastprep import show
+for k in range({len(LAYOUTS)}):
+    path, original = f"{{disk}}/{{k}}.h5", open(f"{originals}/{{k}}.h5", "rb").read()
+    with open(path, "wb") as file:
+        file.write(original)
+    with open(disk + "/filler", "wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+    attempt(show.main, path, "--mean", "--store", "--overwrite")
+    if open(path, "rb").read() != original:
+        print("status: changed", k, file=sys.stderr)
+    os.unlink(disk + "/filler")
+    attempt(show.main, path, "--mean", "--store", "--overwrite")
+    shutil.copy(path, f"{tmp_path}/{{k}}.h5")
+    os.unlink(path)
+"""
+    )
+    done = run_on_small_disk(tmp_path / "disk", "8m", script)
+    assert lines(done) == [
+        line
+        for k in range(len(LAYOUTS))
+        for line in (
+            f"fastprep.show: [Errno 28] No space left on device: '{tmp_path}/disk/{k}.h5'",
+            "status 2",
+            "status 0",
+        )
+    ]
+    for k in range(len(LAYOUTS)):
+        check_rest(tmp_path / f"{k}.h5")
+        with h5py.File(tmp_path / f"{k}.h5") as file:
+            np.testing.assert_allclose(file["images"].attrs["mean"], IMAGES.mean(axis=(0, 1, 2)))
 
 
 def test_any_file_or_folder_that_is_written_whole(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from fastprep.building.decode_cache import Record
 from fastprep.building.scan import SKIPPED, UNREADABLE, USED, SourceFile
 from fastprep.errors import InputError
+from fastprep.system import printable
 
 _COLUMNS = ("file", "class", "split", "status", "why", "width", "height")
 _SHOWN = 10  # names in a message; all are in the report
@@ -29,16 +30,9 @@ def write_report(path: Path, found: Sequence[SourceFile]) -> None:
         writer.writerow(_COLUMNS)
         for source_file in sorted(found, key=lambda source_file: source_file.name):
             split = source_file.split if source_file.status == USED else ""
+            texts = (source_file.shown, source_file.label, split, source_file.status, source_file.why)
             writer.writerow(
-                [
-                    source_file.shown,
-                    source_file.label,
-                    split,
-                    source_file.status,
-                    source_file.why,
-                    source_file.width or "",
-                    source_file.height or "",
-                ]
+                [*(printable(text, keep="\n\t") for text in texts), source_file.width or "", source_file.height or ""]
             )
 
 

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import shutil
-import sys
 import threading
 import time
 import warnings
@@ -27,6 +26,7 @@ from fastprep.building.scan import SourceFile
 from fastprep.building.split import SPLITS, shuffled, stratify
 from fastprep.building.staging import check as check_work_folder
 from fastprep.building.staging import finishing, is_finished, key_of, locked, publish, remove
+from fastprep.cli.output import write_line, write_message
 from fastprep.cli.progress import shown_progress
 from fastprep.errors import InputError
 from fastprep.system import Progress, check_replaceable
@@ -62,7 +62,7 @@ def run(config: Config) -> None:
     with locked(work):
         if is_finished(work, keys[1]):
             publish(work, write.NAMES, check_target)
-            print(f"{scan.shown(str(out))}: the files of the build that was interrupted at its end now have their names")
+            write_line(f"{out}: the files of the build that was interrupted at its end now have their names")
             return
         made = _make(config, found, candidates, work, keys)
         publish(work, write.NAMES, check_target)
@@ -240,16 +240,17 @@ def _in_turn(pool: ThreadPoolExecutor, work, items: Sequence[int], ahead: int) -
 
 
 def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: float) -> None:
-    print(report.outcome(found))
+    write_line(report.outcome(found))
     for split, (n, n_bytes) in made.files.items():
-        path = scan.shown(os.path.join(config.out, f"{split}.h5"))
-        print(f"{path}: {n:,} images of {config.size}x{config.size}, {made.n_classes} classes, {n_bytes / 1e6:,.1f} MB")
+        path = os.path.join(config.out, f"{split}.h5")
+        write_line(f"{path}: {n:,} images of {config.size}x{config.size}, {made.n_classes} classes, {n_bytes / 1e6:,.1f} MB")
     letters = "RGB" if config.channels == "rgb" else "L"
     for word, values in (("mean", made.mean), ("std", made.std)):
-        print(f"{word} of training: " + ", ".join(f"{letter} {value:.2f}" for letter, value in zip(letters, values, strict=True)))
-    print(f"{scan.shown(os.path.join(config.out, 'report.csv'))} accounts for every file; {seconds:.1f} s")
+        by_letter = ", ".join(f"{letter} {value:.2f}" for letter, value in zip(letters, values, strict=True))
+        write_line(f"{word} of training: {by_letter}")
+    write_line(f"{os.path.join(config.out, 'report.csv')} accounts for every file; {seconds:.1f} s")
 
 
 def warn(text: str) -> None:
     """Print a message for people on standard error."""
-    print(f"fastprep.build: {text}", file=sys.stderr)
+    write_message(f"fastprep.build: {text}")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, TypeVar
 
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
 from fastprep.cli.help import wrapped_description
+from fastprep.cli.output import Screen, safe_output, write_message
 from fastprep.errors import DataError, InputError, RankError, one_line
 from fastprep.system import as_by_ctrl_c, status_of
 
@@ -38,7 +38,8 @@ class Command:
     name : str
         Beginning of each line on standard error, such as ``fastprep.show``. A rank of several adds its number.
     errors : tuple of exception classes
-        Errors that are reported by their message alone. All others are faults of the program, and keep their traceback.
+        Errors that are reported by their message alone, as every OSError is: it names the file and what the system said. All
+        others are faults of the program, and keep their traceback.
     hint : callable
         Function that takes such an error and returns the end of its line: the way out.
     interrupted : callable
@@ -62,32 +63,45 @@ class Command:
         Returns
         -------
         int
-            Exit status: that of the function; 2 for one of `errors`, but 1 if another rank ended; 128 plus the number of the
-            signal after an interruption: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+            Exit status: that of the function; 2 for one of `errors`, or if standard output can't be written; 1 if another rank
+            ended; 128 plus the number of the signal after an interruption: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
         """
-        _show_any_name()
-        with as_by_ctrl_c():
+        reported: tuple[type[Exception], ...] = (*self.errors, OSError)
+        with safe_output(), as_by_ctrl_c():
             try:
-                return function() or 0
+                return self._after_output(function() or 0)
             except KeyboardInterrupt as interrupt:
                 notes = getattr(interrupt, "__notes__", None) or [f"{self.name}: {self.interrupted()}"]
-                with contextlib.suppress(OSError):  # the terminal may be gone
-                    print(f"\n{notes[0]}", file=sys.stderr)
+                write_message("", notes[0])
                 return status_of(interrupt)
-            except self.errors as error:
+            except reported as error:
                 self.say(one_line(error) + self.hint(error))
                 return 1 if isinstance(error, RankError) else 2
+            except Exception:
+                if sys.excepthook is sys.__excepthook__:
+                    sys.excepthook = _show_traceback
+                raise
+
+    def _after_output(self, status: int) -> int:
+        """Return the status of a command that has ended well, or 2 if its output is not whole."""
+        screen = sys.stdout
+        if not isinstance(screen, Screen):
+            return status
+        screen.flush()
+        if screen.problem is None:
+            return status
+        self.say(f"standard output can't be written, and is not whole: {screen.problem}; all else was done")
+        return status or 2
 
     def say(self, message: str) -> None:
         """Print a line for people on standard error."""
-        print(f"{self.name}: {message}", file=sys.stderr)
+        write_message(f"{self.name}: {message}")
 
 
-def _show_any_name() -> None:
-    """Let the standard streams take every name of a file: what their encoding does not have is written as an escape."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="backslashreplace")
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback, whose last line may have a name out of a file."""
+    with safe_output():
+        sys.__excepthook__(kind, error, trace)
 
 
 def parse_command_line(config: type[_Config], words: Sequence[str] | None, name: str, **options: Any) -> _Config:
@@ -112,4 +126,5 @@ def parse_command_line(config: type[_Config], words: Sequence[str] | None, name:
     """
     words = sys.argv[1:] if words is None else words
     marked = FlagCreatePairsOff[config]  # type: ignore[valid-type]
-    return tyro.cli(marked, args=words, prog=f"python -m fastprep.{name}", description=wrapped_description(config), **options)
+    with safe_output():
+        return tyro.cli(marked, args=words, prog=f"python -m fastprep.{name}", description=wrapped_description(config), **options)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastprep.cli.drawing_mark import drawing_mark
 from fastprep.cli.matplotlib_startup import start_matplotlib
-from fastprep.system import whole_file
+from fastprep.system import printable, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -207,7 +207,7 @@ def _show(axes: Axes, image: NDArray, title: str) -> None:
 
 
 def _plain(text: str) -> str:
-    return text.replace("$", r"\$")  # a bare $ would begin a formula, and one that can't be parsed is an error
+    return printable(text).replace("$", r"\$")  # a bare $ would begin a formula, and one that can't be parsed is an error
 
 
 def _plain_ticks(axes: Axes, low: float, high: float) -> None:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fastprep.system import Progress
+from fastprep.cli.output import Screen, screen, write_line
+from fastprep.system import Progress, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,20 +24,26 @@ def shown_progress() -> Iterator[Progress]:
     Progress
         Takes the name of a stage, the number of images that are done, and the number of all images.
     """
-    if not sys.stderr.isatty():
+    stream = screen(sys.stderr)
+    if stream is None or not stream.isatty():
         yield lambda stage, done, total: None
         return
     from rich import progress as rich_progress
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    bars = rich_progress.Progress(*columns, TextColumn("left:"), TimeRemainingColumn(), console=Console(stderr=True))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    bars = rich_progress.Progress(*columns, TextColumn("left:"), TimeRemainingColumn(), console=Console(file=stream.stream))
     tasks = {}
 
     def show(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total, rate="")
+            tasks[stage] = bars.add_task(printable(stage), total=total, rate="")
         bars.update(tasks[stage], completed=done)
         speed = next(task.speed for task in bars.tasks if task.id == tasks[stage])
         bars.update(tasks[stage], rate=f"{speed:,.0f} images/s" if speed else "")
@@ -70,7 +77,7 @@ class StatusLine:
     def keep(self, text: str) -> None:
         """Write a line that stays, whether there is a terminal or not."""
         if self._console is None:
-            print(text, flush=True)
+            write_line(text, flush=True)
         else:
             self._write(text, end="\n")
         self._is_shown = False
@@ -78,7 +85,7 @@ class StatusLine:
     def leave(self) -> None:
         """Let the line stay, so that the next output begins on a line of its own."""
         if self._is_shown:
-            print(flush=True)
+            write_line("", flush=True)
         self._is_shown = False
 
     def _write(self, text: str, end: str) -> None:
@@ -88,21 +95,23 @@ class StatusLine:
 
         console = self._console
         assert console is not None
-        line = Text(text)
+        line = Text(printable(text))
         if not end:
             line.truncate(console.width - 1)  # a line that wraps cannot be replaced
-        console.control(Control(ControlType.CARRIAGE_RETURN))
-        console.print(line, end="", soft_wrap=True)
-        console.control(Control((ControlType.ERASE_IN_LINE, 0)))
-        console.file.write(end)
-        console.file.flush()
+        with Screen(sys.stdout).surviving():
+            console.control(Control(ControlType.CARRIAGE_RETURN))
+            console.print(line, end="", soft_wrap=True)
+            console.control(Control((ControlType.ERASE_IN_LINE, 0)))
+            console.file.write(end)
+            console.file.flush()
 
 
 def _terminal() -> Console | None:
     """Return the terminal of standard output, if it is one whose lines can be replaced."""
-    if not sys.stdout.isatty():
+    stream = screen(sys.stdout)
+    if stream is None or not stream.isatty():
         return None
     from rich.console import Console
 
-    console = Console(file=sys.stdout, force_terminal=True, highlight=False)
+    console = Console(file=stream.stream, force_terminal=True, highlight=False)
     return None if console.is_dumb_terminal else console

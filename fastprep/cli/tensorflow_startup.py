@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 
+from fastprep.cli.output import write_message
 from fastprep.errors import InputError
 
 _NOISE = (
@@ -72,4 +73,4 @@ def start_tensorflow(first_operation: bool = True) -> None:
             with contextlib.suppress(OSError):
                 for line in lines:
                     if not any(known in line for known in noise):
-                        print(line, file=sys.stderr)
+                        write_message(line)

@@ -11,13 +11,23 @@ from numpy.typing import NDArray
 from fastprep.cli.plots import draw_crops, draw_sheet
 from fastprep.dataset.shuffling import mixing_advice, mixing_problem
 from fastprep.errors import DataError, InputError, MissingDatasetError
-from fastprep.h5 import count_unwritten, describe_unwritten, open_images, read_file_names, read_labels, read_metadata, read_std
+from fastprep.h5 import (
+    count_unwritten,
+    describe_unwritten,
+    files_beside,
+    open_images,
+    read_file_names,
+    read_labels,
+    read_metadata,
+    read_std,
+)
 from fastprep.loader import Loader
 from fastprep.sampling import hashing
 from fastprep.sampling.mixing import automatic_window
 from fastprep.transforms import Crop, RandomCrop, TenCrop, check_fits
 
 _BAR = 40  # characters of the longest bar
+_MOST_FILES = 8  # other files that are named
 _MOST_CLASSES = 60  # if there are more classes, only the largest and the smallest are listed
 _N_ROWS, _N_EPOCHS = 5, 9  # images, and random crops of each, that are drawn
 _MOST_ORDERED = 2**24  # images of which all are put into a random order to choose some; a file may claim 2**39
@@ -50,7 +60,7 @@ class Contents:
     """
 
     def __init__(self, path: str, images: str = "images", labels: str = "labels", axes: str | None = None) -> None:
-        self.path, self.images, self.axes = path, images, axes
+        self.path, self.images, self.label_dataset, self.axes = path, images, labels, axes
         self._reader = open_images(path, images, axes=axes, labels=labels)
         self.n = self._reader.index.shape[0]
         self.metadata = read_metadata(path, images)
@@ -87,6 +97,7 @@ class Contents:
         facts = {
             "images": f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}, in dataset {self.images!r}",
             "read": index.layout,
+            **self._elsewhere(),
             "size": f"{os.path.getsize(self.path) / 2**20:,.1f} MiB",
             "channels": metadata.channel_order or "the file does not say in which order",
             "mean": metadata.mean_problem or ("none" if metadata.mean is None else self.named(metadata.mean)),
@@ -106,6 +117,15 @@ class Contents:
         lines = [self.path, *(f"  {name:12} {value}" for name, value in facts.items())]
         counts = self.counts()
         return lines if counts is None else [*lines, "", *_bars(counts)]
+
+    def _elsewhere(self) -> dict[str, str]:
+        """Return which other files the images and labels lie in, if they do, for people."""
+        names = [self.images] if self.labels is None else [self.images, self.label_dataset]
+        files = list(dict.fromkeys(file for name in names for file in files_beside(self.path, name)))
+        if not files:
+            return {}
+        more = f", and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
+        return {"other files": ", ".join(map(repr, files[:_MOST_FILES])) + more}
 
     def _shuffling(self) -> str:
         """Describe how a loader with the default arguments shuffles the samples, and whether that mixes their labels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from fastprep.cli.plots import draw_confusion
 from fastprep.errors import NotReplacedError
 from fastprep.evaluation import metrics
 from fastprep.evaluation.metrics import Average
+from fastprep.system import printable
 
 _SUMMARY = "summary.json"
 _MARKS = frozenset({"data", "models", "average", "scores"})  # keys by which a summary is known as that of an evaluation
@@ -91,11 +93,11 @@ class Evaluated:
         }
 
 
-def table(evaluated: Evaluated) -> str:
+def table(evaluated: Evaluated) -> list[str]:
     """Return the table of the scores, which are all on the same images."""
     n = len(next(iter(evaluated.probabilities.values())))
     if not evaluated.scores:
-        return f"{n} images without labels: predictions only"
+        return [f"{n} images without labels: predictions only"]
     with_5 = any(score["top_5"] is not None for score in evaluated.scores)
     width = max(len(score["name"]) for score in evaluated.scores)
     lines = [f"{'':{width}}     top-1{'     top-5' if with_5 else ''}      loss  on"]
@@ -103,7 +105,7 @@ def table(evaluated: Evaluated) -> str:
         top_5 = f"{_percent(score['top_5']):>10}" if with_5 else ""
         loss = "" if score["loss"] is None else f"{score['loss']:.4f}"
         lines.append(f"{score['name']:{width}}{_percent(score['top_1']):>10}{top_5}{loss:>10}  {score['n']} images")
-    return "\n".join(lines)
+    return lines
 
 
 def write_report(folder: Path, evaluated: Evaluated, facts: dict[str, Any]) -> None:
@@ -195,8 +197,8 @@ def _write_predictions(path: Path, evaluated: Evaluated) -> None:
 def _write(path: Path, header: Sequence[str], lines: Iterable[Iterable[Any]]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(lines)
+        for line in itertools.chain([header], lines):
+            writer.writerow([printable(cell, keep="\n\t") if isinstance(cell, str) else cell for cell in line])
 
 
 def _key(kind: str) -> str:

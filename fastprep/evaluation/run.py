@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.cli.output import write_line
 from fastprep.cli.progress import shown_progress
 from fastprep.cli.tensorflow_startup import start_tensorflow
 from fastprep.dataset import image_mean
@@ -76,14 +77,14 @@ def run(config: Config) -> Path:
     if labels is not None:
         check_highest_label(labels, classes, repr(config.data), "classes of the model")
     if len(class_names) > classes:
-        print(f"note: there are names of {len(class_names)} classes, and the model has {classes}; the first names are used")
+        write_line(f"note: there are names of {len(class_names)} classes, and the model has {classes}; the first names are used")
     class_names = (*class_names[:classes], *map(str, range(len(class_names), classes)))
     models = [candidate.name for candidate in candidates]
     evaluated = Evaluated(rows, models, config.average, labels, class_names, file_names)
     with whole_folder(folder, replace=old_files) as temporary:
         write_report(temporary, evaluated, {"data": config.data, "models": [str(c.path) for c in candidates]})
-    print(table(evaluated))
-    print(f"all in {folder}")
+    write_line(*table(evaluated))
+    write_line(f"all in {folder}")
     return folder
 
 

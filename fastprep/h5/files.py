@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import h5py
 from fastprep.errors import DataError
 from fastprep.h5.listing import encoded, missing_dataset
 from fastprep.h5.retries import raise_machine_fault
+from fastprep.system.patch import undo_path
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 """Exceptions that h5py raises for damaged files."""
@@ -96,7 +98,7 @@ def get_dataset(file: h5py.File, name: str, argument: str = "images") -> h5py.Da
         dataset = None
     except HDF5_ERRORS as error:
         raise_machine_fault(error, file.filename, name)
-        raise DataError(f"can't be opened: {error}", file.filename, name) from error
+        raise DataError(_half_made(file.filename) or f"can't be opened: {error}", file.filename, name) from error
     if isinstance(dataset, h5py.Dataset):
         return dataset
     if dataset is None and (problem := _why_closed(file, encoded(name))):
@@ -111,6 +113,8 @@ def identity_of(status: os.stat_result) -> tuple[int, ...]:
 
 def opening_problem(path: str, error: OSError) -> str:
     """Describe why HDF5 can't open a file."""
+    if half_made := _half_made(path):
+        return half_made
     if error.errno == errno.EAGAIN:  # HDF5's lock
         return (
             f"another program has it open for writing ({error}); if none has, set HDF5_USE_FILE_LOCKING=FALSE in the environment"
@@ -135,6 +139,14 @@ def load_filters() -> None:
     """Register the filters of hdf5plugin with HDF5, if that package is installed. Each process has to do so for itself."""
     with contextlib.suppress(ImportError):
         import hdf5plugin  # noqa: F401 - registers them
+
+
+def _half_made(path: str) -> str:
+    """Describe a change of a file in which a process was killed; empty if there is none."""
+    if not os.path.lexists(undo_path(path)):
+        return ""
+    command = f"python -m fastprep.show {shlex.quote(os.fsdecode(path))} --mean --store"
+    return f"a command that stored a mean in it was killed: `{command}` puts it back"
 
 
 def _why_closed(file: h5py.File, name: bytes) -> str:

@@ -261,37 +261,3 @@ def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] |
     with open_file(path) as file:
         dataset = get_dataset(file, images)
         return _of_each_channel("std", read_attribute(dataset, "std", (file.filename, images)), dataset)[0]
-
-
-def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float64], overwrite: bool = False) -> None:
-    """Write the mean of each channel into an existing file: attribute `mean` of the images.
-
-    Only that attribute changes, not the images. A process that is killed while it writes may damage the file, though.
-
-    Parameters
-    ----------
-    path : str or path
-    images : str
-        Name of the dataset.
-    mean : ndarray of float64, shape (C,)
-    overwrite : bool
-        Replace an existing mean.
-
-    Raises
-    ------
-    FileExistsError
-        If the file has a mean and `overwrite` is False.
-    OSError, DataError
-        If the file can't be written to; see `fastprep.h5.open_images`.
-    """
-    path = os.fspath(path)
-    with open_file(path) as file:
-        if "mean" in get_dataset(file, images).attrs and not overwrite:
-            raise FileExistsError(f"file {path!r}, dataset {images!r} has a mean already; it is only replaced when asked to")
-    os.close(os.open(path, os.O_RDWR))  # the system's own error, which names the path
-    try:
-        with h5py.File(path, "r+") as file:
-            get_dataset(file, images).attrs["mean"] = mean
-            file.flush()
-    except HDF5_ERRORS as error:
-        raise DataError(f"the mean can't be stored: {error}", path, images) from error

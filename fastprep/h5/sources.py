@@ -11,6 +11,7 @@ from h5py import h5d, h5g, h5l, h5o
 
 from fastprep.errors import DataError
 from fastprep.h5.files import HDF5_ERRORS, open_file
+from fastprep.h5.links import names_of_links
 
 _MOST = 100_000  # files; what lies behind even more is not looked at
 
@@ -56,7 +57,7 @@ def _behind(file: h5py.File) -> Iterator[str]:
         if address in seen:
             continue
         seen.add(address)
-        for name in group:
+        for name in names_of_links(group):
             kind = group.links.get_info(name).type
             if kind == h5l.TYPE_EXTERNAL:
                 yield os.fsdecode(group.links.get_val(name)[0])

@@ -18,6 +18,7 @@ from fastprep.system import check_replaceable, whole_file
 from fastprep.system.atomic import named_if_full
 
 _BLOCK_BYTES = 8 << 20  # enough images to keep all compressing threads busy
+_TEXT_BYTES = 1 << 20  # bytes of texts that are written at a time
 
 
 def write_images(
@@ -99,8 +100,7 @@ def write_images(
             _write_text(dataset, "class_names", class_names)
         file.create_dataset("labels", data=labels)
         if len(file_names):
-            encoded, dtype = _encode(file_names)
-            file.create_dataset("file_names", data=encoded.astype(dtype), dtype=dtype)
+            _write_texts(file, "file_names", file_names)
         for name, text in (attributes or {}).items():
             _write_text(file, name, text)
         check_replaceable(path, asked=overwrite, is_own=is_own)  # again: the images may have taken hours
@@ -117,7 +117,7 @@ def _write_images(
         raise ValueError(f"images have the shape (height, width, channels), got {first.shape}")
     totals = np.zeros(first.shape[2], np.float64)
     block, count = np.empty((max(1, min(n_images, _BLOCK_BYTES // first.nbytes)), *first.shape), np.uint8), 0
-    with ImageWriter(file, "images", (n_images, *first.shape), gzip_level) as writer:
+    with ImageWriter(new_images(file, "images", (n_images, *first.shape), gzip_level), gzip_level) as writer:
         for count, image in enumerate(itertools.chain([first], images), 1):
             if image.dtype != np.uint8 or image.shape != first.shape:
                 raise ValueError(f"image {count - 1} is {image.dtype} {image.shape}, the first is uint8 {first.shape}")
@@ -133,6 +133,21 @@ def _write_images(
     return totals
 
 
+def _write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
+    """Write a dataset of texts of fixed length, in blocks, so that a long one among many takes no memory for the others.
+
+    If such a text would make the dataset much larger than the texts are, the dataset is compressed.
+    """
+    lengths = [len(text.encode()) for text in texts]
+    widest = max(1, *lengths)
+    rows = max(1, _TEXT_BYTES // widest)
+    is_mostly_padding = widest * len(texts) > max(_TEXT_BYTES, 4 * sum(lengths))
+    layout = {"chunks": (min(rows, len(texts)),), "compression": "gzip"} if is_mostly_padding else {}
+    dataset = file.create_dataset(name, (len(texts),), h5py.string_dtype("utf-8", widest), **layout)
+    for first in range(0, len(texts), rows):
+        dataset[first : first + rows] = np.array([text.encode() for text in texts[first : first + rows]], dataset.dtype)
+
+
 def _write_text(owner: h5py.HLObject, name: str, text: str | Sequence[str]) -> None:
     """Write an attribute of fixed length, because HDF5 1.14.6 loops for ever in some damaged heaps of variable-length strings."""
     encoded, dtype = _encode(text)
@@ -145,7 +160,7 @@ def _encode(text: str | Sequence[str]) -> tuple[NDArray[np.bytes_], np.dtype]:
 
 
 @contextlib.contextmanager
-def new_file(path: str, name: str) -> Iterator[h5py.File]:
+def new_file(path: str, name: str, orders: tuple[int, int] = (0, 0)) -> Iterator[h5py.File]:
     """Open a new file for writing, so that a full disk is an error that says so.
 
     Parameters
@@ -154,6 +169,9 @@ def new_file(path: str, name: str) -> Iterator[h5py.File]:
         Path of the file. Its format is read by HDF5 1.8 and later; the oldest format limits attributes to 64 KiB.
     name : str
         Name of the file in errors.
+    orders : (int, int)
+        Whether the root group records the order in which links, and in which attributes, are created: flags of HDF5
+        (H5Pset_link_creation_order). Default: it does not.
 
     Yields
     ------
@@ -166,6 +184,8 @@ def new_file(path: str, name: str) -> Iterator[h5py.File]:
     """
     creation, access = h5py.h5p.create(h5py.h5p.FILE_CREATE), h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     creation.set_obj_track_times(False)  # the same contents give the same bytes at any time; h5py.File has no argument for it
+    creation.set_link_creation_order(orders[0])
+    creation.set_attr_creation_order(orders[1])
     access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_LATEST)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     file = h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))
@@ -179,33 +199,58 @@ def new_file(path: str, name: str) -> Iterator[h5py.File]:
             raise
 
 
-class ImageWriter:
-    """Writes a dataset of images block by block. A context manager, which ends its threads.
+def new_images(
+    file: h5py.File,
+    name: str | None,
+    shape: tuple[int, int, int, int],
+    gzip_level: int | None = None,
+    track_order: bool = False,
+) -> h5py.Dataset:
+    """Create a dataset of images.
 
     Parameters
     ----------
     file : h5py.File
         Open for writing.
-    name : str
-        Name of the new dataset, in an existing group.
+    name : str or None
+        Name of the new dataset, in an existing group. None: it has no name until it is linked.
     shape : (int, int, int, int)
         Samples, height, width, channels.
     gzip_level : int, optional
-        1..9: one gzip chunk for each image, compressed by several threads outside HDF5's lock. None: contiguous.
+        1..9: one gzip chunk for each image. None: contiguous.
+    track_order : bool
+        Record the order in which attributes are created.
+
+    Returns
+    -------
+    h5py.Dataset
+        Of uint8, without values.
+    """
+    layout = {}
+    if gzip_level is not None:
+        layout = {"chunks": (1, *shape[1:]), "compression": "gzip", "compression_opts": gzip_level}
+    return file.create_dataset(name, shape, np.uint8, track_order=track_order, **layout)
+
+
+class ImageWriter:
+    """Writes images block by block into a dataset. A context manager, which ends its threads.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        From `new_images`.
+    gzip_level : int, optional
+        That of the dataset: several threads compress outside HDF5's lock.
 
     Attributes
     ----------
     dataset : h5py.Dataset
-        The new dataset, of uint8.
     """
 
-    def __init__(self, file: h5py.File, name: str, shape: tuple[int, int, int, int], gzip_level: int | None = None) -> None:
-        self._level, self._pool = gzip_level, None
-        layout = {}
+    def __init__(self, dataset: h5py.Dataset, gzip_level: int | None = None) -> None:
+        self.dataset, self._level, self._pool = dataset, gzip_level, None
         if gzip_level is not None:
-            layout = {"chunks": (1, *shape[1:]), "compression": "gzip", "compression_opts": gzip_level}
             self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="fastprep-gzip")
-        self.dataset = file.create_dataset(name, shape, np.uint8, **layout)
 
     def __enter__(self) -> ImageWriter:
         return self

@@ -1,24 +1,31 @@
-"""Services and demands of the operating system: atomic files, forks, signals, faults of the machine."""
+"""Services and demands of the operating system: atomic files, forks, signals, faults of the machine, text for terminals."""
 
 from fastprep.system.atomic import flush_to_disk, half_written, whole_file, whole_folder
 from fastprep.system.forks import begin_in_children
 from fastprep.system.machine_faults import is_machine_fault
 from fastprep.system.overwriting import check_creatable, check_replaceable
+from fastprep.system.patch import Change, change_file, lock, undo_half_made
+from fastprep.system.printable import printable
 from fastprep.system.progress import Progress
 from fastprep.system.signals import Notice, as_by_ctrl_c, status_of, stop_soon
 
 __all__ = [
+    "Change",
     "Notice",
     "Progress",
     "as_by_ctrl_c",
     "begin_in_children",
+    "change_file",
     "check_creatable",
     "check_replaceable",
     "flush_to_disk",
     "half_written",
     "is_machine_fault",
+    "lock",
+    "printable",
     "status_of",
     "stop_soon",
+    "undo_half_made",
     "whole_file",
     "whole_folder",
 ]

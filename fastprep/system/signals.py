@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from fastprep.system.atomic import half_written
+from fastprep.system.printable import printable
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SECOND_TRY_S = 1.0
@@ -169,4 +170,4 @@ def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 
 
 def _say(words: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone
-        os.write(2, f"\n{words}\n".encode())
+        os.write(2, f"\n{printable(words)}\n".encode())

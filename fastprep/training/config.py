@@ -146,7 +146,8 @@ class Config:
     tensorboard: bool = False
     """Write RUN/tensorboard as well."""
     rank_timeout: Annotated[float, arg(metavar="SECONDS")] = 300.0
-    """With several ranks (TF_CONFIG): how long a rank waits for the others, at the start and in a step, before it ends."""
+    """With several ranks (TF_CONFIG): how long a rank waits for the others, at the start and in a step, before it ends.
+    FASTPREP_RANK_SECRET in the environment of all ranks keeps strangers out of their meeting at the start."""
 
 
 def option(name: str) -> str:

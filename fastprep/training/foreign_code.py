@@ -58,7 +58,7 @@ def check_named(model: str, named: str | None, source: Path, *, trust: bool) -> 
         return
     problem = f"{str(source)!r} names the network {model}, whose code would run"
     if is_own(source):
-        raise InputError(f"{problem}: name it with --model {model}, or say --trust, because the file is your own")
+        raise InputError(f"{problem}: name it with --model {model}, or say --trust if you made the file")
     raise InputError(f"{problem}, and the file belongs to another user: name it with --model {model} if you know that code")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.cli.output import write_line
 from fastprep.errors import InputError, input_errors, one_line
 from fastprep.loader import Loader
 from fastprep.system import Notice, stop_soon
@@ -104,7 +105,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
             state = RunState() if saved.values is None else _restore(session, saved.values, folder)
         folder = RunFolder(ranks.from_first(str(folder)), config.model)  # its name may contain the time on rank 0
         ranks.start_alike(session.model, config.seed, state.epoch, state.step)
-        print(_describe(session, state, folder), flush=True)
+        write_line(*_describe(session, state, folder), flush=True)
         message = f"{ranks.prefix}: interrupted; what the run folder holds is whole; go on with {folder.resume}"
         swept = folder.path if ranks.first else Path(os.devnull)  # half-written files are for rank 0 to remove
         with (
@@ -165,7 +166,7 @@ def _restore(session: Session, values: dict[str, Any], folder: RunFolder) -> Run
     return state
 
 
-def _describe(session: Session, state: RunState, folder: RunFolder) -> str:
+def _describe(session: Session, state: RunState, folder: RunFolder) -> list[str]:
     config, train, inputs = session.config, session.train, session.inputs
     lines = [
         f"run folder {folder}",
@@ -176,7 +177,7 @@ def _describe(session: Session, state: RunState, folder: RunFolder) -> str:
         *session.ranks.describe(train.batch_size),
         *(f"note: {note}" for note in inputs.notes),
     ]
-    return "\n".join(lines)
+    return lines
 
 
 def _train(session: Session, folder: RunFolder, state: RunState, saved: _Saved, notice: Notice) -> None:
@@ -191,13 +192,12 @@ def _train(session: Session, folder: RunFolder, state: RunState, saved: _Saved, 
     first_epoch, began = state.epoch, time.perf_counter()
     _fit(session, callback, folder)
     n_epochs = state.epoch - first_epoch
-    print(f"{n_epochs} epoch{'s' * (n_epochs != 1)} in {time.perf_counter() - began:.0f} s")
+    write_line(f"{n_epochs} epoch{'s' * (n_epochs != 1)} in {time.perf_counter() - began:.0f} s")
     if state.epoch < config.epochs:
-        print(f"stopped early: {config.early_stop} epochs without a better model")
-    for line in (*report.describe_corrupt("training", train), *report.describe_corrupt("validation", session.val)):
-        print(line)
+        write_line(f"stopped early: {config.early_stop} epochs without a better model")
+    write_line(*report.describe_corrupt("training", train), *report.describe_corrupt("validation", session.val))
     if ranks.first:  # the other ranks print nothing, and so measure nothing
-        print(summary(state.meter, train, lambda workers: _unlabelled(config, train, workers)))
+        write_line(*summary(state.meter, train, lambda workers: _unlabelled(config, train, workers)).split("\n"))
 
 
 def _fit(session: Session, callback: RunCallback, folder: RunFolder) -> None:

@@ -1,5 +1,6 @@
 """Lists of texts: what they claim is checked before memory is taken for it, and their memory is that of the texts themselves."""
 
+import os
 import struct
 import tracemalloc
 import zlib
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastprep.errors import DataError
-from fastprep.h5 import read_file_names, texts
+from fastprep.h5 import read_file_names, texts, write_images
 from fastprep.h5.texts import MOST_TEXTS
 
 N = 3000
@@ -136,3 +137,23 @@ def test_too_many_and_too_long_texts_are_refused(tmp_path):
         file["file_names"] = file["other/file_names"]
     with pytest.raises(DataError, match="it claims texts of 2097152 bytes, and none of more than 1048576 is read"):
         read_file_names(tmp_path / "x.h5", 4)
+
+
+def test_one_long_name_takes_no_memory_for_the_others_when_it_is_written(tmp_path):
+    names = [f"{k:06}.jpg" for k in range(5_000)] + ["x" * 3000, "ä" * 50]
+    images = (np.zeros((1, 1, 1), np.uint8) for _ in names)
+    tracemalloc.start()
+    write_images(tmp_path / "a.h5", images, np.zeros(len(names), np.int64), file_names=names)
+    assert tracemalloc.get_traced_memory()[1] < 20e6  # 60 MB as an array of str
+    tracemalloc.stop()
+    assert os.path.getsize(tmp_path / "a.h5") < 2e6
+    assert read_file_names(tmp_path / "a.h5", len(names)) == names
+
+
+def test_ordinary_names_are_stored_contiguously(tmp_path):
+    names = [f"cats/{k}.jpg" for k in range(2_000)]
+    images = (np.zeros((1, 1, 1), np.uint8) for _ in names)
+    write_images(tmp_path / "a.h5", images, np.zeros(len(names), np.int64), file_names=names)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["file_names"].chunks is None
+        assert file["file_names"].asstr()[[0, 1_999]].tolist() == [names[0], names[-1]]

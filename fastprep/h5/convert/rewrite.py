@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import zlib
@@ -14,23 +15,30 @@ from numpy.typing import NDArray
 
 from fastprep.errors import DataError
 from fastprep.h5.convert.blocks import Part, block_ranges, read_blocks
-from fastprep.h5.convert.copy import RestCopier
+from fastprep.h5.convert.copy import RestCopier, blamed_on
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex
+from fastprep.h5.links import records_attribute_order
 from fastprep.h5.marks import is_own, mark
 from fastprep.h5.metadata import check_one_for_each
+from fastprep.h5.other_files import other_files
 from fastprep.h5.plausibility import MOST_CHANNELS
 from fastprep.h5.reader import Reader, open_images
 from fastprep.h5.sources import source_files
 from fastprep.h5.unwritten import describe_unwritten
-from fastprep.h5.write import ImageWriter, new_file
+from fastprep.h5.write import ImageWriter, new_file, new_images
 from fastprep.system import Progress, check_replaceable, flush_to_disk, whole_file
 
+_MOST_LISTED = 8  # files in an error
 _SAY_AXES = "say that they are channels with axes='NHWC', --axes NHWC of the command"
 
 
 class InexactError(DataError):
     """A value that uint8 can't hold exactly."""
+
+
+class OtherFilesError(DataError):
+    """Images that lie in other files than the one that was named, though nobody asked for those files."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,7 @@ def rewrite(
     axes: str | None = None,
     gzip_level: int | None = None,
     rounded: bool = False,
+    from_other_files: bool = False,
     overwrite: bool = False,
     progress: Progress = lambda stage, done, total: None,
 ) -> Rewritten:
@@ -81,6 +90,9 @@ def rewrite(
         1..9: one gzip chunk for each image. None: contiguous.
     rounded : bool
         Round to the nearest whole number, ties to even, and clip to 0..255, instead of refusing what is not exact.
+    from_other_files : bool
+        Copy images that lie in other files, to which an external link, a virtual dataset or external storage leads, instead of
+        refusing them: the author of the source chose those files, and everybody who gets the target can read what was in them.
     overwrite : bool
         Replace an existing target, if fastprep wrote it.
     progress : callable
@@ -100,41 +112,51 @@ def rewrite(
         If a file can't be opened or written, there is too little space on the disk, or the target is the source itself.
     InexactError
         If a value is not an integer in 0..255, naming its position; with `rounded`, if it is NaN.
+    OtherFilesError
+        If images lie in other files, naming them, and `from_other_files` is False.
     DataError
         If the source is damaged or has no images, or if an image that is read back differs from the one that was written.
     """
     source, target = os.fspath(source), os.fspath(target)
     opened = open_images(source, images, axes=axes, labels=labels or "labels")
     with contextlib.closing(opened) as reader, open_file(source) as file:
-        _check_target((source, reader.index.holder), target, overwrite)
         dataset = get_dataset(file, images)
+        elsewhere = other_files(dataset, source)
+        _check_target((source, *elsewhere), target, overwrite)
+        if elsewhere and not from_other_files:
+            raise OtherFilesError(f"the images lie in other files: {_listed(elsewhere)}", source, images)
         if labels is not None:
             check_one_for_each(get_dataset(file, labels, "labels"), (file.filename, labels), "label", len(dataset))
         _check_space(dataset, os.path.getsize(source), target, gzip_level is not None)
+        with blamed_on(source, images):
+            in_order, root = records_attribute_order(dataset.id), file["/"].id.get_create_plist()
+            orders = root.get_link_creation_order(), root.get_attr_creation_order()
         with whole_file(target, replace=overwrite) as temporary:
-            with new_file(temporary, target) as new:
+            with new_file(temporary, target, orders) as new:
                 mark(new, "convert")
-                copier = RestCopier(file, new, dataset, os.path.dirname(target))
-                copier.copy_all()
-                mean, checksums = _write(reader, dataset, new, copier, gzip_level, rounded, progress)
+                create = functools.partial(new_images, new, None, reader.index.shape, gzip_level, in_order)
+                copier = RestCopier(file, new, dataset, os.path.dirname(target), create)
+                new_dataset = copier.copy_all()
+                mean, checksums = _write(reader, dataset, new_dataset, gzip_level, rounded, progress)
+                copier.copy_references()
                 if mean is not None and len(mean) > MOST_CHANNELS and axes is None:
-                    del new[copier.names[0]].attrs["mean"]
-                    copier.notes.append(f"no mean is stored: it would have {len(mean)} channels, which is unlikely; {_SAY_AXES}")
+                    del new_dataset.attrs["mean"]
+                    note = f"no mean is stored: it would have {len(mean)} channels, which is unlikely; {_SAY_AXES}"
+                    copier.notes.insert(0, note)
                     mean = None
             flush_to_disk(temporary, forget=True)
             _verify(temporary, target, images, checksums, progress)
             _check_target((source, reader.index.holder), target, overwrite)  # again: the work may have taken hours
     index = reader.index
     if index.n_unwritten:
-        copier.notes.append(describe_unwritten(index.n_unwritten, index.shape[0], "images"))
+        copier.notes.insert(0, describe_unwritten(index.n_unwritten, index.shape[0], "images"))
     return Rewritten(index, mean, tuple(copier.notes))
 
 
 def _write(
     reader: Reader,
     dataset: h5py.Dataset,
-    file: h5py.File,
-    copier: RestCopier,
+    new_dataset: h5py.Dataset,
     gzip_level: int | None,
     rounded: bool,
     progress: Progress,
@@ -144,7 +166,7 @@ def _write(
     checksums, sums = np.empty(n, np.uint32), np.zeros(channels, np.uint64)
     keeps_mean = "mean" in dataset.attrs
     progress("writing", 0, n)
-    with ImageWriter(file, copier.names[0], reader.index.shape, gzip_level) as writer:
+    with ImageWriter(new_dataset, gzip_level) as writer:
         for first, last, parts in read_blocks(reader, dataset):
             block = np.empty((last - first, height, width, channels), np.uint8)
             for part in parts:
@@ -154,14 +176,10 @@ def _write(
                 sums += block.sum(axis=(0, 1), dtype=np.uint64).sum(axis=0)
             writer.write(first, block)
             progress("writing", last, n)
-    for name in copier.names[1:]:
-        file[name] = writer.dataset
-    # DIMENSION_LABELS has one label for each dimension of the source
-    copier.copy_attributes(dataset, writer.dataset, () if dataset.ndim == 4 else ("DIMENSION_LABELS",))
     if keeps_mean:
         return None, checksums
     mean = sums / np.float64(n * height * width)
-    writer.dataset.attrs["mean"] = mean
+    new_dataset.attrs["mean"] = mean
     return mean, checksums
 
 
@@ -207,10 +225,16 @@ def _verify(temporary: str, target: str, images: str, checksums: NDArray[np.uint
         raise DataError(problem, target, images, error.chunk, error.sample) from error
 
 
+def _listed(files: tuple[str, ...]) -> str:
+    return ", ".join(repr(name) for name in files[:_MOST_LISTED]) + (", ..." if len(files) > _MOST_LISTED else "")
+
+
 def _check_target(sources: tuple[str, ...], target: str, overwrite: bool) -> None:
+    if not os.path.basename(target):
+        raise IsADirectoryError(f"the name of a file to write is needed, found {target!r}")
     if os.path.isdir(target):
         raise IsADirectoryError(f"{target!r} is a folder; the name of a file is needed")
-    if os.path.exists(target) and any(source and os.path.samefile(source, target) for source in sources):
+    if os.path.exists(target) and any(os.path.exists(name) and os.path.samefile(name, target) for name in sources):
         raise shutil.SameFileError(f"{target!r} is the file that the images are read from; a file is not converted in place")
     check_replaceable(target, asked=overwrite, is_own=is_own, inputs=source_files(sources[0]))
 
@@ -222,6 +246,6 @@ def _check_space(dataset: h5py.Dataset, source_bytes: int, target: str, compress
     folder = os.path.dirname(os.path.abspath(target))
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    free = shutil.disk_usage(folder).free
-    if images + rest > free:
+    total, _, free = shutil.disk_usage(folder)
+    if total and images + rest > free:  # systems such as /proc have no room to count; writing there says what is wrong
         raise OSError(f"{target!r} needs {(images + rest) / 1e6:,.0f} MB, but {folder!r} has {free / 1e6:,.0f} MB free")

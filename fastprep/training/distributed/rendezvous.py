@@ -10,6 +10,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -18,12 +19,16 @@ from typing import Any
 
 from fastprep.cli.tensorflow_startup import start_tensorflow
 from fastprep.errors import InputError, RankError
+from fastprep.system import printable
 from fastprep.training.distributed.cluster import Cluster
 from fastprep.training.distributed.collectives import Joined
 from fastprep.training.distributed.ranks import ALONE, Ranks
+from fastprep.training.distributed.reception import Reception
+from fastprep.training.distributed.secret import VARIABLE, from_environment, proof, proves
 
-_LINE = 1 << 20  # bytes of the longest message
-_HELLO_S = 2.0  # seconds for the first message of a connection
+_LINE = 1 << 20  # bytes of the longest message of rank 0
+_CONNECT_S = 2.0  # seconds for a connection
+_AGAIN_S = 0.2  # seconds between attempts
 _ANSWER_S = 10.0  # seconds for an answer that should come at once
 
 
@@ -55,7 +60,7 @@ def join(cluster: Cluster, timeout_s: float) -> Ranks:
 
     if (n_gpus := len(tf.config.list_physical_devices("GPU"))) > 1:
         raise InputError(f"this process sees {n_gpus} GPUs and would use one: start one for each, by CUDA_VISIBLE_DEVICES")
-    meet(cluster, timeout_s)
+    meet(cluster, timeout_s, from_environment())
     kind = tf.distribute.experimental.CommunicationImplementation
     options = tf.distribute.experimental.CommunicationOptions(implementation=kind.NCCL if n_gpus else kind.RING)
     # another process may still die now, and nothing but this ends a process that waits for it inside TensorFlow
@@ -71,7 +76,7 @@ def join(cluster: Cluster, timeout_s: float) -> Ranks:
     return Joined(cluster, timeout_s, strategy)
 
 
-def meet(cluster: Cluster, timeout_s: float) -> None:
+def meet(cluster: Cluster, timeout_s: float, secret: bytes | None = None) -> None:
     """Return when all processes have reported to rank 0.
 
     Parameters
@@ -79,19 +84,21 @@ def meet(cluster: Cluster, timeout_s: float) -> None:
     cluster : Cluster
     timeout_s : float
         Seconds to wait.
+    secret : bytes or None
+        What all ranks know and strangers do not. Each side proves to the other that it does. None if there is none.
 
     Raises
     ------
     RankError
-        If not all come in time, or their clusters differ.
+        If not all come in time, or their clusters or secrets differ.
     """
     deadline = time.monotonic() + timeout_s
     with _listen(cluster) as server:
         if cluster.rank:
             server.close()  # opened only to check that the port is free
-            problem = _report_to_first(cluster, deadline, timeout_s)
+            problem = _report_to_first(cluster, deadline, timeout_s, secret)
         else:
-            problem = _receive_all(cluster, server, deadline, timeout_s)
+            problem = Reception(cluster, server, secret).receive(deadline, timeout_s)
     if problem:
         raise RankError(problem)
 
@@ -106,83 +113,54 @@ def _listen(cluster: Cluster) -> socket.socket:
         raise RankError(f"can't listen at port {port} of this host, as TF_CONFIG says: {os.strerror(error.errno or 0)}") from None
 
 
-def _receive_all(cluster: Cluster, server: socket.socket, deadline: float, timeout_s: float) -> str | None:
-    """Wait, as rank 0, for all others; tell them about a problem, if there is one, and return it."""
-    connections: dict[int, socket.socket] = {}
-    problem = None
-    with contextlib.ExitStack() as stack:
-        while problem is None:
-            connections = {rank: connection for rank, connection in connections.items() if not _has_gone(connection)}
-            if len(connections) == cluster.world - 1:
-                break
-            server.settimeout(max(0.01, deadline - time.monotonic()))
-            try:
-                if time.monotonic() > deadline:  # connections of other programs do not extend the time
-                    raise TimeoutError
-                connection, _ = server.accept()
-            except TimeoutError:
-                missing = [cluster.name(rank) for rank in range(1, cluster.world) if rank not in connections]
-                problem = f"{', '.join(missing)} did not come within {timeout_s:g} s (--rank-timeout)"
-                break
-            hello = _read_hello(stack.enter_context(connection))
-            if hello is None:
-                continue  # some other program that tries ports
-            rank, workers = hello
-            if rank in connections and _has_gone(connections[rank]):
-                del connections[rank]  # it was ended while it waited, and started again
-            if workers != cluster.workers:
-                theirs, ours = ", ".join(workers), ", ".join(cluster.workers)
-                problem = f"rank {rank} has another cluster in TF_CONFIG: {theirs}; rank 0 has {ours}"
-            elif rank in connections or rank == 0:
-                problem = f"rank {rank} is there twice: every process needs an index of its own in TF_CONFIG"
-            elif not 0 < rank < cluster.world:
-                continue
-            connections[-1 if rank in connections else rank] = connection
-        _answer(list(connections.values()), problem)
-    return problem
-
-
-def _read_hello(connection: socket.socket) -> tuple[int, tuple[str, ...]] | None:
-    """Return rank and workers of the process that has connected; None if it is not one of fastprep."""
-    hello = _read(connection)
-    if not isinstance(hello, dict) or hello.get("what") != "fastprep":
-        return None
-    rank, workers = hello.get("rank"), hello.get("workers")
-    if type(rank) is not int or not isinstance(workers, list):
-        return None
-    return rank, tuple(map(str, workers))
-
-
-def _answer(connections: list[socket.socket], problem: str | None) -> None:
-    for connection in connections:
-        with contextlib.suppress(OSError):
-            connection.settimeout(_ANSWER_S)
-            connection.sendall(json.dumps({"said": problem}).encode() + b"\n")
-    for connection in connections:  # the side that closes first keeps its port busy, so let the others close first
-        with contextlib.suppress(OSError):
-            connection.settimeout(_ANSWER_S)
-            connection.recv(1)
-
-
-def _report_to_first(cluster: Cluster, deadline: float, timeout_s: float) -> str | None:
+def _report_to_first(cluster: Cluster, deadline: float, timeout_s: float, secret: bytes | None) -> str | None:
     """Report to rank 0; return the problem that it tells about, if there is one."""
     host, _, port = cluster.workers[0].rpartition(":")
-    hello = {"what": "fastprep", "rank": cluster.rank, "workers": cluster.workers}
+    why = ""
     while True:
-        with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=2.0) as connection:
-            connection.sendall(json.dumps(hello).encode() + b"\n")
-            connection.settimeout(max(0.0, deadline - time.monotonic()) + _ANSWER_S)
-            answer = _read(connection, patient=True)
-            if isinstance(answer, dict):
-                return answer.get("said")
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S) as connection,
+        ):
+            try:
+                return _report(connection, cluster, deadline, secret)
+            except _NotFirstError as error:
+                why = f"; what listens there {error}"
         if time.monotonic() >= deadline:
-            return f"nobody answers as {cluster.name(0)} within {timeout_s:g} s (--rank-timeout)"
-        time.sleep(0.2)
+            return f"nobody answers as {cluster.name(0)} within {timeout_s:g} s (--rank-timeout){why}"
+        time.sleep(_AGAIN_S)
 
 
-def _read(connection: socket.socket, patient: bool = False) -> Any:
-    """Return the message that a connection sends, a line of JSON; None if none comes."""
-    until = time.monotonic() + ((connection.gettimeout() or 0.0) if patient else _HELLO_S)
+class _NotFirstError(Exception):
+    """A connection whose other side is not rank 0 of this run, as far as this rank can know."""
+
+
+def _report(connection: socket.socket, cluster: Cluster, deadline: float, secret: bytes | None) -> str | None:
+    """Report over a connection to rank 0; return the problem that it tells about, if there is one."""
+    greeting = _read(connection, min(deadline, time.monotonic() + _ANSWER_S))
+    challenge = greeting.get("challenge")
+    if greeting.get("what") != "fastprep" or not isinstance(challenge, str):
+        raise _NotFirstError("is another program")
+    if not secret and greeting.get("secret"):
+        return f"rank 0 asks for a secret: {VARIABLE} must be the same for all ranks, and is not set here"
+    if secret and not greeting.get("secret"):
+        raise _NotFirstError(f"asks for no secret: {VARIABLE} must be the same for all ranks")
+    nonce, rank, workers = secrets.token_hex(16), cluster.rank, list(cluster.workers)
+    given = proof(secret, "hello", challenge, nonce, rank, workers) if secret else None
+    hello = {"what": "fastprep", "rank": rank, "workers": workers, "nonce": nonce, "proof": given}
+    connection.settimeout(_ANSWER_S)
+    connection.sendall(json.dumps(hello).encode() + b"\n")
+    answer = _read(connection, deadline + _ANSWER_S)
+    problem = answer.get("said")
+    if "said" not in answer or not (problem is None or isinstance(problem, str)):
+        raise _NotFirstError("gave no answer" + (f": {VARIABLE} must be the same for all ranks" if secret else ""))
+    if secret and not proves(answer.get("proof"), secret, "answer", challenge, nonce, problem):
+        raise _NotFirstError(f"does not know the secret: {VARIABLE} must be the same for all ranks")
+    return None if problem is None else printable(problem)
+
+
+def _read(connection: socket.socket, until: float) -> dict[str, Any]:
+    """Return the message that a connection sends, a JSON object on one line; an empty one if none comes until a time."""
     received = b""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         while not received.endswith(b"\n") and len(received) < _LINE:
@@ -190,15 +168,6 @@ def _read(connection: socket.socket, patient: bool = False) -> Any:
             if not (part := connection.recv(_LINE)):
                 break
             received += part
-        return json.loads(received)
-    return None
-
-
-def _has_gone(connection: socket.socket) -> bool:
-    connection.setblocking(False)
-    try:
-        return not connection.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+        message = json.loads(received)
+        return message if isinstance(message, dict) else {}
+    return {}
