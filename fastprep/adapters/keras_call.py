@@ -135,9 +135,10 @@ def _warn_of_uneven_epochs(loader: Loader, n_steps: int | None) -> None:
         found = f"an epoch of this loader has {n_all} steps, so no epoch of fit has more"
     else:
         n_left = n_all % n_steps
+        whole = "every epoch" if n_all // n_steps == 1 else f"every {n_all // n_steps} epochs"
         found = (
-            f"an epoch of this loader has {n_all} steps, so fit's epochs end where it ends: after each {n_all // n_steps} of "
-            f"{n_steps} steps comes one of {n_left}"
+            f"an epoch of this loader has {n_all} steps, so fit's epochs end where it ends: after {whole} of {n_steps} steps "
+            f"comes one of {n_left}"
         )
     is_floor = n_steps == n_all - 1 and len(loader.samples(loader.next_epoch + 1, n_all - 1)) < loader.batch_size
     without_rest = f", or make it with drop_remainder=True for epochs of {n_steps} steps" if is_floor else ""
@@ -165,7 +166,7 @@ def _warn_of_order(loader: Loader, shuffle: Any) -> None:
         _log.warning("fit: shuffle=%r has no effect: this loader was made with shuffle=True", shuffle)
     else:
         _log.warning(
-            "fit: the samples of this loader come in the order of the file in every epoch, whatever fit's shuffle says (%r, True "
-            "by default): make it with Loader(shuffle=True), or call fit(shuffle=False) if that order is meant",
+            "fit: the samples of this loader come in the order of the file in every epoch, whatever fit's shuffle says (here "
+            "%r; True is its default): make it with Loader(shuffle=True), or call fit(shuffle=False) if that order is meant",
             shuffle,
         )

@@ -119,9 +119,9 @@ def test_arguments_that_are_not_for_the_loader_are_left_alone(loader, val, model
 @pytest.mark.parametrize(
     ("options", "n_steps", "message"),
     [
-        ({}, 4, "after each 1 of 4 steps comes one of 1; leave steps_per_epoch out.*drop_remainder=True for epochs of 4 steps"),
-        ({"drop_remainder": True}, 3, "after each 1 of 3 steps comes one of 1; .*has every sample once$"),
-        ({}, 2, "after each 2 of 2 steps comes one of 1; .*has every sample once$"),
+        ({}, 4, "after every epoch of 4 steps comes one of 1; leave .* out.*drop_remainder=True for epochs of 4 steps"),
+        ({"drop_remainder": True}, 3, "after every epoch of 3 steps comes one of 1; .*has every sample once$"),
+        ({}, 2, "after every 2 epochs of 2 steps comes one of 1; .*has every sample once$"),
         ({}, 7, "an epoch of this loader has 5 steps, so no epoch of fit has more; leave steps_per_epoch out"),
         ({}, 5, None),
         ({}, 1, None),

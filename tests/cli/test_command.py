@@ -1,6 +1,7 @@
 """The runner of the commands: exit statuses and last lines; and the list of commands."""
 
 import importlib
+import logging
 import os
 import signal
 import subprocess
@@ -51,6 +52,16 @@ def test_an_error_of_the_users_is_one_line_and_a_status(error, status, line, cap
 def test_a_fault_of_the_program_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         Command("fastprep.x").run(raising(ZeroDivisionError()))
+
+
+def test_a_warning_of_the_log_comes_once_in_each_command(capsys):
+    def warn(*texts):
+        for text in texts:  # as the log does it where a program has not set it up, unlike these tests
+            logging.lastResort.handle(logging.makeLogRecord({"levelno": logging.WARNING, "msg": "%s", "args": (text,)}))
+
+    for _ in range(2):
+        assert Command("fastprep.x").run(lambda: warn("a.h5: odd", "b.h5: odd", "a.h5: odd")) == 0
+        assert capsys.readouterr().err == "a.h5: odd\nb.h5: odd\n"
 
 
 def test_an_interruption_says_what_is_left(capsys):
