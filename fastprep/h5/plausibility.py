@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 
 import h5py
+import numpy as np
 
 from fastprep.errors import DataError
+from fastprep.h5.marks import writer_of
 
 AXES = {3: "NHW", 4: "NHWC"}
 """The axes that images are read with, by the rank of their dataset."""
@@ -46,7 +48,8 @@ def check_axes(dataset: h5py.Dataset, named: tuple[str, str], axes: str | None, 
     Raises
     ------
     DataError
-        If the shape looks like another one, or the dataset does not have the rank of `axes`.
+        If the shape looks like another one, and `fastprep.convert` has not written the dataset; or if the dataset does not have
+        the rank of `axes`.
     """
     expected = AXES[dataset.ndim]
     if axes is not None:
@@ -54,7 +57,7 @@ def check_axes(dataset: h5py.Dataset, named: tuple[str, str], axes: str | None, 
             raise DataError(f"axes={axes!r} are {len(axes)}, but images have the shape {dataset.shape}", *named)
         return
     problem = doubt(dataset.shape, n_labels, _is_from_matlab(dataset))
-    if problem:
+    if problem and not _is_converted(dataset):
         wanted = f"({', '.join(expected)})"
         say_so = f"if {wanted} is what they are, say so: axes={expected!r}, --axes {expected} of a command"
         way_out = f"store them as (N, H, W, C), or as (N, H, W) if they are grey; or, {say_so}"
@@ -100,6 +103,11 @@ def _is_from_matlab(dataset: h5py.Dataset) -> bool:
     with contextlib.suppress(OSError, RuntimeError):  # damaged attributes are reported when they are needed
         return "MATLAB_class" in dataset.attrs
     return False
+
+
+def _is_converted(dataset: h5py.Dataset) -> bool:
+    """Tell whether `fastprep.convert` has written a dataset: then its axes were named, if there was a doubt."""
+    return dataset.ndim == 4 and dataset.dtype == np.uint8 and writer_of(dataset.file.filename) == "convert"
 
 
 def _likely_axes(shape: tuple[int, ...], is_counted: bool) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 import fastprep
 from fastprep import CenterCrop, RandomCrop, TenCrop, convert, show
 from fastprep.errors import DataError
+from fastprep.h5.convert import rewrite
 from fastprep.loader import Loader
 
 DOUBTFUL = {
@@ -100,6 +101,14 @@ def test_matlab_s_files_are_transposed(tmp_path):
         Loader(path, 4, None, mean=None)
     with Loader(path, 4, None, mean=None, axes="NHW") as loader:
         assert loader.output_shape == (30, 40, 1)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"MATLAB_class": np.bytes_("uint8")}], ids=["by shape", "by MATLAB"])
+def test_axes_that_were_named_for_converting_need_not_be_named_again(tmp_path, attributes):
+    path = write(tmp_path / "a.h5", (24, 3, 40, 64), 24, **attributes)
+    rewrite(path, tmp_path / "b.h5", axes="NHWC")
+    with Loader(tmp_path / "b.h5", 4, None) as loader:
+        assert loader.output_shape == (3, 40, 64)
 
 
 def test_axes_have_to_be_known_and_of_the_right_rank(tmp_path):
