@@ -15,15 +15,16 @@ from typing import Any, TextIO
 
 from fastprep.system import printable
 
+_BACK_TO_THE_START = re.compile(r"[\b\r]*\r")  # of a line, which libraries write again to show their progress
 _COLOURS_AND_BREAKS = re.compile(r"(\x1b\[[0-9;]*m|\n)")  # what libraries write on purpose
 
 
 class Screen:
     r"""Standard output or error of a command.
 
-    Control characters become escapes such as ``\x1b``, but for colours and line breaks. Characters that the stream's encoding
-    lacks become escapes, too. If nobody reads the stream any more, or its disk is full, it takes everything and drops it, and the
-    command goes on.
+    Control characters become escapes such as ``\x1b``, but for colours and line breaks. A text that begins by going back to the
+    start of the line, as progress bars do, begins a new line. Characters that the stream's encoding lacks become escapes, too. If
+    nobody reads the stream any more, or its disk is full, it takes everything and drops it, and the command goes on.
 
     Parameters
     ----------
@@ -46,7 +47,9 @@ class Screen:
 
     def write(self, text: str) -> int:
         """Write a text, and return the number of its characters."""
-        parts = _COLOURS_AND_BREAKS.split(text)  # the separators are at the odd places
+        start = _BACK_TO_THE_START.match(text)
+        lines = text if start is None else f"\n{text[start.end() :]}"
+        parts = _COLOURS_AND_BREAKS.split(lines)  # the separators are at the odd places
         shown = "".join(part if k % 2 else printable(part) for k, part in enumerate(parts))
         with self.surviving():
             try:

@@ -72,6 +72,13 @@ def test_any_other_text_stays_as_it_is(text, capsys):
     assert capsys.readouterr().out == f"{text}\n"
 
 
+def test_a_bar_of_another_library_begins_a_line_each_time_it_goes_back_to_the_start(capsys):
+    with safe_output():
+        for text in ("\r 1/3", "\b\b\b\b\r 2/3", "\b\b\b\b\r\x1b[1m 3/3\x1b[0m\n", "a\rb\b\r"):
+            sys.stdout.write(text)
+    assert capsys.readouterr().out == "\n 1/3\n 2/3\n\x1b[1m 3/3\x1b[0m\na\\rb\\x08\\r"
+
+
 def test_only_one_module_prints():
     """Nothing in the package prints past `cli/output.py`; all that a command says goes through there."""
     printing = {
