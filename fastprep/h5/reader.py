@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
 from fastprep.h5.plausibility import check_axes_name, n_labels_of
 from fastprep.h5.retries import raise_machine_fault, with_retries
+from fastprep.h5.storage import missing_source
 from fastprep.h5.types import as_numbers
 from fastprep.h5.unwritten import warn_of_unwritten
 from fastprep.system import begin_in_children
@@ -281,6 +283,9 @@ class Reader:
                 raise reading_error(self.index, problem, first, opened.has_changed()) from error
             if opened.has_changed():
                 raise ChangedError(CHANGED, self.index.file, self.index.dataset)
+            if dataset.is_virtual and _has_image_of(dataset.fillvalue, block) and (name := missing_source(dataset)) is not None:
+                problem = f"file {self.index.file!r}, dataset {self.index.dataset!r}: it is virtual, and a file of it is gone"
+                raise FileNotFoundError(errno.ENOENT, problem, name)
             return block
 
     @contextlib.contextmanager
@@ -301,3 +306,8 @@ class Reader:
     def _check_identity(self, status: os.stat_result) -> None:
         if identity_of(status) != self.index.identity:
             raise ChangedError(CHANGED, self.index.file, self.index.dataset)
+
+
+def _has_image_of(value: object, block: NDArray) -> bool:
+    """Tell whether an image of a block has this value only."""
+    return bool((block == value).reshape(len(block), -1).all(axis=1).any())

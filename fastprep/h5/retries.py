@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from fastprep.system import is_machine_fault
@@ -21,6 +21,7 @@ _WAYS_OUT = {
     errno.ENOMEM: "the machine has too little memory for what runs on it",
 }
 _DO_NOT_PASS = (FileNotFoundError, PermissionError, NotADirectoryError)
+_EXTERNAL = "unable to open external raw data file"  # in HDF5's words
 _NUMBER = re.compile(r"\berrno = (\d+)")
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -69,6 +70,8 @@ def raise_machine_fault(error: BaseException, *location: str | int | None) -> No
     """
     if isinstance(error, MemoryError):
         raise error
+    if _EXTERNAL in str(error):  # HDF5 does not say why
+        raise OSError(errno.EIO, f"{_where(location)}: {_EXTERNAL}; {_WAY_OUT}") from error
     number = error.errno if isinstance(error, OSError) else None
     found = _NUMBER.search(str(error))
     number = int(found[1]) if number is None and found else number
@@ -78,6 +81,9 @@ def raise_machine_fault(error: BaseException, *location: str | int | None) -> No
 
 def machine_fault(number: int, *location: str | int | None) -> OSError:
     """Return the error of the system with a number such as EIO, and where it happened: file, dataset, chunk and sample."""
+    return OSError(number, f"{_where(location)}: {os.strerror(number)}; {_WAYS_OUT.get(number, _WAY_OUT)}")
+
+
+def _where(location: Iterable[str | int | None]) -> str:
     known = zip(("file", "dataset", "chunk", "sample"), location, strict=False)
-    where = ", ".join(f"{word} {value!r}" for word, value in known if value is not None)
-    return OSError(number, f"{where}: {os.strerror(number)}; {_WAYS_OUT.get(number, _WAY_OUT)}")
+    return ", ".join(f"{word} {value!r}" for word, value in known if value is not None)

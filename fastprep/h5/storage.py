@@ -74,7 +74,8 @@ def find_storage(dataset: h5py.Dataset, named: tuple[str, str]) -> Storage:
     properties = dataset.id.get_create_plist()
     layout = properties.get_layout()
     if layout == h5py.h5d.VIRTUAL:
-        _check_virtual(dataset, named)
+        if (name := missing_source(dataset)) is not None:
+            raise DataError(f"it is virtual, and its file {name!r} is not there", *named)
         raise Unsupported("virtual dataset")
     holder = dataset.file
     check_access(holder)
@@ -207,16 +208,19 @@ def _check_number_type(dataset: h5py.Dataset) -> None:
         raise Unsupported("numbers of odd precision")
 
 
-def _check_virtual(dataset: h5py.Dataset, named: tuple[str, str]) -> None:
-    """Refuse a virtual dataset with a file missing: HDF5 reads fill values in its place, which would be taken for images."""
+def missing_source(dataset: h5py.Dataset) -> str | None:
+    """Return the name of a file that a virtual dataset takes values from, and that is not there; None if there is none.
+
+    HDF5 reads fill values in its place, which would be taken for images.
+    """
     folder = os.path.dirname(os.path.abspath(dataset.file.filename))
     folders = [folder, os.environ.get("HDF5_VDS_PREFIX", "").replace("${ORIGIN}", folder), "."]
-    for part in dataset.virtual_sources():
-        name = part.file_name
+    for name in dict.fromkeys(part.file_name for part in dataset.virtual_sources()):
         if name == "." or "%" in name:  # this file; a pattern for as many files as exist
             continue
         if not any(os.path.exists(os.path.join(start, n)) for start in folders for n in (name, os.path.basename(name))):
-            raise DataError(f"it is virtual, and its file {name!r} is not there", *named)
+            return name
+    return None
 
 
 @functools.cache

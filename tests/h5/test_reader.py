@@ -1,5 +1,6 @@
 """Every layout that a file may have: equal to what h5py reads, and read in the intended way, or a clear refusal."""
 
+import contextlib
 import ctypes
 import threading
 
@@ -79,6 +80,22 @@ def test_virtual_dataset(make_file, tmp_path):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         file.create_virtual_dataset("images", layout)
     assert_reads_like_h5py(tmp_path / "v.h5", expected_layout="virtual dataset")
+
+
+def test_a_source_of_a_virtual_dataset_that_goes_away_is_an_error_and_no_image_of_fill_values(make_file, tmp_path):
+    path, _, _ = make_file(n=6)
+    layout = h5py.VirtualLayout((7, 12, 14, 3), np.uint8)
+    layout[:6] = h5py.VirtualSource(path, "images", (6, 12, 14, 3))
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_virtual_dataset("images", layout)
+    with contextlib.closing(open_images(tmp_path / "v.h5")) as reader:
+        assert not reader.array(np.array([6])).any()  # never written, which is no error
+        reader.close()
+        path.rename(tmp_path / "away.h5")
+        with pytest.raises(FileNotFoundError, match=r"v\.h5', dataset 'images': it is virtual, and a file of it is gone"):
+            reader.array(np.array([0]))
+        (tmp_path / "away.h5").rename(path)
+        assert reader.array(np.array([0])).any()
 
 
 def test_virtual_dataset_with_a_source_missing(make_file, tmp_path):

@@ -94,6 +94,21 @@ def test_a_fault_that_stays_is_an_error_and_no_sample_is_damaged(make_file, faul
         np.testing.assert_array_equal(loader.batch(0, 0), images)  # and goes on when the machine does
 
 
+def test_external_storage_that_goes_away_is_no_damage(make_file, tmp_path):
+    _, images, _ = make_file(n=8)
+    raw = tmp_path / "raw.bin"
+    raw.write_bytes(images.tobytes())
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file.create_dataset("images", images.shape, "uint8", external=[(str(raw), 0, images.nbytes)])
+    with Loader(tmp_path / "e.h5", 8, None, mean=None, labels=None, workers=1, on_corrupt="skip") as loader:
+        raw.rename(tmp_path / "away")
+        with pytest.raises(OSError, match=r"e\.h5', dataset 'images', chunk 0, sample 0: unable to open external raw data file"):
+            loader.batch(0, 0)
+        assert loader.stats()["corrupt"]["samples"] == 0
+        (tmp_path / "away").rename(raw)
+        np.testing.assert_array_equal(loader.batch(0, 0), images)
+
+
 def test_no_memory_is_no_damage(make_file, monkeypatch):
     path, _, _ = make_file(n=8, chunks=(1, 12, 14, 3), compression="gzip")
     with Loader(path, 8, None, mean=None, labels=None, workers=1, on_corrupt="skip") as loader:
