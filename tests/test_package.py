@@ -314,3 +314,10 @@ def test_image_mean_of_every_type(make_file):
     one, _, _ = make_file(channels=1, name="one.h5")
     with pytest.raises(ValueError, match=r"one\.h5', dataset 'images': images have 1 channels, those before have 3"):
         fastprep.image_mean([path, one])
+
+
+@pytest.mark.parametrize("folder", ["h5", "kernels", "pipeline"])
+def test_the_readme_of_a_folder_lists_its_modules(folder):
+    text = (PACKAGE / folder / "README.md").read_text()
+    modules = [path for pattern in ("*.py", "*.pyx", "*/*.py") for path in (PACKAGE / folder).glob(pattern)]
+    assert [path.name for path in modules if path.name != "__init__.py" and f"  {path.name} " not in text] == []
