@@ -25,6 +25,7 @@ _LEAVE_S = 10.0  # seconds for all ranks to read the answer and close
 _STRANGERS = 64  # connections that are open at a time and are not known as ranks
 _SHORTAGE_S = 0.05  # seconds to wait where the process may open nothing more
 _TICK_S = 0.1  # seconds between looks at the clock
+_NONCE = 64  # characters of what a rank draws for its connection
 _THEIRS = 400  # characters of a foreign cluster that an error shows
 
 
@@ -34,7 +35,7 @@ class _Visitor:
 
     connection: socket.socket
     challenge: str = field(default_factory=lambda: secrets.token_hex(16))
-    nonce: Any = None
+    nonce: str = ""
     since: float = field(default_factory=time.monotonic)
     received: bytearray = field(default_factory=bytearray)
     rank: int | None = None
@@ -201,7 +202,7 @@ class Reception:
                 visitor.connection.recv(1)
 
 
-def _read_hello(line: bytes) -> tuple[int, list[str], Any, Any] | None:
+def _read_hello(line: bytes) -> tuple[int, list[str], str, Any] | None:
     """Return rank, workers, nonce and proof of the process that has sent a line; None if it is not one of fastprep."""
     try:
         hello = json.loads(line)
@@ -209,9 +210,11 @@ def _read_hello(line: bytes) -> tuple[int, list[str], Any, Any] | None:
         return None
     if not isinstance(hello, dict) or hello.get("what") != "fastprep":
         return None
-    rank, workers = hello.get("rank"), hello.get("workers")
+    rank, workers, nonce = hello.get("rank"), hello.get("workers"), hello.get("nonce", "")
     if type(rank) is not int or not -1 <= rank < 1 << 31:
         return None
     if not isinstance(workers, list) or not all(isinstance(worker, str) for worker in workers):
         return None
-    return rank, workers, hello.get("nonce"), hello.get("proof")
+    if not isinstance(nonce, str) or len(nonce) > _NONCE:  # proofs are made of it, so it must be nothing that JSON can't hold
+        return None
+    return rank, workers, nonce, hello.get("proof")

@@ -142,6 +142,17 @@ def test_strangers_are_not_taken_for_ranks(addresses, stranger):
     assert messages == [None]
 
 
+def test_what_proofs_are_made_of_is_never_nested(addresses):
+    """JSON reads what it can't write again, one call deeper: at such a depth a proof would end rank 0."""
+    workers, message = addresses[:2], '{"what":"fastprep","rank":1,"workers":["x"],"proof":"p","nonce":%s}\n'
+    with visiting(workers, secret=b"s3cret") as (_, messages):
+        for depth in range(900, 1000):
+            with contextlib.suppress(OSError), call(workers) as stranger:
+                stranger.sendall((message % ("[" * depth + "]" * depth)).encode())
+        assert meet_all([Cluster(workers, 1)], 20, [b"s3cret"]) == [None]
+    assert messages == [None]
+
+
 def test_a_stranger_who_never_comes_to_an_end_is_not_waited_for(addresses, monkeypatch):
     monkeypatch.setattr(reception, "_HELLO_S", 0.3)
     stop = threading.Event()
