@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator
 
 import h5py
-from h5py import h5d, h5g, h5l, h5o
+from h5py import h5d, h5g
 
 from fastprep.errors import DataError
 from fastprep.h5.files import HDF5_ERRORS, open_file
-from fastprep.h5.links import names_of_links
+from fastprep.h5.links import walk
 
 _MOST = 100_000  # files; what lies behind even more is not looked at
 
@@ -49,25 +49,11 @@ def source_files(path: str | os.PathLike[str]) -> Iterator[str]:
 
 def _behind(file: h5py.File) -> Iterator[str]:
     """Yield names of files, as the file has them."""
-    seen: set[int] = set()
-    todo = [h5g.open(file.id, b"/")]
-    while todo:
-        group = todo.pop()
-        address = h5o.get_info(group).addr
-        if address in seen:
-            continue
-        seen.add(address)
-        for name in names_of_links(group):
-            kind = group.links.get_info(name).type
-            if kind == h5l.TYPE_EXTERNAL:
-                yield os.fsdecode(group.links.get_val(name)[0])
-            if kind != h5l.TYPE_HARD:
-                continue
-            item = h5o.open(group, name)
-            if isinstance(item, h5g.GroupID):
-                todo.append(item)
-            elif isinstance(item, h5d.DatasetID):
-                yield from _behind_dataset(item)
+    for link in walk(h5g.open(file.id, b"/")):
+        if link.file is not None:
+            yield os.fsdecode(link.file)
+        if isinstance(link.item, h5d.DatasetID):
+            yield from _behind_dataset(link.item)
 
 
 def _behind_dataset(dataset: h5d.DatasetID) -> Iterator[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import IO, Any
+from typing import IO
 
 import h5py
+from h5py import h5d, h5g
+
+from fastprep.h5.links import walk
 
 
 def claimed_bytes(file: IO[bytes]) -> int:
@@ -27,21 +30,12 @@ def claimed_bytes(file: IO[bytes]) -> int:
         If the data of a dataset, or a group, are in other files.
     """
     total = 0
-
-    def add(name: str, found: Any) -> str | None:
-        nonlocal total
-        if isinstance(found, h5py.Dataset):
-            if found.is_virtual or found.external:
-                return name  # which ends the visit; h5py can't pass an exception on everywhere
-            n_values = max(found.size or 0, math.prod(found.chunks or (0,)))  # a chunk is decoded as a whole
-            total += n_values * found.dtype.itemsize
-        return None
-
-    def leads_out(name: bytes, info: Any) -> str | None:
-        return name.decode(errors="replace") if info.type == h5py.h5l.TYPE_EXTERNAL else None
-
     with h5py.File(file, "r") as weights:
-        elsewhere = weights.id.links.visit(leads_out, info=True) or weights.visititems(add)
-    if elsewhere is not None:
-        raise ValueError(f"{elsewhere!r} has its data in another file")
+        for link in walk(h5g.open(weights.id, b"/")):
+            dataset = h5py.Dataset(link.item) if isinstance(link.item, h5d.DatasetID) else None
+            if link.file is not None or (dataset is not None and (dataset.is_virtual or dataset.external)):
+                raise ValueError(f"{link.path.decode(errors='replace')!r} has its data in another file")
+            if dataset is not None:
+                n_values = max(dataset.size or 0, math.prod(dataset.chunks or (0,)))  # a chunk is decoded as a whole
+                total += n_values * dataset.dtype.itemsize
     return total

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -242,6 +244,27 @@ def test_weights_in_other_files_are_not_read(tmp_path):
             fill(file)
         with open(tmp_path / name, "rb") as file, pytest.raises(ValueError, match="'a/b' has its data in another file"):
             claimed_bytes(file)
+
+
+def test_a_damaged_list_of_links_does_not_end_the_process(tmp_path):
+    """With garbage in memory that is taken: HDF5 frees some of it when it lists a damaged group by name."""
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        for k in range(20):
+            file[f"{k}"] = np.arange(3)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"FHDB") + 40] ^= 255  # the block of a heap that has the links; its checksum is wrong now
+    path.write_bytes(content)
+    script = (
+        "import sys\n"
+        "from fastprep.h5.weights import claimed_bytes\n"
+        "try: claimed_bytes(open(sys.argv[1], 'rb'))\n"
+        "except (OSError, RuntimeError): print('refused')\n"
+    )
+    environment = {**os.environ, "MALLOC_PERTURB_": "165"}
+    command = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
 
 
 @pytest.mark.parametrize(
