@@ -29,10 +29,8 @@ from fastprep.building.staging import finishing, is_finished, key_of, locked, pu
 from fastprep.cli.output import write_line, write_message
 from fastprep.cli.progress import shown_progress
 from fastprep.errors import InputError
-from fastprep.system import Progress, check_replaceable
-
-_PAUSES_S = (0.1, 0.5, 2.0)
-"""Seconds between the tries to read an image, if the machine fails."""
+from fastprep.system import Progress, check_replaceable, with_retries
+from fastprep.system.machine_faults import WAITS
 
 
 def run(config: Config) -> None:
@@ -206,16 +204,14 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
 
 def _read(path: str, size: int, order: ChannelOrder, memory: Memory, ended: threading.Event) -> DecodedImage:
     """Decode an image; a fault of the machine is given time to pass, because it says nothing about the image."""
-    for pause_s in _PAUSES_S:
-        try:
-            return read_image(path, size, order, memory)
-        except OutOfReachError:
-            if ended.wait(pause_s):
-                break
     try:
-        return read_image(path, size, order, memory)
+        return with_retries(
+            lambda: read_image(path, size, order, memory),
+            lambda error: isinstance(error, OutOfReachError),
+            lambda seconds, error: ended.wait(seconds),
+        )
     except OutOfReachError as error:
-        tries = f"after {len(_PAUSES_S) + 1} tries"
+        tries = f"after {len(WAITS) + 1} tries"
         raise OutOfReachError(f"{path!r} can't be read, {tries}: {error}. The machine is at fault, not the image") from error
 
 

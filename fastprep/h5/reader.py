@@ -22,7 +22,7 @@ from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
 from fastprep.h5.plausibility import check_axes_name, n_labels_of
-from fastprep.h5.retries import raise_machine_fault, with_retries
+from fastprep.h5.retries import raise_machine_fault, read_again
 from fastprep.h5.storage import missing_source
 from fastprep.h5.types import as_numbers
 from fastprep.h5.unwritten import warn_of_unwritten
@@ -132,7 +132,7 @@ class Reader:
             return
         if samples.min() < 0 or samples.max() >= self.index.shape[0]:
             raise IndexError(f"samples must lie in 0..{self.index.shape[0] - 1}, got {samples.min()}..{samples.max()}")
-        with_retries(lambda: self._read(samples, slots, sink), self._close_files)
+        read_again(lambda: self._read(samples, slots, sink), self._close_files)
 
     def complete(self) -> None:
         """List the chunks, and verify them on three images, unless that has been done.

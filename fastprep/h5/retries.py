@@ -10,10 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from fastprep.system import is_machine_fault
-
-WAITS = (0.1, 0.5, 2.0)
-"""Seconds to wait before each new try."""
+from fastprep.system import is_machine_fault, with_retries
 
 _WAY_OUT = "this is a fault of the machine, which says nothing about the file: try again when it has passed"
 _WAYS_OUT = {
@@ -27,8 +24,8 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-def with_retries(function: Callable[[], _T], before_again: Callable[[], None]) -> _T:
-    """Return what a function returns; after a fault of the machine it is called again, as often as `WAITS` has waits.
+def read_again(function: Callable[[], _T], before_again: Callable[[], None]) -> _T:
+    """Return what a function returns, which is called again after a fault of the machine; see `fastprep.system.with_retries`.
 
     A file that is gone, or may not be read any more, is no damage either, but waiting does not bring it back.
 
@@ -39,16 +36,14 @@ def with_retries(function: Callable[[], _T], before_again: Callable[[], None]) -
     before_again : callable
         Called before each new try, to let go of what may be stale.
     """
-    for wait in WAITS:
-        try:
-            return function()
-        except Exception as error:
-            if isinstance(error, _DO_NOT_PASS) or not is_machine_fault(error):
-                raise
-            _log.warning("reading again in %g s: %s", wait, " ".join(str(error).split()) or type(error).__name__)
-        time.sleep(wait)
+
+    def wait(seconds: float, error: Exception) -> bool:
+        _log.warning("reading again in %g s: %s", seconds, " ".join(str(error).split()) or type(error).__name__)
+        time.sleep(seconds)
         before_again()
-    return function()
+        return False
+
+    return with_retries(function, lambda error: not isinstance(error, _DO_NOT_PASS) and is_machine_fault(error), wait)
 
 
 def raise_machine_fault(error: BaseException, *location: str | int | None) -> None:

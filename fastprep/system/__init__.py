@@ -2,7 +2,7 @@
 
 from fastprep.system.atomic import flush_to_disk, half_written, whole_file, whole_folder
 from fastprep.system.forks import begin_in_children
-from fastprep.system.machine_faults import is_machine_fault
+from fastprep.system.machine_faults import is_machine_fault, with_retries
 from fastprep.system.overwriting import check_creatable, check_replaceable
 from fastprep.system.patch import Change, change_file, lock, undo_half_made
 from fastprep.system.printable import printable
@@ -28,4 +28,5 @@ __all__ = [
     "undo_half_made",
     "whole_file",
     "whole_folder",
+    "with_retries",
 ]

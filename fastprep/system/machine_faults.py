@@ -1,8 +1,18 @@
-"""Faults of the machine, as opposed to damage of a file: a disk that went away, too many open files, no memory."""
+"""Faults of the machine, as opposed to damage of a file: a disk that went away, too many open files, no memory.
+
+They may pass, so what met one is tried again a few times.
+"""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from typing import TypeVar
+
+WAITS = (0.1, 0.5, 2.0)
+"""Seconds to wait before each new try."""
+
+_T = TypeVar("_T")
 
 _DRIVES = "EIO ENXIO ENODEV ESTALE EREMOTEIO ENOMEDIUM EMEDIUMTYPE ESHUTDOWN EBUSY EAGAIN EINTR EBADF"
 _SCARCE = "EMFILE ENFILE ENOMEM ENOBUFS ENOLCK EDEADLK"
@@ -37,3 +47,38 @@ def is_machine_fault(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def with_retries(
+    function: Callable[[], _T], may_pass: Callable[[Exception], bool], wait: Callable[[float, Exception], bool]
+) -> _T:
+    """Return what a function returns; after an error that may pass it is called again, as often as `WAITS` has waits.
+
+    Parameters
+    ----------
+    function : callable
+        It may be called again after it has failed.
+    may_pass : callable
+        Function that takes an error and says whether to try again.
+    wait : callable
+        Function that waits for a number of seconds after an error, and says whether the next try is to be the last one.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    Exception
+        That of the last try, or the first one that does not pass.
+    """
+    for seconds in WAITS:
+        try:
+            return function()
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            met = error
+        if wait(seconds, met):
+            break
+    return function()

@@ -43,7 +43,7 @@ def out(tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr("fastprep.building.run._PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("fastprep.system.machine_faults.WAITS", (0.0, 0.0, 0.0))
 
 
 def run(images, out, *options):

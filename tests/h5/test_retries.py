@@ -14,6 +14,7 @@ from fastprep.errors import DataError
 from fastprep.h5 import _read, files, open_images, retries
 from fastprep.h5.files import open_file
 from fastprep.loader import Loader
+from fastprep.system import machine_faults
 
 FAULTS = [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT]
 LAYOUTS = {
@@ -27,7 +28,7 @@ LAYOUTS = {
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch):
-    monkeypatch.setattr(retries, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(machine_faults, "WAITS", (0.0, 0.0, 0.0))
 
 
 class Faults:
@@ -88,7 +89,7 @@ def test_a_fault_that_stays_is_an_error_and_no_sample_is_damaged(make_file, faul
             loader.batch(0, 0)
         assert caught.value.errno == number
         assert not isinstance(caught.value, DataError)
-        assert faults.n_failed == 1 + len(retries.WAITS)
+        assert faults.n_failed == 1 + len(machine_faults.WAITS)
         assert loader.stats()["corrupt"]["samples"] == 0
         faults.n_left = 0
         np.testing.assert_array_equal(loader.batch(0, 0), images)  # and goes on when the machine does
