@@ -9,6 +9,7 @@ import h5py
 
 from fastprep.errors import DataError
 from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
+from fastprep.h5.sources import STORAGE_PREFIX, VIRTUAL_PREFIX, places, search_folders
 
 _ITSELF = "."  # name of the file that a virtual dataset is in, among its sources
 
@@ -76,13 +77,13 @@ def _collect(dataset: h5py.Dataset, path: str, found: dict[str, None], seen: set
     folder = os.path.dirname(os.path.abspath(holder))
     properties = dataset.id.get_create_plist()
     for k in range(properties.get_external_count()):
-        # HDF5 starts from the current folder here, unless the variable names another
-        found[_located(os.fsdecode(properties.get_external(k)[0]), "HDF5_EXTFILE_PREFIX", folder, ".")] = None
+        name = os.fsdecode(properties.get_external(k)[0])
+        found[_located(places(name, folder, (STORAGE_PREFIX,), beside=False))] = None
     if properties.get_layout() != h5py.h5d.VIRTUAL:
         return
     for k in range(properties.get_virtual_count()):
         name, source = properties.get_virtual_filename(k), properties.get_virtual_dsetname(k)
-        place = holder if name == _ITSELF else _located(name, "HDF5_VDS_PREFIX", folder, folder, ".")
+        place = holder if name == _ITSELF else _place_of_source(name, folder)
         if not _same(place, holder):
             found[place] = None
             continue
@@ -106,11 +107,17 @@ def _datasets_named(file: h5py.File, name: str) -> Iterator[h5py.Dataset]:
         k += 1
 
 
-def _located(name: str, variable: str, origin: str, *folders: str) -> str:
-    """Return where HDF5 finds a file: in the folder that an environment variable names, or else in the first that has it."""
-    prefix = os.environ.get(variable, "").replace("${ORIGIN}", origin)
-    places = [os.path.abspath(os.path.join(folder, name)) for folder in ([prefix] if prefix else []) + list(folders)]
-    return next((place for place in places if os.path.exists(place)), places[0])
+def _place_of_source(name: str, folder: str) -> str:
+    """Return where a source of a virtual dataset is; a pattern in the first folder where HDF5 looks."""
+    if "%b" in name:
+        return os.path.abspath(os.path.join(search_folders(folder, (VIRTUAL_PREFIX,))[0], name))
+    return _located(places(name, folder, (VIRTUAL_PREFIX,)))
+
+
+def _located(candidates: Iterator[str]) -> str:
+    """Return the first path at which there is a file, or the first one."""
+    paths = [os.path.abspath(path) for path in candidates]
+    return next((path for path in paths if os.path.exists(path)), paths[0])
 
 
 def _same(first: str, second: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import h5py
 from h5py import h5d, h5g
@@ -13,6 +13,10 @@ from fastprep.errors import DataError
 from fastprep.h5.files import HDF5_ERRORS, open_file
 from fastprep.h5.links import walk
 
+VIRTUAL_PREFIX, STORAGE_PREFIX = "HDF5_VDS_PREFIX", "HDF5_EXTFILE_PREFIX"
+"""Environment variables with folders for sources of virtual datasets (several, between colons) and for external storage (one)."""
+
+_PREFIXES = (VIRTUAL_PREFIX, STORAGE_PREFIX, "HDF5_EXT_PREFIX")  # the last one is for external links
 _MOST = 100_000  # files; what lies behind even more is not looked at
 
 
@@ -67,12 +71,30 @@ def _behind_dataset(dataset: h5d.DatasetID) -> Iterator[str]:
                 yield name
 
 
-def places(name: str, folder: str) -> Iterator[str]:
-    """Yield the paths at which HDF5 looks for a file that another one, in a folder, names; there need not be anything."""
-    folders = [folder, os.getcwd()]
-    for variable in ("HDF5_VDS_PREFIX", "HDF5_EXTFILE_PREFIX", "HDF5_EXT_PREFIX"):
-        folders += [prefix.replace("${ORIGIN}", folder) for prefix in os.environ.get(variable, "").split(":") if prefix]
-    for other in dict.fromkeys(folders):
+def search_folders(folder: str, variables: Sequence[str] = _PREFIXES, beside: bool = True) -> list[str]:
+    """Return the folders in which HDF5 looks, in that order; see `places`."""
+    folders = []
+    for variable in variables:
+        prefix = os.environ.get(variable, "").replace("${ORIGIN}", folder)
+        folders += [prefix] if variable == STORAGE_PREFIX else prefix.split(":")
+    return list(dict.fromkeys([*filter(None, folders), *([folder] if beside else []), os.getcwd()]))
+
+
+def places(name: str, folder: str, variables: Sequence[str] = _PREFIXES, beside: bool = True) -> Iterator[str]:
+    """Yield the paths at which HDF5 looks for a file that another one names, in that order; there need not be anything.
+
+    Parameters
+    ----------
+    name : str
+    folder : str
+        Folder of the file that names it.
+    variables : sequence of str
+        Environment variables with folders that HDF5 tries first: all that there are, if it is not known what the file is named
+        for.
+    beside : bool
+        Whether HDF5 looks in `folder`, which it does not for external storage.
+    """
+    for other in search_folders(folder, variables, beside):
         for plain in (name, os.path.basename(name)):
             place = os.path.join(other, plain)
             if "%b" in plain:  # of a virtual dataset without limits: a number for each block

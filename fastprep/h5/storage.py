@@ -14,6 +14,7 @@ import h5py
 from fastprep.errors import DataError
 from fastprep.h5.files import identity_of
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
+from fastprep.h5.sources import VIRTUAL_PREFIX, places
 from fastprep.h5.types import is_plain, number_type, stored_number_type
 
 _DONT_FILTER_PARTIAL_CHUNKS = 2  # H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS of H5Dpublic.h
@@ -214,11 +215,10 @@ def missing_source(dataset: h5py.Dataset) -> str | None:
     HDF5 reads fill values in its place, which would be taken for images.
     """
     folder = os.path.dirname(os.path.abspath(dataset.file.filename))
-    folders = [folder, os.environ.get("HDF5_VDS_PREFIX", "").replace("${ORIGIN}", folder), "."]
     for name in dict.fromkeys(part.file_name for part in dataset.virtual_sources()):
         if name == "." or "%" in name:  # this file; a pattern for as many files as exist
             continue
-        if not any(os.path.exists(os.path.join(start, n)) for start in folders for n in (name, os.path.basename(name))):
+        if not any(map(os.path.exists, places(name, folder, (VIRTUAL_PREFIX,)))):
             return name
     return None
 
