@@ -189,14 +189,14 @@ class Dataset:
 
     def not_finite(self, sample: int) -> NotFiniteError:
         """Return the error of a sample whose crop has values that are not finite."""
-        number = int(np.searchsorted(self._starts, sample, side="right")) - 1
-        index, row = self._readers[number].index, sample - int(self._starts[number])
+        number, row = self._locate(sample)
+        index = self._readers[number].index
         return NotFiniteError(NOT_FINITE, index.file, index.dataset, row // index.images_per_chunk, row)
 
     def error_of(self, sample: int, problem: str) -> DataError:
         """Return the error of a sample's label, which names file and row."""
-        number = int(np.searchsorted(self._starts, sample, side="right")) - 1
-        return DataError(problem, self.paths[number], self.labels_name, sample=sample - int(self._starts[number]))
+        number, row = self._locate(sample)
+        return DataError(problem, self.paths[number], self.labels_name, sample=row)
 
     @property
     def stored_dtypes(self) -> set[np.dtype]:
@@ -268,7 +268,12 @@ class Dataset:
 
     def path_of(self, sample: int) -> str:
         """Return the path of the file that has a sample."""
-        return self.paths[int(np.searchsorted(self._starts, sample, side="right")) - 1]
+        return self.paths[self._locate(sample)[0]]
+
+    def _locate(self, sample: int) -> tuple[int, int]:
+        """Return the number of the file that has a sample, and its row there."""
+        number = int(np.searchsorted(self._starts, sample, side="right")) - 1
+        return number, sample - int(self._starts[number])
 
     def _check_images(self, index: ImageIndex) -> None:
         first = self._readers[0].index

@@ -19,7 +19,7 @@ from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu, device_number
 from fastprep.pipeline.buffers import ALIGNMENT, HOST, Block, Lease, Memory, as_array
 
 
-class NotFinite(Exception):
+class NotFiniteOnDevice(Exception):
     """A batch on a device with results that are not finite, made from the image in `slot`."""
 
     def __init__(self, slot: int) -> None:
@@ -70,7 +70,7 @@ class Backend(Protocol):
 
         Raises
         ------
-        NotFinite
+        NotFiniteOnDevice
             If results on a device are not finite. On the CPU `read` raises what the sink finds.
         """
         ...
@@ -162,7 +162,7 @@ class CudaBackend:
                 # which the next batch overwrites; and, if something above failed, the buffer that goes back to its pool.
                 staging.stream.synchronize()
             if checks is not None and (wrong := np.flatnonzero(staging.not_finite[: len(checked)])).size:
-                raise NotFinite(int(checked[wrong[0], 0]))
+                raise NotFiniteOnDevice(int(checked[wrong[0], 0]))
         return x, lease, result
 
     def view(self, lease: Lease, n_rows: int) -> Any:

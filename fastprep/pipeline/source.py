@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.dataset import Dataset
-from fastprep.pipeline.backends import Backend, NotFinite
+from fastprep.pipeline.backends import Backend, NotFiniteOnDevice
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.worker_pool import WorkerPool
 from fastprep.sampling import Position, Sampler, check_integer
@@ -116,7 +116,7 @@ class BatchSource:
             read = functools.partial(self.dataset.read, samples)
             try:
                 x, lease, read_samples = backend.make(read, len(samples), table, new_lease)
-            except NotFinite as error:
+            except NotFiniteOnDevice as error:
                 raise self.dataset.not_finite(int(self.dataset.replaced(samples)[error.slot])) from None
         else:
             lease, read_samples = new_lease(), samples

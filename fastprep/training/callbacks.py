@@ -15,7 +15,7 @@ from fastprep.training import batchnorm
 from fastprep.training.config import Config
 from fastprep.training.distributed.ranks import Ranks
 from fastprep.training.progress import RunProgress
-from fastprep.training.saver import NotFiniteError, Saver, SaveSchedule
+from fastprep.training.saver import BrokenNetworkError, Saver, SaveSchedule
 from fastprep.training.schedule import learning_rate
 from fastprep.training.state import RunState
 from fastprep.training.throughput import Stopwatch
@@ -121,7 +121,7 @@ class RunCallback(keras.callbacks.Callback):
             return "the training loss is not a finite number"
         try:
             self._saver.check(self.model)
-        except NotFiniteError as error:
+        except BrokenNetworkError as error:
             return str(error)
         return ""
 
@@ -133,7 +133,7 @@ class RunCallback(keras.callbacks.Callback):
     def _save(self) -> None:
         try:
             self._saver.save(self.model)
-        except NotFiniteError as error:
+        except BrokenNetworkError as error:
             self._end_diverged(str(error))
         self._schedule.saved(self.state.step)
 

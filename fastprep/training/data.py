@@ -189,7 +189,9 @@ def _side_of_crops(config: Config) -> int:
     """Return the side of crops that suits the files, in the tutorial's proportion of 227 pixels of 256."""
     sides = []
     for files in (config.train, config.val):
-        with Loader(files, 1, None, mean=None, labels=None, device="cpu", workers=1, **_images(config)) as loader:  # type: ignore[arg-type]
+        assert files is not None
+        first = expand_paths(files)[:1]  # the others have images of the same size, or are refused later
+        with Loader(first, 1, None, mean=None, labels=None, device="cpu", workers=1, **_images(config)) as loader:
             sides.append(min(loader.output_shape[:2]))
     train, val = sides
     return min(max(1, round(train * 227 / 256)), val)

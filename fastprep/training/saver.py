@@ -84,7 +84,7 @@ class SaveSchedule:
         return number > 0
 
 
-class NotFiniteError(Exception):
+class BrokenNetworkError(Exception):
     """A network with weights that are not finite, which no step leads back from."""
 
 
@@ -127,20 +127,20 @@ class Saver:
 
         Raises
         ------
-        NotFiniteError
+        BrokenNetworkError
             If they are not, on all ranks alike.
         """
         broken = checkpoint.not_finite(model)
         if int(self._ranks.reduce(np.array([len(broken)], np.int32), "Max")[0]):
             names = f" ({', '.join(broken[:3])}{', ...' if len(broken) > 3 else ''})" if broken else ""
-            raise NotFiniteError(f"weights of the network are not finite{names}, and are not saved")
+            raise BrokenNetworkError(f"weights of the network are not finite{names}, and are not saved")
 
     def save(self, model: keras.Model) -> None:
         """Write last.keras: the model, and everything that resuming needs.
 
         Raises
         ------
-        NotFiniteError
+        BrokenNetworkError
             If `check` does. The last save stays.
         """
         state, in_epoch = self._state, self._state.step > 0
