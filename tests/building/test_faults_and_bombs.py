@@ -13,6 +13,7 @@ import zlib
 
 import numpy as np
 import pytest
+from image_folder import write_image_folder
 from PIL import Image
 
 from fastprep import build
@@ -27,13 +28,7 @@ SIZE = 8
 
 @pytest.fixture
 def images(tmp_path):
-    rng = np.random.default_rng(5)
-    for label in ("a", "b"):
-        (tmp_path / "images" / label).mkdir(parents=True)
-        for k in range(10):
-            pixels = rng.integers(0, 256, (10, 10, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{k}.png")
-    return tmp_path / "images"
+    return write_image_folder(tmp_path / "images")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from h5py import h5a, h5d, h5g, h5o, h5p, h5s, h5t
+from odd_types import wide_float
 
 from fastprep import convert, show
 from fastprep.errors import DataError
@@ -44,15 +45,6 @@ def odd_integer(size):
     kind = h5t.STD_U32LE.copy()
     kind.set_precision(8 * size)
     kind.set_size(size)
-    return kind
-
-
-def wide_float():
-    kind = h5t.IEEE_F64LE.copy()
-    kind.set_size(16)
-    kind.set_precision(128)
-    kind.set_fields(127, 112, 15, 0, 112)
-    kind.set_ebias(16383)
     return kind
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tables
 from h5py import h5d, h5s, h5t
+from odd_types import wide_float
 
 from fastprep.errors import DataError, MissingDatasetError, one_line
 from fastprep.h5 import open_images, read_labels, read_metadata, store_mean
@@ -22,19 +23,10 @@ def integers_of_24_bits():
     return kind
 
 
-def floats_of_128_bits():
-    kind = h5t.IEEE_F64LE.copy()
-    kind.set_size(16)
-    kind.set_precision(128)
-    kind.set_fields(127, 112, 15, 0, 112)
-    kind.set_ebias(16383)
-    return kind
-
-
 ODD = {
     "24-bit integers": (integers_of_24_bits, "24-bit integers, a type that numpy lacks"),
     "times": (h5t.UNIX_D32LE.copy, "times, a type that numpy lacks"),
-    "128-bit floats": (floats_of_128_bits, "128-bit floats, a type that numpy lacks"),
+    "128-bit floats": (wide_float, "128-bit floats, a type that numpy lacks"),
     "opaque": (lambda: h5t.py_create(np.dtype("V5")), "opaque bytes"),
     "records": (lambda: h5t.py_create(np.dtype([("a", "i4"), ("b", "f4")])), "records of several fields"),
     "references": (lambda: h5t.py_create(h5py.ref_dtype, logical=True), "references to other objects"),
