@@ -119,9 +119,9 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
         return labels_of(file, labels, n_samples)
 
 
-def labels_of(file: h5py.File, labels: str, n_samples: int) -> NDArray:
-    """Read all labels of an open file; see `read_labels`."""
-    dataset = get_dataset(file, labels, "labels")
+def labels_of(file: h5py.File, labels: str, n_samples: int, dataset: h5py.Dataset | None = None) -> NDArray:
+    """Read all labels of an open file; see `read_labels`. `dataset`: their dataset, if it is open already."""
+    dataset = get_dataset(file, labels, "labels") if dataset is None else dataset
     if number_type(dataset) is None:
         problem = f"labels must be numbers, found {describe_type(dataset)}; {_way_to_numbers(dataset)}"
         raise DataError(problem, file.filename, labels)

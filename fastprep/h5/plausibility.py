@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from fastprep.errors import DataError
+from fastprep.h5.listing import encoded
 from fastprep.h5.marks import writer_of
 
 AXES = {3: "NHW", 4: "NHWC"}
@@ -90,13 +91,17 @@ def doubt(shape: tuple[int, ...], n_labels: int | None, is_from_matlab: bool) ->
     return likely and f"{shape} looks like {likely}"
 
 
-def n_labels_of(file: h5py.File, labels: str | None) -> int | None:
-    """Return the number of labels in a file; None if it has none, or they can't be told from other data."""
+def find_labels(file: h5py.File, labels: str | None) -> h5py.Dataset | None:
+    """Return the dataset of labels; None if there is none, or it can't be opened, which is an error only where it is read."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):
-        dataset = file[labels] if labels else None
-        if isinstance(dataset, h5py.Dataset) and dataset.shape and dataset.ndim <= 2:
-            return int(dataset.shape[0])
+        dataset = file[encoded(labels)] if labels else None
+        return dataset if isinstance(dataset, h5py.Dataset) else None
     return None
+
+
+def n_labels_in(dataset: h5py.Dataset | None) -> int | None:
+    """Return the number of labels in a dataset; None if there is none, or if they can't be told from other data."""
+    return int(dataset.shape[0]) if dataset is not None and dataset.shape and len(dataset.shape) <= 2 else None
 
 
 def _is_from_matlab(dataset: h5py.Dataset) -> bool:

@@ -21,7 +21,7 @@ from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, o
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
-from fastprep.h5.plausibility import check_axes_name, n_labels_of
+from fastprep.h5.plausibility import check_axes_name, find_labels, n_labels_in
 from fastprep.h5.retries import raise_machine_fault, read_again
 from fastprep.h5.storage import missing_source
 from fastprep.h5.types import as_numbers
@@ -65,7 +65,7 @@ def open_images(
     """
     check_axes_name(axes)
     with open_file(path) as file:
-        header = index_images(get_dataset(file, dataset), (file.filename, dataset), axes, n_labels_of(file, labels))
+        header = index_images(get_dataset(file, dataset), (file.filename, dataset), axes, n_labels_in(find_labels(file, labels)))
         index = verify.complete(header, file)
     if index.reason:
         load_filters()

@@ -15,7 +15,7 @@ from fastprep.h5 import verify
 from fastprep.h5.files import get_dataset, open_file
 from fastprep.h5.index import ImageIndex, index_images
 from fastprep.h5.metadata import Metadata, labels_of, metadata_of, weights_of
-from fastprep.h5.plausibility import n_labels_of
+from fastprep.h5.plausibility import find_labels, n_labels_in
 from fastprep.h5.unwritten import n_unwritten
 
 _N_THREADS = 16  # they only wait; enough to hide 10 ms of a remote disk behind 0.7 ms of HDF5
@@ -93,7 +93,8 @@ def _survey_file(path: str, images: str, labels: str | None, weights: str | None
     with open_file(path) as file:
         named = file.filename, images
         dataset = get_dataset(file, images)
-        index = index_images(dataset, named, axes, n_labels_of(file, labels))
+        label_dataset = find_labels(file, labels)
+        index = index_images(dataset, named, axes, n_labels_in(label_dataset))
         if complete:
             index = verify.complete(index, file)
         metadata = metadata_of(dataset, named)
@@ -101,9 +102,9 @@ def _survey_file(path: str, images: str, labels: str | None, weights: str | None
         return FileSurvey(
             index,
             metadata,
-            None if labels is None else labels_of(file, labels, n_samples),
+            None if labels is None else labels_of(file, labels, n_samples, label_dataset),
             None if weights is None else weights_of(file, weights, n_samples),
-            0 if labels is None else n_unwritten(get_dataset(file, labels)),
+            0 if label_dataset is None else n_unwritten(label_dataset),
         )
 
 
