@@ -19,7 +19,8 @@ cdef class Sink:
 def hand_over(const uint8_t[::1] pixels, const int64_t[::1] offsets, const int64_t[::1] slots, Sink sink):
     """Hand images that lie in memory, at `offsets` of `pixels`, to the sink.
 
-    Returns (status, position): OK or what the sink returned, and the position in `offsets` of the image that failed, or their number.
+    Returns (status, position): OK or what the sink returned, and the position in `offsets` of the image that failed, or their
+    number.
     """
     cdef int64_t k = 0, status = OK, n = offsets.shape[0]
     with nogil:

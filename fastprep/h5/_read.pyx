@@ -85,8 +85,8 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
     """Read images that are stored as the sink takes them, one after another into `scratch`, and hand each to the sink.
 
     Each has as many bytes as `scratch`, of which only those are read that the sink needs.
-    Returns (status, position): OK, TRUNCATED, errno or what the sink returned, and the position in `offsets` of the image that failed,
-    or their number.
+    Returns (status, position): OK, TRUNCATED, errno or what the sink returned, and the position in `offsets` of the image that
+    failed, or their number.
     """
     cdef int64_t k = 0, status = OK, n = offsets.shape[0]
     cdef int64_t first = 0, n_bytes = scratch.shape[0]
