@@ -17,7 +17,7 @@ from fastprep.h5 import CopySink
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu, device_number
 from fastprep.pipeline.buffers import ALIGNMENT, HOST, Block, Lease, Memory, as_array
-from fastprep.pipeline.fences import DeviceFence
+from fastprep.pipeline.fences import DeviceFence, Fence
 
 
 class NotFinite(Exception):
@@ -225,7 +225,7 @@ class CudaMemory:
 
     def __init__(self, gpu: Gpu) -> None:
         self.gpu = gpu
-        self.fence = DeviceFence(gpu)
+        self.fence: Fence | None = DeviceFence(gpu)
 
     def allocate(self, n_bytes: int) -> Block:
         """Return a block on the device, see `fastprep.pipeline.buffers.Memory`."""

@@ -58,7 +58,7 @@ class Memory(Protocol):
 class HostMemory:
     """Ordinary memory. A reader holds a reference until it has read, so there is nothing to wait for."""
 
-    fence = None
+    fence: Fence | None = None
     is_kept = False
 
     def allocate(self, n_bytes: int) -> Block:
