@@ -218,7 +218,7 @@ class Loader(ReadOnlyArguments):
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the next epoch, or over what is left of the one in which `load_state_dict` resumed."""
-        return (batch.item for batch in self._epoch_iterator())
+        return (batch.hand_out() for batch in self._epoch_iterator())
 
     def _epoch_iterator(self) -> EpochIterator:
         """Return an iterator of `Batch` over the next epoch; nothing is done, or counted, before its first `next`."""
@@ -247,7 +247,7 @@ class Loader(ReadOnlyArguments):
         DataError
             If the file is damaged there.
         """
-        return self._source.make(epoch, step).item
+        return self._source.make(epoch, step).hand_out()
 
     def samples(self, epoch: int, step: int) -> NDArray[np.int64]:
         """Return the sample ids of one batch in the order of its rows; with `TenCrop` one id for each ten rows. See `batch`.

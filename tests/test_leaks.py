@@ -125,7 +125,7 @@ def test_a_finalizer_may_close_a_loader_in_a_thread_of_its_own(make_file):
     allocate, problems = loader._pool.memories[0].allocate, []
 
     class Memory:
-        before_reuse = loader._pool.memories[0].before_reuse
+        fence, is_kept = None, False
 
         def allocate(self, n_bytes):
             try:

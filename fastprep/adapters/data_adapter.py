@@ -105,7 +105,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
     def get_numpy_iterator(self) -> Iterator[Any]:
         """Return an iterator of numpy batches."""
         self._check_on_host()
-        return (batch.item for batch in self._keras_iterator())
+        return (batch.hand_out() for batch in self._keras_iterator())
 
     def get_jax_iterator(self) -> Iterator[Any]:
         """Return an iterator of JAX arrays; under a `keras.distribution` one of numpy batches, which Keras distributes."""

@@ -43,8 +43,33 @@ def to_tensor(batch: Batch, dtype: str) -> tf.Tensor:
     # device it does not have
     if batch.lease.address % ALIGNMENT:
         raise RuntimeError(f"batch buffer at {batch.lease.address:#x} is not aligned to {ALIGNMENT} bytes")
-    index = tensorflow_index(batch.x.device.id) if batch.lease.is_on_device else 0
-    return tf.experimental.dlpack.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype, index))
+    if not batch.lease.is_on_device:
+        return tf.experimental.dlpack.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype))
+    index = tensorflow_index(batch.x.device.id)
+    capsule = dlpack_capsule(batch.lease, batch.x.shape, dtype, index, [TensorFlowFence(index)])
+    return tf.experimental.dlpack.from_dlpack(capsule)
+
+
+class TensorFlowFence:
+    """Fence of TensorFlow on one GPU, see `fastprep.pipeline.fences.Fence`: the stream of that device on which it computes.
+
+    TensorFlow lets go of a tensor when its operations are queued there.
+
+    Parameters
+    ----------
+    index : int
+        TensorFlow's number of the device.
+    """
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def wait(self, stream: Any = None) -> None:
+        """Wait in the calling thread, because nobody else can reach the stream."""
+        import tensorflow as tf
+
+        with tf.device(f"GPU:{self.index}"):
+            tf.raw_ops.SyncDevice()
 
 
 def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:

@@ -127,6 +127,16 @@ class Gpu:
         with self.current():
             return self.cupy.cuda.Stream(non_blocking=True)
 
+    def external_stream(self, pointer: int) -> Any:
+        """Return a stream that another library has made, and keeps."""
+        with self.current():
+            return self.cupy.cuda.ExternalStream(pointer, self.number)
+
+    def event(self) -> Any:
+        """Return a new event. A thread that waits for it sleeps, and takes no processor from the threads that read files."""
+        with self.current():
+            return self.cupy.cuda.Event(block=True, disable_timing=True)
+
     def pinned(self, n_bytes: int) -> NDArray[np.uint8]:
         """Return pinned memory of the host. The device may read it at any time until the stream of a copy is synchronised."""
         with self.current():
@@ -249,15 +259,27 @@ class CropKernel:
             If the table has too many rows for one launch, or `out` is not as above.
         """
         launch = plan_of(self.spec, images, table)
-        source, _, mean, scale, target, *checks = launch.arguments(out, not_finite)
-        function, mean, scale = self._prepared(launch, mean, scale)
+        source, _, _, _, target, *checks = launch.arguments(out, not_finite)
+        function, mean, scale = self._prepared(launch)
         return lambda: function(launch.grid, launch.block, (source, table_on_device, mean, scale, target, *checks))
 
-    def _prepared(self, launch: Plan, mean: Any, scale: Any) -> tuple[Any, Any, Any]:
+    def prepare(self, images: Any) -> None:
+        """Compile the kernel and upload mean and scale, unless that is done, so that no launch has to.
+
+        Parameters
+        ----------
+        images : cupy array, shape (n, H, W, C)
+            At least one image, which is not read.
+        """
+        self._prepared(plan_of(self.spec, images, self.spec.checked_table(np.zeros((1, 4), np.int32), 1)))
+
+    def _prepared(self, launch: Plan) -> tuple[Any, Any, Any]:
         with self._lock:
             if self._ready is None:
                 module = self.gpu.cupy.RawModule(code=launch.source, options=launch.options, backend="nvrtc")
-                on_device = [self.gpu.upload(values) if isinstance(values, np.ndarray) else values for values in (mean, scale)]
+                null = np.uint64(0)
+                values = (self.spec.mean_values, self.spec.scale_values)
+                on_device = [null if value is None else self.gpu.upload(value) for value in values]
                 self._ready = (module.get_function(launch.name), *on_device)
             return self._ready
 

@@ -17,6 +17,7 @@ from fastprep.h5 import CopySink
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu, device_number
 from fastprep.pipeline.buffers import ALIGNMENT, HOST, Block, Lease, Memory, as_array
+from fastprep.pipeline.fences import DeviceFence, Fence
 
 
 class NotFiniteOnDevice(Exception):
@@ -45,8 +46,12 @@ class Backend(Protocol):
     device: str
     memory: Memory
 
+    def reserve(self, n_threads: int) -> None:
+        """Get ready for batches made by `n_threads` threads at once, so that making one allocates nothing on a device."""
+        ...
+
     def make(
-        self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
+        self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[..., Lease]
     ) -> tuple[Any, Lease, T]:
         """Read images and cut crops from them.
 
@@ -57,7 +62,7 @@ class Backend(Protocol):
         n_images : int
         table : ndarray of int32, shape (n_out, 4)
         new_lease : callable
-            Returns the lease of a buffer in `memory`.
+            Returns the lease of a buffer in `memory`; takes the stream that is going to write to it, see `BufferPool.lease`.
 
         Returns
         -------
@@ -98,8 +103,11 @@ class CpuBackend:
         self.spec = spec
         self.memory: Memory = HOST
 
+    def reserve(self, n_threads: int) -> None:
+        """Do nothing: memory of the host may be allocated at any time."""
+
     def make(
-        self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
+        self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[..., Lease]
     ) -> tuple[NDArray, Lease, T]:
         """Make a batch, see `Backend.make`."""
         lease = new_lease()
@@ -117,8 +125,8 @@ class CpuBackend:
 class CudaBackend:
     """Backend of the CUDA kernel: whole images are copied to the device unchanged, and crops are cut there.
 
-    Each thread has a stream and staging memory of its own, and synchronises the stream before it hands out a batch. So the copy
-    and the kernel of one thread overlap with the reading of the others.
+    Each thread has a stream and staging memory of its own, and waits for the stream before it hands out a batch. So the copy and
+    the kernel of one thread overlap with the reading of the others.
 
     Parameters
     ----------
@@ -138,8 +146,15 @@ class CudaBackend:
     def __reduce__(self) -> tuple:
         return CudaBackend, (self.spec, self.gpu, self.n_images, self.n_rows)
 
+    def reserve(self, n_threads: int) -> None:
+        """Allocate the staging memory of the threads and compile the kernel, see `Backend.reserve`."""
+        with self._lock, self.gpu.current():
+            for _ in range(n_threads - len(self._stagings)):
+                self._idle.append(self._new_staging())
+            self._kernel.prepare(self._stagings[0].images_on_device(1))  # which another thread may be using
+
     def make(
-        self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[[], Lease]
+        self, read: Callable[[Sink], T], n_images: int, table: NDArray[np.int32], new_lease: Callable[..., Lease]
     ) -> tuple[Any, Lease, T]:
         """Make a batch, see `Backend.make`."""
         gpu, spec = self.gpu, self.spec
@@ -147,9 +162,9 @@ class CudaBackend:
             result = read(CopySink(staging.images, staging.image_bytes))
             rows = staging.table[: len(table)]
             rows[:] = checked = spec.checked_table(table, n_images)
-            lease = new_lease()
-            x = self.view(lease, len(table))
             try:
+                lease = new_lease(staging.stream)
+                x = self.view(lease, len(table))
                 images, rows_on_device = staging.upload(n_images, rows)
                 checks = staging.checks(len(checked)) if spec.checks_finite else None
                 launch = self._kernel.launch(images, checked, rows_on_device, x, checks)
@@ -158,9 +173,9 @@ class CudaBackend:
                 if checks is not None:
                     staging.download(checks)
             finally:
-                # Three things need this: x, which TensorFlow reads on streams of its own; the staging memory on both sides,
+                # Three things need this: x, which the consumer reads on streams of its own; the staging memory on both sides,
                 # which the next batch overwrites; and, if something above failed, the buffer that goes back to its pool.
-                staging.stream.synchronize()
+                staging.wait()
             if checks is not None and (wrong := np.flatnonzero(staging.not_finite[: len(checked)])).size:
                 raise NotFiniteOnDevice(int(checked[wrong[0], 0]))
         return x, lease, result
@@ -173,44 +188,48 @@ class CudaBackend:
         """Free memory, see `Backend.close`."""
         with self._lock:
             self._idle: list[_Staging] = []
+            self._stagings: list[_Staging] = []  # with those that are lent
             self._kernel = CropKernel(self.gpu, self.spec)
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[_Staging]:
-        """Lend staging memory and its stream to one thread, which must synchronise the stream before it returns them."""
+        """Lend staging memory and its stream to one thread, which must wait for the stream before it returns them."""
         with self._lock:
             staging = self._idle.pop() if self._idle else None
         if staging is None:
-            staging = _Staging(self.gpu, self.spec, self.n_images, self.n_rows)
+            staging = self._new_staging()
         try:
             yield staging
         finally:
             with self._lock:
                 self._idle.append(staging)
 
+    def _new_staging(self) -> _Staging:
+        staging = _Staging(self.gpu, self.spec, self.n_images, self.n_rows)
+        with self._lock:
+            self._stagings.append(staging)
+        return staging
+
 
 class CudaMemory:
     """Kind of memory for batch buffers on a CUDA device.
+
+    Buffers are kept: ``cudaMalloc`` and ``cudaFree`` may wait for the device, and a capture of a graph may forbid them.
 
     Parameters
     ----------
     gpu : Gpu
     """
 
+    is_kept = True
+
     def __init__(self, gpu: Gpu) -> None:
         self.gpu = gpu
+        self.fence: Fence | None = DeviceFence(gpu)
 
     def allocate(self, n_bytes: int) -> Block:
         """Return a block on the device, see `fastprep.pipeline.buffers.Memory`."""
         return Block(n_bytes, ALIGNMENT, DeviceMemory(self.gpu, n_bytes))
-
-    def before_reuse(self) -> None:
-        """Wait for the whole device.
-
-        TensorFlow releases a tensor when its operations are queued, not when they are done, and it uses streams that nobody else
-        can reach. The wait is in a thread that prepares batches, not in the one that trains.
-        """
-        self.gpu.synchronize()
 
 
 class _Staging:
@@ -220,6 +239,7 @@ class _Staging:
         self.gpu, self.spec = gpu, spec
         self.image_bytes = int(np.prod(spec.image_shape)) * np.dtype(spec.source_dtype).itemsize
         self.stream = gpu.stream()
+        self._done = gpu.event()
         self.images = gpu.pinned(n_images * self.image_bytes)
         self.table = gpu.pinned(n_rows * 16).view(np.int32).reshape(n_rows, 4)
         self._images_on_device = DeviceMemory(gpu, n_images * self.image_bytes)
@@ -230,11 +250,20 @@ class _Staging:
 
     def upload(self, n_images: int, rows: NDArray[np.int32]) -> tuple[Any, Any]:
         """Queue the copies; return images and table as arrays on the device."""
-        images = self.gpu.array(self._images_on_device, (n_images, *self.spec.image_shape), self.spec.source_dtype)
+        images = self.images_on_device(n_images)
         table = self.gpu.array(self._table_on_device, rows.shape, np.dtype(np.int32))
         self.gpu.copy(images, self.images[: n_images * self.image_bytes], self.stream)
         self.gpu.copy(table, rows, self.stream)
         return images, table
+
+    def images_on_device(self, n_images: int) -> Any:
+        """Return the array on the device for a number of images."""
+        return self.gpu.array(self._images_on_device, (n_images, *self.spec.image_shape), self.spec.source_dtype)
+
+    def wait(self) -> None:
+        """Wait until the stream has done all that is queued there."""
+        self._done.record(self.stream)
+        self._done.synchronize()
 
     def checks(self, n_rows: int) -> Any:
         """Return an array of zeros on the device, in which the kernel marks crops whose results are not finite."""

@@ -33,9 +33,12 @@ class Batch(NamedTuple):
     lease: Lease
     replaced: NDArray[np.bool_] | None = None
 
-    @property
-    def item(self) -> Any:
-        """The batch as iteration gives it: (x, y, weights), (x, y) without weights, or x without labels."""
+    def hand_out(self) -> Any:
+        """Return the batch as plain iteration gives it: (x, y, weights), (x, y) without weights, or x without labels.
+
+        Nothing is known of whoever gets it, so the buffer is used again only after a wait for the whole device.
+        """
+        self.lease.hand_over()
         if self.y is None:
             return self.x
         return (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
@@ -62,10 +65,9 @@ class SharedBatch(NamedTuple):
 
     parts: tuple[Batch, ...]
 
-    @property
-    def item(self) -> tuple[Any, ...]:
-        """The batch as iteration gives it: a tuple with the item of each part."""
-        return tuple(part.item for part in self.parts)
+    def hand_out(self) -> tuple[Any, ...]:
+        """Return the batch as plain iteration gives it: a tuple with what `Batch.hand_out` returns for each part."""
+        return tuple(part.hand_out() for part in self.parts)
 
     @property
     def n_rows(self) -> int:

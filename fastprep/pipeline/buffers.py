@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastprep.pipeline._buffers import Block, Lease, capsule_address, capsule_device
+from fastprep.pipeline._buffers import Block, capsule_address, capsule_device
+from fastprep.pipeline._buffers import Lease as PlainLease
+from fastprep.pipeline.fences import Fence
 
 __all__ = [
     "ALIGNMENT",
@@ -33,29 +36,70 @@ _DLPACK_CODES = {"float16": (2, 16), "float32": (2, 32), "bfloat16": (4, 16)}
 
 
 class Memory(Protocol):
-    """Kind of memory for buffers."""
+    """Kind of memory for buffers.
+
+    Attributes
+    ----------
+    fence : Fence or None
+        Fence of a consumer that gives none of its own; None if a reader holds a reference until it has read.
+    is_kept : bool
+        Whether buffers are allocated before anybody asks for one, and freed only when the pool is closed, because allocating and
+        freeing disturb what the consumer does meanwhile.
+    """
+
+    fence: Fence | None
+    is_kept: bool
 
     def allocate(self, n_bytes: int) -> Block:
         """Return a block of `n_bytes` bytes, aligned to `ALIGNMENT`."""
-        ...
-
-    def before_reuse(self) -> None:
-        """Wait until no queued operation reads memory that has been released; called without any lock."""
         ...
 
 
 class HostMemory:
     """Ordinary memory. A reader holds a reference until it has read, so there is nothing to wait for."""
 
+    fence: Fence | None = None
+    is_kept = False
+
     def allocate(self, n_bytes: int) -> Block:
         """Return a block from malloc, see `Memory`."""
         return Block(n_bytes, ALIGNMENT)
 
-    def before_reuse(self) -> None:
-        """Do nothing, see `Memory`."""
-
 
 HOST = HostMemory()
+
+
+class Lease(PlainLease):
+    """Right to use a buffer, which lasts until this object and every capsule made from it are gone.
+
+    Parameters
+    ----------
+    block : Block
+
+    Attributes
+    ----------
+    fences : list of Fence
+        What the buffer's next writer waits for. It is the buffer's list, which all of its leases share.
+    default : Fence or None
+        Fence of a consumer that gives none of its own.
+    """
+
+    fences: list[Fence]
+    default: Fence | None = None
+
+    def __init__(self, block: Block) -> None:
+        self.fences = []
+
+    def hand_over(self, *fences: Fence) -> None:
+        """Note that a consumer gets the buffer, and what it may queue; without fences, the one of a consumer without a name.
+
+        Parameters
+        ----------
+        *fences : Fence
+            One for each stream, or set of streams, on which the consumer may read. They take the place of those of an earlier
+            call for this lease.
+        """
+        self.fences[:] = fences or (() if self.default is None else (self.default,))
 
 
 class BufferPool:
@@ -68,26 +112,56 @@ class BufferPool:
     n_bytes : int
         Size of each buffer.
     depth : int
-        Number of buffers to keep. While all of them are in use, more are allocated, and freed again after use.
+        Number of buffers to keep. While all of them are in use, more are allocated, and freed again after use; where buffers are
+        kept (`Memory.is_kept`), they are freed by `close`.
     patience_s : float
         Seconds that `lease` waits for a buffer before it allocates one beyond `depth`.
     memory : Memory
         Memory that the buffers are in.
+    is_awaited : callable
+        Tells whether the consumer waits for a batch, and so does nothing else. As long as it does not, no buffer beyond `depth`
+        is allocated where buffers are kept.
     """
 
-    def __init__(self, n_bytes: int, depth: int, patience_s: float = 0.02, memory: Memory = HOST) -> None:
+    def __init__(
+        self,
+        n_bytes: int,
+        depth: int,
+        patience_s: float = 0.02,
+        memory: Memory = HOST,
+        is_awaited: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.n_bytes = n_bytes
         self.depth = depth
         self.patience_s = patience_s
         self.memory = memory
+        self.is_awaited = is_awaited
         self.n_allocated = 0
-        self._blocks: list[Block] = []
+        self._blocks: dict[Block, list[Fence]] = {}  # each with what its next writer must wait for
         self._lock = threading.RLock()  # reentrant: see `WorkerPool`, which may be closed by a finalizer under it
 
-    def lease(self) -> Lease:
+    def reserve(self) -> None:
+        """Allocate all buffers that are going to be kept, where allocating later would disturb the consumer.
+
+        Raises
+        ------
+        MemoryError
+            If there is no memory for them.
+        """
+        if self.memory.is_kept:
+            with self._lock:
+                for _ in range(self.depth - len(self._blocks)):
+                    self._allocate()
+
+    def lease(self, stream: Any = None) -> Lease:
         """Return a buffer that is not in use; its contents are undefined.
 
-        The wait is bounded: a user may keep every batch, and then each batch gets memory of its own.
+        The wait for one is bounded: a user may keep every batch, and then each batch gets memory of its own.
+
+        Parameters
+        ----------
+        stream : cupy stream, optional
+            Stream that is going to write to the buffer. Without it, the buffer may be written to at once, on any stream.
 
         Returns
         -------
@@ -101,16 +175,16 @@ class BufferPool:
         deadline = time.monotonic() + self.patience_s
         while True:
             with self._lock:
-                lease = self._free_block()
-                is_used = lease is not None
-                if lease is None and (len(self._blocks) < self.depth or time.monotonic() >= deadline):
-                    block = self.memory.allocate(self.n_bytes)
-                    self.n_allocated += 1
-                    self._blocks.append(block)
-                    lease = block.lease()
+                lease, now = self._free_block(), time.monotonic()
+                is_busy = self.memory.is_kept and not self.is_awaited()
+                if is_busy:
+                    deadline = now + self.patience_s
+                if lease is None and (len(self._blocks) < self.depth or (now >= deadline and not is_busy)):
+                    lease = self._lease_of(self._allocate())
             if lease is not None:
-                if is_used:  # wait only after the buffer was found free: what may still read it was queued before that
-                    self.memory.before_reuse()
+                for fence in lease.fences:  # only after the buffer was found free: what may still read it was queued before that
+                    fence.wait(stream)
+                lease.fences.clear()
                 return lease
             time.sleep(0.0005)
 
@@ -121,10 +195,22 @@ class BufferPool:
 
     def _free_block(self) -> Lease | None:
         free = [block for block in self._blocks if block.is_free]
-        lease = free.pop().lease() if free else None
-        while free and len(self._blocks) > self.depth:
-            self._blocks.remove(free.pop())
+        lease = self._lease_of(free.pop()) if free else None
+        while free and len(self._blocks) > self.depth and not self.memory.is_kept:
+            del self._blocks[free.pop()]
         return lease
+
+    def _lease_of(self, block: Block) -> Lease:
+        lease = Lease(block)
+        # a finalizer may have closed the pool meanwhile
+        lease.fences, lease.default = self._blocks.get(block, []), self.memory.fence
+        return lease
+
+    def _allocate(self) -> Block:
+        block = self.memory.allocate(self.n_bytes)
+        self.n_allocated += 1
+        self._blocks[block] = []
+        return block
 
 
 def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
@@ -147,7 +233,7 @@ def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     return np.frombuffer(memoryview(lease), np.uint8, count * dtype.itemsize).view(dtype).reshape(shape)
 
 
-def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str, device_id: int = 0) -> object:
+def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str, device_id: int = 0, fences: Sequence[Fence] = ()) -> object:
     """Lend the start of a buffer as an unversioned DLPack capsule, on the CPU or on the CUDA device where the buffer is.
 
     The deleter that the consumer calls does not need the GIL, and the capsule keeps the buffer in use without the lease.
@@ -159,6 +245,8 @@ def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str, device_id: 
     dtype : {"float32", "float16", "bfloat16"}
     device_id : int
         Number that the consumer gives to the CUDA device; 0 on the CPU.
+    fences : sequence of Fence
+        The consumer's fences, see `Lease.hand_over`. Without one, the next writer waits for the whole device.
 
     Returns
     -------
@@ -166,4 +254,5 @@ def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str, device_id: 
         Named "dltensor". C-contiguous, byte offset 0, aligned to `ALIGNMENT`.
     """
     code, bits = _DLPACK_CODES[dtype]
+    lease.hand_over(*fences)
     return lease.capsule(shape, code, bits, device_id)

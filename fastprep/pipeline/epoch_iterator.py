@@ -35,6 +35,11 @@ class EpochIterator:
     def __next__(self) -> Batch | SharedBatch:
         if not self.started:
             self.started = True
+            try:
+                self._source.reserve()
+            except BaseException:
+                self.close()
+                raise
             self._epoch, self._step = self._begin()
             self._submitted = self._step
             self._generation = self._source.pool.generation
@@ -92,7 +97,8 @@ class EpochIterator:
         if not self._ahead:
             return self._make_in_this_thread()
         try:
-            batch = self._ahead.popleft().result()
+            with pool.consumer.waiting():
+                batch = self._ahead.popleft().result()
         except CancelledError:
             if pool.generation == self._generation and is_exiting():
                 return self._make_in_this_thread()

@@ -62,6 +62,12 @@ class BatchSource:
         """Count the steps of an epoch."""
         return len(self.sampler)
 
+    def reserve(self) -> None:
+        """Allocate on each device, and compile, what an iteration needs: from then on nothing of that disturbs the consumer."""
+        for backend in self.backends:
+            backend.reserve(self.pool.n_threads)
+        self.pool.reserve()
+
     def samples(self, epoch: int, step: int) -> NDArray[np.int64]:
         """Return the sample ids of one batch; see `fastprep.loader.Loader.samples`."""
         check_integer("epoch", epoch, 0)

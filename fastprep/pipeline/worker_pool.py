@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures.thread
+import contextlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +15,34 @@ from fastprep.sampling import check_integer
 from fastprep.system import begin_in_children
 
 LOST = "the loader was closed, or the process forked, during this iteration; begin a new one"
+
+
+class Consumer:
+    """Whether somebody waits for a batch, and so does nothing that an allocation could disturb."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_waiting = 0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Return a context in which the calling thread waits."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def is_waiting(self) -> bool:
+        """Return whether a thread waits; the calling thread does if it is none of a pool: it makes a batch for itself."""
+        return self._n_waiting > 0 or not getattr(_thread, "is_worker", False)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._n_waiting += change
+
+
+_thread = threading.local()
 
 
 class WorkerPool:
@@ -35,6 +64,7 @@ class WorkerPool:
     ----------
     generation : int
         Counts closes and forks. An epoch iterator of an earlier generation has lost its batches.
+    consumer : Consumer
     """
 
     def __init__(self, n_threads: int, prefetch: int, buffer_bytes: int, memories: Sequence[Memory] = (HOST,)) -> None:
@@ -51,7 +81,11 @@ class WorkerPool:
         self.generation += 1
         # one with the user, one just handed back, the rest being filled or ready: three or more, so that a thread that waits
         # for a GPU to have read one does not keep the GPU waiting
-        self._buffers = [BufferPool(self.buffer_bytes, self.ahead + 2, memory=memory) for memory in self.memories]
+        self.consumer = consumer = Consumer()
+        self._buffers = [
+            BufferPool(self.buffer_bytes, self.ahead + 2, memory=memory, is_awaited=consumer.is_waiting)
+            for memory in self.memories
+        ]
 
     @property
     def ahead(self) -> int:
@@ -63,9 +97,14 @@ class WorkerPool:
         """Number of buffers allocated so far."""
         return sum(buffers.n_allocated for buffers in self._buffers)
 
-    def lease(self, part: int = 0) -> Lease:
-        """Return a free buffer for one part of a batch."""
-        return self._buffers[part].lease()
+    def reserve(self) -> None:
+        """Allocate the buffers, see `BufferPool.reserve`."""
+        for buffers in self._buffers:
+            buffers.reserve()
+
+    def lease(self, part: int = 0, stream: Any = None) -> Lease:
+        """Return a free buffer for one part of a batch; see `BufferPool.lease`."""
+        return self._buffers[part].lease(stream)
 
     def submit(self, generation: int, function: Any, *arguments: Any) -> Future | None:
         """Let a thread call a function; None where none can, because the interpreter is ending.
@@ -126,6 +165,7 @@ def check_workers(workers: int | None, prefetch: int) -> tuple[int, int]:
 
 
 def _enlist(idents: set[int]) -> None:
+    _thread.is_worker = True
     idents.add(threading.get_ident())
 
 

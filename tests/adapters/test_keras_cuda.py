@@ -50,6 +50,25 @@ def test_fit_is_the_same_as_on_the_cpu(path, monkeypatch, stand_in, request, dty
     assert told == [(2, 0, 0, 0)] * (3 * 5)  # kDLCUDA
 
 
+def test_fit_waits_for_tensorflow_and_allocates_nothing_after_the_first_batch(path, monkeypatch, stand_in, consumed):
+    Gpus(monkeypatch)
+    waits, allocated = [], []
+    sync = tf.raw_ops.SyncDevice
+    monkeypatch.setattr(tf.raw_ops, "SyncDevice", lambda: waits.append(1) or sync())
+    taken = tensorflow.to_tensor
+
+    def noting(*arguments):
+        allocated.append(stand_in.calls["malloc"] + stand_in.calls["alloc_pinned_memory"])
+        return taken(*arguments)
+
+    monkeypatch.setattr(tensorflow, "to_tensor", noting)
+    with fastprep.Loader(path, 5, fastprep.CenterCrop(8), device="cuda", workers=1, prefetch=0) as loader:
+        small_model().fit(loader, epochs=3, verbose=0)
+        assert len(waits) > 3
+        assert stand_in.calls["Device.synchronize"] == stand_in.calls["free"] == 0
+        assert len({*allocated}) == 1
+
+
 def test_a_capsule_carries_the_number_that_tensorflow_counts(path, monkeypatch):
     Gpus(monkeypatch, physical=3, visible=[0, 2])
     with fake_cupy.installed(n_devices=3), fastprep.Loader(path, 4, None, device="cuda:2") as loader:

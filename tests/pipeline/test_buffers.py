@@ -139,34 +139,99 @@ class Foreign:
     """A `Memory` of such, which notes what is asked of it."""
 
     def __init__(self):
-        self.owners, self.waits = [], []
+        self.owners, self.waits, self.is_kept = [], [], False
 
     def allocate(self, n_bytes):
         owner = Owner(n_bytes)
         self.owners.append(weakref.ref(owner))
         return Block(n_bytes, ALIGNMENT, owner)
 
-    def before_reuse(self):
+    @property
+    def fence(self):
+        return self
+
+    def wait(self, stream=None):
         self.waits.append(threading.get_ident())
 
 
-def test_a_used_buffer_is_waited_for_and_a_new_one_is_not():
+def test_a_buffer_that_was_handed_over_is_waited_for_once_and_no_other():
     memory = Foreign()
     pool = BufferPool(64, depth=2, patience_s=0, memory=memory)
     first, second = pool.lease(), pool.lease()
-    assert memory.waits == []
     del second
+    second = pool.lease()
+    assert memory.waits == []  # nobody got it
+    second.hand_over()
+    del second
+    pool.lease()
     pool.lease()
     assert memory.waits == [threading.get_ident()]
     assert first.is_on_device
 
 
+def test_the_writers_stream_waits_for_each_fence_that_a_consumer_gave_last():
+    class Noted:
+        def __init__(self, name):
+            self.name = name
+
+        def wait(self, stream=None):
+            waits.append((self.name, stream))
+
+    memory, waits = Foreign(), []
+    pool = BufferPool(64, depth=1, memory=memory)
+    lease = pool.lease()
+    lease.hand_over()
+    capsule = dlpack_capsule(lease, (4,), "float32", 0, [Noted("a"), Noted("b")])
+    del lease, capsule
+    pool.lease("a stream")
+    assert waits == [("a", "a stream"), ("b", "a stream")]
+    assert memory.waits == []
+
+
+def test_a_fence_that_failed_is_waited_for_again():
+    def fail(stream=None):
+        raise RuntimeError("lost")
+
+    memory = Foreign()
+    pool = BufferPool(64, depth=1, memory=memory)
+    pool.lease().hand_over()
+    memory.wait, wait = fail, memory.wait
+    with pytest.raises(RuntimeError, match="lost"):
+        pool.lease()
+    memory.wait = wait
+    pool.lease()
+    assert len(memory.waits) == 1
+
+
+def test_kept_buffers_are_allocated_before_and_beyond_the_depth_only_for_who_waits():
+    memory, waits = Foreign(), False
+    memory.is_kept = True
+    pool = BufferPool(64, depth=2, patience_s=0, memory=memory, is_awaited=lambda: waits)
+    pool.reserve()
+    pool.reserve()
+    assert pool.n_allocated == 2
+    leases, thread = [pool.lease(), pool.lease()], None
+    thread = threading.Thread(target=lambda: leases.append(pool.lease()))
+    thread.start()
+    thread.join(0.05)
+    assert pool.n_allocated == 2
+    assert thread.is_alive()
+    waits = True
+    thread.join(60)
+    assert pool.n_allocated == 3
+    leases.clear()
+    pool.lease()
+    assert sum(owner() is not None for owner in memory.owners) == 3  # none is freed before the end
+    pool.close()
+    assert not any(owner() for owner in memory.owners)
+
+
 def test_other_threads_lease_while_one_waits_for_the_device():
     memory, pool = Foreign(), None
     waiting, go_on = threading.Event(), threading.Event()
-    memory.before_reuse = lambda: waiting.set() or go_on.wait(60)
+    memory.wait = lambda stream: waiting.set() or go_on.wait(60)
     pool = BufferPool(64, depth=2, memory=memory)
-    pool.lease()
+    pool.lease().hand_over()
     thread = threading.Thread(target=pool.lease)
     thread.start()
     assert waiting.wait(60)

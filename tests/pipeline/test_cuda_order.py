@@ -14,6 +14,7 @@ import fake_cupy
 import h5py
 import numpy as np
 import pytest
+from fake_consumers import CONSUMERS, Nothing, train_on
 from fake_cupy import CUDARuntimeError, Schedule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,8 +23,9 @@ from fastprep import CenterCrop, RandomCrop, TenCrop, kernels
 from fastprep.kernels import device
 from fastprep.kernels.device import DeviceMemory, Gpu
 from fastprep.loader import Loader
-from fastprep.pipeline import backends
-from fastprep.pipeline.backends import CudaBackend, CudaMemory
+from fastprep.pipeline import BatchSource, backends, fences
+from fastprep.pipeline.backends import CudaBackend, _Staging
+from fastprep.pipeline.fences import DeviceFence, StreamFence
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -141,7 +143,7 @@ def test_every_part_is_right_on_every_schedule(path, schedule, **options):
 
 
 @pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.parametrize("kind", [CudaMemory, DeviceMemory, CudaBackend])
+@pytest.mark.parametrize("kind", [DeviceFence, DeviceMemory, _Staging])
 def test_each_device_is_waited_for_by_itself(path, monkeypatch, kind, number):
     """Let each wait of a kind be for the other device when it should be for `number`."""
     options = {"batch_size": 4, "crop": RandomCrop(5), "shuffle": True, "workers": 1, "prefetch": 0}
@@ -159,8 +161,8 @@ def test_each_device_is_waited_for_by_itself(path, monkeypatch, kind, number):
         assert is_right(*train_on_two(machine, path, **options))
     with fake_cupy.installed(n_devices=2) as machine:
         monkeypatch.setattr(Gpu, "synchronize", elsewhere(Gpu.synchronize, lambda gpu: gpu.number))
-        stream = machine.cupy.cuda.Stream
-        monkeypatch.setattr(stream, "synchronize", elsewhere(stream.synchronize, lambda stream: stream.queue.device))
+        event = machine.cupy.cuda.Event
+        monkeypatch.setattr(event, "synchronize", elsewhere(event.synchronize, lambda event: event.queue.device))
         assert not is_right(*train_on_two(machine, path, **options))
 
 
@@ -169,21 +171,23 @@ def test_each_device_is_waited_for_by_itself(path, monkeypatch, kind, number):
 
 @contextlib.contextmanager
 def without_waiting_in(machine, function):
-    """Leave out the calls of `synchronize` in one function of the package."""
+    """Leave out what waits in one function of the package."""
 
     def patched(original):
-        def synchronize(self):
+        def wait(self, *arguments):
             frame = sys._getframe(1)
             if frame.f_code.co_qualname == "Gpu.synchronize":
                 frame = frame.f_back
             if frame.f_code.co_qualname != function:
-                original(self)
+                original(self, *arguments)
 
-        return synchronize
+        return wait
 
     with pytest.MonkeyPatch.context() as patch:
-        for kind in (machine.cupy.cuda.Stream, machine.cupy.cuda.Device):
-            patch.setattr(kind, "synchronize", patched(kind.synchronize))
+        cuda = machine.cupy.cuda
+        for kind, name in ((cuda.Stream, "synchronize"), (cuda.Device, "synchronize"), (cuda.Event, "synchronize")):
+            patch.setattr(kind, name, patched(getattr(kind, name)))
+        patch.setattr(cuda.Stream, "wait_event", patched(cuda.Stream.wait_event))
         yield
 
 
@@ -202,9 +206,15 @@ def a_crop(machine, path):
     return is_right([read], [kernels.crop(images, table, (4, 4))])
 
 
+def a_training_of_torch(machine, path):
+    return is_right(*train_on(machine, path, lambda queues: [CONSUMERS["torch"](machine, queues[0])], **SHORT))
+
+
+SHORT = {"batch_size": 2, "crop": RandomCrop(5), "shuffle": True, "workers": 1, "prefetch": 0}
 WAITS = {
-    "CudaBackend.make": a_training,  # before the hand-over
-    "CudaMemory.before_reuse": a_training,  # before a buffer is written to that was read from
+    "_Staging.wait": a_training,  # before the hand-over
+    "DeviceFence.wait": a_training,  # before a buffer is written to that was read from
+    "StreamFence.wait": a_training_of_torch,  # the same
     "DeviceMemory.__del__": a_training,  # before memory is freed
     "Gpu.upload": a_training,  # before another stream reads the mean
     "crop_on": a_crop,
@@ -221,7 +231,7 @@ def test_no_wait_can_be_left_out(path, function):
 
 def test_these_are_all_the_waits_there_are():
     found = set()
-    for module in (device, backends):
+    for module in (device, backends, fences):
         tree = ast.parse(Path(module.__file__).read_text())
         owners = [(f"{c.name}.", f) for c in tree.body if isinstance(c, ast.ClassDef) for f in c.body]
         for prefix, function in [*owners, *(("", node) for node in tree.body)]:
@@ -229,8 +239,107 @@ def test_these_are_all_the_waits_there_are():
                 called = [
                     n.func.attr for n in ast.walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
                 ]
-                found |= {prefix + function.name} if "synchronize" in called else set()
+                found |= {prefix + function.name} if {"synchronize", "wait_event"} & {*called} else set()
     assert found == {*WAITS, "Gpu.synchronize"}
+
+
+# --- consumers with fences of their own, which capture graphs
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    schedule=st.builds(
+        Schedule, eagerness=st.sampled_from([0, 0.1, 0.5, 0.9]), readers_first=st.booleans(), seed=st.integers(0, 1 << 30)
+    ),
+    consumer=st.sampled_from(sorted(CONSUMERS)),
+    captures=st.booleans(),
+    keep=st.integers(0, 6),
+    workers=st.integers(1, 4),
+    prefetch=st.integers(0, 3),
+    batch_size=st.integers(1, 9),
+    crop=st.sampled_from([RandomCrop((5, 6), mirror=True), TenCrop(3)]),
+    dtype=st.sampled_from(["float32", "bfloat16"]),
+)
+def test_every_batch_is_right_for_every_consumer(path, schedule, consumer, captures, keep, **options):
+    keep = 0 if captures else keep  # whoever keeps every batch gets more memory, when he waits for it
+    with fake_cupy.installed(schedule) as machine:
+        read, wanted = train_on(
+            machine, path, lambda queues: [CONSUMERS[consumer](machine, queues[0])], captures=captures, keep=keep, **options
+        )
+        assert machine.spoilt == []
+        assert machine.error is None
+        assert is_right(read, wanted)
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_no_consumers_fence_can_be_left_out(path, consumer):
+    with fake_cupy.installed() as machine:
+        assert is_right(*train_on(machine, path, lambda queues: [CONSUMERS[consumer](machine, queues[0])], **SHORT))
+    with fake_cupy.installed() as machine:
+        assert not is_right(*train_on(machine, path, lambda queues: [Nothing()], **SHORT))
+
+
+@pytest.mark.parametrize(("fenced", "right"), [([0, 1], True), ([0], False), ([1], False)])
+def test_a_consumer_with_two_streams_needs_a_fence_for_each(path, fenced, right):
+    with fake_cupy.installed() as machine:
+        read = train_on(machine, path, lambda queues: [StreamFence(Gpu(0), id(queues[k])) for k in fenced], n_queues=2, **SHORT)
+        assert is_right(*read) == right
+
+
+def test_a_wait_for_the_device_ends_a_capture(path):
+    with fake_cupy.installed() as machine:
+        assert not is_right(*train_on(machine, path, lambda queues: [], captures=True, **SHORT))
+        assert machine.spoilt == ["Device.synchronize"]
+
+
+def test_batches_that_nobody_got_are_not_waited_for(path):
+    """An iteration that ends early leaves batches behind, whose buffers are used again while somebody captures a graph."""
+    with fake_cupy.installed() as machine, Loader(path, device="cuda", **{**SHORT, "prefetch": 3}) as loader:
+        for _ in range(3):
+            iterator = loader._epoch_iterator()
+            next(iterator)
+            with machine.capturing(machine.queue(0)):
+                iterator.close()
+                next(loader._epoch_iterator())
+        assert machine.spoilt == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of memory that could not be freed either
+def test_what_is_allocated_in_the_middle_of_a_training_ends_a_capture(path, monkeypatch):
+    with fake_cupy.installed() as machine:
+        monkeypatch.setattr(BatchSource, "reserve", lambda self: None)
+        options = {**SHORT, "workers": 4, "prefetch": 3, "batch_size": 1}
+        assert not is_right(*train_on(machine, path, lambda queues: [Nothing()], captures=True, **options))
+        assert {"malloc", "alloc_pinned_memory"} & {*machine.spoilt}
+
+
+@pytest.mark.parametrize(
+    "name", ["Device.synchronize", "malloc", "free", "alloc_pinned_memory", "free_pinned_memory", "RawModule"]
+)
+def test_the_stand_in_knows_what_ends_a_capture(name, recwarn):
+    with fake_cupy.installed() as machine:
+        gpu, cupy = Gpu(0), machine.cupy
+        address, pinned = [cupy.cuda.runtime.malloc(8)], [gpu.pinned(8)]
+        calls = {
+            "Device.synchronize": gpu.synchronize,
+            "malloc": lambda: DeviceMemory(gpu, 8),
+            "free": lambda: cupy.cuda.runtime.free(address[0]),
+            "alloc_pinned_memory": lambda: gpu.pinned(8),
+            "free_pinned_memory": pinned.clear,
+            "RawModule": lambda: cupy.RawModule(code="fastprep_crop(", options=(), backend="nvrtc"),
+        }
+        with machine.capturing(), contextlib.suppress(CUDARuntimeError):
+            calls[name]()
+        assert machine.spoilt == [name]
+
+
+def test_the_stand_in_knows_that_a_captured_stream_is_not_for_others():
+    with fake_cupy.installed() as machine:
+        fence = StreamFence(Gpu(0), id(machine.readers[0]))
+        for stream in (None, Gpu(0).stream()):
+            fence.wait(stream)
+            with machine.capturing(), pytest.raises(CUDARuntimeError, match=r"Event\.record is not permitted"):
+                fence.wait(stream)
 
 
 # --- threads that meet in the middle of a batch
@@ -269,7 +378,7 @@ def meeting(machine, path, call, turn):
 
 @pytest.mark.parametrize(
     ("call", "turn"),
-    [("Device.synchronize", 1), ("memcpyAsync", 1), ("memcpyAsync", 2), ("launch", 1), ("Stream.synchronize", 1)],
+    [("Device.synchronize", 1), ("memcpyAsync", 1), ("memcpyAsync", 2), ("launch", 1), ("Event.synchronize", 1)],
 )
 @pytest.mark.parametrize("eagerness", [0, 0.5])
 def test_another_thread_may_come_in_anywhere(path, call, turn, eagerness):
@@ -287,7 +396,7 @@ def test_staging_memory_goes_back_only_after_the_wait(path, monkeypatch):
     original = CudaBackend._staging
     monkeypatch.setattr(CudaBackend, "_staging", too_early)
     with fake_cupy.installed() as machine:
-        assert not meeting(machine, path, "Stream.synchronize", 1)
+        assert not meeting(machine, path, "Event.synchronize", 1)
 
 
 def test_the_stand_in_tells_pinned_memory_from_other():
@@ -321,6 +430,6 @@ def test_the_stand_in_has_cupys_names():
     with fake_cupy.installed() as machine:
         compare(machine.cupy, cupy, "cupy")
         assert issubclass(cupy.cuda.runtime.CUDARuntimeError, RuntimeError)
-        for kind in ("Device", "Stream"):
+        for kind in ("Device", "Stream", "ExternalStream", "Event"):
             fake, real = getattr(machine.cupy.cuda, kind), getattr(cupy.cuda, kind)
             assert all(hasattr(real, name) for name in vars(fake) if callable(getattr(fake, name)))

@@ -5,6 +5,11 @@ operation is done at a synchronisation that covers it, or earlier, as a `Schedul
 for is, under some schedule, not there yet, and what it used again too early is read too late. A copy reads pinned memory
 when it is done, and ordinary memory when it is called. New memory, freed memory and pinned memory that was let go are poison.
 
+An event stands for what its stream held when it was recorded, and a stream that waits for it goes no further until that is
+done. While a consumer captures a graph (`Machine.capturing`), a wait for the device, an allocation, a release of memory and any
+use of the captured stream or of the default stream is an error, which is noted in `Machine.spoilt`: the capture is lost. These
+are the rules of the strictest mode, where other threads count as well.
+
 The rules: CUDA C++ Programming Guide, "Asynchronous Concurrent Execution"; CUDA Runtime API, "API synchronization behavior". The
 kernel is the oracle of `reference.py`, on what the device's memory holds when the kernel runs; that crop.cu does the same is
 shown in `tests/kernels`. Names and arguments are cupy's, and only those that fastprep uses.
@@ -26,6 +31,7 @@ import reference
 
 POISON = 0xA5
 FUNCTION = "fastprep_crop"
+NOT_IN_A_CAPTURE = ("Device.synchronize", "malloc", "free", "alloc_pinned_memory", "free_pinned_memory", "RawModule")
 
 
 class CUDARuntimeError(RuntimeError):
@@ -59,13 +65,22 @@ class Region:
     device: int | None
 
 
-@dataclass
+@dataclass(eq=False)
 class Queue:
     """Operations of one stream that are not done yet."""
 
     device: int
     is_reader: bool = False
     pending: collections.deque = field(default_factory=collections.deque)
+    n_done: int = 0
+
+
+@dataclass
+class Wait:
+    """Operation that is done when another stream has done its first `number` operations."""
+
+    queue: Queue
+    number: int
 
 
 class Machine:
@@ -80,6 +95,7 @@ class Machine:
         self.regions, self.queues, self.error = {}, [], None
         self.thread = threading.local()
         self.calls = collections.Counter()
+        self.captured, self.spoilt = None, []  # the stream of which a graph is being captured; the calls that made that fail
         self.before_call = lambda name: None  # for tests: where other threads could do something
         self.readers = [self.queue(number, is_reader=True) for number in range(n_devices)]
         self.null = [self.queue(number) for number in range(n_devices)]
@@ -94,6 +110,8 @@ class Machine:
         self.before_call(name)
         with self.lock:
             self.calls[name] += 1
+            if self.captured is not None and name in NOT_IN_A_CAPTURE:
+                self.spoil(name)
             while self.random.random() < self.schedule.eagerness:
                 waiting = [queue for queue in self.queues if queue.pending]
                 if not waiting:
@@ -101,11 +119,36 @@ class Machine:
                 self.do_one(self.random.choice(waiting))
 
     def do_one(self, queue):
-        operation = queue.pending.popleft()
+        operation = queue.pending[0]
+        if isinstance(operation, Wait):
+            while operation.queue.n_done < operation.number:
+                self.do_one(operation.queue)  # nothing else lets this stream go on
+            queue.pending.popleft()
+        else:
+            queue.pending.popleft()
+            try:
+                operation()
+            except CUDARuntimeError as error:
+                self.error = self.error or error
+        queue.n_done += 1
+
+    def spoil(self, name):
+        self.spoilt.append(name)
+        raise CUDARuntimeError(f"cudaErrorStreamCaptureUnsupported: {name} is not permitted when stream is capturing")
+
+    def touch(self, queue, name):
+        """Note that the host uses a stream, which nobody may who is not part of its capture."""
+        if self.captured is not None and (queue is self.captured or queue in self.null):
+            self.spoil(name)
+
+    @contextlib.contextmanager
+    def capturing(self, queue=None):
+        """Let a consumer capture what it queues on a stream, by default that of the first device's reads, meanwhile."""
+        self.captured = self.readers[0] if queue is None else queue
         try:
-            operation()
-        except CUDARuntimeError as error:
-            self.error = self.error or error
+            yield
+        finally:
+            self.captured = None
 
     def finish(self, queue):
         """Do all of a stream; others may go on meanwhile, or not."""
@@ -130,12 +173,14 @@ class Machine:
         self.queues.append(queue)
         return queue
 
-    def read_later(self, x):
-        """Queue a read of an array, as TensorFlow does on a stream of its own; return where its contents will be."""
+    def read_later(self, x, queue=None):
+        """Queue a read of an array, as a consumer does on a stream of its own; return where its contents will be."""
         seen = []
         address, shape, dtype, device = x.data.ptr, x.shape, x.dtype, x.device.id
         with self.lock:  # no reference to x: the host's go when the read is queued
-            self.readers[device].pending.append(lambda: seen.append(self.content(address, shape, dtype, device).copy()))
+            (queue or self.readers[device]).pending.append(
+                lambda: seen.append(self.content(address, shape, dtype, device).copy())
+            )
         return seen
 
     # --- memory
@@ -217,7 +262,42 @@ def module(machine):
 
         def synchronize(self):
             machine.call("Stream.synchronize")
+            machine.touch(self.queue, "Stream.synchronize")
             machine.finish(self.queue)
+
+        def wait_event(self, event):
+            machine.call("Stream.wait_event")
+            with machine.lock:
+                machine.touch(self.queue, "Stream.wait_event")
+                self.queue.pending.append(Wait(event.queue, event.number))
+
+    class ExternalStream(Stream):
+        def __init__(self, ptr, device_id=-1):
+            machine.call("ExternalStream")
+            self.queue = next(queue for queue in machine.queues if id(queue) == ptr)
+            assert device_id == self.queue.device
+            self.ptr, self.before = ptr, []
+
+    class Event:
+        def __init__(self, block=False, disable_timing=False):
+            assert block, "a thread that waits for this event keeps a processor busy"
+            assert disable_timing, "nobody asks for the time"
+            machine.call("Event")
+            self.device, self.queue, self.number = machine.current_device, None, 0
+
+        def record(self, stream):
+            machine.call("Event.record")
+            with machine.lock:
+                assert stream.queue.device == self.device, "the event is another device's"
+                machine.touch(stream.queue, "Event.record")
+                self.queue, self.number = stream.queue, stream.queue.n_done + len(stream.queue.pending)
+
+        def synchronize(self):
+            machine.call("Event.synchronize")
+            with machine.lock:
+                while self.queue.n_done < self.number:
+                    machine.do_one(self.queue)
+                machine.raise_error()
 
     class UnownedMemory:
         def __init__(self, ptr, size, owner, device_id=-1):
@@ -264,12 +344,17 @@ def module(machine):
         machine.call("free")
         machine.free(address)
 
+    def free_pinned_memory(address):
+        if os.getpid() == machine.process:
+            machine.call("free_pinned_memory")
+        machine.free(address)
+
     def alloc_pinned_memory(n_bytes):
         machine.call("alloc_pinned_memory")
         region = machine.allocate(max(512, 1 << (n_bytes - 1).bit_length()), None)
         exporter = type("PinnedMemoryPointer", (ctypes.c_uint8 * len(region.content),), {})
         memory = exporter.from_address(region.address)
-        weakref.finalize(memory, machine.free, region.address).atexit = False
+        weakref.finalize(memory, free_pinned_memory, region.address).atexit = False
         return memory
 
     def memcpy_async(dst, src, n_bytes, kind, stream):
@@ -323,6 +408,7 @@ def module(machine):
     def launch(compiled, grid, block, arguments):
         machine.call("launch")
         queue, device = machine.current_queue, machine.current_device
+        machine.touch(queue, "launch")
         assert device == queue.device == compiled.device, "compiled, or the stream, for another device"
         kernel = Kernel(compiled.constants, grid, block, arguments)
         with machine.lock:
@@ -357,6 +443,8 @@ def module(machine):
         nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
         Device=Device,
         Stream=Stream,
+        ExternalStream=ExternalStream,
+        Event=Event,
         UnownedMemory=UnownedMemory,
         MemoryPointer=MemoryPointer,
         alloc_pinned_memory=alloc_pinned_memory,
