@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from fastprep.cli.matplotlib_startup import start_matplotlib
-from fastprep.cli.tensorflow_startup import start_tensorflow
+from fastprep.cli.keras_startup import start_keras
 from fastprep.errors import InputError
 
 DRAW = """
@@ -46,4 +46,4 @@ def test_tensorflow_needs_one_and_a_line_says_so(monkeypatch):
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
     with pytest.raises(InputError, match=r"TensorFlow needs a folder for temporary files: .*; set TMPDIR to one"):
-        start_tensorflow()
+        start_keras()
