@@ -55,7 +55,9 @@ def missing_backend(error: ModuleNotFoundError) -> str | None:
         return f"Keras is not installed: {way_out}"
     asked = os.environ.get("KERAS_BACKEND")
     why = f"KERAS_BACKEND is {asked}" if asked else "KERAS_BACKEND is not set"
-    return f"Keras is to run on {module.removesuffix('lib')}, which is not installed ({why}): {way_out}, and set KERAS_BACKEND to it"
+    return (
+        f"Keras is to run on {module.removesuffix('lib')}, which is not installed ({why}): {way_out}, and set KERAS_BACKEND to it"
+    )
 
 
 class DataError(ValueError):

@@ -80,9 +80,7 @@ def _check_temporary(backend: str) -> None:
         tempfile.gettempdir()
     except OSError as error:
         if backend == "tensorflow":
-            raise InputError(
-                f"TensorFlow needs a folder for temporary files: {error.strerror}; set TMPDIR to one"
-            ) from None
+            raise InputError(f"TensorFlow needs a folder for temporary files: {error.strerror}; set TMPDIR to one") from None
 
 
 def _import_quietly(first_operation: bool) -> None:

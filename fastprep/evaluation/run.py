@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.cli.keras_startup import start_keras
 from fastprep.cli.output import write_line
 from fastprep.cli.progress import shown_progress
-from fastprep.cli.keras_startup import start_keras
 from fastprep.dataset import image_mean
 from fastprep.errors import InputError, MissingMeanError, input_errors
 from fastprep.evaluation import metrics

@@ -106,3 +106,21 @@ def test_flags_for_determinism_keep_those_of_the_user(monkeypatch):
     determinism.prepare()
     assert os.environ["XLA_FLAGS"] == "--xla_a=1 --xla_gpu_deterministic_ops=true"
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+def test_the_random_states_of_torch_are_saved_and_restored_on_torch_alone(monkeypatch):
+    from fastprep.adapters import torch
+
+    states, restored = [np.arange(3, dtype=np.uint8), np.arange(2, dtype=np.uint8)], []
+    monkeypatch.setattr(torch, "random_states", lambda: states)
+    monkeypatch.setattr(torch, "set_random_states", restored.append)
+    arrays = {"mean": np.zeros(3), **{f"torch/{k}": values for k, values in enumerate(states)}}
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert checkpoint._torch_states() == []
+    checkpoint._set_torch_states(arrays)
+    assert restored == []
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    assert checkpoint._torch_states() is states
+    checkpoint._set_torch_states({"mean": arrays["mean"]})  # saved on another backend
+    checkpoint._set_torch_states(arrays)
+    assert [[values.tolist() for values in some] for some in restored] == [[[0, 1, 2], [0, 1]]]
