@@ -54,7 +54,6 @@ _HOMES = {
     "predict": "adapters.predict",
 }
 _MODULES = ("errors", "h5", "kernels", "loader", "model")
-_KERAS_AND_BACKENDS = {"keras", "tensorflow", "jax", "jaxlib", "torch"}
 
 
 def __getattr__(name: str) -> Any:
@@ -65,9 +64,12 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f"fastprep.{_HOMES[name]}")
     except ModuleNotFoundError as error:
-        no_keras = error.name is not None and error.name.partition(".")[0] in _KERAS_AND_BACKENDS
-        if name != "Loader" or not no_keras:
+        from fastprep.errors import missing_backend
+
+        if (problem := missing_backend(error)) is None:
             raise
+        if name != "Loader":
+            raise ModuleNotFoundError(f"fastprep.{name} needs Keras. {problem}", name=error.name) from None
         module = importlib.import_module("fastprep.loader")  # the same loader without the methods for Keras
     value = globals()[name] = getattr(module, name)
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator
 
 
@@ -28,6 +29,35 @@ def input_errors(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except kinds as error:
         raise InputError(one_line(error)) from error
+
+
+_KERAS_AND_BACKENDS = ("keras", "tensorflow", "jax", "jaxlib", "torch")
+
+
+def missing_backend(error: ModuleNotFoundError) -> str | None:
+    """Return the line about Keras, or its backend, that is not installed, with the way out.
+
+    Parameters
+    ----------
+    error : ModuleNotFoundError
+        Raised by an import of Keras, or of what imports it.
+
+    Returns
+    -------
+    str or None
+        None if the missing module is neither of them.
+    """
+    module = (error.name or "").partition(".")[0]
+    if module not in _KERAS_AND_BACKENDS:
+        return None
+    way_out = "install 'fastprep[tensorflow]', 'fastprep[jax]' or 'fastprep[torch]'"
+    if module == "keras":
+        return f"Keras is not installed: {way_out}"
+    asked = os.environ.get("KERAS_BACKEND")
+    why = f"KERAS_BACKEND is {asked}" if asked else "KERAS_BACKEND is not set"
+    return (
+        f"Keras is to run on {module.removesuffix('lib')}, which is not installed ({why}): {way_out}, and set KERAS_BACKEND to it"
+    )
 
 
 class DataError(ValueError):

@@ -53,8 +53,8 @@ DOORS = {
     "h5py": {"h5"},
     "cupy": {"kernels.device"},
     "PIL": {"building.decode", "demo"},
-    "keras": {"adapters", "model", "cli.tensorflow_startup", "training", "evaluation", "demo"},
-    "tensorflow": {"adapters", "cli.tensorflow_startup", "training"},
+    "keras": {"adapters", "model", "cli.keras_startup", "training", "evaluation", "demo"},
+    "tensorflow": {"adapters", "cli.keras_startup", "training"},
     "jax": {"adapters.jax"},
     "torch": {"adapters.torch"},
 }

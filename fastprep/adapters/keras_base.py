@@ -12,9 +12,25 @@ from fastprep.adapters.jax import to_jax
 from fastprep.adapters.tensorflow import leave_memory, to_tensors
 from fastprep.adapters.torch import to_torch
 from fastprep.loader import Loader as PlainLoader
-from fastprep.pipeline import Backend, choose
+from fastprep.pipeline import Backend, Batch, choose
 
 _HAND_OVER = {"tensorflow": to_tensors, "jax": to_jax, "torch": to_torch}
+
+
+def to_backend(batch: Batch, dtype: str) -> Any:
+    """Hand x of a batch to Keras' backend; see `fastprep.adapters.tensorflow.to_tensor`, `to_jax` and `to_torch`.
+
+    Parameters
+    ----------
+    batch : Batch
+    dtype : {"float32", "float16", "bfloat16"}
+        Type of x.
+
+    Returns
+    -------
+    tf.Tensor, jax.Array or torch.Tensor
+    """
+    return _HAND_OVER[keras.backend.backend()](batch, dtype)[0]
 
 
 class KerasLoader(PlainLoader):

@@ -46,15 +46,15 @@ def predict_crops(
     ValueError
         If the loader would not give every sample in file order, or the model's output is not finite.
     """
+    from fastprep.adapters.keras_base import to_backend
     from fastprep.adapters.predict import check_file_order
-    from fastprep.adapters.tensorflow import to_tensor
 
     check_file_order(loader)
     rows: list[NDArray[np.float64]] = []
     loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier pass ended
     for batch in loader._epoch_iterator():
         (whole,) = batch.parts
-        out = np.asarray(model.predict_on_batch(to_tensor(whole, loader.dtype)), np.float64)
+        out = np.asarray(model.predict_on_batch(to_backend(whole, loader.dtype)), np.float64)
         if not np.isfinite(out).all():  # no comparison with NaN holds, so each would count as right
             raise ValueError(f"the model's output for images {sum(map(len, rows))} and on is not finite")
         if logits:

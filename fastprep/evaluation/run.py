@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.cli.keras_startup import start_keras
 from fastprep.cli.output import write_line
 from fastprep.cli.progress import shown_progress
-from fastprep.cli.tensorflow_startup import start_tensorflow
 from fastprep.dataset import image_mean
 from fastprep.errors import InputError, MissingMeanError, input_errors
 from fastprep.evaluation import metrics
@@ -67,9 +67,9 @@ def run(config: Config) -> Path:
     candidates = [_find_candidate(config, name) for name in config.runs]
     folder = _output_folder(config, candidates)
     old_files = report_files(folder) if folder.exists() else None
-    # problems with files are reported before TensorFlow takes seconds to start
+    # problems with files are reported before Keras takes seconds to start
     labels, class_names, file_names = _inspect_data(config, candidates)
-    start_tensorflow()
+    start_keras()
     rows = _predict_all(config, candidates)
     classes = rows[next(iter(rows))][0].shape[1]
     if any(part.shape[1] != classes for parts in rows.values() for part in parts):

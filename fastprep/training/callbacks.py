@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import keras
 
-from fastprep.adapters.tensorflow import to_tensor
+from fastprep.adapters.keras_base import to_backend
 from fastprep.errors import InputError
 from fastprep.loader import Loader
 from fastprep.training import batchnorm
@@ -147,7 +147,7 @@ class RunCallback(keras.callbacks.Callback):
             if self.progress.due:
                 self.progress.show_batchnorm(step, n_steps)
             (batch,) = train._source.prepare(epoch, step).parts
-            yield to_tensor(batch, train.dtype)
+            yield to_backend(batch, train.dtype)
 
     def _rate_at(self, step: int) -> float:
         state = self.state

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VERSION = 1
 _STATE, _ARRAYS = "fastprep/state.json", "fastprep/arrays.npz"
 _PARTS = {"course": dict, "loader": dict, "about": dict, "random": dict, "variables": list}
-_METRIC, _VARIABLE, _NUMPY = "metric/", "variable/", "numpy"
+_METRIC, _VARIABLE, _NUMPY, _TORCH = "metric/", "variable/", "numpy", "torch/"
 
 
 def save(path: Path, model: keras.Model, state: dict[str, Any], arrays: dict[str, NDArray], *, metrics: bool) -> None:
@@ -66,6 +66,7 @@ def save(path: Path, model: keras.Model, state: dict[str, Any], arrays: dict[str
         arrays |= {f"{_METRIC}{k}": np.asarray(v) for k, v in enumerate(model.metrics_variables)}
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - Keras' own seeding sets it, so layers may draw from it
     arrays[_NUMPY] = np.asarray(keys)
+    arrays |= {f"{_TORCH}{k}": values for k, values in enumerate(_torch_states())}
     random_state = {"python": random.getstate(), "numpy": [kind, *rest]}
     checks = [[v.path, _crc(v)] for v in variables]
     state = {"version": VERSION, **state, "random": random_state, "variables": checks}
@@ -139,12 +140,16 @@ def restore(path: Path, model: keras.Model) -> None:
         for k, variable in enumerate(variables):
             if (name := f"{_VARIABLE}{k}") in arrays:
                 variable.assign(arrays[name])
-        if [_crc(v) for v in variables] != [crc for _, crc in state["variables"]]:
+        saved = [crc for _, crc in state["variables"]]
+        if len(saved) != len(variables) or not all(
+            crc in (_crc(v), _crc_as_stored(v)) for v, crc in zip(variables, saved, strict=True)
+        ):
             raise InputError(f"{str(path)!r} does not fit the network: some of its variables are not those that were saved")
         version, keys, gauss = state["random"]["python"]
         random.setstate((version, tuple(keys), gauss))
         kind, *rest = state["random"]["numpy"]
         np.random.set_state((kind, arrays[_NUMPY], *rest))  # noqa: NPY002
+        _set_torch_states(arrays)
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
         why = " ".join(str(error).split())[:400]
         raise InputError(f"{str(path)!r} is damaged, or does not fit the network: {why}") from error
@@ -168,4 +173,32 @@ def _variables(model: keras.Model) -> list[Any]:
 
 
 def _crc(variable: Any) -> int:
+    """Return the checksum of a variable, the same on every backend: each has integers of another width for counts and seeds."""
+    values = np.asarray(variable)
+    return zlib.crc32((values.astype(np.int64) if values.dtype.kind in "iu" else values).tobytes())
+
+
+def _crc_as_stored(variable: Any) -> int:
+    """Return the checksum that earlier code wrote, over integers of the backend's own width."""
     return zlib.crc32(np.asarray(variable).tobytes())
+
+
+def _torch_states() -> list[NDArray]:
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return []
+    from fastprep.adapters.torch import random_states
+
+    return random_states()
+
+
+def _set_torch_states(arrays: dict[str, NDArray]) -> None:
+    """Restore torch's random generators, if the run was saved on torch and goes on there."""
+    import keras
+
+    states = [arrays[name] for k in range(len(arrays)) if (name := f"{_TORCH}{k}") in arrays]
+    if states and keras.backend.backend() == "torch":
+        from fastprep.adapters.torch import set_random_states
+
+        set_random_states(states)

@@ -135,7 +135,7 @@ class Config:
     seed: int = 42
     """Seed of weights, dropout, order and crops."""
     deterministic: bool = False
-    """Restrict TensorFlow to operations that give the same bits every time, as resuming with equal bits requires on GPUs.
+    """Restrict Keras' backend to operations that give the same bits every time, as resuming with equal bits requires on GPUs.
     Slower there."""
     workers: Annotated[int | None, arg(metavar="INT")] = None
     """Threads that prepare batches. Default: one for each processor, but at most eight."""
@@ -213,6 +213,10 @@ _CONFLICTS = (
     _Conflict(
         "--tensorboard needs a package that is not installed: pip install tensorboard",
         lambda config: config.tensorboard and importlib.util.find_spec("tensorboard") is None,
+    ),
+    _Conflict(
+        "--tensorboard needs TensorFlow, which writes its files whatever Keras runs on: pip install tensorflow",
+        lambda config: config.tensorboard and importlib.util.find_spec("tensorflow") is None,
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Input of a run: its files, which are checked before TensorFlow starts, and its loaders."""
+"""Input of a run: its files, which are checked before Keras starts, and its loaders."""
 
 from __future__ import annotations
 

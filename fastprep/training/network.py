@@ -69,7 +69,9 @@ def gives_logits(model: keras.Model, input_shape: tuple[int, int, int]) -> bool:
 def _try_out(model: keras.Model, input_shape: tuple[int, int, int]) -> NDArray[np.float64]:
     """Return the output for two images of noise, which also builds a subclassed model."""
     images = np.random.default_rng(0).normal(size=(2, *input_shape)).astype("float32")
-    return np.asarray(model(images, training=False), np.float64)
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)), np.float64)
 
 
 def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile: bool | str = "auto") -> None:

@@ -141,7 +141,7 @@ def _open_folder(config: Config, ranks: Ranks, stack: contextlib.ExitStack) -> R
 
 def _restore(session: Session, values: dict[str, Any], folder: RunFolder) -> RunState:
     """Put a saved run into model and loader; other ranks receive the model in `Ranks.start_alike`."""
-    from fastprep.adapters.tensorflow import to_tensor
+    from fastprep.adapters.keras_base import to_backend
 
     model, train = session.model, session.train
     try:
@@ -150,7 +150,7 @@ def _restore(session: Session, values: dict[str, Any], folder: RunFolder) -> Run
         raise InputError(f"{str(folder.last)!r} is damaged: its state can't be that of a run: {one_line(error)}") from error
     if state.step:
         (batch,) = train._source.prepare(0, 0).parts  # Keras creates the variables of its metrics at a first batch
-        model.test_on_batch(to_tensor(batch, train.dtype), batch.y, batch.weights)
+        model.test_on_batch(to_backend(batch, train.dtype), batch.y, batch.weights)
     with input_errors(ValueError, KeyError, TypeError):
         train.load_state_dict(values["loader"])
     if state.step:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.cli.tensorflow_startup import start_tensorflow
+from fastprep.cli.keras_startup import start_keras
 from fastprep.errors import InputError
-from fastprep.training import network
+from fastprep.training import determinism, network
 from fastprep.training.config import Config, shared_options
 from fastprep.training.data import Inputs, inspect_files, open_loaders
 from fastprep.training.distributed.consistency import check_alike, fingerprint
@@ -86,10 +86,12 @@ def open_session(config: Config, ranks: Ranks, mean: NDArray[np.float32] | str |
         If another rank can't continue.
     """
     with ranks.together():
-        # problems with files are reported before TensorFlow takes seconds to start
+        # problems with files are reported before Keras takes seconds to start
         inputs = inspect_files(config, mean)
         config = dataclasses.replace(config, crop=inputs.input_shape[0])
-        start_tensorflow()
+        if config.deterministic:
+            determinism.prepare()
+        start_keras()
         train, val = open_loaders(config, inputs, (ranks.rank, ranks.world))
         stack.callback(train.close)
         stack.callback(val.close)
@@ -104,10 +106,8 @@ def open_session(config: Config, ranks: Ranks, mean: NDArray[np.float32] | str |
 
 def _build_network(config: Config, inputs: Inputs, is_new: bool) -> tuple[keras.Model, list[str]]:
     """Return the network, not yet compiled, and remarks about its weights."""
-    import tensorflow as tf
-
     if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
+        determinism.enable()
     model, notes = network.build_model(config, inputs.input_shape, inputs.classes), []
     if config.weights is not None and is_new:
         notes.append(network.take_weights(model, config.weights, trust=config.trust))

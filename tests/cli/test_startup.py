@@ -7,8 +7,8 @@ import tempfile
 
 import pytest
 
+from fastprep.cli.keras_startup import start_keras
 from fastprep.cli.matplotlib_startup import start_matplotlib
-from fastprep.cli.tensorflow_startup import start_tensorflow
 from fastprep.errors import InputError
 
 DRAW = """
@@ -43,7 +43,62 @@ def test_matplotlib_is_left_alone_where_there_is_such_a_folder(tmp_path, monkeyp
 
 
 def test_tensorflow_needs_one_and_a_line_says_so(monkeypatch):
-    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
     with pytest.raises(InputError, match=r"TensorFlow needs a folder for temporary files: .*; set TMPDIR to one"):
-        start_tensorflow()
+        start_keras()
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None  # as if it were not installed
+import fastprep
+from fastprep.cli.keras_startup import start_keras
+from fastprep.errors import InputError
+try:
+    start_keras()
+except InputError as error:
+    print(error)
+for name in ("predict", "EpochSync"):
+    try:
+        getattr(fastprep, name)
+    except ModuleNotFoundError as error:
+        print(error)
+print(fastprep.Loader.__module__)
+"""
+WAY_OUT = "install 'fastprep[tensorflow]', 'fastprep[jax]' or 'fastprep[torch]'"
+
+
+@pytest.mark.parametrize(
+    ("module", "asked", "problem"),
+    [
+        ("keras", None, f"Keras is not installed: {WAY_OUT}"),
+        ("tensorflow", None, "Keras is to run on tensorflow, which is not installed (KERAS_BACKEND is not set): "),
+        ("jax", "jax", "Keras is to run on jax, which is not installed (KERAS_BACKEND is jax): "),
+        ("torch", "torch", "Keras is to run on torch, which is not installed (KERAS_BACKEND is torch): "),
+    ],
+)
+def test_what_is_not_installed_is_one_line_with_the_way_out(module, asked, problem, tmp_path):
+    environment = {name: os.environ[name] for name in os.environ if name != "KERAS_BACKEND"}
+    environment |= {"KERAS_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment |= {"KERAS_BACKEND": asked} if asked else {}
+    command = [sys.executable, "-c", WITHOUT, module]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(problem)
+    assert WAY_OUT in lines[0]
+    assert lines[1:] == [
+        f"fastprep.predict needs Keras. {lines[0]}",
+        f"fastprep.EpochSync needs Keras. {lines[0]}",
+        "fastprep.loader",
+    ]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "openvino", "no-such"])
+def test_a_backend_that_can_not_train_is_one_line(backend, monkeypatch):
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    with pytest.raises(InputError, match=f"KERAS_BACKEND must be tensorflow, jax or torch, got '{backend}'"):
+        start_keras()

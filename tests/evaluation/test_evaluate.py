@@ -185,7 +185,7 @@ def test_nothing_is_overwritten_unless_told(make_run, data, tmp_path, capsys):
 def test_only_an_evaluation_is_replaced(make_run, data, tmp_path, capsys, monkeypatch):
     """No run, folder of something else, working folder or link; and it is said before TensorFlow starts."""
     run = make_run("a")
-    monkeypatch.setattr("fastprep.evaluation.run.start_tensorflow", None)
+    monkeypatch.setattr("fastprep.evaluation.run.start_keras", None)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "summary.json").write_text('{"scores": []}')
     (tmp_path / "work").mkdir()
@@ -307,7 +307,7 @@ def test_classes_without_names_have_their_numbers(make_run, data, capsys, tmp_pa
 
 
 def test_a_folder_that_can_not_be_made_is_told_before_anything_is_predicted(make_run, data, monkeypatch, capsys):
-    monkeypatch.setattr("fastprep.evaluation.run.start_tensorflow", lambda: pytest.fail("too late"))
+    monkeypatch.setattr("fastprep.evaluation.run.start_keras", lambda: pytest.fail("too late"))
     refused([make_run("a"), "--data", str(data), "--out", "/proc/x"], "--out: '/proc/x' can't be made in '/proc'", capsys)
 
 

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import Any
 
-from fastprep.cli.tensorflow_startup import start_tensorflow
+from fastprep.cli.keras_startup import start_keras
 from fastprep.errors import InputError, RankError
 from fastprep.system import printable
 from fastprep.training.distributed.cluster import Cluster
@@ -51,11 +51,14 @@ def join(cluster: Cluster, timeout_s: float) -> Ranks:
     RankError
         If a rank does not come in time, or TensorFlow can't connect them.
     InputError
-        If this process sees several GPUs, because a rank uses one.
+        If Keras does not run on TensorFlow, or this process sees several GPUs, because a rank uses one.
     """
     if cluster.world == 1:
         return ALONE
-    start_tensorflow(first_operation=False)  # it would be too late for a cluster after that
+    backend = start_keras(first_operation=False)  # it would be too late for a cluster after that
+    if backend != "tensorflow":
+        problem = f"TF_CONFIG names {cluster.world} ranks, and Keras runs on {backend}: several ranks train on TensorFlow only"
+        raise InputError(f"{problem}; set KERAS_BACKEND=tensorflow, or unset TF_CONFIG to train in one process")
     import tensorflow as tf
 
     if (n_gpus := len(tf.config.list_physical_devices("GPU"))) > 1:
