@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastprep.errors import DeviceUnavailableError
+from fastprep.kernels.availability import check_cache, check_compiler, failed_import
 from fastprep.kernels.cuda import Plan, plan_of
 from fastprep.kernels.spec import CheckedTable, CropSpec
-
-_INSTALL = "install fastprep[gpu], or the cupy that fits the driver: cupy-cuda12x or cupy-cuda13x"
 
 
 def device_number(device: str, *others: str) -> int | None:
@@ -54,7 +53,8 @@ class Gpu:
     Raises
     ------
     DeviceUnavailableError
-        If cupy is not installed, no driver answers, the device does not exist, or NVRTC is missing.
+        If cupy can't be imported, no driver answers, the device does not exist, NVRTC can't compile for it, or the folder
+        where cupy keeps compiled kernels can't be written.
     """
 
     def __init__(self, number: int) -> None:
@@ -62,8 +62,8 @@ class Gpu:
         self._process = os.getpid()
         try:
             import cupy
-        except ImportError as error:
-            raise DeviceUnavailableError(f"cupy can't be imported ({error}); {_INSTALL}") from error
+        except Exception as error:  # not only ImportError
+            raise failed_import(error) from error
         self.cupy = cupy
         try:
             n = cupy.cuda.runtime.getDeviceCount()
@@ -71,10 +71,8 @@ class Gpu:
             raise DeviceUnavailableError(f"no NVIDIA driver, or no device, answers ({error})") from error
         if number >= n:
             raise DeviceUnavailableError(f"there is no device cuda:{number}: CUDA sees {n}, counted from 0")
-        try:
-            cupy.cuda.nvrtc.getVersion()
-        except Exception as error:  # its type depends on what exactly is missing
-            raise DeviceUnavailableError(f"NVRTC, CUDA's compiler, can't be loaded ({error}); {_INSTALL}") from error
+        check_compiler(cupy, number)
+        check_cache()
 
     def __str__(self) -> str:
         return f"cuda:{self.number}"

@@ -80,6 +80,7 @@ class Machine:
         self.regions, self.queues, self.error = {}, [], None
         self.thread = threading.local()
         self.calls = collections.Counter()
+        self.compiler_log, self.architectures = "", (75, 80, 90, 120)  # NVRTC's complaint, if it has one; what it compiles for
         self.before_call = lambda name: None  # for tests: where other threads could do something
         self.readers = [self.queue(number, is_reader=True) for number in range(n_devices)]
         self.null = [self.queue(number) for number in range(n_devices)]
@@ -354,7 +355,7 @@ def module(machine):
     )
     cuda = types.SimpleNamespace(
         runtime=runtime,
-        nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
+        nvrtc=nvrtc_of(machine),
         Device=Device,
         Stream=Stream,
         UnownedMemory=UnownedMemory,
@@ -365,6 +366,36 @@ def module(machine):
     made = types.ModuleType("cupy")
     made.__dict__.update(cuda=cuda, ndarray=ndarray, RawModule=RawModule, __version__="0 (stand-in)")
     return made
+
+
+def nvrtc_of(machine):
+    """Return what `cupy.cuda.nvrtc` does for a trial: compiles for the architectures it knows, if it has all its parts."""
+    logs = {}
+
+    def compile_program(program, options):
+        (option,) = options
+        if machine.compiler_log:
+            logs[program] = machine.compiler_log
+        elif int(option.removeprefix("--gpu-architecture=sm_")) not in machine.architectures:
+            logs[program] = "nvrtc: error: invalid value for --gpu-architecture (-arch)\n"
+        if logs[program]:
+            raise RuntimeError("NVRTC_ERROR_COMPILATION (6)")
+
+    def create_program(source, name, headers, include_names):
+        assert not headers
+        assert not include_names
+        program = max(logs, default=0) + 1
+        logs[program] = ""
+        return program
+
+    return types.SimpleNamespace(
+        getVersion=lambda: (12, 9),
+        getSupportedArchs=lambda: tuple(machine.architectures),
+        createProgram=create_program,
+        compileProgram=compile_program,
+        getProgramLog=lambda program: logs[program],
+        destroyProgram=lambda program: logs.pop(program),
+    )
 
 
 class Kernel:
