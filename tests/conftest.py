@@ -137,7 +137,7 @@ def backend(request):
         return
     machine = request.getfixturevalue("stand_in")
     yield "cuda:0"
-    assert machine.calls["launch"] or machine.calls["alloc_pinned_memory"]  # that is what "auto" took
+    assert machine.calls["launch"] or machine.calls["hostAlloc"]  # that is what "auto" took
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ No other module imports cupy. It is imported at first use, so this module can be
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels.availability import check_cache, check_compiler, failed_import
+from fastprep.kernels.contexts import on_device
 from fastprep.kernels.cuda import Plan, plan_of
+from fastprep.kernels.pinned import PinnedMemory
 from fastprep.kernels.spec import CheckedTable, CropSpec
 
 
@@ -99,8 +102,9 @@ class Gpu:
             "memory": f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} free",
         }
 
-    def current(self) -> Any:
-        """Return a context in which this is the current device of the thread.
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        """Make this the current device of the thread for a while, without a trace on other devices.
 
         Raises
         ------
@@ -112,13 +116,13 @@ class Gpu:
                 f"{self} was in use before this process was forked, and CUDA does not survive a fork: start processes with "
                 'multiprocessing.get_context("spawn"), or use device="cpu"'
             )
-        return self.cupy.cuda.Device(self.number)
+        with on_device(self.cupy, self.number):
+            yield
 
     def synchronize(self) -> None:
         """Wait until the device has finished all work that this process has queued so far, on any stream."""
-        device = self.current()
-        with device:
-            device.synchronize()
+        with self.current():
+            self.cupy.cuda.Device(self.number).synchronize()
 
     def stream(self) -> Any:
         """Return a new stream, which does not wait for any other."""
@@ -127,8 +131,7 @@ class Gpu:
 
     def pinned(self, n_bytes: int) -> NDArray[np.uint8]:
         """Return pinned memory of the host. The device may read it at any time until the stream of a copy is synchronised."""
-        with self.current():
-            return np.frombuffer(self.cupy.cuda.alloc_pinned_memory(n_bytes), np.uint8, n_bytes)
+        return np.asarray(PinnedMemory(self, n_bytes))
 
     def copy(self, target: Any, source: NDArray, stream: Any) -> None:
         """Queue a copy from a C-contiguous array on the host to an array on the device."""
@@ -201,8 +204,9 @@ class DeviceMemory:
     def __del__(self) -> None:
         # in a forked process it is not ours, and at the end of this process the driver frees it
         if self.address and self.gpu.is_of_this_process and not sys.is_finalizing():
-            self.gpu.synchronize()  # work may be queued that reads it, although no object refers to it any more
-            self.gpu.cupy.cuda.runtime.free(self.address)
+            with self.gpu.current():  # else the call would make a context on the first device
+                self.gpu.synchronize()  # work may be queued that reads it, although no object refers to it any more
+                self.gpu.cupy.cuda.runtime.free(self.address)
 
 
 class CropKernel:

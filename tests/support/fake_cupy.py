@@ -18,7 +18,6 @@ import random
 import sys
 import threading
 import types
-import weakref
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,15 +70,17 @@ class Queue:
 class Machine:
     """Some devices, their memory and their streams; `cupy` is the module that drives them."""
 
-    def __init__(self, schedule=None, n_devices=1, device_bytes=1 << 30):
+    def __init__(self, schedule=None, n_devices=1, device_bytes=1 << 30, host_bytes=1 << 30):
         self.schedule = schedule or Schedule()
-        self.n_devices, self.device_bytes = n_devices, device_bytes
+        self.n_devices, self.device_bytes, self.host_bytes = n_devices, device_bytes, host_bytes
         self.random = random.Random(self.schedule.seed)
         self.lock = threading.RLock()
         self.process = os.getpid()
         self.regions, self.queues, self.error = {}, [], None
         self.thread = threading.local()
         self.calls = collections.Counter()
+        self.contexts = set()  # devices that have one
+        self.is_remembered = False  # whether a thread whose context was taken away stays on that device; no text says so
         self.compiler_log, self.architectures = "", (75, 80, 90, 120)  # NVRTC's complaint, if it has one; what it compiles for
         self.before_call = lambda name: None  # for tests: where other threads could do something
         self.readers = [self.queue(number, is_reader=True) for number in range(n_devices)]
@@ -93,6 +94,8 @@ class Machine:
         if os.getpid() != self.process:
             raise CUDARuntimeError("cudaErrorInitializationError: initialization error")
         self.before_call(name)
+        if name != "getDeviceCount":  # else a context is needed, and made where there is none
+            self.set_context(self.current_device)
         with self.lock:
             self.calls[name] += 1
             while self.random.random() < self.schedule.eagerness:
@@ -176,6 +179,25 @@ class Machine:
         return getattr(self.thread, "device", 0)
 
     @property
+    def current_context(self):
+        """The number of the device, from 1, or 0 for none."""
+        return getattr(self.thread, "context", 0)
+
+    def set_context(self, number):
+        if not 0 <= number < self.n_devices:
+            raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        self.contexts.add(number)
+        self.thread.device, self.thread.context = number, number + 1
+
+    def bind(self, context):
+        """Make a context current that there is, or none: then the next call makes one, on the current device."""
+        self.thread.context = context
+        if context:
+            self.thread.device = context - 1
+        elif not self.is_remembered:
+            self.thread.device = 0
+
+    @property
     def current_queue(self):
         return getattr(self.thread, "queue", None) or self.null[self.current_device]
 
@@ -191,11 +213,12 @@ def module(machine):
 
         def __enter__(self):
             self.before.append(machine.current_device)
-            machine.thread.device = self.id
+            if self.id != machine.current_device:
+                machine.set_context(self.id)
             return self
 
         def __exit__(self, *exception):
-            machine.thread.device = self.before.pop()
+            machine.set_context(self.before.pop())
 
         def synchronize(self):
             machine.call("Device.synchronize")
@@ -265,13 +288,18 @@ def module(machine):
         machine.call("free")
         machine.free(address)
 
-    def alloc_pinned_memory(n_bytes):
-        machine.call("alloc_pinned_memory")
-        region = machine.allocate(max(512, 1 << (n_bytes - 1).bit_length()), None)
-        exporter = type("PinnedMemoryPointer", (ctypes.c_uint8 * len(region.content),), {})
-        memory = exporter.from_address(region.address)
-        weakref.finalize(memory, machine.free, region.address).atexit = False
-        return memory
+    def host_alloc(n_bytes, flags):
+        machine.call("hostAlloc")
+        assert flags == runtime.hostAllocPortable, "only the current device would take it for pinned"
+        with machine.lock:
+            used = sum(len(region.content) for region in machine.regions.values() if region.device is None)
+        if used + n_bytes > machine.host_bytes:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+        return machine.allocate(n_bytes, None).address
+
+    def free_host(address):
+        machine.call("freeHost")
+        machine.free(address)
 
     def memcpy_async(dst, src, n_bytes, kind, stream):
         machine.call("memcpyAsync")
@@ -329,6 +357,10 @@ def module(machine):
         with machine.lock:
             queue.pending.append(lambda: kernel.run(machine, device))
 
+    def mem_get_info():
+        machine.set_context(machine.current_device)
+        return machine.device_bytes // 2, machine.device_bytes
+
     def get_device_count():
         machine.call("getDeviceCount")
         if machine.n_devices == 0:
@@ -346,7 +378,12 @@ def module(machine):
         free=free,
         getDeviceCount=get_device_count,
         driverGetVersion=lambda: 12090,
-        memGetInfo=lambda: (machine.device_bytes // 2, machine.device_bytes),
+        hostAlloc=host_alloc,
+        freeHost=free_host,
+        hostAllocPortable=1,
+        getDevice=lambda: machine.current_device,
+        setDevice=machine.set_context,  # since CUDA 12
+        memGetInfo=mem_get_info,
         getDeviceProperties=lambda number: {
             "name": b"stand-in",
             "major": 9,
@@ -355,12 +392,12 @@ def module(machine):
     )
     cuda = types.SimpleNamespace(
         runtime=runtime,
+        driver=types.SimpleNamespace(ctxGetCurrent=lambda: machine.current_context, ctxSetCurrent=machine.bind),
         nvrtc=nvrtc_of(machine),
         Device=Device,
         Stream=Stream,
         UnownedMemory=UnownedMemory,
         MemoryPointer=MemoryPointer,
-        alloc_pinned_memory=alloc_pinned_memory,
         get_current_stream=lambda: Stream(null=True),
     )
     made = types.ModuleType("cupy")
