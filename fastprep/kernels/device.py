@@ -88,6 +88,11 @@ class Gpu:
         """Whether CUDA can be used here, which it can't in a process that was forked after this object was made."""
         return self._process == os.getpid()
 
+    @property
+    def l2_bytes(self) -> int:
+        """Size of the device's L2 cache."""
+        return self.cupy.cuda.runtime.getDeviceProperties(self.number)["l2CacheSize"]
+
     def describe(self) -> dict[str, str]:
         """Return a description of device, driver, cupy with its compiler, and memory."""
         runtime, nvrtc = self.cupy.cuda.runtime, self.cupy.cuda.nvrtc.getVersion()

@@ -82,6 +82,7 @@ class Machine:
         self.contexts = set()  # devices that have one
         self.is_remembered = False  # whether a thread whose context was taken away stays on that device; no text says so
         self.compiler_log, self.architectures = "", (75, 80, 90, 120)  # NVRTC's complaint, if it has one; what it compiles for
+        self.l2_bytes = 1 << 14
         self.before_call = lambda name: None  # for tests: where other threads could do something
         self.readers = [self.queue(number, is_reader=True) for number in range(n_devices)]
         self.null = [self.queue(number) for number in range(n_devices)]
@@ -388,6 +389,7 @@ def module(machine):
             "name": b"stand-in",
             "major": 9,
             "minor": 0,
+            "l2CacheSize": machine.l2_bytes,
         },
     )
     cuda = types.SimpleNamespace(
