@@ -85,6 +85,12 @@ def _run(config: Config) -> None:
             _mean(config, contents)
         else:
             write_line(*contents.describe())
+    if drawings:
+        _draw(config)
+
+
+def _draw(config: Config) -> None:
+    with Contents(config.file, config.images, config.labels, config.axes) as contents:  # opened anew: a mean may have been stored
         if config.sheet is not None:
             contents.sheet(config.sheet, config.n, config.seed)
             write_line(f"wrote {config.sheet}")

@@ -365,8 +365,9 @@ def test_class_weights(make_file):
         weights = np.concatenate([w for _, _, w in loader])
     np.testing.assert_array_equal(weights, np.array([0.5, 1, 3], "float32")[labels])
     for bad, message in (
-        ({0: -1}, "class_weight must be finite and not negative, got -1"),
-        ({0: "a"}, "class_weight must be finite and not negative, got 'a'"),
+        ({0: -1}, "class_weight must be finite as float32 and not negative, got -1"),
+        ({0: "a"}, "class_weight must be finite as float32 and not negative, got 'a'"),
+        ({0: 1e39}, "class_weight must be finite as float32 and not negative, got 1e"),
         ({"0": 5.0}, "class_weight must have labels that occur for its keys, got '0'"),
         ({7: 5.0}, "class_weight must have labels that occur for its keys, got 7"),
         ([1, 2], "class_weight must map labels to weights"),
@@ -852,3 +853,9 @@ def test_files_that_do_not_fit_together(make_file):
         two, _, _ = make_file(name="two.h5", **other)
         with pytest.raises(DataError, match=r"two\.h5', dataset 'images': images are .*, in .*images\.h5' they are uint8"):
             Loader([one, two], 4, None)
+
+
+def test_weights_of_samples_and_classes_are_finite_together(make_file):
+    path, _, labels = make_file()
+    with pytest.raises(ValueError, match="sample_weight times class_weight must be finite as float32"):
+        Loader(path, 4, None, class_weight={int(labels[0]): 1e30}, sample_weight=np.full(len(labels), 1e30))

@@ -306,3 +306,11 @@ def test_a_file_that_claims_many_images_can_be_drawn(tmp_path, capsys):
     assert "549,755,813,888 of 1x1x1" in printed
     assert "none that loaders take: the header says (549755813888,) uint8: 549755813888 bytes in memory, of which 0" in printed
     assert Image.open(tmp_path / "sheet.png").size
+
+
+def test_a_mean_is_stored_and_the_file_is_drawn_by_one_command(make_file, tmp_path, capsys):
+    path, *_ = make_file(mean=False)
+    drawings = [str(tmp_path / "sheet.png"), str(tmp_path / "crops.png")]
+    assert show.main([str(path), "--mean", "--store", "--sheet", drawings[0], "--crops", drawings[1], "--size", "5"]) == 0
+    assert all(os.path.getsize(drawing) for drawing in drawings)
+    assert "stored as" in capsys.readouterr().out

@@ -81,7 +81,14 @@ def sample_weights(
         raise ValueError("sample_weight needs labels, but labels=None")
     own = dataset.weights if isinstance(sample_weight, str) else _checked(sample_weight, dataset.n_samples)
     weights = np.asarray(own, np.float32)
-    return weights if by_class is None else weights * by_class
+    if by_class is None:
+        return weights
+    with np.errstate(over="ignore"):
+        weights = weights * by_class
+    if not np.isfinite(weights).all():
+        sample = int(np.argmin(np.isfinite(weights)))
+        raise ValueError(f"sample_weight times class_weight must be finite as float32, which it is not for sample {sample}")
+    return weights
 
 
 def check_labels_finite(dataset: Dataset) -> None:
@@ -158,8 +165,8 @@ def _class_weights(dataset: Dataset, class_weight: Mapping[int, float]) -> NDArr
     for number, weight in class_weight.items():
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or not (members := classes == number).any():
             raise ValueError(f"class_weight must have labels that occur for its keys, got {number!r}")
-        if not isinstance(weight, int | float | np.number) or not np.isfinite(weight) or weight < 0:
-            raise ValueError(f"class_weight must be finite and not negative, got {weight!r} for class {number!r}")
+        if not isinstance(weight, int | float | np.number) or not np.isfinite(weight) or not 0 <= weight < 2.0**128:
+            raise ValueError(f"class_weight must be finite as float32 and not negative, got {weight!r} for class {number!r}")
         weights[members] = weight
     return weights
 
