@@ -1,5 +1,6 @@
 """The doctor's report: what it says of a file, and that its clock times what it names."""
 
+import functools
 import sys
 
 import fake_cupy
@@ -135,3 +136,34 @@ def test_figures_are_bytes_over_seconds(stand_in, monkeypatch):
     n = gpu.REPEATS
     crops = 40 * 5 * 6 * 3
     assert figures == gpu.Figures(n * 2**16, 2 * n * 2**16, n * 4 * 12 * 14 * 3, n * (crops + 2 * crops), 2 / n)
+
+
+@pytest.mark.parametrize("l2_bytes", [0, 1 << 12, 1 << 15, 1 << 20])
+def test_no_launch_finds_its_batch_in_the_cache(stand_in, monkeypatch, l2_bytes):
+    """Before each launch, twice as much as the cache holds was touched elsewhere since its images and its result were."""
+    stand_in.l2_bytes = l2_bytes
+    monkeypatch.setattr(gpu, "PLAIN_BYTES", 1 << 10)
+    touched, launched = [], []
+
+    def noting(original):
+        def copy(self, target, source, stream):
+            original(self, target, source, stream)
+            touched.append((target.data.ptr, target.nbytes))
+
+        return copy
+
+    def launch(self, grid, block, arguments):
+        launched.append((len(touched), [arguments[0].data.ptr, arguments[4].data.ptr]))
+        touched.extend((array.data.ptr, array.nbytes) for array in (arguments[0], arguments[4]))
+
+    for name in ("copy", "copy_on_device"):
+        monkeypatch.setattr(Gpu, name, noting(getattr(Gpu, name)))
+    monkeypatch.setattr(stand_in.cupy.RawModule, "get_function", lambda self, name: functools.partial(launch, self))
+    spec, table = kernels.CropSpec((12, 14, 3), "uint8", (5, 6)), np.zeros((4, 4), np.int32)
+    gpu.measure(Gpu(0), spec, 4, table, 2)
+    assert len(launched) == 3 * gpu.REPEATS
+    for k, addresses in launched:
+        for address in addresses:
+            last = max((j for j in range(k) if touched[j][0] == address), default=None)
+            if last is not None:
+                assert sum(dict(touched[last + 1 : k]).values()) >= 2 * l2_bytes

@@ -5,21 +5,23 @@ No other module imports cupy. It is imported at first use, so this module can be
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastprep.errors import DeviceUnavailableError
+from fastprep.kernels.availability import check_cache, check_compiler, failed_import
+from fastprep.kernels.contexts import on_device
 from fastprep.kernels.cuda import Plan, plan_of
+from fastprep.kernels.pinned import PinnedMemory
 from fastprep.kernels.spec import CheckedTable, CropSpec
-
-_INSTALL = "install fastprep[gpu], or the cupy that fits the driver: cupy-cuda12x or cupy-cuda13x"
 
 
 def device_number(device: str, *others: str) -> int | None:
@@ -54,7 +56,8 @@ class Gpu:
     Raises
     ------
     DeviceUnavailableError
-        If cupy is not installed, no driver answers, the device does not exist, or NVRTC is missing.
+        If cupy can't be imported, no driver answers, the device does not exist, NVRTC can't compile for it, or the folder
+        where cupy keeps compiled kernels can't be written.
     """
 
     def __init__(self, number: int) -> None:
@@ -62,8 +65,8 @@ class Gpu:
         self._process = os.getpid()
         try:
             import cupy
-        except ImportError as error:
-            raise DeviceUnavailableError(f"cupy can't be imported ({error}); {_INSTALL}") from error
+        except Exception as error:  # not only ImportError
+            raise failed_import(error) from error
         self.cupy = cupy
         try:
             n = cupy.cuda.runtime.getDeviceCount()
@@ -71,10 +74,8 @@ class Gpu:
             raise DeviceUnavailableError(f"no NVIDIA driver, or no device, answers ({error})") from error
         if number >= n:
             raise DeviceUnavailableError(f"there is no device cuda:{number}: CUDA sees {n}, counted from 0")
-        try:
-            cupy.cuda.nvrtc.getVersion()
-        except Exception as error:  # its type depends on what exactly is missing
-            raise DeviceUnavailableError(f"NVRTC, CUDA's compiler, can't be loaded ({error}); {_INSTALL}") from error
+        check_compiler(cupy, number)
+        check_cache()
 
     def __str__(self) -> str:
         return f"cuda:{self.number}"
@@ -86,6 +87,11 @@ class Gpu:
     def is_of_this_process(self) -> bool:
         """Whether CUDA can be used here, which it can't in a process that was forked after this object was made."""
         return self._process == os.getpid()
+
+    @property
+    def l2_bytes(self) -> int:
+        """Size of the device's L2 cache."""
+        return self.cupy.cuda.runtime.getDeviceProperties(self.number)["l2CacheSize"]
 
     def describe(self) -> dict[str, str]:
         """Return a description of device, driver, cupy with its compiler, and memory."""
@@ -101,8 +107,9 @@ class Gpu:
             "memory": f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} free",
         }
 
-    def current(self) -> Any:
-        """Return a context in which this is the current device of the thread.
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        """Make this the current device of the thread for a while, without a trace on other devices.
 
         Raises
         ------
@@ -114,13 +121,13 @@ class Gpu:
                 f"{self} was in use before this process was forked, and CUDA does not survive a fork: start processes with "
                 'multiprocessing.get_context("spawn"), or use device="cpu"'
             )
-        return self.cupy.cuda.Device(self.number)
+        with on_device(self.cupy, self.number):
+            yield
 
     def synchronize(self) -> None:
         """Wait until the device has finished all work that this process has queued so far, on any stream."""
-        device = self.current()
-        with device:
-            device.synchronize()
+        with self.current():
+            self.cupy.cuda.Device(self.number).synchronize()
 
     def stream(self) -> Any:
         """Return a new stream, which does not wait for any other."""
@@ -139,8 +146,7 @@ class Gpu:
 
     def pinned(self, n_bytes: int) -> NDArray[np.uint8]:
         """Return pinned memory of the host. The device may read it at any time until the stream of a copy is synchronised."""
-        with self.current():
-            return np.frombuffer(self.cupy.cuda.alloc_pinned_memory(n_bytes), np.uint8, n_bytes)
+        return np.asarray(PinnedMemory(self, n_bytes))
 
     def copy(self, target: Any, source: NDArray, stream: Any) -> None:
         """Queue a copy from a C-contiguous array on the host to an array on the device."""
@@ -213,8 +219,9 @@ class DeviceMemory:
     def __del__(self) -> None:
         # in a forked process it is not ours, and at the end of this process the driver frees it
         if self.address and self.gpu.is_of_this_process and not sys.is_finalizing():
-            self.gpu.synchronize()  # work may be queued that reads it, although no object refers to it any more
-            self.gpu.cupy.cuda.runtime.free(self.address)
+            with self.gpu.current():  # else the call would make a context on the first device
+                self.gpu.synchronize()  # work may be queued that reads it, although no object refers to it any more
+                self.gpu.cupy.cuda.runtime.free(self.address)
 
 
 class CropKernel:

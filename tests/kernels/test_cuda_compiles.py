@@ -1,4 +1,4 @@
-"""crop.cu, compiled by NVIDIA's own compiler for every generation of GPUs, without a GPU."""
+"""crop.cu, compiled by NVIDIA's own compilers, of CUDA 12 and 13, for every generation of GPUs that they know, without a GPU."""
 
 import ctypes
 import importlib.metadata
@@ -11,21 +11,26 @@ import pytest
 from fastprep.kernels import CropSpec
 from fastprep.kernels.cuda import plan_of
 
-WHEEL = "nvidia-cuda-nvrtc-cu12"
-ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
+ARCHITECTURES = {
+    "nvidia-cuda-nvrtc-cu12": (70, 75, 80, 86, 89, 90, 100, 120),
+    "nvidia-cuda-nvrtc": (75, 80, 86, 89, 90, 100, 103, 110, 120, 121),  # of CUDA 13
+}
 MEANS = {"none": None, "channels": [103.939, 116.779, 123.68], "image": np.zeros((256, 256, 3), np.float32)}
 
 
 class Nvrtc:
-    """NVIDIA's run-time compiler, https://docs.nvidia.com/cuda/nvrtc."""
+    """NVIDIA's run-time compiler, https://docs.nvidia.com/cuda/nvrtc, from a wheel."""
 
-    def __init__(self):
+    def __init__(self, wheel):
+        self.wheel = wheel
         try:
-            files = importlib.metadata.files(WHEEL) or []
+            files = importlib.metadata.files(wheel) or []
         except importlib.metadata.PackageNotFoundError:
-            pytest.skip(f"{WHEEL} is not installed, which compiles CUDA without a GPU (extra `test`)")
-        names = [file for file in files if re.fullmatch(r"libnvrtc\.so\.\d+", file.name)]
-        self.library = ctypes.CDLL(str(names[0].locate()))
+            pytest.skip(f"{wheel} is not installed, which compiles CUDA without a GPU (extra `test`)")
+        # first the built-in functions, which some wheels' compilers find only among what is loaded already
+        for pattern in (r"libnvrtc-builtins\.so\.[\d.]+", r"libnvrtc\.so\.\d+"):
+            (file,) = (file for file in files if re.fullmatch(pattern, file.name))
+            self.library = ctypes.CDLL(str(file.locate()))
 
     def architectures(self):
         n = ctypes.c_int()
@@ -56,9 +61,9 @@ class Nvrtc:
         return content.raw
 
 
-@pytest.fixture(scope="module")
-def nvrtc():
-    return Nvrtc()
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def nvrtc(request):
+    return Nvrtc(request.param)
 
 
 def launch_of(source="uint8", dtype="float32", layout="channels_last", mean="channels", channels=3, check_finite=False):
@@ -76,16 +81,18 @@ VARIANTS += [(source, dtype, "channels_last", "channels", 3, True) for source in
 
 
 @pytest.mark.parametrize(
-    "architecture",
+    ("nvrtc", "architecture"),
     [
-        pytest.param(name, marks=[] if name in (ARCHITECTURES[0], ARCHITECTURES[-1]) else [pytest.mark.large])
-        for name in ARCHITECTURES
+        pytest.param(wheel, number, marks=[] if number in (numbers[0], numbers[-1]) else [pytest.mark.large])
+        for wheel, numbers in ARCHITECTURES.items()
+        for number in numbers
     ],
+    indirect=["nvrtc"],
 )
 def test_no_spills_and_few_registers(nvrtc, architecture):
     """The numbers are from the compiler. A spill would be an access to memory for each element."""
     if architecture not in nvrtc.architectures():
-        pytest.skip(f"the installed {WHEEL} does not compile for sm_{architecture}")
+        pytest.skip(f"the installed {nvrtc.wheel} does not compile for sm_{architecture}")
     for variant in VARIANTS:
         cubin, log = nvrtc.compile(launch_of(*variant), f"sm_{architecture}")
         assert cubin.startswith(b"\x7fELF")

@@ -7,6 +7,7 @@ from conftest import host
 from crop_cases import assert_same_bits, random_table
 
 from fastprep import CenterCrop, RandomCrop
+from fastprep.diagnostics.gpu import differences
 from fastprep.kernels import crop
 from fastprep.loader import Loader
 from fastprep.pipeline.buffers import ALIGNMENT, capsule_address
@@ -25,7 +26,7 @@ def tf():
 
 
 def test_the_doctors_comparison(gpu):
-    assert gpu.differences(gpu, 120, seed=1) == (120 * 16, [])
+    assert differences(gpu, 120, seed=1) == (120 * 16, [])
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])

@@ -1,7 +1,9 @@
 """Backends: which one is taken, what it says when it can't be, and loaders on a stand-in for a GPU."""
 
+import errno
 import logging
 import multiprocessing
+import os
 import pickle
 import sys
 
@@ -68,7 +70,15 @@ def no_nvrtc(machine):
     def missing():
         raise RuntimeError("CuPy failed to load libnvrtc.so.12")
 
-    machine.cupy.cuda.nvrtc.getVersion = missing
+    machine.cupy.cuda.nvrtc.getSupportedArchs = missing
+
+
+def no_builtins(machine):
+    machine.compiler_log = "nvrtc: error: failed to open libnvrtc-builtins.so.12.9.\n  Make sure that it is installed correctly."
+
+
+def only_newer_architectures(machine):
+    machine.architectures = (100, 120)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +86,19 @@ def no_nvrtc(machine):
     [
         (0, "cuda", None, r"no NVIDIA driver, or no device, answers \(cudaErrorNoDevice.*"),
         (1, "cuda:1", None, "there is no device cuda:1: CUDA sees 1, counted from 0"),
-        (1, "cuda", no_nvrtc, r"NVRTC, CUDA's compiler, can't be loaded \(CuPy failed to load libnvrtc.*install fastprep\[gpu\]"),
+        (1, "cuda", no_nvrtc, r"NVRTC, CUDA's compiler, can't be loaded \(CuPy failed to load libnvrtc.*cupy-cuda12x\[ctk\] or "),
+        (
+            1,
+            "cuda",
+            no_builtins,
+            r"NVRTC 12.9, .* can't compile for cuda:0, .* 9.0 \(.*libnvrtc-builtins.so.12.9. Make sure .*; inst",
+        ),
+        (
+            1,
+            "cuda",
+            only_newer_architectures,
+            r"can't compile for cuda:0, of compute capability 9.0 \(nvrtc: error: invalid value",
+        ),
     ],
 )
 def test_what_is_missing_is_named(caplog, n_devices, device, spoil, message):
@@ -103,6 +125,67 @@ def test_without_cupy(path, monkeypatch):
             use()
     with Loader(path, 4, None, device="auto") as loader:
         assert loader.stats()["device"] == "cpu"
+
+
+CACHE = "; set CUPY_CACHE_DIR, or HOME, to a folder that can be written"
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (
+            "PermissionError(13, 'Permission denied', '/home/me/.cupy')",
+            "([Errno 13] Permission denied: '/home/me/.cupy')" + CACHE,
+        ),
+        ("RuntimeError('the library is broken')", "(the library is broken); install fastprep[gpu], or "),
+        (
+            "ImportError('\\n======\\nFailed to import.\\n\\nOriginal error:\\n  no libcublas\\n====\\n')",
+            "(Failed to import. Original error: no ",
+        ),
+        ("ValueError('CUPY_CACHE_SAVE')", "(CUPY_CACHE_SAVE); install"),
+    ],
+)
+def test_whatever_the_import_of_cupy_raises_is_one_line_and_auto_takes_the_cpu(path, tmp_path, monkeypatch, raised, message):
+    (tmp_path / "cupy.py").write_text(f"raise {raised}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    for _ in range(2):  # a failed import leaves nothing behind that would let the next one pass
+        with pytest.raises(DeviceUnavailableError) as caught:
+            Loader(path, 4, None, device="cuda")
+        assert str(caught.value).startswith("cupy can't be imported " + message)
+        assert "\n" not in str(caught.value)
+        with Loader(path, 4, None, device="auto") as loader:
+            assert loader.stats()["device"] == "cpu"
+
+
+@pytest.mark.parametrize("from_home", [True, False])
+def test_a_folder_for_compiled_kernels_that_cannot_be_written_is_found_before_the_first_batch(
+    path, tmp_path, monkeypatch, stand_in, from_home
+):
+    folder = tmp_path / ".cupy" / "kernel_cache"
+    folder.mkdir(parents=True)
+    monkeypatch.delenv("CUPY_CACHE_DIR", raising=False)
+    monkeypatch.setenv(*(("HOME", str(tmp_path)) if from_home else ("CUPY_CACHE_DIR", str(folder))))
+    with Loader(path, 4, None, device="auto") as loader:
+        assert loader.stats()["device"] == "cuda:0"
+    assert list(folder.iterdir()) == []
+
+    def read_only(dir):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)  # root may write to any folder
+    with pytest.raises(DeviceUnavailableError, match=rf"compiled kernels in {folder} \(Read-only .*{CACHE}, or CUPY_CACHE_IN"):
+        Loader(path, 4, None, device="cuda")
+    with Loader(path, 4, None, device="auto") as loader:
+        assert loader.stats()["device"] == "cpu"
+    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "1")
+    with Loader(path, 4, None, device="auto") as loader:
+        assert loader.stats()["device"] == "cuda:0"
+
+
+def test_a_device_newer_than_the_compiler_is_compiled_for_as_cupy_does(stand_in):
+    stand_in.architectures = (75, 80)
+    assert str(Gpu(0)) == "cuda:0"
 
 
 def test_cupy_without_a_driver(path):

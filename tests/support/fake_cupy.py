@@ -23,7 +23,6 @@ import random
 import sys
 import threading
 import types
-import weakref
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,7 +30,7 @@ import reference
 
 POISON = 0xA5
 FUNCTION = "fastprep_crop"
-NOT_IN_A_CAPTURE = ("Device.synchronize", "malloc", "free", "alloc_pinned_memory", "free_pinned_memory", "RawModule")
+NOT_IN_A_CAPTURE = ("Device.synchronize", "malloc", "free", "hostAlloc", "freeHost", "RawModule")
 
 
 class CUDARuntimeError(RuntimeError):
@@ -86,15 +85,19 @@ class Wait:
 class Machine:
     """Some devices, their memory and their streams; `cupy` is the module that drives them."""
 
-    def __init__(self, schedule=None, n_devices=1, device_bytes=1 << 30):
+    def __init__(self, schedule=None, n_devices=1, device_bytes=1 << 30, host_bytes=1 << 30):
         self.schedule = schedule or Schedule()
-        self.n_devices, self.device_bytes = n_devices, device_bytes
+        self.n_devices, self.device_bytes, self.host_bytes = n_devices, device_bytes, host_bytes
         self.random = random.Random(self.schedule.seed)
         self.lock = threading.RLock()
         self.process = os.getpid()
         self.regions, self.queues, self.error = {}, [], None
         self.thread = threading.local()
         self.calls = collections.Counter()
+        self.contexts = set()  # devices that have one
+        self.is_remembered = False  # whether a thread whose context was taken away stays on that device; no text says so
+        self.compiler_log, self.architectures = "", (75, 80, 90, 120)  # NVRTC's complaint, if it has one; what it compiles for
+        self.l2_bytes = 1 << 14
         self.captured, self.spoilt = None, []  # the stream of which a graph is being captured; the calls that made that fail
         self.before_call = lambda name: None  # for tests: where other threads could do something
         self.readers = [self.queue(number, is_reader=True) for number in range(n_devices)]
@@ -108,6 +111,8 @@ class Machine:
         if os.getpid() != self.process:
             raise CUDARuntimeError("cudaErrorInitializationError: initialization error")
         self.before_call(name)
+        if name != "getDeviceCount":  # else a context is needed, and made where there is none
+            self.set_context(self.current_device)
         with self.lock:
             self.calls[name] += 1
             if self.captured is not None and name in NOT_IN_A_CAPTURE:
@@ -220,6 +225,25 @@ class Machine:
         return getattr(self.thread, "device", 0)
 
     @property
+    def current_context(self):
+        """The number of the device, from 1, or 0 for none."""
+        return getattr(self.thread, "context", 0)
+
+    def set_context(self, number):
+        if not 0 <= number < self.n_devices:
+            raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        self.contexts.add(number)
+        self.thread.device, self.thread.context = number, number + 1
+
+    def bind(self, context):
+        """Make a context current that there is, or none: then the next call makes one, on the current device."""
+        self.thread.context = context
+        if context:
+            self.thread.device = context - 1
+        elif not self.is_remembered:
+            self.thread.device = 0
+
+    @property
     def current_queue(self):
         return getattr(self.thread, "queue", None) or self.null[self.current_device]
 
@@ -235,11 +259,12 @@ def module(machine):
 
         def __enter__(self):
             self.before.append(machine.current_device)
-            machine.thread.device = self.id
+            if self.id != machine.current_device:
+                machine.set_context(self.id)
             return self
 
         def __exit__(self, *exception):
-            machine.thread.device = self.before.pop()
+            machine.set_context(self.before.pop())
 
         def synchronize(self):
             machine.call("Device.synchronize")
@@ -344,18 +369,18 @@ def module(machine):
         machine.call("free")
         machine.free(address)
 
-    def free_pinned_memory(address):
-        if os.getpid() == machine.process:
-            machine.call("free_pinned_memory")
-        machine.free(address)
+    def host_alloc(n_bytes, flags):
+        machine.call("hostAlloc")
+        assert flags == runtime.hostAllocPortable, "only the current device would take it for pinned"
+        with machine.lock:
+            used = sum(len(region.content) for region in machine.regions.values() if region.device is None)
+        if used + n_bytes > machine.host_bytes:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+        return machine.allocate(n_bytes, None).address
 
-    def alloc_pinned_memory(n_bytes):
-        machine.call("alloc_pinned_memory")
-        region = machine.allocate(max(512, 1 << (n_bytes - 1).bit_length()), None)
-        exporter = type("PinnedMemoryPointer", (ctypes.c_uint8 * len(region.content),), {})
-        memory = exporter.from_address(region.address)
-        weakref.finalize(memory, free_pinned_memory, region.address).atexit = False
-        return memory
+    def free_host(address):
+        machine.call("freeHost")
+        machine.free(address)
 
     def memcpy_async(dst, src, n_bytes, kind, stream):
         machine.call("memcpyAsync")
@@ -414,6 +439,10 @@ def module(machine):
         with machine.lock:
             queue.pending.append(lambda: kernel.run(machine, device))
 
+    def mem_get_info():
+        machine.set_context(machine.current_device)
+        return machine.device_bytes // 2, machine.device_bytes
+
     def get_device_count():
         machine.call("getDeviceCount")
         if machine.n_devices == 0:
@@ -431,28 +460,64 @@ def module(machine):
         free=free,
         getDeviceCount=get_device_count,
         driverGetVersion=lambda: 12090,
-        memGetInfo=lambda: (machine.device_bytes // 2, machine.device_bytes),
+        hostAlloc=host_alloc,
+        freeHost=free_host,
+        hostAllocPortable=1,
+        getDevice=lambda: machine.current_device,
+        setDevice=machine.set_context,  # since CUDA 12
+        memGetInfo=mem_get_info,
         getDeviceProperties=lambda number: {
             "name": b"stand-in",
             "major": 9,
             "minor": 0,
+            "l2CacheSize": machine.l2_bytes,
         },
     )
     cuda = types.SimpleNamespace(
         runtime=runtime,
-        nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
+        driver=types.SimpleNamespace(ctxGetCurrent=lambda: machine.current_context, ctxSetCurrent=machine.bind),
+        nvrtc=nvrtc_of(machine),
         Device=Device,
         Stream=Stream,
         ExternalStream=ExternalStream,
         Event=Event,
         UnownedMemory=UnownedMemory,
         MemoryPointer=MemoryPointer,
-        alloc_pinned_memory=alloc_pinned_memory,
         get_current_stream=lambda: Stream(null=True),
     )
     made = types.ModuleType("cupy")
     made.__dict__.update(cuda=cuda, ndarray=ndarray, RawModule=RawModule, __version__="0 (stand-in)")
     return made
+
+
+def nvrtc_of(machine):
+    """Return what `cupy.cuda.nvrtc` does for a trial: compiles for the architectures it knows, if it has all its parts."""
+    logs = {}
+
+    def compile_program(program, options):
+        (option,) = options
+        if machine.compiler_log:
+            logs[program] = machine.compiler_log
+        elif int(option.removeprefix("--gpu-architecture=sm_")) not in machine.architectures:
+            logs[program] = "nvrtc: error: invalid value for --gpu-architecture (-arch)\n"
+        if logs[program]:
+            raise RuntimeError("NVRTC_ERROR_COMPILATION (6)")
+
+    def create_program(source, name, headers, include_names):
+        assert not headers
+        assert not include_names
+        program = max(logs, default=0) + 1
+        logs[program] = ""
+        return program
+
+    return types.SimpleNamespace(
+        getVersion=lambda: (12, 9),
+        getSupportedArchs=lambda: tuple(machine.architectures),
+        createProgram=create_program,
+        compileProgram=compile_program,
+        getProgramLog=lambda program: logs[program],
+        destroyProgram=lambda program: logs.pop(program),
+    )
 
 
 class Kernel:

@@ -1,0 +1,12 @@
+"""Libraries of the extras: where one is not installed, the tests that need it are skipped, and the others run."""
+
+OPTIONAL = ("cv2", "elpv_dataset", "hdf5plugin", "jax", "keras", "netCDF4", "sklearn", "tables", "tensorflow", "torch")
+
+
+def missing_library(error):
+    """Return the name of the library that an import did not find, whatever was raised because of that; else None."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and (name := (error.name or "").partition(".")[0]) in OPTIONAL:
+            return name
+        error = error.__cause__ or error.__context__
+    return None
