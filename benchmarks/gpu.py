@@ -49,7 +49,7 @@ class Config:
     sections: Annotated[tuple[Literal[*NAMES], ...], arg(metavar="NAME")] = NAMES
     """Sections to run, in the order of the table."""
     device: Annotated[int, arg(metavar="N")] = 0
-    """Number of the CUDA device."""
+    """Number of the CUDA device; the sections see no other one."""
     rounds: Annotated[int, arg(metavar="N")] = 7
     """Number of timings, all in turn; medians and spreads are shown."""
     limit: Annotated[float | None, arg(metavar="SECONDS")] = None
@@ -80,11 +80,11 @@ def _run(config: Config) -> int:
         "sections": [],
     }
     with tempfile.TemporaryDirectory(prefix="fastprep-gpu-") as folder:
-        job = Job(folder, config.device, config.rounds, config.dry_run)
+        job, devices = Job(folder, config.rounds, config.dry_run), visible(config)
         for name in dict.fromkeys(config.sections):
             section = SECTIONS[name]
             limit_s = section.limit_s if config.limit is None else config.limit
-            document["sections"].append(measure(command_of(section, job), section, limit_s))
+            document["sections"].append(measure(command_of(section, job), section, limit_s, devices))
             write_line(*table.lines_of(document["sections"][-1]), flush=True)
             if config.json is not None:
                 _save(document, config.json)
@@ -114,13 +114,30 @@ def _check(config: Config) -> None:
         raise DeviceUnavailableError(f"no GPU to measure: {error}; --dry-run tries the sections without one") from error
 
 
+def visible(config: Config) -> str:
+    """Return the value of CUDA_VISIBLE_DEVICES that shows the sections one device, or none in a dry run."""
+    if config.dry_run:
+        return "-1"
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return str(config.device) if shown is None else shown.split(",")[config.device].strip()
+
+
 def command_of(section: Section, job: Job) -> list[str]:
     """Return the command of a section's process."""
     return [sys.executable, "-m", "gpu_sections", section.name, json.dumps(job.as_json())]
 
 
-def measure(command: Sequence[str], section: Section, limit_s: float) -> dict[str, Any]:
+def measure(command: Sequence[str], section: Section, limit_s: float, devices: str) -> dict[str, Any]:
     """Run the process of a section until it ends or its time is over.
+
+    Parameters
+    ----------
+    command : sequence of str
+    section : Section
+    limit_s : float
+        Seconds.
+    devices : str
+        CUDA_VISIBLE_DEVICES of the process.
 
     Returns
     -------
@@ -135,32 +152,41 @@ def measure(command: Sequence[str], section: Section, limit_s: float) -> dict[st
         **os.environ,
         **section.environment,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "CUDA_VISIBLE_DEVICES": devices,
     }
-    began, is_late = time.perf_counter(), False
+    began = time.perf_counter()
+    status, out, errors = _output_of(command, environment, limit_s)
+    messages = [json.loads(line) for line in out.splitlines() if line.startswith("{") and line.endswith("}")]
+    result = {"name": section.name, **_end(status, messages, errors, limit_s)}
+    rows = [message["row"] for message in messages if "row" in message]
+    return {**result, "seconds": time.perf_counter() - began, "limit_s": limit_s, "rows": rows}
+
+
+def _output_of(command: Sequence[str], environment: dict[str, str], limit_s: float) -> tuple[int | None, str, str]:
+    """Return exit status, standard output and standard error of a process; None for the status if its time was over."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, **pipes, text=True, errors="replace", env=environment, start_new_session=True)
     try:
         out, errors = process.communicate(timeout=limit_s)
+        return process.returncode, out, errors
     except subprocess.TimeoutExpired:
-        is_late = True
         _kill(process)
-        out, errors = process.communicate()
+        return None, *process.communicate()
     finally:
         _kill(process)  # after Ctrl-C, and whatever it has started and not ended
-    messages = [json.loads(line) for line in out.splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def _end(status: int | None, messages: list[dict[str, Any]], errors: str, limit_s: float) -> dict[str, str]:
+    """Return how a section ended, by its last message or else by its exit status, and why."""
     end = messages[-1] if messages else {}
-    if is_late:
-        status, reason = table.STOPPED, f"at its limit of {limit_s:g} s"
-    elif "done" in end:
-        status, reason = table.DONE, ""
-    elif "left_out" in end:
-        status, reason = table.LEFT_OUT, end["left_out"]
-    else:
-        last = (errors.strip().splitlines() or ["nothing on standard error"])[-1][:400]
-        status, reason = table.FAILED, end.get("failed", f"it ended with status {process.returncode}: {last}")
-    rows = [message["row"] for message in messages if "row" in message]
-    seconds = time.perf_counter() - began
-    return {"name": section.name, "status": status, "reason": reason, "seconds": seconds, "limit_s": limit_s, "rows": rows}
+    if status is None:
+        return {"status": table.STOPPED, "reason": f"at its limit of {limit_s:g} s"}
+    if "done" in end:
+        return {"status": table.DONE, "reason": ""}
+    if "left_out" in end:
+        return {"status": table.LEFT_OUT, "reason": end["left_out"]}
+    last = (errors.strip().splitlines() or ["nothing on standard error"])[-1][:400]
+    return {"status": table.FAILED, "reason": end.get("failed", f"it ended with status {status}: {last}")}
 
 
 def _kill(process: subprocess.Popen) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastprep.pipeline.fences import Fence, StreamFence
+from fastprep.pipeline.fences import DeviceFence, Fence, StreamFence
 from gpu_sections.device import Bench
 from gpu_sections.late import n_wrong, options_of
 from gpu_sections.loader import batches_for, open_loader
@@ -78,8 +78,6 @@ def run(job: Job) -> Iterator[Row]:
 
 def run_control(job: Job) -> Iterator[Row]:
     """Capture with a wait for the whole device, which must end the capture: else nothing was tested."""
-    from fastprep.pipeline.fences import DeviceFence
-
     with Bench(job) as bench:
         try:
             train(bench, MODES["capture of this thread"], lambda reader: DeviceFence(bench.gpu))

@@ -33,7 +33,7 @@ def nvidia_smi(bench: Bench, query: str) -> str | None:
     """Return what nvidia-smi says of a device, values by commas; None if it can't be asked, as of a stand-in."""
     if bench.job.is_dry:
         return None
-    device = bench.cupy.cuda.Device(bench.gpu.number).pci_bus_id  # CUDA may number devices in another way
+    device = bench.cupy.cuda.Device(bench.gpu.number).pci_bus_id  # the tool numbers devices in its own way
     command = ["nvidia-smi", f"--id={device}", f"--query-gpu={query}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

@@ -75,8 +75,6 @@ class Job:
     ----------
     folder : str
         Folder for temporary files, which the sections share.
-    device : int
-        Number of the CUDA device.
     rounds : int
         Number of timings, all in turn.
     is_dry : bool
@@ -85,7 +83,6 @@ class Job:
     """
 
     folder: str
-    device: int = 0
     rounds: int = 7
     is_dry: bool = False
     sizes: Sizes = field(init=False)
@@ -96,11 +93,11 @@ class Job:
     @property
     def loader_device(self) -> str:
         """Device for loaders whose batches go to another library, which can't read the stand-in's memory."""
-        return "cpu" if self.is_dry else f"cuda:{self.device}"
+        return "cpu" if self.is_dry else "cuda:0"
 
     def as_json(self) -> dict[str, Any]:
         """Return the arguments of the job."""
-        return {"folder": self.folder, "device": self.device, "rounds": self.rounds, "is_dry": self.is_dry}
+        return {"folder": self.folder, "rounds": self.rounds, "is_dry": self.is_dry}
 
 
 def ratios(values: Sequence[float], references: Sequence[float]) -> tuple[float, str]:
