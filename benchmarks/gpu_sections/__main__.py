@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from typing import Any
 
 from gpu_sections import SECTIONS
@@ -26,8 +27,9 @@ def main(name: str, job: str) -> int:
         say(left_out=str(error))
         return 0
     except Exception as error:
+        traceback.print_exc()
         say(failed=f"{type(error).__name__}: {' '.join(str(error).split())[:400]}")
-        raise
+        return 1
     say(done=True)
     return 0
 

@@ -1,6 +1,6 @@
 """A consumer that captures a CUDA graph while the loader works, in both modes of a capture, and without one.
 
-Whoever captures is a stream of cupy's; XLA captures in the mode of the thread, and torch by default in the mode of all threads.
+Whoever captures is a stream of cupy's. In global mode, torch's default, CUDA also refuses what other threads call meanwhile.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gpu_sections.rows import Job, Row
 N_BATCHES = 12
 MODES = {
     "no capture": None,
-    "capture of this thread": "streamCaptureModeThreadLocal",
-    "capture of all threads": "streamCaptureModeGlobal",
+    "capture in thread-local mode": "streamCaptureModeThreadLocal",
+    "capture in global mode": "streamCaptureModeGlobal",
 }
 
 
@@ -80,7 +80,7 @@ def run_control(job: Job) -> Iterator[Row]:
     """Capture with a wait for the whole device, which must end the capture: else nothing was tested."""
     with Bench(job) as bench:
         try:
-            train(bench, MODES["capture of this thread"], lambda reader: DeviceFence(bench.gpu))
+            train(bench, MODES["capture in thread-local mode"], lambda reader: DeviceFence(bench.gpu))
         except RuntimeError as error:
             yield Row("control, a wait for the whole device", {"": _short(error)}, ok=True)
         else:
