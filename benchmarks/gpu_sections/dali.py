@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastprep.transforms import MIRRORED
-from gpu_sections.device import N_QUEUED, Bench
+from gpu_sections.device import Bench
 from gpu_sections.kernel import MEAN
 from gpu_sections.others import Batches, compare
 from gpu_sections.rows import Job, LeftOut, Row, ratios
@@ -36,11 +36,11 @@ def run(job: Job) -> Iterator[Row]:
             for name, queue in (("fastprep", launch), ("DALI", pipeline.run)):
                 with bench.gpu.current(), bench.stream:
                     began = time.perf_counter()
-                    for _ in range(N_QUEUED):
+                    for _ in range(job.sizes.queued):
                         queue()
                     bench.gpu.synchronize()
                     if turn:
-                        seconds[name].append((time.perf_counter() - began) / N_QUEUED)
+                        seconds[name].append((time.perf_counter() - began) / job.sizes.queued)
     ratio, spread = ratios(seconds["DALI"], seconds["fastprep"])
     values = {"us": statistics.median(seconds["DALI"]) * 1e6, "x as long as fastprep": ratio, spread: "", "": right}
     yield Row("crop_mirror_normalize, by the host's clock", values)

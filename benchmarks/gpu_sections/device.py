@@ -13,7 +13,6 @@ from fastprep.kernels import CropSpec
 from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu
 from gpu_sections.rows import Job
 
-N_QUEUED = 20  # of what is timed, between two events
 N_AHEAD = 8  # plain copies queued before: the device is busy with them while the host queues what is timed
 
 
@@ -66,21 +65,22 @@ class Bench:
         """Queue a plain copy on the device."""
         self.gpu.copy_on_device(*self._plain, self.stream if stream is None else stream)
 
-    def seconds(self, contenders: Mapping[str, Callable[[], None]], n: int = N_QUEUED) -> dict[str, list[float]]:
+    def seconds(self, contenders: Mapping[str, Callable[[], None]], n: int | None = None) -> dict[str, list[float]]:
         """Time contenders in turn, by events of the device.
 
         Parameters
         ----------
         contenders : mapping of callable
             Each queues one piece of work on `stream`, which is the current one.
-        n : int
-            How often, between two events.
+        n : int, optional
+            How often, between two events; by default as `Sizes` says.
 
         Returns
         -------
         dict of list of float
             Seconds of one piece of work, for each round.
         """
+        n = self.job.sizes.queued if n is None else n
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
         with self.gpu.current(), self.stream:
             start, stop = (self.cupy.cuda.Event(block=True) for _ in range(2))
@@ -107,7 +107,7 @@ class Bench:
         n_bytes : int
             What a launch writes.
         """
-        return min(N_QUEUED, 1 + -(-2 * self.gpu.l2_bytes // n_bytes))
+        return min(self.job.sizes.queued, 1 + -(-2 * self.gpu.l2_bytes // n_bytes))
 
     def launches(self, spec: CropSpec, images: list[Any], tables: list[NDArray[np.int32]], outs: list[Any]) -> Callable[[], None]:
         """Return a function that queues the crop kernel in the current stream, on one set of arrays after the other."""

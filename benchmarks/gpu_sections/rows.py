@@ -53,6 +53,8 @@ class Sizes:
         Size of the plain copies with which others are compared; far more than a cache holds.
     seconds : float
         Time for each measurement by the clock of the host.
+    queued : int
+        How often what is timed is queued between two events.
     """
 
     image: tuple[int, int, int] = (256, 256, 3)
@@ -61,9 +63,10 @@ class Sizes:
     file: int = 4096
     plain_bytes: int = 256 << 20
     seconds: float = 1.0
+    queued: int = 20
 
 
-TINY = Sizes((32, 34, 3), 27, 8, 48, 1 << 14, 0.01)
+TINY = Sizes((32, 34, 3), 27, 8, 48, 1 << 14, 0.01, 4)
 """Of a dry run."""
 
 

@@ -9,7 +9,7 @@ import gpu
 import numpy as np
 import pytest
 from gpu_sections import SECTIONS, Section, bits, capture, dali, fit, kernel, late, link, loader, stand_in, table
-from gpu_sections.device import N_AHEAD, N_QUEUED, Bench
+from gpu_sections.device import N_AHEAD, Bench
 from gpu_sections.rows import Job, LeftOut, Row, ratios, share_of_copy
 
 from fastprep import RandomCrop, TenCrop
@@ -137,13 +137,13 @@ def test_bytes_moved_count_each_byte_once(crop, mean):
 
 
 def test_the_kernels_figures_follow_from_the_times_of_the_events(job, monkeypatch):
-    """Every event is a millisecond after the one before, so each piece of work takes a millisecond / N_QUEUED."""
+    """Every event is a millisecond after the one before, so each piece of work takes a millisecond / `queued`."""
     ticks = itertools.count()
     original = stand_in.installed
     monkeypatch.setattr(stand_in, "installed", lambda: original(lambda: next(ticks) * 1e-3))
     copy, _fill, first = itertools.islice(kernel.run(job), 3)
     copied = 2 * max(job.sizes.plain_bytes, 2 * (1 << 14))
-    seconds = 1e-3 / N_QUEUED
+    seconds = 1e-3 / job.sizes.queued
     assert copy.values["GB/s"] == pytest.approx(copied / seconds / 1e9)
     n_bytes = 8 * 27 * 27 * 3 * (1 + 4)
     assert first.name == "float32, channels last, straight"
@@ -165,7 +165,7 @@ def test_what_is_timed_is_queued_between_two_events_behind_plain_copies(job):
 def test_sets_are_used_in_turn_until_the_cache_has_forgotten_the_first(job):
     with Bench(job) as bench:
         l2 = bench.gpu.l2_bytes
-        assert [bench.n_sets(n) for n in (4 * l2, 2 * l2, l2, l2 // 2, 1)] == [2, 2, 3, 5, N_QUEUED]
+        assert [bench.n_sets(n) for n in (4 * l2, 2 * l2, l2, l2 // 2, 1)] == [2, 2, 3, job.sizes.queued, job.sizes.queued]
 
 
 @pytest.mark.parametrize(
