@@ -58,7 +58,7 @@ def test_fit_waits_for_tensorflow_and_allocates_nothing_after_the_first_batch(pa
     taken = tensorflow.to_tensor
 
     def noting(*arguments):
-        allocated.append(stand_in.calls["malloc"] + stand_in.calls["alloc_pinned_memory"])
+        allocated.append(stand_in.calls["malloc"] + stand_in.calls["hostAlloc"])
         return taken(*arguments)
 
     monkeypatch.setattr(tensorflow, "to_tensor", noting)
