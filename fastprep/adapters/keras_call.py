@@ -74,6 +74,16 @@ def training_data() -> object:
     return None
 
 
+def current_model() -> Any | None:
+    """Return the model whose `fit`, `evaluate` or `predict` the present function runs for; None if there is none."""
+    frame: FrameType | None = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name in _METHODS and str(frame.f_globals.get("__name__")).startswith("keras."):
+            return frame.f_locals.get("self")
+        frame = frame.f_back
+    return None
+
+
 def _epoch_iterator(candidate: object) -> object | None:
     return candidate if any(base.__name__ == "EpochIterator" for base in type(candidate).__mro__) else None
 

@@ -18,7 +18,8 @@ from fastprep.adapters import mirrored
 from fastprep.adapters.tensorflow import cuda_number
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels import CropSpec
-from fastprep.pipeline.backends import CpuBackend, CudaBackend
+from fastprep.pipeline.backends import CpuBackend
+from fastprep.pipeline.cuda import CudaBackend
 
 pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
