@@ -52,16 +52,16 @@ def _late(job: Job, keras: Any, kind: Any) -> Row:
     busy, kept = keras.ops.ones((side, side)), []
     with open_loader(job, job.loader_device, kind, **options_of(job)) as loader:
         while len(kept) < n:
-            for x, _ in loader.tensors():
+            for tensors in loader.tensors():
                 for _ in range(n_products):
                     busy = keras.ops.matmul(busy, busy) / side
-                # depends on the products, so that nothing reads x before they are done
-                kept.append(x + 0 * busy[0, 0])
-                del x
+                # depends on the products, so that nothing reads a batch before they are done
+                kept.append([values + 0 * keras.ops.cast(busy[0, 0], values.dtype) for values in tensors])
+                del tensors
                 if len(kept) == n:
                     break
-        got = [keras.ops.convert_to_numpy(x) for x in kept]
-    wrong = sum(not np.array_equal(x, wanted) for x, wanted in zip(got, expected(job, n), strict=True))
+        got = [[keras.ops.convert_to_numpy(values) for values in batch] for batch in kept]
+    wrong = sum(not all(map(np.array_equal, batch, wanted)) for batch, wanted in zip(got, expected(job, n), strict=True))
     return Row("tensors(), read late", {"batches": n, "wrong": wrong}, ok=wrong == 0)
 
 

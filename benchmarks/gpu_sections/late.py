@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from fastprep import RandomCrop
 from fastprep.pipeline.fences import DeviceFence, Fence, StreamFence
@@ -44,11 +44,11 @@ def options_of(job: Job) -> dict[str, Any]:
     return {"crop": RandomCrop(n_crops, mirror=True), "workers": WORKERS, "prefetch": 1}
 
 
-def expected(job: Job, n: int = N_BATCHES) -> Iterator[np.ndarray]:
-    """Iterate over the right batches, which the CPU makes, over as many epochs as it takes."""
+def expected(job: Job, n: int = N_BATCHES) -> Iterator[tuple[NDArray, NDArray]]:
+    """Iterate over the right batches (x, y), which the CPU makes, over as many epochs as it takes."""
     with open_loader(job, "cpu", **options_of(job)) as loader:
         for k in range(n):
-            yield loader.batch(k // len(loader), k % len(loader))[0]
+            yield loader.batch(k // len(loader), k % len(loader))
 
 
 def read_late(bench: Bench, reader: Any, fence: Fence, lag: int, n: int = N_BATCHES) -> list[Any]:
@@ -70,7 +70,7 @@ def read_late(bench: Bench, reader: Any, fence: Fence, lag: int, n: int = N_BATC
 
 def n_wrong(job: Job, kept: list[Any]) -> int:
     """Count the batches that are not what they must be."""
-    return sum(x.get().tobytes() != wanted.tobytes() for x, wanted in zip(kept, expected(job, len(kept)), strict=True))
+    return sum(x.get().tobytes() != wanted.tobytes() for x, (wanted, _) in zip(kept, expected(job, len(kept)), strict=True))
 
 
 def lag_of(bench: Bench) -> int:

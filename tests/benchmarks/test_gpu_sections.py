@@ -88,7 +88,7 @@ def test_a_control_that_sees_nothing_is_not_as_it_must_be(job, monkeypatch):
     """A consumer that is never late tests nothing."""
 
     def read_in_time(bench, reader, fence, lag):
-        return [SimpleNamespace(get=x.copy) for x in late.expected(job, 3)]
+        return [SimpleNamespace(get=x.copy) for x, _ in late.expected(job, 3)]
 
     monkeypatch.setattr(late, "read_late", read_in_time)
     assert [row.ok for row in late.run(job)] == [True, True, False]
