@@ -1,5 +1,6 @@
 """The sections of the benchmark for GPUs, dry: each runs on the stand-in, controls see faults, figures are computed as stated."""
 
+import importlib.util
 import itertools
 import json
 import sys
@@ -49,8 +50,8 @@ def test_the_section_of_a_library_that_is_missing_is_left_out(job, monkeypatch):
 
 
 def test_fit_runs_dry_on_jax_in_a_process_of_its_own(job):
-    pytest.importorskip("jax")
-    pytest.importorskip("keras")
+    if missing := [name for name in ("jax", "keras") if importlib.util.find_spec(name) is None]:
+        pytest.skip(f"{missing[0]} is not installed")
     section = SECTIONS["fit-jax"]
     result = gpu.measure(gpu.command_of(section, job), section, 120, "-1")
     assert (result["status"], result["reason"]) == (table.DONE, "")
