@@ -47,7 +47,7 @@ class Config:
     """
 
     sections: Annotated[tuple[Literal[*NAMES], ...], arg(metavar="NAME")] = NAMES
-    """Sections to run, in the order of the table."""
+    """Sections to run, in this order."""
     device: Annotated[int, arg(metavar="N")] = 0
     """Number of the CUDA device; the sections see no other one."""
     rounds: Annotated[int, arg(metavar="N")] = 7
