@@ -207,7 +207,7 @@ def positions(**options):
         found.append([train.state_dict()["epoch"], train.state_dict()["seen"]])
 
     with loader(of=numbered, shuffle=True) as train, warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         noting = [keras.callbacks.LambdaCallback(on_train_batch_end=note)]
         spy(**options).fit(train, epochs=2, verbose=0, callbacks=noting)
         train.load_state_dict({**train.state_dict(), "epoch": 6, "seen": 10})
@@ -232,7 +232,7 @@ for built in (True, False):
 
 def damaged_evaluation():
     with loader(on_corrupt="skip") as val, warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         for first, stop in ((3, 4), (5, 10), (20, 25)):  # in the last two, whole batches
             val._dataset.corrupt.record(first, stop, fastprep.DataError("damaged", path))
         found = model().evaluate(val, verbose=0)
