@@ -331,10 +331,10 @@ def test_a_model_outlives_a_damaged_file(make_damaged_file, make_file, method, b
     ):
         for _ in range(2):  # while Keras builds the model's metrics, and without that
             model.fit(loader, verbose=0)
-            before = [*model.get_weights(), *(np.array(variable) for variable in model.optimizer.variables)]
+            before = [*model.get_weights(), *(keras.ops.convert_to_numpy(v) for v in model.optimizer.variables)]
             with pytest.raises(fastprep.DataError, match="sample 17"):
                 getattr(model, method)(damaged, verbose=0)
-            after = [*model.get_weights(), *(np.array(variable) for variable in model.optimizer.variables)]
+            after = [*model.get_weights(), *(keras.ops.convert_to_numpy(v) for v in model.optimizer.variables)]
             for was, became in zip(before, after, strict=True):
                 assert np.array_equal(was, became) or (method == "fit" and batch_size == 4)  # some of its steps were done
             assert np.isfinite(model.evaluate(loader, verbose=0)).all()

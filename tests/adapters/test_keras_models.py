@@ -166,6 +166,16 @@ def path(make_file, request):
     return make_file(n=N, **({"height": 34, "width": 34} if large else {}))[0]
 
 
+class Seeds(keras.callbacks.Callback):
+    """On torch all dropout draws from one generator, from which the DataLoader of arrays draws as well, once an epoch."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if BACKEND == "torch":
+            import torch
+
+            torch.manual_seed(batch)
+
+
 def fit_both(path, name):
     """Fit a model on a loader, and another one like it on the same images as arrays; return ((history, weights), ...)."""
     options = {"crop": fastprep.CenterCrop(32 if name in APPLICATIONS else 8)}
@@ -199,10 +209,8 @@ def fit_both(path, name):
         batches = [[np.array(part) for part in train.batch(0, step)] for step in range(len(train))]
         x, y, *weights = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         ours, theirs = build(), build()
-        keras.utils.set_random_seed(1)  # on torch dropout draws from one generator for all
-        history = ours.fit(train, validation_data=val, epochs=epochs, verbose=0).history
+        history = ours.fit(train, validation_data=val, epochs=epochs, callbacks=[Seeds()], verbose=0).history
         validation = (x, y, *weights)
-        keras.utils.set_random_seed(1)
         wanted = theirs.fit(
             x,
             y,
@@ -212,6 +220,7 @@ def fit_both(path, name):
             validation_data=validation,
             validation_batch_size=4,
             epochs=epochs,
+            callbacks=[Seeds()],
             verbose=0,
         ).history
     return (history, ours.get_weights()), (wanted, theirs.get_weights())

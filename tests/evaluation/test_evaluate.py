@@ -64,7 +64,7 @@ def obvious(run, data, kind, average, mean=(90.0, 100.0, 110.0)):
         for step in range(N):
             x, _ = loader.batch(0, step)
             out = keras.ops.convert_to_numpy(model(x)).astype("float64")
-            if np.any(out < 0):
+            if not np.allclose(out.sum(axis=1), 1):  # logits
                 out = np.exp(out) / np.exp(out).sum(axis=1)[:, None]
             rows.append(np.mean(out if average == "probs" else np.log(out), axis=0))
     return np.array(rows)
