@@ -16,7 +16,7 @@ from fastprep.dataset.shuffling import choose_window
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import device_number
 from fastprep.kernels.spec import DTypeName, Layout, dtype_name
-from fastprep.pipeline import Backend, BatchSource, EpochIterator, WorkerPool, check_workers, choose
+from fastprep.pipeline import Backend, BatchSource, Companions, EpochIterator, WorkerPool, check_workers, choose
 from fastprep.sampling import Position, Sampler, check_integer, check_sampling
 from fastprep.transforms import CenterCrop, Crop, check_crop
 
@@ -179,9 +179,13 @@ class Loader(ReadOnlyArguments):
         self._sampler.check_not_empty()
         self._dataset.keep(self._sampler.n_blocks_to_keep(workers + prefetch))
         self._position = Position(self._sampler, crop)
+        self._companions = self._choose_companions(label_values, weights)
         self._backends = self._choose_backends(device)  # one for each part of a batch
-        part_bytes = -(-self._largest_batch // len(self._backends)) * crop.n_crops * self._spec.crop_bytes
-        self._pool = WorkerPool(workers, prefetch, part_bytes, [backend.memory for backend in self._backends])
+        part_rows = -(-self._largest_batch // len(self._backends)) * crop.n_crops
+        part_bytes = max(backend.buffer_bytes(part_rows) for backend in self._backends)
+        self._pool = WorkerPool(
+            workers, prefetch, part_bytes, [backend.memory for backend in self._backends], n_held=self._n_held
+        )
         self._source = BatchSource(
             self._dataset, label_values, weights, crop, self._sampler, self._position, self._backends, self._pool
         )
@@ -266,8 +270,18 @@ class Loader(ReadOnlyArguments):
         """
         return self._source.samples(epoch, step)
 
+    def _choose_companions(self, *arrays: NDArray | None) -> Companions:
+        """Return which of the labels and the weights go to a CUDA device with x: none, a plain batch has them in numpy."""
+        return Companions()
+
+    @property
+    def _n_held(self) -> int:
+        """Number of batches that are with the consumer at the same time, see `WorkerPool`."""
+        return 2
+
     def _choose_backends(self, device: str) -> list[Backend]:
-        return [choose(device, self._spec, self._largest_batch, self._largest_batch * self.crop.n_crops)]
+        n_images = self._largest_batch
+        return [choose(device, self._spec, n_images, n_images * self.crop.n_crops, companions=self._companions)]
 
     @property
     def _largest_batch(self) -> int:

@@ -21,10 +21,11 @@ from fastprep.adapters.iterators import (
     PredictionIterator,
     TrainingIterator,
 )
-from fastprep.adapters.jax import jax_takes_ahead, to_jax
+from fastprep.adapters.jax import commit, jax_takes_ahead, to_jax
 from fastprep.adapters.keras_base import KerasLoader
-from fastprep.adapters.keras_call import KerasCall, check_arguments, current_call, keep_weights
+from fastprep.adapters.keras_call import KerasCall, check_arguments, current_call, current_model, keep_weights
 from fastprep.adapters.mirrored import MirroredBatches, accept_loaders, mirrored_strategy, replica_backends
+from fastprep.adapters.sharded import data_parallel_devices, sharded_backends, to_global
 from fastprep.adapters.tensorflow import Feed, OneDeviceBatches, leave_memory
 from fastprep.adapters.torch import to_torch
 from fastprep.loader import Loader as PlainLoader
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the plain loader's
     __doc__ = PlainLoader.__doc__
     _strategy: tf.distribute.MirroredStrategy | None = None
+    _sharded_over: tuple[Any, ...] = ()  # JAX's devices, if there is a part of each batch on each
     _evaluation: EvaluationIterator | None = None
     _trainer: weakref.ref[Any] | None = None  # Keras' `EpochIterator` of the last training
     _quiet: warnings.catch_warnings[None] | None = None  # while an epoch runs of which nothing is left
@@ -114,15 +116,23 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
         return (batch.hand_out() for batch in self._keras_iterator())
 
     def get_jax_iterator(self) -> Iterator[Any]:
-        """Return an iterator of JAX arrays; under a `keras.distribution` one of numpy batches, which Keras distributes."""
+        """Return an iterator of JAX arrays.
+
+        Under a `keras.distribution` they are spread over its GPUs, or batches are numpy arrays, which Keras distributes.
+        """
+        self._check_sharding()
+        if self._sharded_over:
+            return keep_weights(to_global(batch, self.dtype) for batch in self._keras_iterator())
         if keras.distribution.distribution() is not None:
             return keep_weights(self.get_numpy_iterator())
-        self._check_on_host()
+        self._check_where_keras_computes()
+        if (model := current_model()) is not None:
+            commit(_variables_of(model))
         return keep_weights(to_jax(batch, self.dtype) for batch in self._whole_batches())
 
     def get_torch_dataloader(self) -> Iterator[Any]:
-        """Return an iterator of torch tensors on the CPU, which Keras moves to the device of the model."""
-        self._check_on_host()
+        """Return an iterator of torch tensors; Keras moves those on the CPU to the device of the model."""
+        self._check_where_keras_computes()
         return (to_torch(batch, self.dtype) for batch in self._whole_batches())
 
     def close(self) -> None:
@@ -162,10 +172,34 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
     def _is_training(self, call: KerasCall) -> bool:
         return self._trainer is not None and call.iterator is self._trainer()
 
+    def _check_sharding(self) -> None:
+        """Check that the model is under the `keras.distribution` for whose GPUs batches are made in parts.
+
+        Raises
+        ------
+        RuntimeError
+            If it is not.
+        """
+        if self._sharded_over and data_parallel_devices() != self._sharded_over:
+            raise RuntimeError(
+                f"this fastprep.Loader was made under a keras.distribution.DataParallel over {len(self._sharded_over)} GPUs, and "
+                "the model is under another distribution, or under none: set the distribution before both are made"
+            )
+
     def _choose_backends(self, device: str) -> list[Backend]:
+        if keras.backend.backend() == "jax" and (devices := data_parallel_devices()):
+            backends = sharded_backends(
+                devices, device, self._spec, self.batch_size, self.crop.n_crops, self._largest_batch, self._companions
+            )
+            if backends is not None:
+                self._sharded_over = devices
+                return backends
+            device = "cpu"
         if keras.backend.backend() != "tensorflow" or (strategy := mirrored_strategy()) is None:
             return super()._choose_backends(device)
-        backends = replica_backends(strategy, device, self._spec, self.batch_size, self.crop.n_crops, self._largest_batch)
+        backends = replica_backends(
+            strategy, device, self._spec, self.batch_size, self.crop.n_crops, self._largest_batch, self._companions
+        )
         if any(backend.device != "cpu" for backend in backends):
             leave_memory()
         accept_loaders(strategy)
@@ -182,3 +216,10 @@ def _set_steps(keras_iterator: weakref.ref[Any], n_steps: int) -> None:
     """Tell Keras' `EpochIterator`, if it is still there, how many steps its epoch has."""
     if (iterator := keras_iterator()) is not None:
         iterator._num_batches = n_steps
+
+
+def _variables_of(model: keras.Model) -> list[Any]:
+    """Return all variables that a step of Keras' JAX trainer takes and returns."""
+    optimizer = getattr(model, "optimizer", None)
+    of_optimizer = optimizer.variables if optimizer is not None and model.built else []
+    return [*model.trainable_variables, *model.non_trainable_variables, *of_optimizer, *model.metrics_variables]

@@ -6,15 +6,46 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
+from fastprep.adapters import jax, torch
 from fastprep.adapters.iterators import TrainingIterator
-from fastprep.adapters.jax import to_jax
-from fastprep.adapters.tensorflow import leave_memory, to_tensors
-from fastprep.adapters.torch import to_torch
+from fastprep.adapters.tensorflow import first_cuda_number, leave_memory, to_tensors
+from fastprep.errors import DeviceUnavailableError
 from fastprep.loader import Loader as PlainLoader
-from fastprep.pipeline import Backend, Batch, choose
+from fastprep.pipeline import Backend, Batch, Companions, choose
+from fastprep.pipeline.buffers import has_dlpack_type
 
-_HAND_OVER = {"tensorflow": to_tensors, "jax": to_jax, "torch": to_torch}
+_HAND_OVER = {"tensorflow": to_tensors, "jax": jax.to_jax, "torch": torch.to_torch}
+
+
+def computing_number() -> int:
+    """Return the number of the CUDA device on which Keras computes.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        If Keras computes elsewhere, or runs on a backend to which batches on a GPU can't be handed.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return first_cuda_number()
+    if backend == "jax":
+        return jax.cuda_number(keras.ops.convert_to_tensor(0.0))
+    if backend == "torch":
+        return torch.cuda_number(keras.ops.convert_to_tensor(0.0))
+    raise DeviceUnavailableError(f"Keras runs on {backend}, and batches on a GPU are for TensorFlow, JAX and torch")
+
+
+def dtype_on_device(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """Return the type in which Keras' backend takes labels or weights on a GPU; None for those that are better on the host."""
+    if not has_dlpack_type(dtype):
+        return None
+    if keras.backend.backend() == "jax":
+        return jax.canonical_dtype(dtype)
+    # TensorFlow keeps int32 on the host, even for operations on a GPU, and would copy such labels back
+    return None if keras.backend.backend() == "tensorflow" and dtype == np.int32 else dtype
 
 
 def to_backend(batch: Batch, dtype: str) -> Any:
@@ -52,15 +83,15 @@ class KerasLoader(PlainLoader):
         Returns
         -------
         iterator of (x, y), (x, y, weights), or x
-            On TensorFlow tensors, x on the device where batches are made and the rest on the CPU; on JAX arrays; on torch
-            tensors on the CPU. x has the loader's dtype and layout, and lies where the kernel wrote it (with JAX only if JAX
-            computes on the CPU). Its memory is used again when nothing holds it any more.
+            Tensors on the device where batches are made; on TensorFlow labels of int32 are on the CPU. x has the loader's dtype
+            and layout, and lies where the kernel wrote it (for batches made on the CPU with JAX only if JAX computes there).
+            Its memory is used again when nothing holds it any more. On a GPU let it be read on one stream: torch's current one
+            at the time of `next`, or those on which TensorFlow and JAX compute.
 
         Raises
         ------
         NotImplementedError
-            If Keras runs on another backend, if batches are split for a `tf.distribute.MirroredStrategy`, or if they are made on
-            a CUDA device for JAX or torch.
+            If Keras runs on another backend, or if batches are split for several devices.
         """
         backend = keras.backend.backend()
         if backend not in _HAND_OVER or len(self._backends) > 1:
@@ -68,8 +99,6 @@ class KerasLoader(PlainLoader):
                 f"tensors() is for one device, on TensorFlow, JAX or torch; this is {backend}, with batches in "
                 f"{len(self._backends)} part{'s' * (len(self._backends) > 1)}"
             )
-        if backend != "tensorflow":
-            self._check_on_host()
         handed = (_HAND_OVER[backend](batch.parts[0], self.dtype) for batch in self._epoch_iterator())
         return (parts if len(parts) > 1 else parts[0] for parts in handed)
 
@@ -99,31 +128,55 @@ class KerasLoader(PlainLoader):
         Raises
         ------
         NotImplementedError
-            If they are not: Keras' other backends, and its other ways to take data, have no use for memory of a CUDA device.
+            If they are not, and Keras asks for numpy arrays.
         """
         if any(backend.device != "cpu" for backend in self._backends):
             raise NotImplementedError(
-                f"fastprep hands batches on {self.stats()['device']} to Keras' TensorFlow backend only (this is "
-                f'{keras.backend.backend()}): use device="cpu"'
+                f"Keras ({keras.backend.backend()}) asks for batches in host memory here, and this loader makes them on "
+                f'{self.stats()["device"]}: use device="cpu"'
             )
+
+    def _check_where_keras_computes(self) -> None:
+        """Check that batches on a GPU are on the one on which Keras computes.
+
+        Raises
+        ------
+        RuntimeError
+            If they are not.
+        """
+        device = self._backends[0].device
+        if device == "cpu":
+            return
+        try:
+            found = f"on cuda:{computing_number()}"
+        except DeviceUnavailableError as error:
+            found = f"elsewhere: {error}"
+        if found != f"on {device}":
+            raise RuntimeError(
+                f'batches are made on {device}, and Keras computes {found}; make the loader with device="auto", or with '
+                'device="cpu"'
+            )
+
+    def _choose_companions(self, *arrays: NDArray | None) -> Companions:
+        return Companions(arrays, dtype_on_device)
+
+    @property
+    def _n_held(self) -> int:
+        # on a GPU Keras' JAX trainer takes a batch ahead of the one that it trains on
+        return 2 + (keras.backend.backend() == "jax" and self._backends[0].device != "cpu")
 
     def _choose_backends(self, device: str) -> list[Backend]:
         n_images = self._largest_batch
-        backends = [choose(device, self._spec, n_images, n_images * self.crop.n_crops, self._objection)]
+        n_rows = n_images * self.crop.n_crops
+        backends = [choose(device, self._spec, n_images, n_rows, self._consumer, self._companions)]
         if backends[0].device != "cpu" and keras.backend.backend() == "tensorflow":
             leave_memory()
         return backends
 
     @staticmethod
-    def _objection(number: int) -> str | None:
-        """Return why Keras would have no use for batches on a CUDA device; None if it has."""
-        if keras.backend.backend() != "tensorflow":
-            return f"Keras runs on {keras.backend.backend()}, and batches on a GPU are for its TensorFlow backend"
-        import tensorflow as tf
-
-        if number >= len(tf.config.list_physical_devices("GPU")):
-            return "TensorFlow sees no GPU (is it tensorflow[and-cuda]?)"
-        return None
+    def _consumer() -> int:
+        """Return the number of the CUDA device on which Keras can use batches; see `computing_number`."""
+        return computing_number()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_iterator": None}

@@ -79,6 +79,12 @@ def training_data() -> object:
     return None
 
 
+def current_model() -> Any | None:
+    """Return the model whose `fit`, `evaluate` or `predict` the present function runs for; None if there is none."""
+    frame = _frame_of_method()
+    return None if frame is None else frame.f_locals.get("self")
+
+
 def begins_anew() -> bool:
     """Return whether the present function was called because Keras begins anew, for which it reports the end of an epoch, too."""
     frame: FrameType | None = inspect.currentframe()
@@ -103,17 +109,24 @@ def keep_weights(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _restore_weights() -> None:
+    if (frame := _frame_of_method()) is None:
+        return
+    model, state = frame.f_locals.get("self"), frame.f_locals.get("state")
+    for name, values in zip(_JAX_STATE[frame.f_code.co_name], state or (), strict=False):
+        owner = model.optimizer if name == "variables" else model
+        for variable, value in zip(getattr(owner, name), values, strict=True):
+            if getattr(variable, "_value", value) is None:
+                variable.assign(value)
+
+
+def _frame_of_method() -> FrameType | None:
+    """Return the frame of the innermost `fit`, `evaluate` or `predict` of Keras that is under way."""
     frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         if frame.f_code.co_name in _METHODS and str(frame.f_globals.get("__name__")).startswith("keras."):
-            model, state = frame.f_locals.get("self"), frame.f_locals.get("state")
-            for name, values in zip(_JAX_STATE[frame.f_code.co_name], state or (), strict=False):
-                owner = model.optimizer if name == "variables" else model
-                for variable, value in zip(getattr(owner, name), values, strict=True):
-                    if getattr(variable, "_value", value) is None:
-                        variable.assign(value)
-            return
+            return frame
         frame = frame.f_back
+    return None
 
 
 def _epoch_iterator(candidate: object) -> object | None:

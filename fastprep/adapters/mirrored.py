@@ -15,8 +15,9 @@ from fastprep.adapters.tensorflow import Feed, TensorIterator, cuda_number
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import Gpu
-from fastprep.pipeline import Backend
-from fastprep.pipeline.backends import CpuBackend, CudaBackend
+from fastprep.pipeline import Backend, Companions
+from fastprep.pipeline.backends import CpuBackend
+from fastprep.pipeline.cuda import CudaBackend
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -39,6 +40,7 @@ def replica_backends(
     batch_size: int,
     n_crops: int,
     largest_batch: int | None = None,
+    companions: Companions | None = None,
 ) -> list[Backend]:
     """Return the backend that makes each replica's part of a batch.
 
@@ -54,6 +56,8 @@ def replica_backends(
         Number of rows of x for each sample.
     largest_batch : int or None
         Number of samples in the largest batch there is; None for `batch_size`.
+    companions : Companions, optional
+        The arrays that go to a GPU with x.
 
     Returns
     -------
@@ -92,7 +96,7 @@ def replica_backends(
         _log.info("device='auto': batches are made on the CPU: %s", error)
         return [host] * n_replicas
     _log.info("batches are made in parts on %s", ", ".join("the CPU" if gpu is None else str(gpu) for gpu in gpus))
-    return [host if gpu is None else CudaBackend(spec, gpu, size, size * n_crops) for gpu in gpus]
+    return [host if gpu is None else CudaBackend(spec, gpu, size, size * n_crops, companions) for gpu in gpus]
 
 
 def accept_loaders(strategy: tf.distribute.MirroredStrategy) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from numpy.typing import NDArray
 
 from fastprep.adapters.keras_base import KerasLoader
 from fastprep.adapters.keras_call import begins_anew
+from fastprep.errors import DeviceUnavailableError
 from fastprep.loader import Loader as PlainLoader
+from fastprep.pipeline import Companions
 
 
 class Loader(KerasLoader, keras.utils.PyDataset):  # noqa: D101 - the docstring is the plain loader's
@@ -42,6 +45,9 @@ class Loader(KerasLoader, keras.utils.PyDataset):  # noqa: D101 - the docstring 
             self.set_epoch(self.next_epoch + 1)
         self._begun = False
 
+    def _choose_companions(self, *arrays: NDArray | None) -> Companions:
+        return Companions()
+
     @staticmethod
-    def _objection(number: int) -> str | None:
-        return f"this Keras ({keras.__version__}) takes batches from the host only"
+    def _consumer() -> int:
+        raise DeviceUnavailableError(f"this Keras ({keras.__version__}) takes batches from the host only")

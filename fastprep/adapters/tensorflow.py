@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastprep.adapters.iterators import KerasEpochIterator
+from fastprep.errors import DeviceUnavailableError
 from fastprep.pipeline import Batch, dlpack_capsule
 from fastprep.pipeline.buffers import ALIGNMENT
 
@@ -43,11 +44,15 @@ def to_tensor(batch: Batch, dtype: str) -> tf.Tensor:
     # device it does not have
     if batch.lease.address % ALIGNMENT:
         raise RuntimeError(f"batch buffer at {batch.lease.address:#x} is not aligned to {ALIGNMENT} bytes")
+    return tf.experimental.dlpack.from_dlpack(_capsule(batch, batch.x.shape, dtype))
+
+
+def _capsule(batch: Batch, shape: tuple[int, ...], dtype: str, offset: int = 0) -> object:
+    """Lend a part of a batch's buffer, under TensorFlow's number of the device and with its fence."""
     if not batch.lease.is_on_device:
-        return tf.experimental.dlpack.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype))
+        return dlpack_capsule(batch.lease, shape, dtype)
     index = tensorflow_index(batch.x.device.id)
-    capsule = dlpack_capsule(batch.lease, batch.x.shape, dtype, index, [TensorFlowFence(index)])
-    return tf.experimental.dlpack.from_dlpack(capsule)
+    return dlpack_capsule(batch.lease, shape, dtype, index, [TensorFlowFence(index)], offset)
 
 
 class TensorFlowFence:
@@ -73,7 +78,7 @@ class TensorFlowFence:
 
 
 def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
-    """Hand a batch to TensorFlow: x without a copy, see `to_tensor`, and copies of the labels and weights on the CPU.
+    """Hand a batch to TensorFlow: x without a copy, see `to_tensor`, and so labels and weights that are on a GPU with it.
 
     Parameters
     ----------
@@ -84,14 +89,36 @@ def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
     Returns
     -------
     tuple of tf.Tensor
-        (x, y, weights), or fewer where the batch has no labels or no weights.
+        (x, y, weights), or fewer where the batch has no labels or no weights. Labels and weights that are not on a GPU are
+        copied on the CPU.
     """
     import tensorflow as tf
 
     tensors = [to_tensor(batch, dtype)]
-    with tf.device("CPU:0"):
-        tensors += [tf.constant(values) for values in (batch.y, batch.weights) if values is not None]
+    for array, place in batch.companions:
+        if place is None:
+            with tf.device("CPU:0"):
+                tensors.append(tf.constant(array))
+        else:
+            capsule = _capsule(batch, place.shape, place.dtype.name, place.offset)
+            tensors.append(tf.experimental.dlpack.from_dlpack(capsule))
     return tuple(tensors)
+
+
+def first_cuda_number() -> int:
+    """Return the number of the CUDA device that is TensorFlow's first GPU, without making TensorFlow take it.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        If TensorFlow sees no GPU.
+    """
+    import tensorflow as tf
+
+    visible = tf.config.get_visible_devices("GPU")
+    if not visible:
+        raise DeviceUnavailableError("TensorFlow sees no GPU (is it tensorflow[and-cuda]?)")
+    return int(visible[0].name.rpartition(":")[2])
 
 
 def tensorflow_index(number: int) -> int:

@@ -6,7 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fastprep.errors import DeviceUnavailableError
 from fastprep.pipeline import Batch, dlpack_capsule
+from fastprep.pipeline.cuda import CudaMemory
+from fastprep.pipeline.fences import Fence
 
 
 def to_torch(batch: Batch, dtype: str) -> tuple[Any, ...]:
@@ -15,20 +18,44 @@ def to_torch(batch: Batch, dtype: str) -> tuple[Any, ...]:
     Parameters
     ----------
     batch : Batch
-        A batch in host memory.
     dtype : {"float32", "float16", "bfloat16"}
         Type of x.
 
     Returns
     -------
     tuple of torch.Tensor
-        (x, y, weights), or fewer where the batch has no labels or no weights. All are on the CPU, x at the address to which the
-        kernel wrote. Its buffer is in use until torch releases it.
+        (x, y, weights), or fewer where the batch has no labels or no weights: on the CPU, or all on the CUDA device of the
+        batch. x is at the address to which the kernel wrote. Its buffer is in use until torch releases it, and is written to
+        again only after what the current stream of that device holds then.
     """
     import torch
 
-    x = torch.from_dlpack(dlpack_capsule(batch.lease, batch.x.shape, dtype))
-    return (x, *(torch.from_numpy(values) for values in (batch.y, batch.weights) if values is not None))
+    lease, number = batch.lease, 0
+    fences: list[Fence] = []
+    if isinstance(lease.memory, CudaMemory):
+        number = batch.x.device.id
+        fences = [lease.memory.fence_of(torch.cuda.current_stream(number).cuda_stream)]
+    tensors = [torch.from_dlpack(dlpack_capsule(lease, batch.x.shape, dtype, number, fences))]
+    for array, place in batch.companions:
+        if place is None:
+            tensors.append(torch.from_numpy(array))
+        else:
+            capsule = dlpack_capsule(lease, place.shape, place.dtype.name, number, fences, place.offset)
+            tensors.append(torch.from_dlpack(capsule))
+    return tuple(tensors)
+
+
+def cuda_number(tensor: Any) -> int:
+    """Return the number of the CUDA device that a tensor of Keras' is on.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        If it is on no CUDA device.
+    """
+    if tensor.device.type != "cuda":
+        raise DeviceUnavailableError(f"Keras computes with torch on {tensor.device}")
+    return tensor.device.index
 
 
 def make_deterministic() -> None:

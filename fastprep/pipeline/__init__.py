@@ -3,6 +3,7 @@
 from fastprep.pipeline.backends import Backend, choose
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.buffers import BufferPool, Lease, dlpack_capsule
+from fastprep.pipeline.companions import Companions
 from fastprep.pipeline.epoch_iterator import EpochIterator
 from fastprep.pipeline.source import BatchSource
 from fastprep.pipeline.worker_pool import WorkerPool, check_workers
@@ -12,6 +13,7 @@ __all__ = [
     "Batch",
     "BatchSource",
     "BufferPool",
+    "Companions",
     "EpochIterator",
     "Lease",
     "SharedBatch",

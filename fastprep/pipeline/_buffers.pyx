@@ -206,8 +206,9 @@ cdef class Lease:
         view.internal = NULL
         view.obj = self
 
-    def capsule(self, tuple shape, int type_code, int bits, int device_id):
+    def capsule(self, tuple shape, int type_code, int bits, int device_id, int64_t offset=0):
         cdef int ndim = len(shape)
+        cdef int64_t n_left = self.block.n_bytes - offset
         cdef int64_t n_items = 1
         cdef int k
         if ndim > FASTPREP_MAX_DIMS:
@@ -216,8 +217,11 @@ cdef class Lease:
             if shape[k] < 0:
                 raise ValueError(f"shape must not be negative, got {shape}")
             n_items = min(n_items * <int64_t> shape[k], self.block.n_bytes + 1)
-        if n_items * bits > self.block.n_bytes * 8:
-            raise ValueError(f"shape {shape} of {bits}-bit numbers is larger than the buffer of {self.block.n_bytes} bytes")
+        if offset < 0 or n_left < 0 or n_items * bits > n_left * 8:
+            raise ValueError(
+                f"shape {shape} of {bits}-bit numbers, {offset} bytes from the start, is larger than the buffer of "
+                f"{self.block.n_bytes} bytes"
+            )
         cdef Loan *loan = <Loan *> malloc(sizeof(Loan))
         if loan == NULL:
             raise MemoryError
@@ -228,8 +232,8 @@ cdef class Lease:
             loan.strides[k] = n_items
             n_items *= loan.shape[k]
         cdef DLTensor *tensor = &loan.managed.dl_tensor
-        tensor.data = self.block.data
-        tensor.byte_offset = 0
+        tensor.data = <void *> (<uint8_t *> self.block.data + offset)
+        tensor.byte_offset = 0  # some consumers leave it out
         tensor.device.device_type = DL_CPU if self.block.owner == NULL else DL_CUDA
         tensor.device.device_id = device_id
         tensor.ndim = ndim

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.pipeline.buffers import Lease
+from fastprep.pipeline.companions import Placed
 
 
 class Batch(NamedTuple):
@@ -25,6 +26,8 @@ class Batch(NamedTuple):
         Lease of the buffer that holds x.
     replaced : ndarray of bool, shape (samples,), or None
         Samples in whose place others were read, because they are damaged; None if there are none.
+    on_device : tuple of Placed or None
+        Where y and weights also lie, behind x in a buffer on a device; empty, or None for one of them, if only on the host.
     """
 
     x: Any
@@ -32,6 +35,7 @@ class Batch(NamedTuple):
     weights: NDArray[np.float32] | None
     lease: Lease
     replaced: NDArray[np.bool_] | None = None
+    on_device: tuple[Placed | None, ...] = ()
 
     def hand_out(self) -> Any:
         """Return the batch as plain iteration gives it: (x, y, weights), (x, y) without weights, or x without labels.
@@ -42,6 +46,12 @@ class Batch(NamedTuple):
         if self.y is None:
             return self.x
         return (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
+
+    @property
+    def companions(self) -> list[tuple[NDArray, Placed | None]]:
+        """The labels and the weights, those that there are, each with its place on the device."""
+        on_device = self.on_device or (None, None)
+        return [(array, place) for array, place in zip((self.y, self.weights), on_device, strict=True) if array is not None]
 
     @property
     def parts(self) -> tuple[Batch, ...]:

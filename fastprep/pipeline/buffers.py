@@ -26,13 +26,20 @@ __all__ = [
     "capsule_address",
     "capsule_device",
     "dlpack_capsule",
+    "has_dlpack_type",
 ]
 
 ALIGNMENT = 64
 """TensorFlow's kernels use aligned loads without a check: a less aligned buffer from DLPack would abort the process."""
 
-# https://dmlc.github.io/dlpack/latest/c_api.html: kDLFloat, kDLBfloat
-_DLPACK_CODES = {"float16": (2, 16), "float32": (2, 32), "bfloat16": (4, 16)}
+# https://dmlc.github.io/dlpack/latest/c_api.html: kDLInt, kDLUInt, kDLFloat, kDLBfloat, kDLBool
+_DLPACK_CODES = {
+    **{f"int{bits}": (0, bits) for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": (1, bits) for bits in (8, 16, 32, 64)},
+    **{f"float{bits}": (2, bits) for bits in (16, 32, 64)},
+    "bfloat16": (4, 16),
+    "bool": (6, 8),
+}
 
 
 class Memory(Protocol):
@@ -80,12 +87,12 @@ class Lease(PlainLease):
     ----------
     fences : list of Fence
         What the buffer's next writer waits for. It is the buffer's list, which all of its leases share.
-    default : Fence or None
-        Fence of a consumer that gives none of its own.
+    memory : Memory or None
+        Memory that the buffer is in; None for a buffer of no pool.
     """
 
     fences: list[Fence]
-    default: Fence | None = None
+    memory: Memory | None = None
 
     def __init__(self, block: Block) -> None:
         self.fences = []
@@ -99,7 +106,8 @@ class Lease(PlainLease):
             One for each stream, or set of streams, on which the consumer may read. They take the place of those of an earlier
             call for this lease.
         """
-        self.fences[:] = fences or (() if self.default is None else (self.default,))
+        default = None if self.memory is None else self.memory.fence
+        self.fences[:] = fences or (() if default is None else (default,))
 
 
 class BufferPool:
@@ -203,7 +211,7 @@ class BufferPool:
     def _lease_of(self, block: Block) -> Lease:
         lease = Lease(block)
         # a finalizer may have closed the pool meanwhile
-        lease.fences, lease.default = self._blocks.get(block, []), self.memory.fence
+        lease.fences, lease.memory = self._blocks.get(block, []), self.memory
         return lease
 
     def _allocate(self) -> Block:
@@ -233,8 +241,15 @@ def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     return np.frombuffer(memoryview(lease), np.uint8, count * dtype.itemsize).view(dtype).reshape(shape)
 
 
-def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str, device_id: int = 0, fences: Sequence[Fence] = ()) -> object:
-    """Lend the start of a buffer as an unversioned DLPack capsule, on the CPU or on the CUDA device where the buffer is.
+def has_dlpack_type(dtype: DTypeLike) -> bool:
+    """Return whether DLPack has a code for a type of numbers, see `dlpack_capsule`."""
+    return np.dtype(dtype).name in _DLPACK_CODES
+
+
+def dlpack_capsule(
+    lease: Lease, shape: tuple[int, ...], dtype: str, device_id: int = 0, fences: Sequence[Fence] = (), offset: int = 0
+) -> object:
+    """Lend a part of a buffer as an unversioned DLPack capsule, on the CPU or on the CUDA device where the buffer is.
 
     The deleter that the consumer calls does not need the GIL, and the capsule keeps the buffer in use without the lease.
 
@@ -242,11 +257,14 @@ def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str, device_id: 
     ----------
     lease : Lease
     shape : tuple of int
-    dtype : {"float32", "float16", "bfloat16"}
+    dtype : {"float32", "float16", "bfloat16", "int64", ...}
+        Also the other types of integers and of floats, and "bool".
     device_id : int
         Number that the consumer gives to the CUDA device; 0 on the CPU.
     fences : sequence of Fence
         The consumer's fences, see `Lease.hand_over`. Without one, the next writer waits for the whole device.
+    offset : int
+        Bytes from the start of the buffer to the first number, a multiple of `ALIGNMENT`.
 
     Returns
     -------
@@ -255,4 +273,4 @@ def dlpack_capsule(lease: Lease, shape: tuple[int, ...], dtype: str, device_id: 
     """
     code, bits = _DLPACK_CODES[dtype]
     lease.hand_over(*fences)
-    return lease.capsule(shape, code, bits, device_id)
+    return lease.capsule(shape, code, bits, device_id, offset)

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep._sink import Sink
 from fastprep.dataset import Dataset
-from fastprep.pipeline.backends import Backend, NotFiniteOnDevice
+from fastprep.pipeline.backends import Backend
 from fastprep.pipeline.batch import Batch, SharedBatch
+from fastprep.pipeline.companions import Rows
+from fastprep.pipeline.cuda import NotFiniteOnDevice
 from fastprep.pipeline.worker_pool import WorkerPool
 from fastprep.sampling import Position, Sampler, check_integer
 from fastprep.sampling.sampler import WHOLE_EPOCH
@@ -119,16 +122,22 @@ class BatchSource:
         if len(samples):
             height, width, _ = self.dataset.image_shape
             table = self.crop.table(height, width, samples, self.sampler.seed, epoch)
-            read = functools.partial(self.dataset.read, samples)
+            read = functools.partial(self._read, samples)
             try:
-                x, lease, read_samples = backend.make(read, len(samples), table, new_lease)
+                x, lease, rows, on_device = backend.make(read, len(samples), table, new_lease)
             except NotFiniteOnDevice as error:
                 raise self.dataset.not_finite(int(self.dataset.replaced(samples)[error.slot])) from None
         else:
-            lease, read_samples = new_lease(), samples
-            x = backend.view(lease, 0)
-        rows = read_samples.repeat(self.crop.n_crops)
+            lease, rows = new_lease(), self._rows(samples)
+            x, on_device = backend.view(lease, 0), backend.companions.place(0, 0)
+        replaced = rows.samples != samples
+        return Batch(x, rows.y, rows.weights, lease, replaced if replaced.any() else None, tuple(on_device))
+
+    def _read(self, samples: NDArray[np.int64], sink: Sink) -> Rows:
+        """Hand images to a sink; return what belongs to them."""
+        return self._rows(self.dataset.read(samples, sink))
+
+    def _rows(self, samples: NDArray[np.int64]) -> Rows:
+        rows = samples.repeat(self.crop.n_crops)
         y = None if self.labels is None else self.labels[rows]
-        weights = None if self.weights is None else self.weights[rows]
-        replaced = read_samples != samples
-        return Batch(x, y, weights, lease, replaced if replaced.any() else None)
+        return Rows(samples, y, None if self.weights is None else self.weights[rows])

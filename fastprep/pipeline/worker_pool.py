@@ -59,6 +59,9 @@ class WorkerPool:
         Size of a buffer for one part of a batch.
     memories : sequence of Memory
         Memory of the buffers for each part; a single one if batches are not split.
+    n_held : int
+        Batches that are with the consumer at the same time: the one that it has and the one that it just gave back, unless it
+        takes one ahead.
 
     Attributes
     ----------
@@ -67,8 +70,11 @@ class WorkerPool:
     consumer : Consumer
     """
 
-    def __init__(self, n_threads: int, prefetch: int, buffer_bytes: int, memories: Sequence[Memory] = (HOST,)) -> None:
+    def __init__(
+        self, n_threads: int, prefetch: int, buffer_bytes: int, memories: Sequence[Memory] = (HOST,), n_held: int = 2
+    ) -> None:
         self.n_threads, self.prefetch, self.buffer_bytes, self.memories = n_threads, prefetch, buffer_bytes, tuple(memories)
+        self.n_held = n_held
         self.generation = 0
         begin_in_children(self)
 
@@ -79,11 +85,11 @@ class WorkerPool:
         self._executor: ThreadPoolExecutor | None = None
         self._idents: set[int] = set()  # of the executor's threads
         self.generation += 1
-        # one with the user, one just handed back, the rest being filled or ready: three or more, so that a thread that waits
-        # for a GPU to have read one does not keep the GPU waiting
+        # beside those with the consumer, the rest being filled or ready: three or more, so that a thread that waits for a GPU to
+        # have read one does not keep the GPU waiting
         self.consumer = consumer = Consumer()
         self._buffers = [
-            BufferPool(self.buffer_bytes, self.ahead + 2, memory=memory, is_awaited=consumer.is_waiting)
+            BufferPool(self.buffer_bytes, self.ahead + self.n_held, memory=memory, is_awaited=consumer.is_waiting)
             for memory in self.memories
         ]
 
@@ -140,7 +146,7 @@ class WorkerPool:
             buffers.close()
 
     def __reduce__(self) -> tuple:
-        return WorkerPool, (self.n_threads, self.prefetch, self.buffer_bytes, self.memories)
+        return WorkerPool, (self.n_threads, self.prefetch, self.buffer_bytes, self.memories, self.n_held)
 
 
 def check_workers(workers: int | None, prefetch: int) -> tuple[int, int]:

@@ -112,3 +112,13 @@ def test_jax_gets_batches_where_it_computes(results, name):
         pytest.skip("torch has no such devices")
     ours, theirs = found[name]
     assert ours == theirs
+
+
+def test_jax_compiles_no_more_than_for_arrays(results):
+    """Batches from DLPack are committed to their device; so are the weights, before the first step."""
+    backend, found = results
+    if backend != "jax":
+        pytest.skip("torch compiles nothing")
+    ours, theirs = found["compilations"]
+    assert ours == theirs
+    assert theirs["fit"] >= 1

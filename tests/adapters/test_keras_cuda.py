@@ -3,6 +3,7 @@
 import logging
 
 import fake_cupy
+import h5py
 import numpy as np
 import pytest
 
@@ -11,7 +12,8 @@ from keras_backend import needs_tensorflow  # noqa: E402
 
 needs_tensorflow("these are TensorFlow's devices and tensors")
 import tensorflow as tf  # noqa: E402
-from device_tensors import Gpus, look_into  # noqa: E402
+from device_tensors import Gpus  # noqa: E402
+from dlpack_tensors import dtype_of, look_into  # noqa: E402
 from small_model import small_model  # noqa: E402
 
 import fastprep  # noqa: E402
@@ -33,9 +35,9 @@ def consumed(monkeypatch, stand_in):
 
     def from_dlpack(capsule):
         tensor = look_into(capsule)
-        shape, dtype = tuple(tensor.shape[: tensor.ndim]), {16: "float16", 32: "float32"}[tensor.bits]
+        shape = tuple(tensor.shape[: tensor.ndim])
         told.append((tensor.device_type, tensor.device_id, tensor.data % ALIGNMENT, tensor.byte_offset))
-        return tf.constant(stand_in.content(tensor.data, shape, np.dtype(dtype), 0))
+        return tf.constant(stand_in.content(tensor.data, shape, dtype_of(tensor), 0))
 
     monkeypatch.setattr(tf.experimental.dlpack, "from_dlpack", from_dlpack)
     return told
@@ -50,7 +52,7 @@ def test_fit_is_the_same_as_on_the_cpu(path, monkeypatch, stand_in, request, dty
     told = request.getfixturevalue("consumed")
     with fastprep.Loader(path, 5, device="cuda", **options) as loader:
         assert small_model().fit(loader, epochs=3, verbose=0).history == wanted
-    assert told == [(2, 0, 0, 0)] * (3 * 5)  # kDLCUDA
+    assert told == [(2, 0, 0, 0)] * (3 * 5 * 3)  # kDLCUDA; x, labels and weights
 
 
 def test_fit_waits_for_tensorflow_and_allocates_nothing_after_the_first_batch(path, monkeypatch, stand_in, consumed):
@@ -61,7 +63,7 @@ def test_fit_waits_for_tensorflow_and_allocates_nothing_after_the_first_batch(pa
     taken = tensorflow.to_tensor
 
     def noting(*arguments):
-        allocated.append(stand_in.calls["malloc"] + stand_in.calls["alloc_pinned_memory"])
+        allocated.append(stand_in.calls["malloc"] + stand_in.calls["hostAlloc"])
         return taken(*arguments)
 
     monkeypatch.setattr(tensorflow, "to_tensor", noting)
@@ -110,14 +112,20 @@ def test_auto_asks_tensorflow_too(path, monkeypatch, stand_in, caplog):
     Gpus(monkeypatch)
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
         assert loader.stats()["device"] == "cuda:0"
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
-        assert loader.stats()["device"] == "cpu"
-    with (
-        fastprep.Loader(path, 4, fastprep.CenterCrop(8), device="cuda") as loader,
-        pytest.raises(NotImplementedError, match=r"to Keras' TensorFlow backend only \(this is jax\): use device=\"cpu\""),
-    ):
-        loader.get_jax_iterator()
+
+
+def test_labels_of_int32_stay_on_the_host(path, monkeypatch, stand_in, consumed):
+    """TensorFlow computes with int32 on the host, and would copy such labels back from the GPU."""
+    Gpus(monkeypatch)
+    with h5py.File(path, "r+") as file:
+        labels = file["labels"][...]
+        del file["labels"]
+        file["labels"] = labels.astype(np.int32)
+    with fastprep.Loader(path, 5, fastprep.CenterCrop(8), device="cuda") as loader:
+        _, y = next(loader.tensors())
+        assert y.numpy().tolist() == labels[:5].tolist()
+        assert y.dtype == tf.int32
+    assert len(consumed) == 1
 
 
 # --- who has the GPU's memory

@@ -23,7 +23,8 @@ from fastprep.adapters import mirrored  # noqa: E402
 from fastprep.adapters.tensorflow import cuda_number  # noqa: E402
 from fastprep.errors import DeviceUnavailableError  # noqa: E402
 from fastprep.kernels import CropSpec  # noqa: E402
-from fastprep.pipeline.backends import CpuBackend, CudaBackend  # noqa: E402
+from fastprep.pipeline.backends import CpuBackend  # noqa: E402
+from fastprep.pipeline.cuda import CudaBackend  # noqa: E402
 
 SUPPORT = Path(__file__).parents[1] / "support"
 SPEC = CropSpec((12, 14, 3), "uint8", (5, 6))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastprep import RandomCrop, kernels
+from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import DeviceMemory, Gpu
 from fastprep.kernels.pinned import PinnedMemory
@@ -82,10 +83,14 @@ def test_no_context_is_made_on_another_device(path, use):
         assert {region.device for region in machine.regions.values()} == set()
 
 
+def no_use():
+    raise DeviceUnavailableError("nobody wants it")
+
+
 def test_a_look_at_a_device_makes_no_context_at_all():
     """`device="auto"` looks at the first one, and may then have a reason not to take it."""
     with fake_cupy.installed(n_devices=2) as machine:
-        choose("auto", CropSpec((12, 14, 3), "uint8", (5, 6)), 1, 1, lambda number: "nobody wants it")
+        choose("auto", CropSpec((12, 14, 3), "uint8", (5, 6)), 1, 1, no_use)
         assert machine.contexts == set()
 
 

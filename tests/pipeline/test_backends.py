@@ -21,8 +21,9 @@ from fastprep.kernels import CropSpec
 from fastprep.kernels.device import DeviceMemory, Gpu, device_number
 from fastprep.loader import Loader
 from fastprep.pipeline import choose
-from fastprep.pipeline.backends import CpuBackend, CudaBackend
+from fastprep.pipeline.backends import CpuBackend
 from fastprep.pipeline.buffers import ALIGNMENT
+from fastprep.pipeline.cuda import CudaBackend
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -59,11 +60,23 @@ def test_auto_takes_a_gpu_that_answers_and_says_so(caplog, stand_in):
     assert caplog.messages == ["device='auto': batches are made on cuda:0"]
 
 
-def test_auto_listens_to_objections(caplog, stand_in):
-    with caplog.at_level(logging.INFO, "fastprep"):
-        assert isinstance(choose("auto", SPEC, 1, 1, lambda number: f"nobody wants number {number}"), CpuBackend)
-    assert caplog.messages == ["device='auto': batches are made on the CPU: nobody wants number 0"]
-    assert isinstance(choose("cuda", SPEC, 1, 1, lambda number: "no"), CudaBackend)  # who asks for it gets it
+def no_use():
+    raise DeviceUnavailableError("nobody wants it")
+
+
+def test_auto_takes_the_device_of_the_consumer(caplog):
+    with fake_cupy.installed(n_devices=3), caplog.at_level(logging.INFO, "fastprep"):
+        assert isinstance(choose("auto", SPEC, 1, 1, no_use), CpuBackend)
+        assert caplog.messages == ["device='auto': batches are made on the CPU: nobody wants it"]
+        assert choose("auto", SPEC, 1, 1, lambda: 2).device == "cuda:2"
+        assert choose("auto", SPEC, 1, 1, lambda: 3).device == "cpu"  # CUDA does not see it
+
+
+def test_cuda_is_the_device_of_the_consumer_and_who_asks_for_a_device_gets_it():
+    with fake_cupy.installed(n_devices=3):
+        assert choose("cuda", SPEC, 1, 1, lambda: 2).device == "cuda:2"
+        assert choose("cuda", SPEC, 1, 1, no_use).device == "cuda:0"
+        assert choose("cuda:1", SPEC, 1, 1, no_use).device == "cuda:1"
 
 
 def no_nvrtc(machine):

@@ -71,8 +71,12 @@ def test_a_view_outlives_the_pool():
 def test_capsules_say_where_the_buffer_is_and_refuse_more_than_it_holds():
     lease = BufferPool(400, depth=1).lease()
     assert capsule_address(dlpack_capsule(lease, (10, 10), "float32")) == lease.address
-    with pytest.raises(ValueError, match=r"shape \(101,\) of 32-bit numbers is larger than the buffer of 400 bytes"):
+    with pytest.raises(ValueError, match=r"shape \(101,\) of 32-bit numbers, 0 bytes from the start, is larger than the buffer"):
         dlpack_capsule(lease, (101,), "float32")
+    assert capsule_address(dlpack_capsule(lease, (18,), "int64", offset=256)) == lease.address + 256
+    for offset in (264, -64, 464):
+        with pytest.raises(ValueError, match=rf"\(18,\) of 64-bit numbers, {offset} bytes from the start, is larger"):
+            dlpack_capsule(lease, (18,), "int64", offset=offset)
     with pytest.raises(ValueError, match="at most 8 dimensions"):
         dlpack_capsule(lease, (1,) * 9, "float32")
 

@@ -14,7 +14,7 @@ import fake_cupy
 import h5py
 import numpy as np
 import pytest
-from fake_consumers import CONSUMERS, Nothing, train_on
+from fake_consumers import LIBRARIES, hand_to, train_on
 from fake_cupy import CUDARuntimeError, Schedule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,8 +23,8 @@ from fastprep import CenterCrop, RandomCrop, TenCrop, kernels
 from fastprep.kernels import device
 from fastprep.kernels.device import DeviceMemory, Gpu
 from fastprep.loader import Loader
-from fastprep.pipeline import BatchSource, backends, fences
-from fastprep.pipeline.backends import CudaBackend, _Staging
+from fastprep.pipeline import BatchSource, Lease, backends, cuda, fences
+from fastprep.pipeline.cuda import CudaBackend, _Staging
 from fastprep.pipeline.fences import DeviceFence, StreamFence
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -207,7 +207,7 @@ def a_crop(machine, path):
 
 
 def a_training_of_torch(machine, path):
-    return is_right(*train_on(machine, path, lambda queues: [CONSUMERS["torch"](machine, queues[0])], **SHORT))
+    return is_right(*hand_to("torch", machine, path, **SHORT))
 
 
 SHORT = {"batch_size": 2, "crop": RandomCrop(5), "shuffle": True, "workers": 1, "prefetch": 0}
@@ -231,7 +231,7 @@ def test_no_wait_can_be_left_out(path, function):
 
 def test_these_are_all_the_waits_there_are():
     found = set()
-    for module in (device, backends, fences):
+    for module in (device, backends, cuda, fences):
         tree = ast.parse(Path(module.__file__).read_text())
         owners = [(f"{c.name}.", f) for c in tree.body if isinstance(c, ast.ClassDef) for f in c.body]
         for prefix, function in [*owners, *(("", node) for node in tree.body)]:
@@ -251,7 +251,7 @@ def test_these_are_all_the_waits_there_are():
     schedule=st.builds(
         Schedule, eagerness=st.sampled_from([0, 0.1, 0.5, 0.9]), readers_first=st.booleans(), seed=st.integers(0, 1 << 30)
     ),
-    consumer=st.sampled_from(sorted(CONSUMERS)),
+    library=st.sampled_from(sorted(LIBRARIES)),
     captures=st.booleans(),
     keep=st.integers(0, 6),
     workers=st.integers(1, 4),
@@ -260,23 +260,23 @@ def test_these_are_all_the_waits_there_are():
     crop=st.sampled_from([RandomCrop((5, 6), mirror=True), TenCrop(3)]),
     dtype=st.sampled_from(["float32", "bfloat16"]),
 )
-def test_every_batch_is_right_for_every_consumer(path, schedule, consumer, captures, keep, **options):
+def test_every_batch_is_right_for_every_library(path, schedule, library, captures, keep, **options):
+    """Images, labels and weights."""
     keep = 0 if captures else keep  # whoever keeps every batch gets more memory, when he waits for it
     with fake_cupy.installed(schedule) as machine:
-        read, wanted = train_on(
-            machine, path, lambda queues: [CONSUMERS[consumer](machine, queues[0])], captures=captures, keep=keep, **options
-        )
+        read, wanted = hand_to(library, machine, path, captures=captures, keep=keep, class_weight={3: 0.5}, **options)
         assert machine.spoilt == []
         assert machine.error is None
         assert is_right(read, wanted)
 
 
-@pytest.mark.parametrize("consumer", CONSUMERS)
-def test_no_consumers_fence_can_be_left_out(path, consumer):
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_no_librarys_fence_can_be_left_out(path, monkeypatch, library):
     with fake_cupy.installed() as machine:
-        assert is_right(*train_on(machine, path, lambda queues: [CONSUMERS[consumer](machine, queues[0])], **SHORT))
+        assert is_right(*hand_to(library, machine, path, **SHORT))
+    monkeypatch.setattr(Lease, "hand_over", lambda self, *fences: None)
     with fake_cupy.installed() as machine:
-        assert not is_right(*train_on(machine, path, lambda queues: [Nothing()], **SHORT))
+        assert not is_right(*hand_to(library, machine, path, **SHORT))
 
 
 @pytest.mark.parametrize(("fenced", "right"), [([0, 1], True), ([0], False), ([1], False)])
@@ -305,27 +305,30 @@ def test_batches_that_nobody_got_are_not_waited_for(path):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of memory that could not be freed either
-def test_what_is_allocated_in_the_middle_of_a_training_ends_a_capture(path, monkeypatch):
-    with fake_cupy.installed() as machine:
-        monkeypatch.setattr(BatchSource, "reserve", lambda self: None)
-        options = {**SHORT, "workers": 4, "prefetch": 3, "batch_size": 1}
-        assert not is_right(*train_on(machine, path, lambda queues: [Nothing()], captures=True, **options))
-        assert {"malloc", "alloc_pinned_memory"} & {*machine.spoilt}
+@pytest.mark.parametrize("is_reserved", [True, False])
+def test_what_is_allocated_in_the_middle_of_a_training_ends_a_capture(path, monkeypatch, is_reserved):
+    with fake_cupy.installed() as machine, Loader(path, device="cuda", **SHORT) as loader:
+        if is_reserved:
+            loader._source.reserve()
+        else:
+            monkeypatch.setattr(BatchSource, "reserve", lambda self: None)
+        with machine.capturing(machine.queue(0)), contextlib.suppress(CUDARuntimeError):
+            for _ in loader._epoch_iterator():
+                pass
+        assert bool({"malloc", "hostAlloc", "RawModule"} & {*machine.spoilt}) != is_reserved
 
 
-@pytest.mark.parametrize(
-    "name", ["Device.synchronize", "malloc", "free", "alloc_pinned_memory", "free_pinned_memory", "RawModule"]
-)
+@pytest.mark.parametrize("name", ["Device.synchronize", "malloc", "free", "hostAlloc", "freeHost", "RawModule"])
 def test_the_stand_in_knows_what_ends_a_capture(name, recwarn):
     with fake_cupy.installed() as machine:
         gpu, cupy = Gpu(0), machine.cupy
-        address, pinned = [cupy.cuda.runtime.malloc(8)], [gpu.pinned(8)]
+        address, pinned = [cupy.cuda.runtime.malloc(8)], cupy.cuda.runtime.hostAlloc(8, cupy.cuda.runtime.hostAllocPortable)
         calls = {
             "Device.synchronize": gpu.synchronize,
             "malloc": lambda: DeviceMemory(gpu, 8),
             "free": lambda: cupy.cuda.runtime.free(address[0]),
-            "alloc_pinned_memory": lambda: gpu.pinned(8),
-            "free_pinned_memory": pinned.clear,
+            "hostAlloc": lambda: gpu.pinned(8),
+            "freeHost": lambda: cupy.cuda.runtime.freeHost(pinned),
             "RawModule": lambda: cupy.RawModule(code="fastprep_crop(", options=(), backend="nvrtc"),
         }
         with machine.capturing(), contextlib.suppress(CUDARuntimeError):

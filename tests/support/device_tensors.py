@@ -1,6 +1,5 @@
-"""What TensorFlow knows of GPUs and of tensors in their memory, for tests without one."""
+"""What TensorFlow knows of GPUs, for tests without one."""
 
-import ctypes
 from types import SimpleNamespace
 
 import tensorflow as tf
@@ -28,27 +27,3 @@ class Gpus:
         if self.failure is not None:
             raise self.failure
         self.growth[number] = to
-
-
-class DLTensor(ctypes.Structure):
-    """https://dmlc.github.io/dlpack/latest/c_api.html"""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
-        ("byte_offset", ctypes.c_uint64),
-    )
-
-
-def look_into(capsule):
-    """Return the DLTensor of a capsule that nobody has consumed."""
-    pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    return DLTensor.from_address(pointer(capsule, b"dltensor"))

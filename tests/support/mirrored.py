@@ -19,7 +19,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * n_replicas)
 
 import keras  # noqa: E402
-from device_tensors import look_into  # noqa: E402
+from dlpack_tensors import dtype_of, look_into  # noqa: E402
 
 import fastprep  # noqa: E402
 from fastprep.adapters import mirrored, tensorflow  # noqa: E402
@@ -160,7 +160,7 @@ def from_dlpack(capsule):
     tensor = look_into(capsule)
     told.append((tensor.device_type, tensor.device_id))
     shape = tuple(tensor.shape[: tensor.ndim])
-    return tf.constant(machine.content(tensor.data, shape, np.dtype("float32"), tensor.device_id))
+    return tf.constant(machine.content(tensor.data, shape, dtype_of(tensor), tensor.device_id))
 
 
 told = []

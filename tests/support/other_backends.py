@@ -292,6 +292,40 @@ with loader(workers=2, prefetch=2) as train:
 results["threads"] = [[thread.name for thread in threading.enumerate() if thread.name.startswith("fastprep")], []]
 
 if NAME == "jax":
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration, **options: compiled.append(event) if "backend_compile" in event else None
+    )
+
+    def n_compiled(call):
+        """Count what JAX compiles in a call, leaving out what it compiles once for a process."""
+        counts = []
+        for _ in range(2):
+            compiled.clear()
+            call(model(built=True))
+            counts.append(len(compiled))
+        return counts[-1]
+
+    x, y = arrays(20)
+    x, y = x[:20], y[:20]
+    with loader(drop_remainder=True) as train, loader(drop_remainder=True) as val:
+        ways = {
+            "fit": (
+                lambda made: made.fit(train, epochs=3, verbose=0),
+                lambda made: made.fit(x, y, batch_size=5, epochs=3, verbose=0),
+            ),
+            "validation": (
+                lambda made: made.fit(train, validation_data=val, epochs=3, verbose=0),
+                lambda made: made.fit(x, y, batch_size=5, validation_data=(x, y), validation_batch_size=5, epochs=3, verbose=0),
+            ),
+            "predict": (
+                lambda made: [made.predict(val, verbose=0) for _ in range(2)],
+                lambda made: [made.predict(x, batch_size=5, verbose=0) for _ in range(2)],
+            ),
+        }
+        counts = {name: [n_compiled(call) for call in calls] for name, calls in ways.items()}
+    results["compilations"] = [{name: ours for name, (ours, _) in counts.items()}, {name: of for name, (_, of) in counts.items()}]
+
     with loader() as train:  # a device that arrays from DLPack would not be on
         jax.config.update("jax_default_device", jax.devices()[1])
         found = [x.devices() == {jax.devices()[1]} for x, _ in train.get_jax_iterator()]

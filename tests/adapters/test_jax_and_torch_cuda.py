@@ -1,0 +1,101 @@
+"""Keras on JAX and torch, and batches on a GPU, with a stand-in for the GPU: the same training as with batches on the CPU."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+pytest.importorskip("keras")
+
+SUPPORT = Path(__file__).parents[1] / "support"
+TRAININGS = ["plain", "not built yet", "weights", "classes"]
+PARTS = [
+    "devices",
+    "rows",
+    "places",
+    "capsules",
+    "history",
+    "no distribution",
+    "batch_size must be a multiple of 2",
+    "device must be",
+    "a last batch of one row",
+]
+
+
+@pytest.fixture(scope="module", params=["jax", "torch"])
+def results(request, tmp_path_factory):
+    """What `device_on_backend.py` found."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    path, random = tmp_path_factory.mktemp(request.param) / "x.h5", np.random.default_rng(3)
+    with h5py.File(path, "w") as file:
+        file["images"] = random.integers(0, 256, (25, 12, 14, 3), dtype=np.uint8)
+        file["labels"] = random.integers(0, 3, 25)
+        file["images"].attrs["mean"] = [90.0, 100.0, 110.0]
+    done = subprocess.run(
+        [sys.executable, str(SUPPORT / "device_on_backend.py"), str(path)],
+        capture_output=True,
+        text=True,
+        timeout=550,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "KERAS_BACKEND": request.param,
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        },
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return request.param, json.loads(done.stdout.splitlines()[-1])
+
+
+def same(results, name):
+    found, wanted = results[1][name]
+    return found == json.loads(json.dumps(wanted))
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_is_the_same_as_with_batches_on_the_cpu(results, name):
+    """History, validation, `evaluate`, `predict` and weights: difference 0."""
+    assert same(results, f"fit: {name}")
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_labels_and_weights_are_on_the_device_with_x(results, name):
+    assert same(results, f"arrays on the device: {name}")
+    assert same(results, f"labels go with x: {name}")
+
+
+def test_nothing_waits_for_the_device_and_nothing_is_freed_while_fit_runs(results):
+    assert same(results, "nothing waits for the device")
+
+
+def test_there_is_a_buffer_for_the_batch_that_keras_takes_ahead(results):
+    assert same(results, "buffers")
+
+
+@pytest.mark.parametrize("name", ["the device of Keras", "no device of Keras"])
+def test_auto_and_cuda_are_the_device_of_keras(results, name):
+    assert same(results, name)
+
+
+@pytest.mark.parametrize("name", ["elsewhere", "another device"])
+def test_a_batch_on_a_device_where_keras_does_not_compute_is_an_error(results, name):
+    assert same(results, name)
+
+
+def test_tensors_are_those_of_the_backend(results):
+    assert same(results, "tensors()")
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_data_parallel_gets_a_part_on_each_device(results, name):
+    if results[0] != "jax":
+        pytest.skip("torch has no keras.distribution")
+    assert same(results, f"parts: {name}")
