@@ -1,7 +1,7 @@
 """The doctor's report: what it says of a file, and that its clock times what it names."""
 
-import importlib.util
 import functools
+import importlib.util
 import sys
 
 import fake_cupy
