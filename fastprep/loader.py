@@ -83,11 +83,13 @@ class Loader(ReadOnlyArguments):
         `sample_weight` of Keras' `fit` is refused, because it would have no effect.
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}, default "auto"
         Device on which batches are made, with the same bits on all of them. On a CUDA device x is a cupy array, and labels stay
-        on the CPU. "auto" takes the first CUDA device if cupy, a driver and the device can be used and, with Keras, TensorFlow
-        sees the device too. Otherwise it takes the CPU. The choice and its reason are logged at level info.
-        With Keras in the scope of a `tf.distribute.MirroredStrategy`, each replica's part of a batch is made on the replica's
-        own device ("auto", "cuda") or on the CPU. `batch_size` is then that of all replicas together and must be a multiple of
-        their number, and iteration gives a tuple with a batch for each replica.
+        on the CPU. With Keras, "auto" and "cuda" mean the device on which Keras computes (TensorFlow's first GPU, torch's
+        current device, JAX's default device), to which labels and weights go with x. Without Keras they mean the first CUDA
+        device. "auto" takes the CPU if there is none, or if cupy, a driver or the device can't be used. The choice and its
+        reason are logged at level info.
+        With Keras in the scope of a `tf.distribute.MirroredStrategy`, or on JAX under a `keras.distribution.DataParallel`, the
+        part of a batch for each GPU is made there ("auto", "cuda"), or the batch on the CPU. `batch_size` is then that of all
+        GPUs together and must be a multiple of their number, and iteration gives a tuple with a batch for each.
     workers : int or None, default None
         Number of threads that prepare batches. None takes one for each processor that this process may use, and at most eight.
     prefetch : int, default 2

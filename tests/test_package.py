@@ -53,7 +53,7 @@ DOORS = {
     "PIL": {"building.decode", "demo"},
     "keras": {"adapters", "model", "cli.keras_startup", "training", "evaluation", "demo"},
     "tensorflow": {"adapters", "cli.keras_startup", "training"},
-    "jax": {"adapters.jax"},
+    "jax": {"adapters.jax", "adapters.sharded"},
     "torch": {"adapters.torch"},
 }
 
