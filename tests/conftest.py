@@ -19,7 +19,7 @@ import h5py
 import hypothesis
 import numpy as np
 import pytest
-from optional_libraries import missing_library
+from optional_libraries import choose_backend, missing_library
 
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels._cpu import supported_versions
@@ -44,9 +44,13 @@ hypothesis.settings.load_profile("fastprep")
 
 
 def pytest_configure(config):
-    """Hide GPUs from all tests but those for them, which `pytest -m gpu` runs: "auto" and TensorFlow would take one."""
+    """Hide GPUs from all tests but those for them, which `pytest -m gpu` runs: "auto" and TensorFlow would take one.
+
+    Then choose a backend of Keras that is installed.
+    """
     if config.option.markexpr.strip() != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    choose_backend()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # shells start what is in the background so, and processes inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -23,7 +23,7 @@ from fastprep.adapters.iterators import (
 )
 from fastprep.adapters.jax import commit, jax_takes_ahead, to_jax
 from fastprep.adapters.keras_base import KerasLoader
-from fastprep.adapters.keras_call import KerasCall, check_arguments, current_call, current_model
+from fastprep.adapters.keras_call import KerasCall, check_arguments, current_call, current_model, keep_weights
 from fastprep.adapters.mirrored import MirroredBatches, accept_loaders, mirrored_strategy, replica_backends
 from fastprep.adapters.sharded import data_parallel_devices, sharded_backends, to_global
 from fastprep.adapters.tensorflow import Feed, OneDeviceBatches, leave_memory
@@ -89,6 +89,12 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
             return
         iterator = self._next_iterator()  # which moves back what Keras took to build the model
         n_left = len(self) - self.next_step
+        if n_left == 0 and keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                f"fit: nothing is left of epoch {self.next_epoch}, at the end of which this loader stands, and on "
+                f"{keras.backend.backend()} Keras can't begin with an epoch that has no step: go on with the next one, "
+                f"loader.set_epoch({self.next_epoch + 1}) and fit(initial_epoch={self.next_epoch + 1})"
+            )
         iterator.n_expected = call.iterator._num_batches = n_left or len(self)
         if n_left == 0:  # Keras knows no epoch without a step, and warns when it asks for one; then it calls `on_epoch_end`
             self._quiet = warnings.catch_warnings()
@@ -116,13 +122,13 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
         """
         self._check_sharding()
         if self._sharded_over:
-            return (to_global(batch, self.dtype) for batch in self._keras_iterator())
+            return keep_weights(to_global(batch, self.dtype) for batch in self._keras_iterator())
         if keras.distribution.distribution() is not None:
-            return self.get_numpy_iterator()
+            return keep_weights(self.get_numpy_iterator())
         self._check_where_keras_computes()
         if (model := current_model()) is not None:
             commit(_variables_of(model))
-        return (to_jax(batch, self.dtype) for batch in self._whole_batches())
+        return keep_weights(to_jax(batch, self.dtype) for batch in self._whole_batches())
 
     def get_torch_dataloader(self) -> Iterator[Any]:
         """Return an iterator of torch tensors; Keras moves those on the CPU to the device of the model."""

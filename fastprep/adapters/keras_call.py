@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _METHODS = ("fit", "evaluate", "predict")
+_JAX_STATE = {  # what is in the `state` of Keras' JAX trainer, by attributes of the model, and the optimizer's variables
+    "fit": ("trainable_variables", "non_trainable_variables", "variables", "metrics_variables"),
+    "evaluate": ("trainable_variables", "non_trainable_variables", "metrics_variables"),
+    "predict": ("trainable_variables", "non_trainable_variables"),
+}
 _MEANT = {  # arguments of Keras that a loader makes meaningless, and what the user wants instead
     "y": "the loader gives the labels with its images: name their dataset with Loader(labels=...)",
     "sample_weight": "give the weights to the loader: Loader(sample_weight=...)",
@@ -76,10 +81,50 @@ def training_data() -> object:
 
 def current_model() -> Any | None:
     """Return the model whose `fit`, `evaluate` or `predict` the present function runs for; None if there is none."""
+    frame = _frame_of_method()
+    return None if frame is None else frame.f_locals.get("self")
+
+
+def begins_anew() -> bool:
+    """Return whether the present function was called because Keras begins anew, for which it reports the end of an epoch, too."""
+    frame: FrameType | None = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "reset" and _epoch_iterator(frame.f_locals.get("self")) is not None:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def keep_weights(batches: Iterator[Any]) -> Iterator[Any]:
+    """Iterate over batches for JAX; if one is an error, give the model back its weights.
+
+    Keras' JAX trainer takes them out of the model before it asks for a batch, and does not put them back where that fails: the
+    model would be lost with the values.
+    """
+    try:
+        yield from batches
+    except (Exception, KeyboardInterrupt):
+        _restore_weights()
+        raise
+
+
+def _restore_weights() -> None:
+    if (frame := _frame_of_method()) is None:
+        return
+    model, state = frame.f_locals.get("self"), frame.f_locals.get("state")
+    for name, values in zip(_JAX_STATE[frame.f_code.co_name], state or (), strict=False):
+        owner = model.optimizer if name == "variables" else model
+        for variable, value in zip(getattr(owner, name), values, strict=True):
+            if getattr(variable, "_value", value) is None:
+                variable.assign(value)
+
+
+def _frame_of_method() -> FrameType | None:
+    """Return the frame of the innermost `fit`, `evaluate` or `predict` of Keras that is under way."""
     frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         if frame.f_code.co_name in _METHODS and str(frame.f_globals.get("__name__")).startswith("keras."):
-            return frame.f_locals.get("self")
+            return frame
         frame = frame.f_back
     return None
 

@@ -11,6 +11,7 @@ import keras
 from numpy.typing import NDArray
 
 from fastprep.adapters.keras_base import KerasLoader
+from fastprep.adapters.keras_call import begins_anew
 from fastprep.errors import DeviceUnavailableError
 from fastprep.loader import Loader as PlainLoader
 from fastprep.pipeline import Companions
@@ -39,8 +40,8 @@ class Loader(KerasLoader, keras.utils.PyDataset):  # noqa: D101 - the docstring 
         self._begun = True
 
     def on_epoch_end(self) -> None:
-        """Go on to the next epoch; Keras also calls this where no epoch was begun."""
-        if self._begun:
+        """Go on to the next epoch; Keras also calls this where no epoch was begun, and after a peek at its first batch."""
+        if self._begun and not begins_anew():
             self.set_epoch(self.next_epoch + 1)
         self._begun = False
 

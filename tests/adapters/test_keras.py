@@ -12,11 +12,11 @@ from small_model import small_model
 
 import fastprep
 from fastprep.loader import Loader as PlainLoader
-from fastprep.pipeline.buffers import capsule_address
 
 keras = pytest.importorskip("keras")
-tf = pytest.importorskip("tensorflow")
-from fastprep.adapters import tensorflow as tensorflow_adapter  # noqa: E402
+from keras_backend import BACKEND, address, needs_tensorflow, spy, values  # noqa: E402
+
+from fastprep.adapters.keras_base import to_backend  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -49,25 +49,34 @@ def recording(loader):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("run_eagerly", [True, False])
-def test_the_training_step_sees_the_memory_the_kernel_wrote(path, run_eagerly, dtype):
+def test_the_training_step_sees_the_memory_the_kernel_wrote(path, dtype):
     seen = []
+    with fastprep.Loader(path, 4, fastprep.RandomCrop(8, mirror=True), shuffle=True, dtype=dtype) as loader:
+        written = recording(loader)
+        model = small_model(base=spy(lambda data: seen.append(address(data[0]))), run_eagerly=True)
+        model.fit(loader, epochs=2, verbose=0)
+        assert len(seen) == 2 * len(loader) == 12
+        assert seen == [written[epoch, step] for epoch in range(2) for step in range(6)]
 
-    def address(tensor):
-        return np.int64(capsule_address(tf.experimental.dlpack.to_dlpack(tensor)))
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_compiled_training_step_sees_it_too(path, dtype):
+    """In TensorFlow's graph; on JAX and torch both kinds of steps are given their batches by the same iterator."""
+    needs_tensorflow("this looks into TensorFlow's graph")
+    import tensorflow as tf
+
+    seen = []
 
     class Spy(keras.Sequential):
         def train_step(self, data):
-            where = tf.py_function(lambda t: address(t), [data[0]], tf.int64)
+            where = tf.py_function(lambda t: np.int64(address(t)), [data[0]], tf.int64)
             tf.py_function(lambda a: seen.append(int(a)), [where], [])
             with tf.control_dependencies([where]):
                 return super().train_step(data)
 
     with fastprep.Loader(path, 4, fastprep.RandomCrop(8, mirror=True), shuffle=True, dtype=dtype) as loader:
         written = recording(loader)
-        model = small_model(base=Spy, run_eagerly=run_eagerly)
-        model.fit(loader, epochs=2, verbose=0)
-        assert len(seen) == 2 * len(loader) == 12
+        small_model(base=Spy).fit(loader, epochs=2, verbose=0)
         assert seen == [written[epoch, step] for epoch in range(2) for step in range(6)]
 
 
@@ -86,9 +95,11 @@ def test_fit_is_the_same_as_with_arrays(path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(
-    "options", [{"run_eagerly": True}, {"steps_per_execution": 2}, {"steps_per_execution": 4}, {"jit_compile": True}]
-)
+STEPS_PER_EXECUTION = [1, 2, 3, 4] if BACKEND != "torch" else [1]  # Keras refuses others there
+WAYS = [{"run_eagerly": True}, {"jit_compile": True}, *({"steps_per_execution": n} for n in STEPS_PER_EXECUTION[1::2])]
+
+
+@pytest.mark.parametrize("options", WAYS)
 def test_fit_is_the_same_however_keras_runs_it(path, options):
     with fastprep.Loader(path, 5, fastprep.RandomCrop(8), shuffle=True, seed=3) as train:
         wanted_model, wanted = small_model(**options), []
@@ -162,18 +173,12 @@ def labels_seen(loader, **fit_options):
     """Train, and return the labels of every step of every epoch."""
     seen = []
 
-    class Spy(keras.Sequential):
-        def train_step(self, data):
-            seen[-1].append(data[1].numpy().tolist())
-            return super().train_step(data)
-
     class Epochs(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             seen.append([])
 
-    small_model(classes=N, base=Spy, run_eagerly=True).fit(
-        loader, callbacks=[Epochs(), *fit_options.pop("callbacks", [])], verbose=0, **fit_options
-    )
+    model = small_model(classes=N, base=spy(lambda data: seen[-1].append(values(data[1]))), run_eagerly=True)
+    model.fit(loader, callbacks=[Epochs(), *fit_options.pop("callbacks", [])], verbose=0, **fit_options)
     return seen
 
 
@@ -214,19 +219,14 @@ def test_initial_epoch_with_the_callback(numbered):
         )
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 2, 3, 4])
+@pytest.mark.parametrize("steps_per_execution", STEPS_PER_EXECUTION)
 @pytest.mark.filterwarnings("error:Your input ran out of data")
 def test_fit_resumes_in_the_middle_of_an_epoch(numbered, steps_per_execution):
     with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
         loader.load_state_dict({**loader.state_dict(), "epoch": 2, "seen": 10})
         seen = []
-
-        class Spy(keras.Sequential):
-            def train_step(self, data):
-                seen.append(data[1].numpy().tolist())
-                return super().train_step(data)
-
-        model = small_model(classes=N, base=Spy, run_eagerly=True, steps_per_execution=steps_per_execution)
+        base = spy(lambda data: seen.append(values(data[1])))
+        model = small_model(classes=N, base=base, run_eagerly=True, steps_per_execution=steps_per_execution)
         model.fit(loader, initial_epoch=2, epochs=5, callbacks=[fastprep.EpochSync(loader)], verbose=0)
         wanted = [step for epoch in wanted_labels(loader, [2, 3, 4]) for step in epoch]
         assert seen == wanted[2:]
@@ -234,14 +234,23 @@ def test_fit_resumes_in_the_middle_of_an_epoch(numbered, steps_per_execution):
 
 @pytest.mark.filterwarnings("error:Your input ran out of data")
 def test_fit_resumes_an_epoch_of_which_nothing_is_left(numbered):
-    """As on a rank that has read its part when others have not."""
+    """As on a rank that has read its part when others have not. On JAX and torch Keras can't, and an error says so."""
     filters = [*warnings.filters]
     model = small_model(classes=N)
     with fastprep.Loader(numbered, 5, fastprep.CenterCrop(8), shuffle=True) as loader:
         model.fit(loader, epochs=1, verbose=0)  # Keras has no results of metrics before the first batch
         loader.set_epoch(2, len(loader))
-        model.fit(loader, initial_epoch=2, epochs=4, callbacks=[fastprep.EpochSync(loader)], verbose=0)
-        assert loader.stats()["samples"] == 2 * N
+        options = {"callbacks": [fastprep.EpochSync(loader)], "verbose": 0}
+        if BACKEND == "tensorflow":
+            model.fit(loader, initial_epoch=2, epochs=4, **options)
+            assert loader.stats()["samples"] == 2 * N
+        else:
+            with pytest.raises(
+                ValueError, match=rf"^fit: nothing is left of epoch 2, .* on {BACKEND} .*loader.set_epoch\(3\) and"
+            ):
+                model.fit(loader, initial_epoch=2, epochs=4, **options)
+            loader.set_epoch(3)
+            model.fit(loader, initial_epoch=3, epochs=4, **options)
         assert (loader.next_epoch, loader.next_step) == (4, 0)
     assert warnings.filters == filters
 
@@ -311,14 +320,39 @@ def test_a_damaged_file_stops_fit_with_its_own_error(make_damaged_file):
         small_model().fit(loader, verbose=0)
 
 
+@pytest.mark.parametrize("batch_size", [4, 40])
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_a_model_outlives_a_damaged_file(make_damaged_file, make_file, method, batch_size):
+    """With the weights it has then, which Keras' JAX trainer takes out of it. The damage is in the first batch, or later."""
+    model = small_model()
+    with (
+        fastprep.Loader(make_damaged_file(40, 1, 40), batch_size, fastprep.CenterCrop(8)) as damaged,
+        fastprep.Loader(make_file(n=N, name="whole.h5")[0], 4, fastprep.CenterCrop(8)) as loader,
+    ):
+        for _ in range(2):  # while Keras builds the model's metrics, and without that
+            model.fit(loader, verbose=0)
+            before = [*model.get_weights(), *(keras.ops.convert_to_numpy(v) for v in model.optimizer.variables)]
+            with pytest.raises(fastprep.DataError, match="sample 17"):
+                getattr(model, method)(damaged, verbose=0)
+            after = [*model.get_weights(), *(keras.ops.convert_to_numpy(v) for v in model.optimizer.variables)]
+            for was, became in zip(before, after, strict=True):
+                assert np.array_equal(was, became) or (method == "fit" and batch_size == 4)  # some of its steps were done
+            assert np.isfinite(model.evaluate(loader, verbose=0)).all()
+
+
 def test_tensors_outlive_loader_and_batch(path):
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
         batches = [loader._source.prepare(0, step) for step in range(6)]
         wanted = [batch.x.copy() for batch in batches]
-        outlived = [tensorflow_adapter.to_tensor(batch, "float32") for batch in batches]
+        outlived = [to_backend(batch, "float32") for batch in batches]
         del batches
     for tensor, x in zip(outlived, wanted, strict=True):
-        np.testing.assert_array_equal(tensor.numpy(), x)
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(tensor), x)
+
+
+def as_float32(x):
+    """Return x in numpy, which has no bfloat16; float32 has all its values."""
+    return keras.ops.convert_to_numpy(keras.ops.cast(x, "float32"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -329,13 +363,14 @@ def test_a_loop_of_ones_own_gets_tensors_where_the_kernel_wrote_them(numbered, d
         for step, (x, y, weights) in enumerate(loader.tensors()):
             kept.append((x, loader.batch(0, step)))
             assert loader.state_dict()["seen"] == (4 * step + 4 if step < 5 else 0)
-            assert capsule_address(tf.experimental.dlpack.to_dlpack(x)) == written[0, step]
-            assert (y.dtype, weights.dtype) == (tf.int64, tf.float32)
+            assert address(x) == written[0, step]
+            types = [keras.backend.standardize_dtype(part.dtype) for part in (x, y, weights)]
+            assert types == [dtype, "int32" if BACKEND == "jax" else "int64", "float32"]  # JAX has no int64 by default
             np.testing.assert_array_equal(y, kept[-1][1][1])
             np.testing.assert_array_equal(weights, kept[-1][1][2])
         assert len(kept) == len(loader)
         for x, (wanted, *_) in kept:  # the tensors alone keep the memory
-            assert x.numpy().tobytes() == np.array(wanted).tobytes()
+            np.testing.assert_array_equal(as_float32(x), np.array(wanted).astype("float32"))
         assert [len(x) for x, *_ in loader.tensors()] == [4, 4, 4, 4, 4, 3]
         assert loader.next_epoch == 2
 
@@ -358,20 +393,23 @@ def test_tensors_on_a_backend_without_a_hand_over(path, monkeypatch):
 def test_bfloat16_tensors(path):
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8), dtype="bfloat16") as loader:
         batch = loader._source.prepare(0, 0)
-        tensor = tensorflow_adapter.to_tensor(batch, "bfloat16")
-        assert tensor.dtype == tf.bfloat16
-        np.testing.assert_array_equal(tensor.numpy().view(np.uint16), batch.x.view(np.uint16))
+        tensor = to_backend(batch, "bfloat16")
+        assert keras.backend.standardize_dtype(tensor.dtype) == "bfloat16"
+        np.testing.assert_array_equal(as_float32(tensor), batch.x.astype("float32"))
         small_model().fit(loader, verbose=0)
 
 
 def test_a_misaligned_buffer_is_refused_before_tensorflow_sees_it(path):
+    pytest.importorskip("tensorflow")
+    from fastprep.adapters.tensorflow import to_tensor
+
     class Misaligned:
         address = 4096 + 16
 
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
         batch = loader._source.prepare(0, 0)._replace(lease=Misaligned())
         with pytest.raises(RuntimeError, match="not aligned to 64 bytes"):
-            tensorflow_adapter.to_tensor(batch, "float32")
+            to_tensor(batch, "float32")
 
 
 def test_a_keras_without_the_adapter_class_still_trains(numbered):
@@ -384,9 +422,9 @@ def test_a_keras_without_the_adapter_class_still_trains(numbered):
         assert keras_adapter.DataAdapter is None and issubclass(fastprep.Loader, keras.utils.PyDataset)
         seen = []
         class Spy(keras.Sequential):
-            def train_step(self, data):
-                seen.append(data[1].numpy().tolist())
-                return super().train_step(data)
+            def train_step(self, *arguments):
+                seen.append(keras.ops.convert_to_numpy(arguments[-1][1]).tolist())
+                return super().train_step(*arguments)
         model = Spy([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense({N})])
         model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
         with fastprep.Loader({str(numbered)!r}, 5, fastprep.CenterCrop(8), shuffle=True) as loader:

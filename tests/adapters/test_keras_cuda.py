@@ -6,16 +6,19 @@ import fake_cupy
 import h5py
 import numpy as np
 import pytest
-from device_tensors import Gpus
-from dlpack_tensors import dtype_of, look_into
-from small_model import small_model
-
-import fastprep
-from fastprep.pipeline.buffers import ALIGNMENT
 
 keras = pytest.importorskip("keras")
-tf = pytest.importorskip("tensorflow")
+from keras_backend import needs_tensorflow  # noqa: E402
+
+needs_tensorflow("these are TensorFlow's devices and tensors")
+import tensorflow as tf  # noqa: E402
+from device_tensors import Gpus  # noqa: E402
+from dlpack_tensors import dtype_of, look_into  # noqa: E402
+from small_model import small_model  # noqa: E402
+
+import fastprep  # noqa: E402
 from fastprep.adapters import tensorflow  # noqa: E402
+from fastprep.pipeline.buffers import ALIGNMENT  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 

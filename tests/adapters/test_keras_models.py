@@ -8,6 +8,7 @@ import fastprep
 
 keras = pytest.importorskip("keras")
 from keras import layers  # noqa: E402
+from keras_backend import BACKEND  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -55,8 +56,8 @@ def subclassed():
     return model
 
 
-class OwnStep(keras.Model):
-    """As in Keras' guide to custom training steps, for the TensorFlow backend."""
+class OwnStepOfTensorflow(keras.Model):
+    """As in Keras' guide to custom training steps, as the two below."""
 
     def train_step(self, data):
         import tensorflow as tf
@@ -71,9 +72,45 @@ class OwnStep(keras.Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
 
+class OwnStepOfJax(keras.Model):
+    def loss_and_updates(self, trainable, rest, x, y):
+        y_pred, rest = self.stateless_call(trainable, rest, x, training=True)
+        return self.compute_loss(x, y, y_pred), rest
+
+    def train_step(self, state, data):
+        import jax
+
+        trainable, rest, optimizer, metrics = state
+        x, y = data
+        (loss, rest), gradients = jax.value_and_grad(self.loss_and_updates, has_aux=True)(trainable, rest, x, y)
+        trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
+        (metric,) = self.metrics
+        metrics = metric.stateless_update_state(metrics, loss)
+        return {metric.name: metric.stateless_result(metrics)}, (trainable, rest, optimizer, metrics)
+
+
+class OwnStepOfTorch(keras.Model):
+    def train_step(self, data):
+        import torch
+
+        x, y = data
+        self.zero_grad()
+        loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+        loss.backward()
+        with torch.no_grad():
+            self.optimizer.apply([weight.value.grad for weight in self.trainable_weights], self.trainable_weights)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+OWN_STEP = {"tensorflow": OwnStepOfTensorflow, "jax": OwnStepOfJax, "torch": OwnStepOfTorch}[BACKEND]
+
+
 def own_train_step():
     inputs = keras.Input(SHAPE)
-    model = OwnStep(inputs, layers.Dense(CLASSES, activation="softmax")(layers.Flatten()(inputs)))
+    model = OWN_STEP(inputs, layers.Dense(CLASSES, activation="softmax")(layers.Flatten()(inputs)))
     model.compile("adam", loss=LOSS["loss"])
     return model
 
@@ -118,6 +155,8 @@ MODELS = {
     "ResNet50": lambda: application("ResNet50"),
     "MobileNetV3Small": lambda: application("MobileNetV3Small"),
 }
+if BACKEND == "torch":  # where Keras refuses it
+    del MODELS["steps_per_execution"]
 APPLICATIONS = ("ResNet50", "MobileNetV3Small")
 
 
@@ -125,6 +164,16 @@ APPLICATIONS = ("ResNet50", "MobileNetV3Small")
 def path(make_file, request):
     large = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name") in APPLICATIONS
     return make_file(n=N, **({"height": 34, "width": 34} if large else {}))[0]
+
+
+class Seeds(keras.callbacks.Callback):
+    """On torch all dropout draws from one generator, from which the DataLoader of arrays draws as well, once an epoch."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if BACKEND == "torch":
+            import torch
+
+            torch.manual_seed(batch)
 
 
 def fit_both(path, name):
@@ -160,7 +209,7 @@ def fit_both(path, name):
         batches = [[np.array(part) for part in train.batch(0, step)] for step in range(len(train))]
         x, y, *weights = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         ours, theirs = build(), build()
-        history = ours.fit(train, validation_data=val, epochs=epochs, verbose=0).history
+        history = ours.fit(train, validation_data=val, epochs=epochs, callbacks=[Seeds()], verbose=0).history
         validation = (x, y, *weights)
         wanted = theirs.fit(
             x,
@@ -171,6 +220,7 @@ def fit_both(path, name):
             validation_data=validation,
             validation_batch_size=4,
             epochs=epochs,
+            callbacks=[Seeds()],
             verbose=0,
         ).history
     return (history, ours.get_weights()), (wanted, theirs.get_weights())

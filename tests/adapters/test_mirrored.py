@@ -12,17 +12,19 @@ import fake_cupy
 import h5py
 import numpy as np
 import pytest
-from device_tensors import Gpus
-
-from fastprep.adapters import mirrored
-from fastprep.adapters.tensorflow import cuda_number
-from fastprep.errors import DeviceUnavailableError
-from fastprep.kernels import CropSpec
-from fastprep.pipeline.backends import CpuBackend
-from fastprep.pipeline.cuda import CudaBackend
 
 pytest.importorskip("keras")
-pytest.importorskip("tensorflow")
+from keras_backend import needs_tensorflow
+
+needs_tensorflow("a MirroredStrategy is TensorFlow's")
+from device_tensors import Gpus  # noqa: E402
+
+from fastprep.adapters import mirrored  # noqa: E402
+from fastprep.adapters.tensorflow import cuda_number  # noqa: E402
+from fastprep.errors import DeviceUnavailableError  # noqa: E402
+from fastprep.kernels import CropSpec  # noqa: E402
+from fastprep.pipeline.backends import CpuBackend  # noqa: E402
+from fastprep.pipeline.cuda import CudaBackend  # noqa: E402
 
 SUPPORT = Path(__file__).parents[1] / "support"
 SPEC = CropSpec((12, 14, 3), "uint8", (5, 6))

@@ -63,8 +63,8 @@ def obvious(run, data, kind, average, mean=(90.0, 100.0, 110.0)):
     with fastprep.Loader(data, 1, KINDS[kind], mean=mean) as loader:
         for step in range(N):
             x, _ = loader.batch(0, step)
-            out = np.asarray(model(x), "float64")
-            if np.any(out < 0):
+            out = keras.ops.convert_to_numpy(model(x)).astype("float64")
+            if not np.allclose(out.sum(axis=1), 1):  # logits
                 out = np.exp(out) / np.exp(out).sum(axis=1)[:, None]
             rows.append(np.mean(out if average == "probs" else np.log(out), axis=0))
     return np.array(rows)
@@ -160,7 +160,7 @@ def test_images_without_labels(make_run, data, tmp_path, capsys):
 def obvious_without_labels(run, data):
     model = keras.models.load_model(f"{run}/best.keras", compile=False)
     with fastprep.Loader(data, 1, KINDS["ten_crop"], labels=None, mean=(90.0, 100.0, 110.0)) as loader:
-        return np.array([np.asarray(model(loader.batch(0, step))).mean(axis=0) for step in range(N)])
+        return np.array([keras.ops.convert_to_numpy(model(loader.batch(0, step))).mean(axis=0) for step in range(N)])
 
 
 def test_nothing_is_overwritten_unless_told(make_run, data, tmp_path, capsys):

@@ -22,9 +22,9 @@ def said(main, *words):
         return main(list(words)), errors.getvalue()
 
 
-def main(folder, saved_run):
+def main(folder, saved_run, other_run):
     files = ["--train", str(folder / "train.h5"), "--val", str(folder / "val.h5")]
-    whole, halfway, moved = (folder / name for name in ("whole", "halfway", "moved"))
+    whole, halfway = folder / "whole", folder / "halfway"
     save = checkpoint.save
 
     def save_and_copy(path, *args, metrics, **options):
@@ -38,11 +38,15 @@ def main(folder, saved_run):
     found["resumed"] = said(train.main, *TRUSTED, str(halfway), *files)
     ends = [checkpoint.read(run / "last.keras")[0] for run in (whole, halfway)]
     found["same end"] = [([crc for _, crc in end["variables"]], end["course"]["history"]) for end in ends]
-    shutil.copytree(saved_run, moved)
-    found["resumed from TensorFlow"] = said(train.main, *TRUSTED, str(moved), *files)
-    found["epochs"] = checkpoint.read(moved / "last.keras")[0]["course"]["epoch"]
     words = ["--data", str(folder / "val.h5"), "--trust"]
     found["evaluated"] = said(evaluate.main, str(whole), *words)
+    found["epochs"] = []
+    for name, run in (("TensorFlow", saved_run), ("the backend of the tests", other_run)):
+        moved = folder / f"from {name}"
+        shutil.copytree(run, moved)
+        found[f"resumed from {name}"] = said(train.main, *TRUSTED, str(moved), *files, "--epochs", "3")
+        found["epochs"].append(checkpoint.read(moved / "last.keras")[0]["course"]["epoch"])
+        found[f"evaluated from {name}"] = said(evaluate.main, str(moved), *words)
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}})
     found["ranks"] = said(train.main, *files, *OPTIONS)
     print(json.dumps(found))

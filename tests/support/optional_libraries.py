@@ -1,5 +1,8 @@
 """Libraries of the extras: where one is not installed, the tests that need it are skipped, and the others run."""
 
+import importlib.util
+import os
+
 OPTIONAL = ("cv2", "elpv_dataset", "hdf5plugin", "jax", "keras", "netCDF4", "sklearn", "tables", "tensorflow", "torch")
 
 
@@ -10,3 +13,11 @@ def missing_library(error):
             return name
         error = error.__cause__ or error.__context__
     return None
+
+
+def choose_backend():
+    """Have Keras run on JAX or torch where TensorFlow, its default, is not installed; what the user chose stays."""
+    if "KERAS_BACKEND" not in os.environ:
+        installed = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name) is not None]
+        if installed and installed[0] != "tensorflow":
+            os.environ["KERAS_BACKEND"] = installed[0]

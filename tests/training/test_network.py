@@ -8,7 +8,7 @@ import pytest
 
 from fastprep import train
 from fastprep.errors import InputError
-from fastprep.training import checkpoint, data, network, schedule
+from fastprep.training import checkpoint, data, determinism, network, schedule
 from fastprep.training.config import Config
 
 keras = pytest.importorskip("keras")
@@ -177,7 +177,7 @@ def test_loss_is_what_it_says(rng, logits, smoothing):
     model = build("some_networks:own" if logits else "some_networks:tower")
     network.compile_model(model, Config(label_smoothing=smoothing), logits)
     x, y = rng.normal(size=(6, *SHAPE)).astype("float32"), rng.integers(0, CLASSES, 6)
-    rows = np.asarray(model(x), "float64")
+    rows = keras.ops.convert_to_numpy(model(x)).astype("float64")
     if logits:
         rows = np.exp(rows) / np.exp(rows).sum(axis=1)[:, None]
     wanted_rows = (1 - smoothing) * np.eye(CLASSES)[y] + smoothing / CLASSES
@@ -309,7 +309,7 @@ def test_class_weights_that_make_no_sense(wanted, message):
     ids=lambda options: options[1],
 )
 def test_runs_with_options(make_file, tmp_path, capsys, options, monkeypatch):
-    monkeypatch.setattr("tensorflow.config.experimental.enable_op_determinism", lambda: None)  # it can't be taken back
+    monkeypatch.setattr(determinism, "enable", lambda: None)  # it can't be taken back
     path, _, _ = make_file(n=20)
     files = ["--train", str(path), "--val", str(path), "--crop", "10", "--batch-size", "8", "--epochs", "2"]
     assert train.main([*files, *options, "--model", "some_networks:tower", "--out", str(tmp_path / "run")]) == 0

@@ -13,6 +13,7 @@ from fastprep.loader import Loader
 from fastprep.training import checkpoint
 
 keras = pytest.importorskip("keras")
+from keras_backend import BACKEND  # noqa: E402
 
 SAVED_RUN = Path(__file__).parent / "saved_runs" / "version_1"
 
@@ -61,16 +62,18 @@ def test_a_run_that_earlier_code_saved_ends_as_one_that_nobody_disturbed(files, 
     assert state["about"] == wanted["about"]
     assert len(state["variables"]) == len(wanted["variables"])
     np.testing.assert_array_equal(arrays["mean"], wanted_arrays["mean"])
-    for name in ("epoch", "step", "best_epoch"):
+    for name in ("epoch", "step"):
         assert state["course"][name] == wanted["course"][name]
-    # the same bits where processor and TensorFlow are those of the saved run; others round their sums differently
-    for name, values in wanted["course"]["history"].items():
-        np.testing.assert_allclose(state["course"]["history"][name], values, rtol=1e-4, err_msg=name)
-    for file in ("last.keras", "best.keras"):
-        models = [keras.models.load_model(run / file, compile=False) for run in (resumed, undisturbed)]
-        for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
     assert sorted(path.name for path in resumed.iterdir()) == sorted(path.name for path in undisturbed.iterdir())
+    if BACKEND == "tensorflow":  # the dropout of other backends draws other numbers than the saved run did
+        assert state["course"]["best_epoch"] == wanted["course"]["best_epoch"]
+        # the same bits where processor and TensorFlow are those of the saved run; others round their sums differently
+        for name, values in wanted["course"]["history"].items():
+            np.testing.assert_allclose(state["course"]["history"][name], values, rtol=1e-4, err_msg=name)
+        for file in ("last.keras", "best.keras"):
+            models = [keras.models.load_model(run / file, compile=False) for run in (resumed, undisturbed)]
+            for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_is_saved_under_the_same_names_as_before(files, tmp_path):
@@ -82,7 +85,9 @@ def test_a_run_is_saved_under_the_same_names_as_before(files, tmp_path):
     assert train.main(["--train", str(files[0]), "--val", str(files[1]), *OPTIONS, "--epochs", "1", "--out", str(run)]) == 0
     (state, arrays), (saved, saved_arrays) = (checkpoint.read(folder / "last.keras") for folder in (run, SAVED_RUN))
     assert words(state) == words(saved)
-    assert set(arrays) == {name for name in saved_arrays if not name.startswith("metric/")}
+    of_torch = {name for name in arrays if name.startswith("torch/")}  # the state of its generator, on torch alone
+    assert set(arrays) - of_torch == {name for name in saved_arrays if not name.startswith("metric/")}
+    assert bool(of_torch) == (BACKEND == "torch")
     names, saved_names = (set(json.loads((folder / "config.json").read_text())) for folder in (run, SAVED_RUN))
     assert names == saved_names | {"axes", "shuffle_window"}
     rows = [(folder / "history.csv").read_text().splitlines() for folder in (run, SAVED_RUN)]

@@ -272,7 +272,7 @@ def test_a_training_loss_that_is_not_a_number_ends_the_run(arguments, files, tmp
     """In half precision every step may overflow: no weight changes, and validation says nothing."""
     with h5py.File(files[0], "r+") as file:
         weights = np.ones(43, np.float32)
-        weights[5] = 1e38  # the loss of this image overflows with the scale of half precision, and that of the epoch with it
+        weights[5:15] = 3e38  # the sum of these losses overflows, and gradients with the scale of half precision all the more
         file["trust"] = weights
     run = tmp_path / "run"
     options = ["--precision", "mixed_float16", "--sample-weight", "trust", "--batch-size", "43", "--out", str(run)]

@@ -17,7 +17,11 @@ from fastprep import train
 from fastprep.training import checkpoint
 
 keras = pytest.importorskip("keras")
+from keras_backend import needs_tensorflow  # noqa: E402
+
 from fastprep.training import callbacks  # noqa: E402
+
+needs_tensorflow("several ranks train with TensorFlow's collectives")
 
 NETWORKS = """
 import json, os
