@@ -111,8 +111,9 @@ def keep_weights(batches: Iterator[Any]) -> Iterator[Any]:
 def _restore_weights() -> None:
     if (frame := _frame_of_method()) is None:
         return
-    model, state = frame.f_locals.get("self"), frame.f_locals.get("state")
-    for name, values in zip(_JAX_STATE[frame.f_code.co_name], state or (), strict=False):
+    model: Any = frame.f_locals.get("self")
+    state = frame.f_locals.get("state") or ()
+    for name, values in zip(_JAX_STATE[frame.f_code.co_name], state, strict=False):
         owner = model.optimizer if name == "variables" else model
         for variable, value in zip(getattr(owner, name), values, strict=True):
             if getattr(variable, "_value", value) is None:
