@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels.availability import check_cache, check_compiler, failed_import
+from fastprep.kernels.captures import relaxed
 from fastprep.kernels.contexts import on_device
 from fastprep.kernels.cuda import Plan, plan_of
 from fastprep.kernels.pinned import PinnedMemory
@@ -109,7 +110,7 @@ class Gpu:
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
-        """Make this the current device of the thread for a while, without a trace on other devices.
+        """Make this the current device of the thread for a while, without a trace on other devices or on what others capture.
 
         Raises
         ------
@@ -121,7 +122,7 @@ class Gpu:
                 f"{self} was in use before this process was forked, and CUDA does not survive a fork: start processes with "
                 'multiprocessing.get_context("spawn"), or use device="cpu"'
             )
-        with on_device(self.cupy, self.number):
+        with on_device(self.cupy, self.number), relaxed():
             yield
 
     def synchronize(self) -> None:

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastprep import CenterCrop, RandomCrop, TenCrop, kernels
-from fastprep.kernels import device
+from fastprep.kernels import captures, device
 from fastprep.kernels.device import DeviceMemory, Gpu
 from fastprep.loader import Loader
 from fastprep.pipeline import BatchSource, Lease, backends, cuda, fences
@@ -334,6 +334,26 @@ def test_the_stand_in_knows_what_ends_a_capture(name, recwarn):
         with machine.capturing(), contextlib.suppress(CUDARuntimeError):
             calls[name]()
         assert machine.spoilt == [name]
+
+
+def test_a_thread_that_is_not_relaxed_ends_a_capture(path, monkeypatch):
+    """Waiting for an event of one's own is enough, where another thread captures in global mode."""
+    with fake_cupy.installed() as machine:
+        monkeypatch.setattr(captures, "_exchange", lambda: None)
+        assert not is_right(*hand_to("torch", machine, path, captures=True, **SHORT))
+        assert machine.spoilt == ["Event.synchronize"]
+
+
+def test_a_thread_has_the_mode_that_it_had():
+    with fake_cupy.installed() as machine:
+        for mode in (0, 1, 2):
+            machine.thread.mode = mode
+            with Gpu(0).current():
+                assert machine.thread.mode == fake_cupy.RELAXED
+                with Gpu(0).current():
+                    pass
+                assert machine.thread.mode == fake_cupy.RELAXED
+            assert machine.thread.mode == mode
 
 
 def test_the_stand_in_knows_that_a_captured_stream_is_not_for_others():

@@ -8,7 +8,8 @@ when it is done, and ordinary memory when it is called. New memory, freed memory
 An event stands for what its stream held when it was recorded, and a stream that waits for it goes no further until that is
 done. While a consumer captures a graph (`Machine.capturing`), a wait for the device, an allocation, a release of memory and any
 use of the captured stream or of the default stream is an error, which is noted in `Machine.spoilt`: the capture is lost. These
-are the rules of the strictest mode, where other threads count as well.
+are the rules of the strictest mode, where other threads count as well; only to wait for an event or a stream is left to threads
+that are in relaxed mode.
 
 The rules: CUDA C++ Programming Guide, "Asynchronous Concurrent Execution"; CUDA Runtime API, "API synchronization behavior". The
 kernel is the oracle of `reference.py`, on what the device's memory holds when the kernel runs; that crop.cu does the same is
@@ -28,9 +29,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import reference
 
+from fastprep.kernels import captures
+
 POISON = 0xA5
 FUNCTION = "fastprep_crop"
 NOT_IN_A_CAPTURE = ("Device.synchronize", "malloc", "free", "hostAlloc", "freeHost", "RawModule")
+NOT_UNLESS_RELAXED = ("Event.synchronize", "Stream.synchronize")  # by a thread in relaxed mode they may be called
+GLOBAL, RELAXED = 0, 2  # modes of a thread
 
 
 class CUDARuntimeError(RuntimeError):
@@ -115,7 +120,8 @@ class Machine:
             self.set_context(self.current_device)
         with self.lock:
             self.calls[name] += 1
-            if self.captured is not None and name in NOT_IN_A_CAPTURE:
+            is_relaxed = getattr(self.thread, "mode", GLOBAL) == RELAXED
+            if self.captured is not None and (name in NOT_IN_A_CAPTURE or (name in NOT_UNLESS_RELAXED and not is_relaxed)):
                 self.spoil(name)
             while self.random.random() < self.schedule.eagerness:
                 waiting = [queue for queue in self.queues if queue.pending]
@@ -136,6 +142,12 @@ class Machine:
             except CUDARuntimeError as error:
                 self.error = self.error or error
         queue.n_done += 1
+
+    def exchange_mode(self, pointer):
+        """Do what the driver's `cuThreadExchangeStreamCaptureMode` does."""
+        mode = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_int)).contents
+        self.thread.mode, mode.value = mode.value, getattr(self.thread, "mode", GLOBAL)
+        return 0
 
     def spoil(self, name):
         self.spoilt.append(name)
@@ -555,11 +567,13 @@ class Kernel:
 def installed(schedule=None, **options):
     """Have `import cupy` give a stand-in; yield its machine."""
     machine = Machine(schedule, **options)
-    before = sys.modules.get("cupy")
+    before, driver = sys.modules.get("cupy"), captures._exchange
     sys.modules["cupy"] = machine.cupy
+    captures._exchange = lambda: machine.exchange_mode
     try:
         yield machine
     finally:
+        captures._exchange = driver
         if before is None:
             del sys.modules["cupy"]
         else:
