@@ -41,6 +41,14 @@ def files(tmp_path_factory):
     return paths
 
 
+@pytest.fixture(autouse=True)
+def image_data_format():
+    """Put back what channels_first.py sets for the whole process."""
+    before = keras.config.image_data_format()
+    yield
+    keras.config.set_image_data_format(before)
+
+
 @pytest.fixture(scope="module")
 def photographs():
     return pytest.importorskip("elpv_dataset.utils").load_dataset()
@@ -129,9 +137,9 @@ def test_resnet50(files, tmp_path):
 
 
 def test_resnet50_gives_weights_the_pixels_that_they_were_trained_on(files, tmp_path):
+    names = example("resnet50")
     body = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg")
     body.save_weights(tmp_path / "some.weights.h5")
-    names = example("resnet50")
     model = names["network"]((32, 32, 3), 2, "RGB", tmp_path / "some.weights.h5")
     with fastprep.Loader(files["val"], 24, CENTRE, mean=None) as loader:
         pixels, _ = loader.batch(0, 0)
