@@ -15,7 +15,7 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 import fastprep
-from fastprep.adapters.tensorflow import describe_gpus, leave_memory, to_tensor
+from fastprep.adapters import jax, tensorflow, torch
 from fastprep.cli.command import Command, parse_command_line
 from fastprep.cli.help import flowing
 from fastprep.cli.output import write_line
@@ -135,18 +135,28 @@ def _gpu() -> tuple[Gpu | None, str]:
         return None, str(error)
 
 
+_CONSUMERS = {  # by the names of Keras' backends: what to print, what describes their GPUs, what hands a batch over
+    "tensorflow": ("TensorFlow", tensorflow.describe_gpus, tensorflow.to_tensors),
+    "jax": ("JAX", jax.describe_gpus, jax.to_jax),
+    "torch": ("torch", torch.describe_gpus, torch.to_torch),
+}
+
+
 def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    library, describe, hand_over = _CONSUMERS.get(backend, _CONSUMERS["tensorflow"])
     try:
-        seen = describe_gpus()
-        leave_memory()
+        seen, n_seen = describe()
+        if library == "TensorFlow":
+            tensorflow.leave_memory()
     except ModuleNotFoundError as error:
-        seen = f"can't be used: {error}"
+        seen, n_seen = f"can't be used: {error}; KERAS_BACKEND=jax or torch asks another backend", 0
     n_crops, differing = gpu_figures.differences(gpu)
     bits = f"{n_crops} random crops, every bit as on the CPU"
     write_line("")
     _section(
         "GPU",
-        {**gpu.describe(), "TensorFlow": seen, "kernel": f"DIFFERS from the CPU's: {differing[0]}" if differing else bits},
+        {**gpu.describe(), library: seen, "kernel": f"DIFFERS from the CPU's: {differing[0]}" if differing else bits},
     )
     samples = loader.samples(0, 0)
     table = loader.crop.table(*loader._spec.image_shape[:2], samples, 0, 0)
@@ -157,14 +167,14 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
         ("crop kernel", figures.kernel, figures.memory, "a plain copy on the device"),
     ):
         write_line(f"  {name:20} {value / 1e9:>10,.1f} GB/s {value / limit:>7.2f} of {reference}")
-    if not ("can't be used" in seen or "sees no GPU" in seen):
+    if n_seen:
         (batch,), seconds = loader._source.prepare(0, 0).parts, []
         for _ in range(rounds + 1):
             began = time.perf_counter()
-            to_tensor(batch, loader.dtype)
+            hand_over(batch, loader.dtype)
             seconds.append(time.perf_counter() - began)
         share = sorted(seconds[1:])[len(seconds[1:]) // 2] / figures.batch_s
-        write_line(f"  {'hand-over':20} {share:>23.2f} of the time of copy and kernel")
+        write_line(f"  {f'hand-over to {library}':20} {share:>23.2f} of the time of copy and kernel")
     write_line("")
 
 

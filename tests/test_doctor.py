@@ -2,11 +2,13 @@
 
 import functools
 import importlib.util
+import re
 import sys
 
 import fake_cupy
 import numpy as np
 import pytest
+from fake_consumers import LIBRARIES, forget_devices, modules
 
 from fastprep import CenterCrop, doctor, kernels
 from fastprep.diagnostics import gpu
@@ -98,6 +100,7 @@ def test_what_is_missing_for_a_gpu_is_one_line(make_file, capsys, monkeypatch):
 
 def test_a_gpu(make_file, capsys, monkeypatch, stand_in):
     path, _, _ = make_file(n=8)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setattr(gpu, "PLAIN_BYTES", 1 << 16)
     status, out, _ = report(capsys, path, "--batch-size", 4, "--rounds", 1)
     assert status == 0
@@ -114,6 +117,21 @@ def test_a_gpu(make_file, capsys, monkeypatch, stand_in):
         assert said in out
     assert "hand-over" not in out  # to TensorFlow, which sees no GPU
     assert out.index("loader, 1 thread") < out.index("compute capability")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_hand_over_to_kerass_backend_is_timed(make_file, capsys, monkeypatch, stand_in, library):
+    path, _, _ = make_file(n=8)
+    monkeypatch.setattr(gpu, "PLAIN_BYTES", 1 << 16)
+    name, make, _ = LIBRARIES[library]
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    forget_devices()
+    with modules(**{name: make(stand_in)}):
+        status, out, _ = report(capsys, path, "--batch-size", 4, "--rounds", 1)
+    forget_devices()
+    assert status == 0
+    assert f"{library:15} 1.0 (stand-in), sees 1 GPU" in out
+    assert re.search(rf"hand-over to {library} +\d+\.\d\d of the time of copy and kernel", out)
 
 
 def test_bits_that_differ_are_found(stand_in, monkeypatch):

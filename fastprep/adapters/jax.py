@@ -134,6 +134,15 @@ def commit(variables: Iterable[Any]) -> None:
         variable.assign(jax.device_put(variable.value, variable.value.sharding))  # the same memory
 
 
+def describe_gpus() -> tuple[str, int]:
+    """Return a description of which GPUs JAX sees, and their number."""
+    import jax
+
+    n_gpus = len(jax.local_devices()) if jax.default_backend() == "gpu" else 0
+    seen = f"sees {n_gpus} GPU{'s' * (n_gpus > 1)}" if n_gpus else "sees no GPU (is it jax[cuda12]?)"
+    return f"{jax.__version__}, {seen}", n_gpus
+
+
 def jax_takes_ahead() -> bool:
     """Return whether Keras takes a batch before it trains on the one before.
 

@@ -188,17 +188,17 @@ def leave_memory() -> None:
             return
 
 
-def describe_gpus() -> str:
-    """Describe which GPUs TensorFlow sees and how it takes their memory, without making it take any."""
+def describe_gpus() -> tuple[str, int]:
+    """Return a description of which GPUs TensorFlow sees and how it takes their memory, and their number; it takes none here."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return f"{tf.__version__}, sees no GPU (is it tensorflow[and-cuda]?)"
+        return f"{tf.__version__}, sees no GPU (is it tensorflow[and-cuda]?)", 0
     grows = os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "").lower() in ("true", "1")
     grows = grows or all(tf.config.experimental.get_memory_growth(gpu) for gpu in gpus)
     how = "takes memory as it needs it" if grows else "takes all memory at its first use, unless a CUDA loader is made before"
-    return f"{tf.__version__}, sees {len(gpus)} GPU{'s' * (len(gpus) > 1)}, {how}"
+    return f"{tf.__version__}, sees {len(gpus)} GPU{'s' * (len(gpus) > 1)}, {how}", len(gpus)
 
 
 @dataclass(frozen=True)

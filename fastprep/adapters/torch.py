@@ -58,6 +58,15 @@ def cuda_number(tensor: Any) -> int:
     return tensor.device.index
 
 
+def describe_gpus() -> tuple[str, int]:
+    """Return a description of which GPUs torch sees, and their number."""
+    import torch
+
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    seen = f"sees {n_gpus} GPU{'s' * (n_gpus > 1)}" if n_gpus else "sees no GPU (is it a build for CUDA?)"
+    return f"{torch.__version__}, {seen}", n_gpus
+
+
 def make_deterministic() -> None:
     """Restrict torch to operations that give the same bits every time."""
     import torch

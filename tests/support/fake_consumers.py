@@ -16,6 +16,8 @@ from fastprep.adapters.torch import to_torch
 from fastprep.loader import Loader
 from fastprep.pipeline import Companions, dlpack_capsule
 
+VERSION = "1.0 (stand-in)"
+
 
 class Nothing:
     """The fence that was left out."""
@@ -89,6 +91,8 @@ def fake_torch(machine):
     made.cuda = types.SimpleNamespace(
         current_stream=lambda number: types.SimpleNamespace(cuda_stream=id(machine.readers[number]))
     )
+    made.cuda.is_available, made.cuda.device_count = (lambda: True), (lambda: machine.n_devices)
+    made.__version__ = VERSION
     made.from_dlpack = DeviceTensor
     made.from_numpy = lambda array: array
     return made
@@ -124,6 +128,7 @@ def fake_jax(machine):
     """Return JAX as it computes on one stream of each device, which it tells nobody."""
     devices = [JaxDevice(number) for number in range(machine.n_devices)]
     made = types.ModuleType("jax")
+    made.__version__ = VERSION
     made.default_backend = lambda: "gpu"
     made.local_devices = lambda: devices
     made.device_put = lambda value, device: device if value == 0 else value  # a zero stands for its device
@@ -157,7 +162,13 @@ def fake_tensorflow(machine):
     logical = [types.SimpleNamespace(name=f"/device:GPU:{number}") for number in range(machine.n_devices)]
     made.device, made.raw_ops = device, types.SimpleNamespace(SyncDevice=sync_device)
     made.constant = lambda value: types.SimpleNamespace(device="/job:localhost/device:CPU:0")
-    made.config = types.SimpleNamespace(get_visible_devices=lambda kind: named, list_logical_devices=lambda kind: logical)
+    made.__version__ = VERSION
+    made.config = types.SimpleNamespace(
+        get_visible_devices=lambda kind: named,
+        list_physical_devices=lambda kind: named,
+        list_logical_devices=lambda kind: logical,
+        experimental=types.SimpleNamespace(get_memory_growth=lambda gpu: True),
+    )
     made.experimental = types.SimpleNamespace(dlpack=types.SimpleNamespace(from_dlpack=DeviceTensor))
     return made
 
