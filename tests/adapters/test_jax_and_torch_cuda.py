@@ -2,18 +2,14 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from backend_process import results_of
 
 pytest.importorskip("keras")
 
-SUPPORT = Path(__file__).parents[1] / "support"
 TRAININGS = ["plain", "not built yet", "weights", "classes"]
 PARTS = [
     "devices",
@@ -38,21 +34,7 @@ def results(request, tmp_path_factory):
         file["images"] = random.integers(0, 256, (25, 12, 14, 3), dtype=np.uint8)
         file["labels"] = random.integers(0, 3, 25)
         file["images"].attrs["mean"] = [90.0, 100.0, 110.0]
-    done = subprocess.run(
-        [sys.executable, str(SUPPORT / "device_on_backend.py"), str(path)],
-        capture_output=True,
-        text=True,
-        timeout=550,
-        check=False,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "KERAS_BACKEND": request.param,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        },
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return request.param, json.loads(done.stdout.splitlines()[-1])
+    return request.param, results_of("device_on_backend.py", request.param, path)
 
 
 def same(results, name):
