@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,6 +19,7 @@ from fastprep.system.printable import printable
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SECOND_TRY_S = 1.0
+_AGAIN_S = 0.005
 
 
 @contextlib.contextmanager
@@ -26,25 +28,70 @@ def as_by_ctrl_c() -> Iterator[None]:
 
     Otherwise they end the process at once, and half-written files stay. A signal that is ignored, as SIGHUP is under nohup, stays
     ignored. `status_of` gives the exit status for the exception.
+
+    Python loses a KeyboardInterrupt that is raised in a finalizer or in the callback of a weak reference: it prints that it
+    ignores it, and goes on. Here it is raised again, until it is raised elsewhere.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    is_raised = False
+
     def stop(number: int, frame: FrameType | None) -> None:
-        for other in before:  # a second signal would interrupt the cleaning up
-            signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt(number)
+        nonlocal is_raised
+        if not is_raised:  # a second signal would interrupt the cleaning up
+            is_raised = True
+            raise KeyboardInterrupt(number)
+
+    def again(number: int) -> None:
+        nonlocal is_raised
+        is_raised = False
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     before = {number: signal.getsignal(number) for number in _STOPS[1:]}
     before = {number: handler for number, handler in before.items() if handler is signal.SIG_DFL}
     for number in before:
         signal.signal(number, stop)
     try:
-        yield
+        with _raised_again(again):
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _raised_again(again: Callable[[int], None]) -> Iterator[None]:
+    """Call a function, on another thread and a moment later, with the signal of each KeyboardInterrupt that Python ignores."""
+    before, is_due = sys.unraisablehook, False
+    timers: list[threading.Timer] = []
+
+    def send(number: int) -> None:
+        nonlocal is_due
+        is_due = False
+        again(number)
+
+    def hook(ignored: Any) -> None:
+        nonlocal is_due
+        if not isinstance(ignored.exc_value, KeyboardInterrupt):
+            before(ignored)
+        elif not is_due:
+            is_due = True
+            number = status_of(ignored.exc_value) - 128
+            timers.append(timer := threading.Timer(_AGAIN_S, send, (number,)))  # here it would be ignored as well
+            timer.daemon = True
+            timer.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        if sys.unraisablehook is hook:
+            sys.unraisablehook = before
+        for timer in timers:
+            timer.cancel()
+            timer.join()
 
 
 def status_of(interrupt: KeyboardInterrupt) -> int:
