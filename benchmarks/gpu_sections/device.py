@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastprep.diagnostics.gpu import n_sets
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu
 from gpu_sections.rows import Job
@@ -98,16 +99,8 @@ class Bench:
         return seconds
 
     def n_sets(self, n_bytes: int) -> int:
-        """Return how many sets of arrays to use in turn, so that what a launch touches has left the L2 cache before it.
-
-        Between two launches on one set the others write twice what the cache holds, or there is a set for each launch.
-
-        Parameters
-        ----------
-        n_bytes : int
-            What a launch writes.
-        """
-        return min(self.job.sizes.queued, 1 + -(-2 * self.gpu.l2_bytes // n_bytes))
+        """Return how many sets of arrays to use in turn where a launch writes so many bytes, see `fastprep.diagnostics.gpu`."""
+        return n_sets(self.gpu, n_bytes, self.job.sizes.queued)
 
     def launches(self, spec: CropSpec, images: list[Any], tables: list[NDArray[np.int32]], outs: list[Any]) -> Callable[[], None]:
         """Return a function that queues the crop kernel in the current stream, on one set of arrays after the other."""

@@ -49,7 +49,7 @@ def dtype_on_device(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
 
 
 def to_backend(batch: Batch, dtype: str) -> Any:
-    """Hand x of a batch to Keras' backend; see `fastprep.adapters.tensorflow.to_tensor`, `to_jax` and `to_torch`.
+    """Hand x of a batch to Keras' backend; see `fastprep.adapters.tensorflow.to_tensors`, `to_jax` and `to_torch`.
 
     Parameters
     ----------

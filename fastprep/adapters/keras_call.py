@@ -57,42 +57,31 @@ class KerasCall(NamedTuple):
 def current_call() -> KerasCall | None:
     """Return the call of Keras for which the present function runs; None if it was not called by Keras' `EpochIterator`."""
     iterator, begins = None, False
-    frame: FrameType | None = inspect.currentframe()
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith("keras."):
-            method = frame.f_code.co_name
-            if iterator is None:
-                iterator, begins = _epoch_iterator(frame.f_locals.get("self")), method == "__init__"
-            elif method in _METHODS:
-                return KerasCall(method, iterator, frame.f_locals if begins else None)
-        frame = frame.f_back
+    for frame in _keras_frames():
+        method = frame.f_code.co_name
+        if iterator is None:
+            iterator, begins = _epoch_iterator(frame.f_locals.get("self")), method == "__init__"
+        elif method in _METHODS:
+            return KerasCall(method, iterator, frame.f_locals if begins else None)
     return None
 
 
 def training_data() -> object:
     """Return x of the `fit` of Keras for which the present function, of a callback, runs; None if there is none."""
-    frame: FrameType | None = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code.co_name == "fit" and str(frame.f_globals.get("__name__")).startswith("keras."):
-            return frame.f_locals.get("x")
-        frame = frame.f_back
-    return None
+    frame = _frame_of("fit")
+    return None if frame is None else frame.f_locals.get("x")
 
 
 def current_model() -> Any | None:
     """Return the model whose `fit`, `evaluate` or `predict` the present function runs for; None if there is none."""
-    frame = _frame_of_method()
+    frame = _frame_of(*_METHODS)
     return None if frame is None else frame.f_locals.get("self")
 
 
 def begins_anew() -> bool:
     """Return whether the present function was called because Keras begins anew, for which it reports the end of an epoch, too."""
-    frame: FrameType | None = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code.co_name == "reset" and _epoch_iterator(frame.f_locals.get("self")) is not None:
-            return True
-        frame = frame.f_back
-    return False
+    frame = _frame_of("reset")
+    return frame is not None and _epoch_iterator(frame.f_locals.get("self")) is not None
 
 
 def keep_weights(batches: Iterator[Any]) -> Iterator[Any]:
@@ -109,7 +98,7 @@ def keep_weights(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _restore_weights() -> None:
-    if (frame := _frame_of_method()) is None:
+    if (frame := _frame_of(*_METHODS)) is None:
         return
     model: Any = frame.f_locals.get("self")
     state = frame.f_locals.get("state") or ()
@@ -120,14 +109,18 @@ def _restore_weights() -> None:
                 variable.assign(value)
 
 
-def _frame_of_method() -> FrameType | None:
-    """Return the frame of the innermost `fit`, `evaluate` or `predict` of Keras that is under way."""
+def _keras_frames() -> Iterator[FrameType]:
+    """Iterate over the frames of Keras' functions that are under way, the innermost first."""
     frame: FrameType | None = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name in _METHODS and str(frame.f_globals.get("__name__")).startswith("keras."):
-            return frame
+        if str(frame.f_globals.get("__name__")).startswith("keras."):
+            yield frame
         frame = frame.f_back
-    return None
+
+
+def _frame_of(*names: str) -> FrameType | None:
+    """Return the frame of the innermost function of Keras with one of these names."""
+    return next((frame for frame in _keras_frames() if frame.f_code.co_name in names), None)
 
 
 def _epoch_iterator(candidate: object) -> object | None:

@@ -12,12 +12,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastprep.adapters.tensorflow import Feed, TensorIterator, cuda_number
-from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels import CropSpec
-from fastprep.kernels.device import Gpu
-from fastprep.pipeline import Backend, Companions
+from fastprep.pipeline import Backend, Companions, choose_parts
 from fastprep.pipeline.backends import CpuBackend
-from fastprep.pipeline.cuda import CudaBackend
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -73,7 +70,7 @@ def replica_backends(
         If `device` is "cuda" and a device of the strategy can't be used.
     """
     numbers = [cuda_number(name) for name in strategy.extended.worker_devices]
-    n_replicas, host = len(numbers), CpuBackend(spec)
+    n_replicas = len(numbers)
     if batch_size % n_replicas:
         raise ValueError(
             f"batch_size must be a multiple of {n_replicas}, the replicas of the strategy in whose scope the loader is made, got "
@@ -85,18 +82,11 @@ def replica_backends(
         )
     if device == "cuda" and None in numbers:
         raise ValueError(f'device must be "auto" or "cpu" for a strategy on {strategy.extended.worker_devices}, got "cuda"')
-    if device == "cpu" or not any(number is not None for number in numbers):
-        return [host] * n_replicas
-    size = -(-(largest_batch or batch_size) // n_replicas)
-    try:
-        gpus = [None if number is None else Gpu(number) for number in numbers]
-    except DeviceUnavailableError as error:
-        if device == "cuda":
-            raise
-        _log.info("device='auto': batches are made on the CPU: %s", error)
-        return [host] * n_replicas
-    _log.info("batches are made in parts on %s", ", ".join("the CPU" if gpu is None else str(gpu) for gpu in gpus))
-    return [host if gpu is None else CudaBackend(spec, gpu, size, size * n_crops, companions) for gpu in gpus]
+    backends = None
+    if device != "cpu" and any(number is not None for number in numbers):
+        size = -(-(largest_batch or batch_size) // n_replicas)
+        backends = choose_parts(device, spec, numbers, size, size * n_crops, companions)
+    return backends or [CpuBackend(spec)] * n_replicas
 
 
 def accept_loaders(strategy: tf.distribute.MirroredStrategy) -> None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from fastprep.adapters.jax import to_jax
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels import CropSpec
-from fastprep.kernels.device import Gpu
-from fastprep.pipeline import Backend, Batch, Companions, SharedBatch
-from fastprep.pipeline.cuda import CudaBackend
-
-_log = logging.getLogger(__name__)
+from fastprep.pipeline import Backend, Batch, Companions, SharedBatch, choose_parts
 
 
 def data_parallel_devices() -> tuple[Any, ...]:
@@ -77,21 +72,14 @@ def sharded_backends(
         )
     if device == "cpu":
         return None
-    try:
-        gpus = [Gpu(_cuda_number(each)) for each in devices]
-    except DeviceUnavailableError as error:
-        if device == "cuda":
-            raise
-        _log.info("device='auto': batches are made on the CPU: %s", error)
-        return None
-    n_devices = len(gpus)
-    if batch_size % n_devices:
+    n_devices = len(devices)
+    size = -(-largest_batch // n_devices)
+    backends = choose_parts(device, spec, map(_cuda_number, devices), size, size * n_crops, companions)
+    if backends is not None and batch_size % n_devices:
         raise ValueError(
             f"batch_size must be a multiple of {n_devices}, the GPUs of the keras.distribution that is set, got {batch_size}"
         )
-    size = -(-largest_batch // n_devices)
-    _log.info("batches are made in parts on %s", ", ".join(map(str, gpus)))
-    return [CudaBackend(spec, gpu, size, size * n_crops, companions) for gpu in gpus]
+    return backends
 
 
 def to_global(batch: Batch | SharedBatch, dtype: str) -> tuple[Any, ...]:

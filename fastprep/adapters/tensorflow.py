@@ -12,47 +12,12 @@ from fastprep.adapters.iterators import KerasEpochIterator
 from fastprep.errors import DeviceUnavailableError
 from fastprep.pipeline import Batch, dlpack_capsule
 from fastprep.pipeline.buffers import ALIGNMENT
+from fastprep.pipeline.fences import Fence
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 _log = logging.getLogger(__name__)
-
-
-def to_tensor(batch: Batch, dtype: str) -> tf.Tensor:
-    """Hand x of a batch to TensorFlow without a copy.
-
-    Parameters
-    ----------
-    batch : Batch
-    dtype : {"float32", "float16", "bfloat16"}
-        Type of x.
-
-    Returns
-    -------
-    tf.Tensor
-        At the address to which the kernel wrote, on the CPU or the GPU. The buffer is in use until TensorFlow releases it.
-
-    Raises
-    ------
-    RuntimeError
-        If the buffer is not aligned as TensorFlow requires, or is on a GPU that TensorFlow does not use.
-    """
-    import tensorflow as tf
-
-    # TensorFlow checks neither: its first operation on a misaligned tensor aborts the process, and it frees a capsule twice whose
-    # device it does not have
-    if batch.lease.address % ALIGNMENT:
-        raise RuntimeError(f"batch buffer at {batch.lease.address:#x} is not aligned to {ALIGNMENT} bytes")
-    return tf.experimental.dlpack.from_dlpack(_capsule(batch, batch.x.shape, dtype))
-
-
-def _capsule(batch: Batch, shape: tuple[int, ...], dtype: str, offset: int = 0) -> object:
-    """Lend a part of a batch's buffer, under TensorFlow's number of the device and with its fence."""
-    if not batch.lease.is_on_device:
-        return dlpack_capsule(batch.lease, shape, dtype)
-    index = tensorflow_index(batch.x.device.id)
-    return dlpack_capsule(batch.lease, shape, dtype, index, [TensorFlowFence(index)], offset)
 
 
 class TensorFlowFence:
@@ -78,7 +43,7 @@ class TensorFlowFence:
 
 
 def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
-    """Hand a batch to TensorFlow: x without a copy, see `to_tensor`, and so labels and weights that are on a GPU with it.
+    """Hand a batch to TensorFlow without a copy of x, and without one of labels and weights that are on a GPU with it.
 
     Parameters
     ----------
@@ -89,18 +54,33 @@ def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
     Returns
     -------
     tuple of tf.Tensor
-        (x, y, weights), or fewer where the batch has no labels or no weights. Labels and weights that are not on a GPU are
+        (x, y, weights), or fewer where the batch has no labels or no weights. x is at the address to which the kernel wrote, on
+        the CPU or the GPU, and the buffer is in use until TensorFlow releases it. Labels and weights that are not on a GPU are
         copied on the CPU.
+
+    Raises
+    ------
+    RuntimeError
+        If the buffer is not aligned as TensorFlow requires, or is on a GPU that TensorFlow does not use.
     """
     import tensorflow as tf
 
-    tensors = [to_tensor(batch, dtype)]
+    # TensorFlow checks neither: its first operation on a misaligned tensor aborts the process, and it frees a capsule twice whose
+    # device it does not have
+    lease, index = batch.lease, 0
+    fences: list[Fence] = []
+    if lease.address % ALIGNMENT:
+        raise RuntimeError(f"batch buffer at {lease.address:#x} is not aligned to {ALIGNMENT} bytes")
+    if lease.is_on_device:
+        index = tensorflow_index(batch.x.device.id)
+        fences = [TensorFlowFence(index)]
+    tensors = [tf.experimental.dlpack.from_dlpack(dlpack_capsule(lease, batch.x.shape, dtype, index, fences))]
     for array, place in batch.companions:
         if place is None:
             with tf.device("CPU:0"):
                 tensors.append(tf.constant(array))
         else:
-            capsule = _capsule(batch, place.shape, place.dtype.name, place.offset)
+            capsule = dlpack_capsule(lease, place.shape, place.dtype.name, index, fences, place.offset)
             tensors.append(tf.experimental.dlpack.from_dlpack(capsule))
     return tuple(tensors)
 

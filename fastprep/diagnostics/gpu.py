@@ -148,20 +148,34 @@ def measure(
     )
 
 
-def _sets(gpu: Gpu, spec: CropSpec, n_images: int, n_out: int) -> list[tuple[Any, Any]]:
-    """Return pairs of images and results, to be used in turn, so that what a launch touches has left the L2 cache before it.
+def n_sets(gpu: Gpu, n_bytes: int, n_queued: int) -> int:
+    """Return how many sets of arrays to use in turn, so that what a launch touches has left the L2 cache before it.
 
-    Between two launches on one pair the others write twice what the cache holds, or there is a pair for each launch of a timing.
+    Between two launches on one set the others write twice what the cache holds, or there is a set for each launch of a timing.
+
+    Parameters
+    ----------
+    gpu : Gpu
+    n_bytes : int
+        What a launch writes.
+    n_queued : int
+        Launches of a timing.
+    """
+    return min(n_queued, 1 + -(-2 * gpu.l2_bytes // n_bytes))
+
+
+def _sets(gpu: Gpu, spec: CropSpec, n_images: int, n_out: int) -> list[tuple[Any, Any]]:
+    """Return pairs of images and results, to be used in turn, see `n_sets`.
+
     (What they read may be the same for several rows of the table, and is not counted.)
     """
-    n_sets = min(REPEATS, 1 + -(-2 * gpu.l2_bytes // (n_out * spec.crop_bytes)))
     shape, n_bytes = (n_images, *spec.image_shape), n_images * _bytes_of(spec)
     return [
         (
             gpu.array(DeviceMemory(gpu, n_bytes), shape, spec.source_dtype),
             gpu.array(DeviceMemory(gpu, n_out * spec.crop_bytes), spec.out_shape(n_out), spec.out_dtype),
         )
-        for _ in range(n_sets)
+        for _ in range(n_sets(gpu, n_out * spec.crop_bytes, REPEATS))
     ]
 
 

@@ -6,6 +6,7 @@ No other module imports cupy. It is imported at first use, so this module can be
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
@@ -130,6 +131,22 @@ class Gpu:
         with self.current():
             self.cupy.cuda.Device(self.number).synchronize()
 
+    def allocate(self, call: Callable[[], int], problem: str) -> int:
+        """Return the address from a call of CUDA's that allocates.
+
+        Raises
+        ------
+        MemoryError
+            With `problem` for a message, if there is too little memory.
+        """
+        with self.current():
+            try:
+                return call()
+            except self.cupy.cuda.runtime.CUDARuntimeError as error:
+                if "MemoryAllocation" not in str(error):
+                    raise
+                raise MemoryError(problem) from error
+
     def stream(self) -> Any:
         """Return a new stream, which does not wait for any other."""
         with self.current():
@@ -207,15 +224,9 @@ class DeviceMemory:
 
     def __init__(self, gpu: Gpu, n_bytes: int) -> None:
         self.gpu, self.n_bytes = gpu, n_bytes
-        runtime = gpu.cupy.cuda.runtime
-        with gpu.current():
-            try:
-                self.address = runtime.malloc(max(n_bytes, 1))
-            except runtime.CUDARuntimeError as error:
-                if "MemoryAllocation" not in str(error):
-                    raise
-                hint = "TensorFlow takes all there is unless TF_FORCE_GPU_ALLOW_GROWTH=true is set before its first use"
-                raise MemoryError(f"{gpu} has no memory for {n_bytes} bytes; {hint}") from error
+        hint = "TensorFlow takes all there is unless TF_FORCE_GPU_ALLOW_GROWTH=true is set before its first use"
+        malloc = functools.partial(gpu.cupy.cuda.runtime.malloc, max(n_bytes, 1))
+        self.address = gpu.allocate(malloc, f"{gpu} has no memory for {n_bytes} bytes; {hint}")
 
     def __del__(self) -> None:
         # in a forked process it is not ours, and at the end of this process the driver frees it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -34,15 +35,9 @@ class PinnedMemory:
 
     def __init__(self, gpu: Gpu, n_bytes: int) -> None:
         self.gpu, self.n_bytes = gpu, n_bytes
-        runtime = gpu.cupy.cuda.runtime
-        with gpu.current():
-            try:
-                self.address = runtime.hostAlloc(max(n_bytes, 1), runtime.hostAllocPortable)
-            except runtime.CUDARuntimeError as error:
-                if "MemoryAllocation" not in str(error):
-                    raise
-                hint = "a smaller batch_size or fewer workers need less"
-                raise MemoryError(f"the system does not pin {n_bytes} bytes of memory for {gpu}; {hint}") from error
+        runtime, hint = gpu.cupy.cuda.runtime, "a smaller batch_size or fewer workers need less"
+        pin = functools.partial(runtime.hostAlloc, max(n_bytes, 1), runtime.hostAllocPortable)
+        self.address = gpu.allocate(pin, f"the system does not pin {n_bytes} bytes of memory for {gpu}; {hint}")
 
     @property
     def __array_interface__(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Batches: their buffers, the backends that fill them, the threads that prepare them, and the order in which they come."""
 
-from fastprep.pipeline.backends import Backend, choose
+from fastprep.pipeline.backends import Backend, choose, choose_parts
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.buffers import BufferPool, Lease, dlpack_capsule
 from fastprep.pipeline.companions import Companions
@@ -20,5 +20,6 @@ __all__ = [
     "WorkerPool",
     "check_workers",
     "choose",
+    "choose_parts",
     "dlpack_capsule",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -170,3 +170,47 @@ def choose(
         with contextlib.suppress(DeviceUnavailableError):
             number = consumer()
     return CudaBackend(spec, Gpu(number), n_images, n_rows, companions)
+
+
+def choose_parts(
+    device: str,
+    spec: CropSpec,
+    numbers: Iterable[int | None],
+    n_images: int,
+    n_rows: int,
+    companions: Companions | None = None,
+) -> list[Backend] | None:
+    """Return the backend for each part of a batch, where several devices share it.
+
+    Parameters
+    ----------
+    device : {"auto", "cuda"}
+        Whether batches may be made on the CPU instead. The choice is logged.
+    spec : CropSpec
+    numbers : iterable of int or None
+        Number of the CUDA device for each part; None for the CPU. It may raise DeviceUnavailableError.
+    n_images, n_rows : int
+        Largest number of images, and of crop-table rows, in a part.
+    companions : Companions, optional
+        The arrays that go to a CUDA device with x.
+
+    Returns
+    -------
+    list of Backend, or None
+        None if a device can't be used and `device` is "auto". Parts on the CPU share one backend.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        If a device can't be used and `device` is "cuda".
+    """
+    try:
+        gpus = [None if number is None else Gpu(number) for number in numbers]
+    except DeviceUnavailableError as error:
+        if device == "cuda":
+            raise
+        _log.info("device='auto': batches are made on the CPU: %s", error)
+        return None
+    _log.info("batches are made in parts on %s", ", ".join("the CPU" if gpu is None else str(gpu) for gpu in gpus))
+    host = CpuBackend(spec)
+    return [host if gpu is None else CudaBackend(spec, gpu, n_images, n_rows, companions) for gpu in gpus]

@@ -401,7 +401,7 @@ def test_bfloat16_tensors(path):
 
 def test_a_misaligned_buffer_is_refused_before_tensorflow_sees_it(path):
     pytest.importorskip("tensorflow")
-    from fastprep.adapters.tensorflow import to_tensor
+    from fastprep.adapters.tensorflow import to_tensors
 
     class Misaligned:
         address = 4096 + 16
@@ -409,7 +409,7 @@ def test_a_misaligned_buffer_is_refused_before_tensorflow_sees_it(path):
     with fastprep.Loader(path, 4, fastprep.CenterCrop(8)) as loader:
         batch = loader._source.prepare(0, 0)._replace(lease=Misaligned())
         with pytest.raises(RuntimeError, match="not aligned to 64 bytes"):
-            to_tensor(batch, "float32")
+            to_tensors(batch, "float32")
 
 
 def test_a_keras_without_the_adapter_class_still_trains(numbered):

@@ -60,13 +60,13 @@ def test_fit_waits_for_tensorflow_and_allocates_nothing_after_the_first_batch(pa
     waits, allocated = [], []
     sync = tf.raw_ops.SyncDevice
     monkeypatch.setattr(tf.raw_ops, "SyncDevice", lambda: waits.append(1) or sync())
-    taken = tensorflow.to_tensor
+    taken = tensorflow.to_tensors
 
     def noting(*arguments):
         allocated.append(stand_in.calls["malloc"] + stand_in.calls["hostAlloc"])
         return taken(*arguments)
 
-    monkeypatch.setattr(tensorflow, "to_tensor", noting)
+    monkeypatch.setattr(tensorflow, "to_tensors", noting)
     with fastprep.Loader(path, 5, fastprep.CenterCrop(8), device="cuda", workers=1, prefetch=0) as loader:
         small_model().fit(loader, epochs=3, verbose=0)
         assert len(waits) > 3
@@ -76,11 +76,11 @@ def test_fit_waits_for_tensorflow_and_allocates_nothing_after_the_first_batch(pa
 
 def test_a_capsule_carries_the_number_that_tensorflow_counts(path, monkeypatch):
     Gpus(monkeypatch, physical=3, visible=[0, 2])
-    with fake_cupy.installed(n_devices=3), fastprep.Loader(path, 4, None, device="cuda:2") as loader:
+    with fake_cupy.installed(n_devices=3), fastprep.Loader(path, 4, None, labels=None, device="cuda:2") as loader:
         seen = []
         monkeypatch.setattr(tf.experimental.dlpack, "from_dlpack", lambda capsule: seen.append(look_into(capsule).device_id))
         batch = loader._source.prepare(0, 0)
-        tensorflow.to_tensor(batch, "float32")
+        tensorflow.to_tensors(batch, "float32")
         assert seen == [1]
         del batch
 
