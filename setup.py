@@ -4,15 +4,16 @@ The flags are part of the promise that every processor gives the same bits: no f
 (`-ffp-contract=off`), no code for the machine that compiles (`-march=native`), and no `-ffast-math`.
 """
 
+from pathlib import Path
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
-HEADERS = [
-    "fastprep/_sink.pxd",
-    *(f"fastprep/kernels/{name}.h" for name in ("_crop", "_crop_rows", "_crop_x86", "_crop_x86_lines")),
-]
-KERNEL = [f"fastprep/kernels/{name}.c" for name in ("_crop", "_crop_rows", "_crop_x86")]
+KERNELS = Path("fastprep/kernels")
+HEADERS = ["fastprep/_sink.pxd", *map(str, sorted(KERNELS.glob("*.pxd"))), *map(str, sorted(KERNELS.glob("*.h")))]
+CROP = [str(path) for path in sorted(KERNELS.glob("_crop*.c"))]
+WARP = [f"{KERNELS}/_blend.c", *(str(path) for path in sorted(KERNELS.glob("_warp*.c")))]
 
 
 def extension(name: str, *sources: str) -> Extension:
@@ -26,7 +27,10 @@ setup(
             extension("fastprep._sink"),
             extension("fastprep.pipeline._buffers"),
             extension("fastprep.h5._read"),
-            extension("fastprep.kernels._cpu", *KERNEL),
+            extension("fastprep.kernels._cpu", *CROP),
+            extension("fastprep.kernels._cpu_warp", *CROP, *WARP),  # which runs the crop kernel, too
+            extension("fastprep.kernels._cpu_standard", f"{KERNELS}/_standard.c"),
+            extension("fastprep.kernels._masks", f"{KERNELS}/_mask.c"),
         ],
         language_level=3,
         compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True},

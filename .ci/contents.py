@@ -7,8 +7,16 @@ import zipfile
 from email.parser import Parser
 from pathlib import Path
 
-EXTENSIONS = ("fastprep/_sink", "fastprep/h5/_read", "fastprep/kernels/_cpu", "fastprep/pipeline/_buffers")
-FOR_BOTH = (".py", ".pyi", ".typed", ".cu")
+EXTENSIONS = (
+    "fastprep/_sink",
+    "fastprep/h5/_read",
+    "fastprep/kernels/_cpu",
+    "fastprep/kernels/_cpu_standard",
+    "fastprep/kernels/_cpu_warp",
+    "fastprep/kernels/_masks",
+    "fastprep/pipeline/_buffers",
+)
+FOR_BOTH = (".py", ".pyi", ".typed", ".cu", ".cuh")
 FOR_COMPILING = (".pyx", ".pxd", ".c", ".h")
 FOR_READING = ("/README.md",)
 SDIST_ALONE = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")

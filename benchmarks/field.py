@@ -1,4 +1,6 @@
-"""The whole field on one job: images of 256x256x3 uint8 to crops of 227, mean subtracted, float32, in host memory.
+"""The whole field on one job: images of 256x256x3 uint8 to crops, mean subtracted, float32, in host memory.
+
+Crops are of 227 pixels, at random or ten of each image, or random-resized ones of 224.
 
 Every contender is a process (`peers/`), for their libraries don't get on in one environment. They are prepared one after the
 other, each checks its own pixels, and then rounds are interleaved: in each round every contender runs one epoch, alone.
@@ -25,9 +27,13 @@ import numpy as np
 import report
 
 PEERS = Path(__file__).parent / "peers"
+sys.path.insert(1, str(PEERS))
+import boxes  # noqa: E402 - the contenders' modules lie beside them
+
 CONTENDERS = (
     *(report.MEMSET, report.ANCHOR, "numpy_h5py:mmap", "fastprep_loader:pread", "fastprep_loader:mmap", "tutorial", "tf_data"),
     *("keras_layers", "torch_v2", "ffcv_raw", "dali_cpu:h5py", "dali_cpu:mmap", "grain_threads", "spdl_threads", "mds_streaming"),
+    *("pillow_numpy", "albumentations_cv2"),
 )
 """Scripts of `peers/`, those with several ways followed by one of them."""
 
@@ -101,13 +107,17 @@ def _on(cores: int):
         os.sched_setaffinity(0, allowed)
 
 
-def write_images(path: str | os.PathLike[str], n_images: int) -> None:
-    """Write a contiguous file of noise, which makes every crop of an image another one; labels are the images' numbers."""
+def write_images(path: str | os.PathLike[str], n_images: int, resized: bool = False) -> None:
+    """Write a contiguous file of noise, which makes every crop of an image another one; labels are the images' numbers.
+
+    For random-resized crops it has gradients instead, which tell where a result comes from.
+    """
     generator = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
         images = file.create_dataset("images", (n_images, 256, 256, 3), np.uint8)
         for number in range(n_images):
-            images[number] = generator.integers(0, 256, images.shape[1:], dtype=np.uint8)
+            noise = None if resized else generator.integers(0, 256, images.shape[1:], dtype=np.uint8)
+            images[number] = boxes.gradients(number) if resized else noise
         file["labels"] = np.arange(n_images)
 
 
@@ -176,7 +186,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--threads", type=int, nargs="+", default=[1], help="threads, and cores, of a contender; a table for each number")
     add("--mirror", choices=["none", "half"], nargs="+", default=["none"], help="random crops as they are, or half mirrored")
-    add("--crops", choices=["random", "ten"], nargs="+", default=["random"], help="ten: ten crops of each image")
+    add(
+        "--crops",
+        choices=["random", "ten", "resized"],
+        nargs="+",
+        default=["random"],
+        help="ten: ten crops of each image; resized: random-resized",
+    )
     add("--rounds", type=int, default=5)
     add("--images", type=int, default=4096)
     add("--ten-images", type=int, default=1024, help="of an epoch with ten crops")
@@ -202,19 +218,20 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return 1 if a contender failed, other than by not being installed."""
     args = _parser().parse_args(argv)
     if args.write:
-        write_images(args.write, args.images)
+        write_images(args.write, args.images, args.crops == ["resized"])
         return 0
     if args.saved:
         document = json.loads(Path(args.saved).read_text())
     else:
         document = {"machine": machine(), "command": _command(args), "rounds": args.rounds, "tables": []}
         with tempfile.TemporaryDirectory(prefix="field-") as folder:
-            jobs = [(n, mirror, "random") for n in args.threads for mirror in args.mirror if "random" in args.crops]
+            kinds = [kind for kind in ("random", "resized") if kind in args.crops]
+            jobs = [(n, mirror, kind) for kind in kinds for n in args.threads for mirror in args.mirror]
             jobs += [(n, "none", "ten") for n in args.threads if "ten" in args.crops]  # of which half are mirrored anyway
             for crops, of_kind in itertools.groupby(jobs, key=lambda job: job[2]):
                 n_images = args.ten_images if crops == "ten" else args.images
                 path = Path(folder) / f"{crops}.h5"
-                write_images(path, n_images)
+                write_images(path, n_images, crops == "resized")
                 for job in of_kind:
                     _say("{} threads, {} mirrored, {} crops".format(*job))
                     document["tables"].append(measure(args, Path(folder), path, n_images, *job))

@@ -35,7 +35,11 @@ def text(document: dict[str, Any]) -> str:
 def title(table: dict[str, Any]) -> str:
     """Say what was asked of the contenders."""
     mirrored = "half mirrored" if table["mirror"] == "half" else "not mirrored"
-    crops = "ten crops of each image" if table["crops"] == "ten" else f"random crops, {mirrored}"
+    crops = {
+        "random": f"random crops, {mirrored}",
+        "ten": "ten crops of each image",
+        "resized": f"random-resized crops, {mirrored}",
+    }[table["crops"]]
     cores = f"{table['threads']} core{'s' * (table['threads'] > 1)}"
     return f"{crops}, {cores}: {table['images']:,} images in batches of {table['batch']}"
 

@@ -3,6 +3,7 @@
 import json
 import os
 
+import boxes
 import check
 import field
 import h5py
@@ -11,6 +12,7 @@ import pytest
 import report
 from check import MEANS, SIZE, WrongPixels
 from patches import Patches
+from resized import ResizedCrops, by_cv2
 
 HERE = ["memset", "numpy_h5py", "fastprep_loader", "tutorial", "tf_data", "keras_layers"]
 """Those that `pip install -e '.[bench]'` is enough for."""
@@ -18,7 +20,7 @@ HERE = ["memset", "numpy_h5py", "fastprep_loader", "tutorial", "tf_data", "keras
 N_IMAGES = 12
 
 
-@pytest.mark.parametrize("crops", ["random", "ten"])
+@pytest.mark.parametrize("crops", ["random", "ten", "resized"])
 def test_field(tmp_path, capsys, crops):
     saved, image = tmp_path / "field.json", tmp_path / "field.png"
     threads = min(2, len(os.sched_getaffinity(0)))
@@ -28,9 +30,9 @@ def test_field(tmp_path, capsys, crops):
     assert field.main([*command.split(), "--only", *HERE, "--json", str(saved), "--plot", str(image)]) == 0
     (table,) = json.loads(saved.read_text())["tables"]
     wanted = [key for key in field.CONTENDERS if key.partition(":")[0] in HERE]
-    without_ten = ["tutorial", "keras_layers"] if crops == "ten" else []
-    assert [entry["key"] for entry in table["left_out"]] == without_ten
-    assert [entry["key"] for entry in table["contenders"]] == [key for key in wanted if key not in without_ten]
+    without = [] if crops == "random" else ["tutorial", "keras_layers"]
+    assert [entry["key"] for entry in table["left_out"]] == without
+    assert [entry["key"] for entry in table["contenders"]] == [key for key in wanted if key not in without]
     assert all([r["images"] for r in entry["rounds"]] == [N_IMAGES] for entry in table["contenders"])
     assert image.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
@@ -98,6 +100,64 @@ def test_one_place_for_a_whole_batch_is_found_out(few):
     x = many[:, 3 : 3 + SIZE, 5 : 5 + SIZE].astype(np.float32) - MEANS
     with pytest.raises(WrongPixels, match="1 places only"):
         check.check([(x, range(16))], path, mirror=False, ten=False)
+
+
+@pytest.fixture(scope="module")
+def resized(tmp_path_factory):
+    path = tmp_path_factory.mktemp("resized") / "gradients.h5"
+    field.write_images(path, 64, resized=True)
+    with h5py.File(path) as file:
+        images = file["images"][()]
+    crops = ResizedCrops(by_cv2(), mirror=True)
+    x = crops.empty(len(images))
+    crops.fill(x, images)
+    return path, x, np.arange(len(images)), images
+
+
+def test_right_resized_crops_pass(resized):
+    path, x, numbers, _ = resized
+    assert check.check([(x, numbers)], path, mirror=True, ten=False, resized=True) < boxes.MOST_OFF_WAVE
+
+
+def _cut(images, side_y, side_x, *, places=lambda k: (k % 20, k % 23), how=None):
+    """Return the same box of all images, at places of its own each."""
+    import cv2
+
+    results = []
+    for k, image in enumerate(images):
+        y, x = places(k)
+        part = image[y : y + side_y, x : x + side_x]
+        results.append(cv2.resize(part, (224, 224), interpolation=cv2.INTER_LINEAR if how is None else how))
+    return np.stack(results).astype(np.float32) - MEANS
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x, n, i: (x, np.roll(n, 1)), "not of image"),
+        (lambda x, n, i: (x[:, ::-1], n), "upside down"),
+        (lambda x, n, i: (np.swapaxes(x, 1, 2), n), "no upright box"),
+        (lambda x, n, i: (x[..., ::-1], n), "no upright box"),
+        (lambda x, n, i: (x + MEANS, n), "out of image|not of image|no upright"),
+        (lambda x, n, i: (_cut(i, 130, 130, how=0), n), "not interpolated"),
+        (lambda x, n, i: (_cut(i, 50, 50), n), "area"),
+        (lambda x, n, i: (_cut(i, 100, 170), n), "ratio"),
+        (lambda x, n, i: (_cut(i, 180, 180), n), "areas are not drawn"),
+        (lambda x, n, i: (_cut(i, 180, 180, places=lambda k: (3, 5)), n), "places only"),
+        (lambda x, n, i: (x[:-1], n[:-1]), "not every image once"),
+        (lambda x, n, i: (x[:, 1:], n), "shape"),
+    ],
+)
+def test_wrong_resized_crops_are_found_out(resized, spoil, message):
+    path, x, numbers, images = resized
+    with pytest.raises(WrongPixels, match=message):
+        check.check([spoil(x, numbers, images)], path, mirror=True, ten=False, resized=True)
+
+
+def test_mirroring_that_nobody_asked_for_is_found_out(resized):
+    path, x, numbers, _ = resized
+    with pytest.raises(WrongPixels, match="nobody asked"):
+        check.check([(x, numbers)], path, mirror=False, ten=False, resized=True)
 
 
 def test_report_without_the_references():

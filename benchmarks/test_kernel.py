@@ -1,45 +1,27 @@
 """The crop kernel alone, one thread, beside a memset of its output: every version, straight and mirrored, and ten crops."""
 
-import ctypes
 import itertools
 import os
 from functools import partial
 
 import numpy as np
 import pytest
+from kernel_batches import N_IMAGES, KernelBatch
 
 from fastprep import RandomCrop, TenCrop
-from fastprep._sink import hand_over
 from fastprep.kernels import CropSpec
 from fastprep.kernels._cpu import supported_versions
-from fastprep.pipeline import BufferPool
-from fastprep.pipeline.buffers import as_array
 
-N_IMAGES = 8  # they stay in the second-level cache, as an image does that was just read
 LIMIT = "memset of the output"
 
 
 def contenders(spec, tables, monkeypatch):
     """Return functions that each make one batch: every version with every table, and a memset. The tables are of one length."""
-    n_out = len(next(iter(tables.values())))
-    shape = (N_IMAGES, *spec.image_shape)
-    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    offsets = np.arange(N_IMAGES, dtype=np.int64) * images[0].nbytes
-    lease = BufferPool(n_out * spec.crop_bytes, 1).lease()
-    out = as_array(lease, spec.out_shape(n_out), spec.out_dtype)
-
-    def cut(sink):
-        hand_over(images.reshape(-1), offsets, np.arange(N_IMAGES), sink)
-        return n_out
-
-    def fill(_lease=lease):  # which keeps the memory
-        ctypes.memset(out.ctypes.data, 1, out.nbytes)
-        return n_out
-
-    made = {LIMIT: fill}
+    batch = KernelBatch(spec, len(next(iter(tables.values()))))
+    made = {LIMIT: batch.fill}
     for version, (name, table) in itertools.product(supported_versions(), tables.items()):
         monkeypatch.setenv("FASTPREP_CPU_KERNEL", version)
-        made[f"{version}, {name}"] = partial(cut, spec.cpu_sink(table, N_IMAGES, out))
+        made[f"{version}, {name}"] = partial(batch.make, spec.cpu_sink(table, N_IMAGES, batch.out))
     return made
 
 

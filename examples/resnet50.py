@@ -83,7 +83,7 @@ def main(
         order = file.channel_order
     if weights and order not in IMAGENET_MEAN:
         raise SystemExit(f"--weights needs images whose channel_order is one of {', '.join(IMAGENET_MEAN)}, got {order}")
-    mean = IMAGENET_MEAN[order] if weights else "file"  # type: ignore[index]
+    mean = IMAGENET_MEAN[order] if weights else "file"
     crop = fastprep.RandomCrop(size, mirror=True)
     with (
         fastprep.Loader(train, crop=crop, shuffle=True, mean=mean, **options) as train_loader,

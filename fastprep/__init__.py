@@ -18,40 +18,96 @@ if TYPE_CHECKING:
     from fastprep import errors, h5, kernels, loader, model
     from fastprep.adapters.keras import EpochSync, Loader
     from fastprep.adapters.predict import predict
-    from fastprep.dataset import image_mean
+    from fastprep.dataset import image_covariance, image_mean
     from fastprep.errors import DataError, DeviceUnavailableError, MissingMeanError
-    from fastprep.transforms import CenterCrop, RandomCrop, TenCrop
+    from fastprep.sampling.splitting import folds, split
+    from fastprep.transforms import (
+        Boxes,
+        CenterCrop,
+        ChannelPermutation,
+        ColorJitter,
+        CutMix,
+        Lighting,
+        Mask,
+        MixUp,
+        MixUpOrCutMix,
+        Points,
+        RandAugment,
+        RandomAffine,
+        RandomCrop,
+        RandomErasing,
+        RandomResizedCrop,
+        Resize,
+        TenCrop,
+        TrivialAugment,
+    )
 
 __all__ = [
+    "Boxes",
     "CenterCrop",
+    "ChannelPermutation",
+    "ColorJitter",
+    "CutMix",
     "DataError",
     "DeviceUnavailableError",
     "EpochSync",
+    "Lighting",
     "Loader",
+    "Mask",
     "MissingMeanError",
+    "MixUp",
+    "MixUpOrCutMix",
+    "Points",
+    "RandAugment",
+    "RandomAffine",
     "RandomCrop",
+    "RandomErasing",
+    "RandomResizedCrop",
+    "Resize",
     "TenCrop",
+    "TrivialAugment",
     "__version__",
     "errors",
+    "folds",
     "h5",
+    "image_covariance",
     "image_mean",
     "kernels",
     "loader",
     "model",
     "predict",
+    "split",
 ]
 
 _HOMES = {
+    "Boxes": "transforms",
     "CenterCrop": "transforms",
+    "ChannelPermutation": "transforms",
+    "ColorJitter": "transforms",
+    "CutMix": "transforms",
     "DataError": "errors",
     "DeviceUnavailableError": "errors",
     "EpochSync": "adapters.keras",
+    "Lighting": "transforms",
     "Loader": "adapters.keras",
+    "Mask": "transforms",
     "MissingMeanError": "errors",
+    "MixUp": "transforms",
+    "MixUpOrCutMix": "transforms",
+    "Points": "transforms",
+    "RandAugment": "transforms",
+    "RandomAffine": "transforms",
     "RandomCrop": "transforms",
+    "RandomErasing": "transforms",
+    "RandomResizedCrop": "transforms",
+    "Resize": "transforms",
     "TenCrop": "transforms",
+    "TrivialAugment": "transforms",
+    "folds": "sampling.splitting",
+    "image_covariance": "dataset",
     "image_mean": "dataset",
     "predict": "adapters.predict",
+    "split": "sampling.splitting",
 }
 _MODULES = ("errors", "h5", "kernels", "loader", "model")
 

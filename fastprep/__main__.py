@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from fastprep._version import __version__
-from fastprep.cli.output import write_line, write_message
+from fastprep.cli.output import safe_output, status_of_output, write_line, write_message
 
 COMMANDS = ("build", "convert", "show", "train", "evaluate", "doctor")  # in the order in which people meet them
 
@@ -23,23 +23,30 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: that of the command; 0 after the list or the version; 2 if there is no such command.
+        Exit status: that of the command; 0 after the list or the version; 2 if there is no such command, or if the list or the
+        version can't be written.
     """
     words = sys.argv[1:] if argv is None else argv
-    if not words or words[0] in ("-h", "--help", "help"):
+    if words and words[0] in COMMANDS:
+        name, *rest = words
+        status: int = importlib.import_module(f"fastprep.{name}").main(rest)
+        return status
+    with safe_output():
+        return status_of_output("fastprep", _answer(words[0] if words else "--help"))
+
+
+def _answer(word: str) -> int:
+    """Answer a word that is no command, and return the exit status."""
+    if word in ("-h", "--help", "help"):
         write_line(*overview())
         return 0
-    name, *rest = words
-    if name in ("-V", "--version"):
+    if word in ("-V", "--version"):
         write_line(f"fastprep {__version__}")
         return 0
-    if name not in COMMANDS:
-        nearest = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        write_message(f"fastprep: there is no command {name!r}; {hint}`fastprep --help` lists the commands")
-        return 2
-    status: int = importlib.import_module(f"fastprep.{name}").main(rest)
-    return status
+    nearest = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    write_message(f"fastprep: there is no command {word!r}; {hint}`fastprep --help` lists the commands")
+    return 2
 
 
 def overview() -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.kernels.spec import DTypeName, Layout
-from fastprep.transforms import Crop
+from fastprep.dataset import map_outputs
+from fastprep.kernels.choices import Layout
+from fastprep.transforms import Crop, Target
 
 
 class ReadOnlyArguments:
@@ -24,10 +25,14 @@ class ReadOnlyArguments:
 
     def _keep_arguments(self, **values: Any) -> None:
         """Keep checked arguments; of those that their owner might change later, a copy."""
-        if isinstance(weights := values.get("class_weight"), Mapping):
-            values["class_weight"] = dict(weights)
-        if not isinstance(weights := values.get("sample_weight"), str | None):
-            values["sample_weight"] = np.array(weights)
+        for name in ("class_weight", "sample_weight", "num_classes", "sampling", "mix"):
+            if name in values:
+                values[name] = _copied(values[name])
+        for name in ("images", "shape"):
+            if name in values:
+                values[name] = _by_name(lambda value: tuple(value) if isinstance(value, list) else value, values[name])
+        if "color" in values:
+            values["color"] = _by_name(lambda colors: colors or None, values["color"])
         self._arguments = {**getattr(self, "_arguments", {}), **values}
 
     @property
@@ -46,39 +51,89 @@ class ReadOnlyArguments:
         return self._arguments["crop"]
 
     @property
-    def images(self) -> str:
-        """Name of the dataset of images in each file."""
-        return self._arguments["images"]
+    def images(self) -> Any:
+        """Name of the dataset of images in each file, or the names of datasets of one image; for several inputs a dict."""
+        return _own(self._arguments["images"])
 
     @property
-    def labels(self) -> NDArray | None:
-        """Labels of all samples of all shards, shape (N, ...), as batches have them; None for images without labels."""
+    def labels(self) -> Any:
+        """Labels of all samples of all shards, shape (N, ...), as batches have them: an array, or a tuple or dict of arrays for
+        several outputs; the `Mask`, `Boxes` or `Points` itself in their place; None for images without labels.
+        """
         return _read_only(self._arguments["labels"])
 
     @property
-    def axes(self) -> str | None:
-        """Axes of the images as they were named, "NHWC" or "NHW"; None if they were judged by the shape."""
-        return self._arguments["axes"]
+    def axes(self) -> Any:
+        """Axes of the images as they were named, such as "NCHW"; None if the file says. For several inputs a dict."""
+        return _own(self._arguments["axes"])
 
     @property
-    def labels_name(self) -> str | None:
-        """Name of the dataset of labels in each file: the argument `labels`."""
+    def shape(self) -> Any:
+        """Height, width and channels of an image in a dataset of flat rows; for several inputs a dict of them."""
+        return _own(self._arguments["shape"])
+
+    @property
+    def channels(self) -> Any:
+        """Number in the file of each channel of x; None if none were named. For several inputs a dict."""
+        return _own(self._arguments["channels"])
+
+    @property
+    def labels_name(self) -> Any:
+        """Name of the labels, or a tuple or dict of names: the argument `labels`, with None in place of arrays."""
         return self._arguments["labels_name"]
 
     @property
-    def mean(self) -> NDArray[np.float32] | None:
-        """Mean that is subtracted, for the loaders of other files: a scalar, shape (C,) or (H, W, C); None for no mean."""
+    def policy(self) -> Any:
+        """What operations are drawn for each row of x; None for none."""
+        return self._arguments["policy"]
+
+    @property
+    def color(self) -> Any:
+        """What is done to the colours of each image, in this order; None for nothing. For several inputs a dict."""
+        return _own(self._arguments["color"])
+
+    @property
+    def erase(self) -> Any:
+        """How a rectangle of each row of x is erased; None for no erasing."""
+        return self._arguments["erase"]
+
+    @property
+    def blend(self) -> Any:
+        """How images of a batch are blended; None for no blending."""
+        return self._arguments["blend"]
+
+    @property
+    def transform(self) -> Any:
+        """Function of the user's own that x of each batch goes through; None for none."""
+        return self._arguments["transform"]
+
+    @property
+    def standardize(self) -> Any:
+        """Whether each output image is brought to mean 0 and standard deviation 1; for several inputs a dict."""
+        return _own(self._arguments["standardize"])
+
+    @property
+    def indices(self) -> NDArray[np.int64] | None:
+        """Number in the files of each sample of a part, shape (n_samples,); None where all samples are taken."""
+        return _read_only(self._arguments["indices"])
+
+    @property
+    def mean(self) -> Any:
+        """Mean that is subtracted, for the loaders of other files: a scalar, shape (C,) or (H, W, C); None for no mean.
+
+        For several inputs a dict.
+        """
         return _read_only(self._arguments["mean"])
 
     @property
-    def scale(self) -> NDArray[np.float32] | None:
-        """Scale that is multiplied with: a scalar, or shape (C,); None for no scale."""
+    def scale(self) -> Any:
+        """Scale that is multiplied with: a scalar, or shape (C,); None for no scale. For several inputs a dict."""
         return _read_only(self._arguments["scale"])
 
     @property
-    def dtype(self) -> DTypeName:
-        """Name of the type of x: "float32", "float16" or "bfloat16"."""
-        return self._arguments["dtype"]
+    def dtype(self) -> Any:
+        """Name of the type of x: "float32", "float16" or "bfloat16"; for several inputs a dict of them."""
+        return _own(self._arguments["dtype"])
 
     @property
     def layout(self) -> Layout:
@@ -86,13 +141,13 @@ class ReadOnlyArguments:
         return self._arguments["layout"]
 
     @property
-    def num_classes(self) -> int | None:
-        """Number of classes of one-hot labels; None for labels as they are stored."""
+    def num_classes(self) -> Any:
+        """Number of classes of one-hot labels, perhaps a tuple or dict of them; None for labels as they are stored."""
         return self._arguments["num_classes"]
 
     @property
     def shuffle(self) -> bool:
-        """Whether each epoch has a new order."""
+        """Whether each epoch has a new order; True as well with `sampling` or `mix`."""
         return self._arguments["shuffle"]
 
     @property
@@ -101,13 +156,24 @@ class ReadOnlyArguments:
         return self._arguments["shuffle_window"]
 
     @property
+    def sampling(self) -> NDArray | str | None:
+        """Draws with replacement: "balanced", weights, shape (N,), or the name of their dataset; None for each sample once."""
+        return _read_only(self._arguments["sampling"])
+
+    @property
+    def mix(self) -> Mapping[str, float] | None:
+        """Share of each file, or of each pattern, in draws with replacement; None for no shares."""
+        shares = self._arguments["mix"]
+        return None if shares is None else types.MappingProxyType(shares)
+
+    @property
     def check_finite(self) -> bool:
         """Whether values of x that are not finite are an error."""
         return self._arguments["check_finite"]
 
     @property
     def seed(self) -> int:
-        """Seed of the order and of random crops."""
+        """Seed of the order, of draws and of random crops."""
         return self._arguments["seed"]
 
     @property
@@ -121,16 +187,17 @@ class ReadOnlyArguments:
         return self._arguments["drop_remainder"]
 
     @property
-    def class_weight(self) -> Mapping[int, float] | None:
-        """Weight of each class that was given one; None for no class weights."""
+    def class_weight(self) -> Any:
+        """Weight of each class that was given one, for several outputs perhaps a tuple or dict; None for no class weights."""
         weights = self._arguments["class_weight"]
-        return None if weights is None else types.MappingProxyType(weights)
+        return types.MappingProxyType(weights) if isinstance(weights, dict) else weights
 
     @property
-    def sample_weight(self) -> NDArray | str | None:
-        """Weight of each sample, shape (N,), or the name of their dataset in each file; None for no sample weights."""
-        weights = self._arguments["sample_weight"]
-        return weights if isinstance(weights, str) else _read_only(weights)
+    def sample_weight(self) -> Any:
+        """Weight of each sample, shape (N,), or the name of their dataset in each file, for several outputs perhaps a tuple or
+        dict; None for no sample weights.
+        """
+        return _read_only(self._arguments["sample_weight"])
 
     @property
     def device(self) -> str:
@@ -167,10 +234,34 @@ class ReadOnlyArguments:
         super().__setattr__(name, value)
 
 
-def _read_only(array: NDArray | None) -> Any:
-    """Return a view that can't be written to; of a view, because a pickled array comes back writeable."""
-    if array is None:
-        return None
+def _copied(value: Any) -> Any:
+    """Return a copy of an argument, or of each output's part of it, as numbers if it is array_like."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Mapping):
+        return {key: _copied(part) if isinstance(part, Mapping | list | np.ndarray) else part for key, part in value.items()}
+    nested = str | Mapping | list | np.ndarray | None
+    if isinstance(value, list | tuple) and any(isinstance(part, nested) for part in value):
+        return tuple(map(_copied, value))
+    return np.array(value)
+
+
+def _by_name(function: Callable[[Any], Any], value: Any) -> Any:
+    """Apply a function to a value, or to that of each input."""
+    return {name: function(part) for name, part in value.items()} if isinstance(value, dict) else function(value)
+
+
+def _own(value: Any) -> Any:
+    """Return a value, or a dict that its reader may change."""
+    return dict(value) if isinstance(value, dict) else value
+
+
+def _read_only(array: Any) -> Any:
+    """Return a view that can't be written to, of each output; of a view, because a pickled array comes back writeable."""
+    if array is None or isinstance(array, str | Target):
+        return array
+    if isinstance(array, dict | tuple):
+        return map_outputs(_read_only, array)
     view = array.view()
     view.flags.writeable = False
     return view

@@ -9,7 +9,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from tyro.conf import Positional, arg
@@ -18,6 +18,7 @@ import fastprep
 from fastprep.adapters import jax, tensorflow, torch
 from fastprep.cli.command import Command, parse_command_line
 from fastprep.cli.help import flowing
+from fastprep.cli.image_options import channels_of, shape_of
 from fastprep.cli.output import write_line
 from fastprep.diagnostics import gpu as gpu_figures
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
@@ -43,8 +44,14 @@ class Config:
     """An HDF5 file of images. Default: a temporary file of noise, 256x256x3."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
     """Dataset of images."""
-    axes: Annotated[Literal["NHWC", "NHW"] | None, arg(metavar="AXES")] = None
-    """Axes of the images: NHWC or NHW. Default: whichever fits the rank, if the shape makes it plausible."""
+    axes: Annotated[str | None, arg(metavar="AXES")] = None
+    """Axes of the dataset of images, a letter for each in its order: N, H, W and C. NCHW is channels first, HWC one image a file.
+    Default: what the file says, else NHWC or NHW, if the shape makes it plausible."""
+    shape: Annotated[str | None, arg(metavar="HxWxC")] = None
+    """Height, width and channels of an image, such as 28x28x1, in a dataset of flat rows."""
+    channels: Annotated[str | None, arg(metavar="LIST")] = None
+    """Channels of the images to use, in this order: numbers from 0, such as 0,1,2, or letters of the file's channel order, as in
+    RGB. Default: all."""
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
     """Height and width of the crops. Default: 227, or seven eighths of smaller images."""
     batch_size: Annotated[int, arg(metavar="N")] = 128
@@ -94,6 +101,8 @@ def _report(config: Config, path: str) -> None:
         options = {
             "images": config.images,
             "axes": config.axes,
+            "shape": shape_of(config.shape),
+            "channels": channels_of(config.channels),
             "labels": None,
             "mean": 0,
             "shuffle": True,
@@ -110,7 +119,8 @@ def _report(config: Config, path: str) -> None:
     crop = fastprep.RandomCrop(size, mirror=True)
     with make(1) as loader:
         facts = {
-            "images": f"{described['samples']} of {height}x{width}x{channels}, {described['dtype']}",
+            "images": f"{described['samples']} of {height}x{width}x{described['shape'][2]}, {described['dtype']}",
+            **({"channels": f"{channels} are used: {config.channels}"} if config.channels else {}),
             "read": str(described["read"]),
             "shuffled order": order_of(loader),
             "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
@@ -159,7 +169,8 @@ def _report_gpu(gpu: Gpu, loader: Loader, rounds: int) -> None:
         {**gpu.describe(), library: seen, "kernel": f"DIFFERS from the CPU's: {differing[0]}" if differing else bits},
     )
     samples = loader.samples(0, 0)
-    table = loader.crop.table(*loader._spec.image_shape[:2], samples, 0, 0)
+    height, width, _ = loader._spec.image_shape
+    table = loader.crop.table(height, width, samples, 0, 0)
     figures = gpu_figures.measure(gpu, loader._spec, len(samples), table, rounds)
     write_line("Batches as above, on the GPU")
     for name, value, limit, reference in (

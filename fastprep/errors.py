@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 from collections.abc import Iterator
+from typing import Any
+
+from fastprep.command_lines import option_words
 
 
 class InputError(Exception):
@@ -108,21 +112,35 @@ class MissingDatasetError(DataError):
     ----------
     argument : str
         Name of that argument in Python, such as "images" or "sample_weight"; the option of a command is called alike.
+    suggestion : dict of str to object
+        Arguments by name with which the file can be loaded; empty if nothing in it seems to be images.
     """
 
-    def __init__(self, problem: str, file: str, dataset: str | None = None, *, argument: str = "images") -> None:
+    def __init__(
+        self,
+        problem: str,
+        file: str,
+        dataset: str | None = None,
+        *,
+        argument: str = "images",
+        suggestion: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(problem, file, dataset)
-        self.argument = argument
+        self.argument, self.suggestion = argument, dict(suggestion or {})
 
     def __str__(self) -> str:
-        return f"{super().__str__()} ({self.argument}= takes another name)"
+        likely = ", ".join(f"{name}={value!r}" for name, value in self.suggestion.items())
+        return f"{super().__str__()}{likely and f'; likely {likely}'} ({self.argument}= takes another name)"
 
     def for_commands(self) -> str:
         """Return the message with the option of the commands, in place of Python's argument."""
-        return f"{super().__str__()} (--{self.argument.replace('_', '-')} takes another name)"
+        likely = shlex.join(option_words(self.suggestion, usual={}))
+        option = f"--{self.argument.replace('_', '-')}"
+        return f"{super().__str__()}{likely and f'; likely {likely}'} ({option} takes another name)"
 
     def __reduce__(self) -> tuple:
-        return functools.partial(type(self), argument=self.argument), (self.problem, self.file, self.dataset)
+        made = functools.partial(type(self), argument=self.argument, suggestion=self.suggestion)
+        return made, (self.problem, self.file, self.dataset)
 
 
 class MissingMeanError(DataError):

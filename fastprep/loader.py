@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
@@ -10,18 +9,37 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep._arguments import ReadOnlyArguments
-from fastprep.dataset import check_labels_finite, check_no_masks, one_hot, resolve_mean, sample_weights
-from fastprep.dataset.dataset import Dataset, Paths
+from fastprep._resuming import Resuming
+from fastprep.dataset import (
+    augmentation_of,
+    by_input,
+    check_blend,
+    check_labels_finite,
+    check_masks,
+    described,
+    draws_of,
+    map_outputs,
+    means_of,
+    names_of_columns,
+    one_hot,
+    open_dataset,
+    part_of,
+    sample_weights,
+)
+from fastprep.dataset.paths import Paths
 from fastprep.dataset.shuffling import choose_window
-from fastprep.kernels import CropSpec
+from fastprep.h5 import Images
+from fastprep.kernels.choices import Layout, dtype_name
 from fastprep.kernels.device import device_number
-from fastprep.kernels.spec import DTypeName, Layout, dtype_name
-from fastprep.pipeline import Backend, BatchSource, Companions, EpochIterator, WorkerPool, check_workers, choose
-from fastprep.sampling import Position, Sampler, check_integer, check_sampling
-from fastprep.transforms import CenterCrop, Crop, check_crop
+from fastprep.pipeline import Backend, BatchSource, Companions, EpochIterator, check_workers, choose, pool_of
+from fastprep.pipeline.host_transform import HostTransform, Transform, host_device
+from fastprep.pipeline.operation import operations_of
+from fastprep.pipeline.targets import target_rows
+from fastprep.sampling import Position, Sampler, check_sampling
+from fastprep.transforms import Blend, Crop, Erase, Policy, check_crop, check_transforms
 
 
-class Loader(ReadOnlyArguments):
+class Loader(ReadOnlyArguments, Resuming):
     """Batches of crops from HDF5 image files, for Keras' `fit`, `evaluate` and `predict`, or for a training loop of your own.
 
     A batch is a pure function of (file, arguments, seed, epoch, step). Iteration gives the batches of one epoch, and the next
@@ -34,29 +52,84 @@ class Loader(ReadOnlyArguments):
     batch_size : int
         Number of samples in a batch. The last batch of an epoch may have fewer, and memory is taken for no more samples than
         there are. With `TenCrop` a batch has ten rows for each sample.
-    crop : RandomCrop, CenterCrop, TenCrop or None
-        Part of each image that becomes a row of x. None takes whole images.
-    images : str, default "images"
-        Name of the dataset of images in each file, shape (N, H, W, C) or (N, H, W).
-    axes : {"NHWC", "NHW"} or None, default None
-        Axes of that dataset. None takes it for one of these by its rank, and raises an error if its shape, the number of labels
-        or the program that wrote it make other axes probable. Naming them settles that.
-    labels : str or None, default "labels"
-        Name of the dataset of labels in each file, shape (N, ...). None is for images without labels; batches are then x alone.
-        `loader.labels` has the labels of all samples as an array, and `loader.labels_name` this name.
-    mean : "file", array_like, path or None, default "file"
+    crop : RandomCrop, RandomResizedCrop, CenterCrop, TenCrop, Resize, RandomAffine or None
+        Part of each image that becomes a row of x, and its size there. None takes whole images.
+    policy : RandAugment, TrivialAugment or None, default None
+        Operations on geometry and colours that are drawn for each row of x. They follow the crop, and come before `color`.
+        Several inputs share them, and must have three channels for those with colours.
+    color : ColorJitter, Lighting, ChannelPermutation, a sequence of these, dict or None, default None
+        What is done to the colours of each image, in this order, before mean and scale. With several inputs, a dict names those
+        whose colours change; anything else is for all of them, which must have three channels then.
+    erase : RandomErasing or None, default None
+        Rectangle of each row of x that is erased.
+    blend : MixUp, CutMix or None, default None
+        How each image of a batch is blended with another one of it. Labels and weights are blended alike, so labels must be
+        floats: `num_classes` makes one-hot rows of classes. Shares follow from (seed, epoch, sample), and partners from the
+        batch, or from the part of it that one of several GPUs makes.
+    transform : callable or None, default None
+        Function of your own, called as ``transform(x, rng)`` with x as an array in memory of the host, (rows, h, w, C) or
+        (rows, C, h, w) of `dtype`, and a `numpy.random.Generator` that follows from (seed, epoch, samples). It changes x in place
+        and returns None, or returns an array of that shape and type; with several inputs these are dicts of arrays. It is called
+        by several threads at once, under Python's global lock, and batches are then made on the CPU.
+    images : str, sequence of str or dict, default "images"
+        Name of the dataset of images in each file, shape (N, H, W, C) or (N, H, W) unless `axes` or the file name others. For
+        images that have a dataset each, shape (H, W, C) or (H, W), the name of their group, "X/", a pattern such as
+        `"X/*/image"`, or a list of names; those of a group or pattern are sorted naturally, "2" before "10".
+        A dict such as {"rgb": "images", "depth": "depth"} is for a network of several inputs, by the names of its `keras.Input`:
+        x is then a dict of arrays. "depth.h5:depth" is the dataset of another file, or of as many files as `files` are, by a
+        pattern; one input or more are in `files`. All inputs have as many images, of one height and width. They are cropped,
+        resized, turned, erased and blended alike. `mean`, `scale`, `standardize`, `dtype`, `channels`, `axes` and `shape` may be
+        dicts with the same names then; anything else is for all inputs.
+    axes : str, dict or None, default None
+        Axes of that dataset, a letter for each in its order: H and W, and N and C where there are such axes. "NCHW" is channels
+        first, "NCWH" what MATLAB stores of an array (H, W, C, N), and "HWC" one image a file; for images that have a dataset
+        each, N may be left out. Orders with N first are read directly; others by HDF5 in blocks, with a warning. None takes the
+        axes that the file names by MATLAB's header, by the attributes CLASS=IMAGE and INTERLACE_MODE, or by the names of its
+        dimensions. Otherwise it takes "NHWC" or "NHW" by the rank, and raises an error if the shape or the number of labels makes
+        other axes probable. Naming them settles that.
+    shape : (int, int, int) or (int, int), dict or None, default None
+        Height, width and channels of an image where each is a flat row, in a dataset of shape (N, H * W * C); a row is in the
+        order of `axes`, "NHWC" if these are None.
+    channels : sequence of int or str, or str, dict or None, default None
+        Channels of the images that there are in x, in this order: numbers from 0, or the letters of the file's channel order,
+        such as "RGB". A channel may come several times. Mean and scale are then those of these channels. None takes all.
+    labels : str, array_like, Mask, Boxes, Points, tuple, list, dict or None, default "labels"
+        Labels of the samples: the name of a dataset in each file; "dataset:field" for a field of records; "y.h5:y" for a dataset
+        of another file, which has the labels of all samples, or of as many files as there are of images, by a pattern; or an
+        array. `Mask`, `Boxes` and `Points` name labels that follow their images. A tuple, list or dict of these is for several
+        outputs: y is then a tuple or dict. A list of numbers is an array.
+        Numbers are handed on as they are stored; labels (1, N) and (N, 1, 1, ...) become (N,). Texts become the numbers of their
+        classes. None is for images without labels; batches are then x alone. `loader.labels` has the labels of all samples.
+    class_names : sequence of str or None, default None
+        Classes of labels that are texts, in the order of their numbers; for several outputs a tuple or dict of them. Loaders for
+        validation need `class_names=train.class_names`, where they may lack a class. None takes the attribute `class_names` of
+        the images, or sorts the texts that there are.
+    indices : array_like of int or of bool, slice, str or None, default None
+        Part of the samples, as a data set by itself: sample numbers, counted through all files, in any order; a mask with an
+        entry for each sample; a slice; or the name of a dataset of row numbers, or of a mask, in each file. `fastprep.split` and
+        `fastprep.folds` make such numbers. The samples are numbered anew, from 0 in the order given, so that order, crops,
+        shards and `samples` are those of a file that holds these samples only; `loader.indices` has their numbers in the files.
+        Where images share chunks, the shuffled order follows from the chunks of the file. None takes all samples.
+    mean : "file", array_like, path, dict or None, default "file"
         Mean to subtract. "file" takes the mean that is stored in the file. An array_like is a scalar, a value for each channel
         in the file's channel order, or a mean image of shape (H, W, C). A path names a JSON file {"R": .., "G": .., "B": ..},
         which is applied in the file's channel order, or as BGR if the file names none. None subtracts nothing.
-        `loader.mean` has the resulting numbers.
-    scale : array_like or None, default None
-        Factor to multiply with after the subtraction: a scalar, or a value for each channel.
-    dtype : {"float32", "float16", "bfloat16"}, default "float32"
-        Type of x, by its name or as a numpy type of that name.
+        `loader.mean` has the resulting numbers. With several inputs a dict gives each its own, such as {"rgb": "file", "depth":
+        None}.
+    scale : array_like, dict or None, default None
+        Factor to multiply with after the subtraction: a scalar, or a value for each channel; a dict of these for several inputs.
+    standardize : bool or dict, default False
+        Bring each output image to mean 0 and standard deviation 1 after mean and scale, over all its pixels and channels, as
+        `tf.image.per_image_standardization` does: ``(x - m) / max(s, 1 / sqrt(n))`` for n numbers. Erasing and blending follow.
+        A dict says it of each of several inputs.
+    dtype : {"float32", "float16", "bfloat16"} or dict, default "float32"
+        Type of x, by its name or as a numpy type of that name; a dict for several inputs.
     layout : {"channels_last", "channels_first"}, default "channels_last"
         Shape of x: (rows, h, w, C) or (rows, C, h, w).
     num_classes : int or None, default None
-        Number of classes. If it is given, integer labels 0..num_classes-1 become one-hot rows of float32.
+        Number of classes. If it is given, labels of classes 0..num_classes-1 become one-hot rows of float32: integers, texts, and
+        floats if all of them are whole. Rows of 0 and 1 that have this length stay rows. For several outputs an int for all, or
+        a tuple or dict of int or None.
     shuffle : bool, default False
         Give each epoch a new order, which follows from (seed, epoch). Otherwise samples come in file order.
     shuffle_window : int or None, default None
@@ -67,19 +140,30 @@ class Loader(ReadOnlyArguments):
         the different labels that it would have in a full shuffle, up to 1 GiB of images for both windows or for the whole
         dataset. 0 shuffles all samples alike, whatever that costs. `loader.shuffle_window` has the number that was chosen. A
         window in which a batch has less than 0.9 of those labels, or of three chunks or fewer, is logged as a warning.
+    sampling : "balanced", str, array_like or None, default None
+        Draw the samples of an epoch with replacement, as many as there are: each class alike ("balanced"), or in proportion to
+        weights, one for each sample of the files, or the name of a dataset of them in each file. A sample that is drawn twice
+        in an epoch is cropped in two ways. The draws follow from (seed, epoch); `shuffle` is True with them. None takes each
+        sample once.
+    mix : mapping of path or pattern to float, or None, default None
+        Share of each file in the draws, such as {"a.h5": 0.7, "b.h5": 0.3}, or of all files of a pattern. Samples are drawn with
+        replacement, within their share alike or as `sampling` says, by class in each share.
     seed : int, default 0
-        Seed of the order and of random crops.
+        Seed of the order, of draws and of random crops.
     shard : (int, int), default (0, 1)
         Pair (rank, world) of a distributed run: which share of every epoch this loader has. Over all ranks every sample comes
         exactly once. Shares differ by at most one sample, so that the last batch may be missing on some ranks.
     drop_remainder : bool, default False
         Leave out the samples that do not fill a batch of every rank, so that all ranks have the same number of batches.
-    class_weight : mapping of int to float, or None, default None
-        Weight of each class; 1 for a class that is not named. Batches become (x, y, weights). The argument
-        `class_weight` of Keras' `fit` is refused, because it would have no effect.
-    sample_weight : array_like of shape (N,), str or None, default None
-        Weight of each sample in the order of the files: numbers, or the name of a dataset of them in each file. Batches become
-        (x, y, weights), where the weights are multiplied with those of `class_weight` if both are given. The argument
+    class_weight : mapping of int or str to float, or None, default None
+        Weight of each class, by its number or name; 1 for a class that is not named. One-hot rows have classes, too. Batches
+        become (x, y, weights). For several outputs a tuple or dict of mappings or None. The argument `class_weight` of Keras'
+        `fit` is refused, because it would have no effect.
+    sample_weight : array_like of shape (N,), str, tuple, dict or None, default None
+        Weight of each sample in the order of the files, of all of them where `indices` takes a part: numbers, or a name as for
+        `labels`. For several outputs a tuple or dict gives each its own, and anything else is for all of them. Batches become
+        (x, y, weights), with weights in the structure of y, multiplied with those of `class_weight` if both are given. They have
+        the shape (rows,), and (rows, 1, ...) for masks, boxes, points and other labels of more than two axes. The argument
         `sample_weight` of Keras' `fit` is refused, because it would have no effect.
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}, default "auto"
         Device on which batches are made, with the same bits on all of them. On a CUDA device x is a cupy array, and labels stay
@@ -129,21 +213,33 @@ class Loader(ReadOnlyArguments):
         batch_size: int,
         crop: Crop | None,
         *,
-        images: str = "images",
-        axes: Literal["NHWC", "NHW"] | None = None,
-        labels: str | None = "labels",
-        mean: ArrayLike | str | os.PathLike[str] | None = "file",
-        scale: ArrayLike | None = None,
-        dtype: DTypeName | np.dtype | type = "float32",
+        policy: Policy | None = None,
+        color: Any = None,
+        erase: Erase | None = None,
+        blend: Blend | None = None,
+        transform: Transform | None = None,
+        images: Images | Mapping[str, Images] = "images",
+        axes: Any = None,
+        shape: Any = None,
+        channels: Any = None,
+        labels: Any = "labels",
+        class_names: Any = None,
+        indices: ArrayLike | slice | str | None = None,
+        mean: Any = "file",
+        scale: Any = None,
+        standardize: Any = False,
+        dtype: Any = "float32",
         layout: Layout = "channels_last",
-        num_classes: int | None = None,
+        num_classes: Any = None,
         shuffle: bool = False,
         shuffle_window: int | None = None,
+        sampling: ArrayLike | str | None = None,
+        mix: Mapping[str, float] | None = None,
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
         drop_remainder: bool = False,
-        class_weight: Mapping[int, float] | None = None,
-        sample_weight: ArrayLike | str | None = None,
+        class_weight: Any = None,
+        sample_weight: Any = None,
         device: str = "auto",
         workers: int | None = None,
         prefetch: int = 2,
@@ -153,69 +249,83 @@ class Loader(ReadOnlyArguments):
     ) -> None:
         check_sampling(batch_size, shuffle_window, seed, shard)
         device_number(device, "auto")
-        dtype = dtype_name(dtype)
         check_crop(crop)
+        colors = check_transforms(policy, color, erase, blend, standardize)
+        finish = None if transform is None else HostTransform(transform, check_finite)
+        if finish is not None:
+            device = host_device(device)
         workers, prefetch = check_workers(workers, prefetch)
-        weights_name = sample_weight if isinstance(sample_weight, str) else None
-        self._dataset = Dataset(files, images, labels, weights_name, io, on_corrupt, axes)
-        crop = CenterCrop(self._dataset.image_shape[:2]) if crop is None else crop
-        mean = resolve_mean(mean, self._dataset.metadata, self._dataset.paths, images)
-        self._spec = _crop_spec(self._dataset, crop, mean, scale, dtype, layout, check_finite)
+        self._dataset = open_dataset(files, images, labels, sample_weight, io, on_corrupt, axes, shape, channels, class_names)
+        if indices is not None:
+            self._dataset = part_of(self._dataset, indices)
+        inputs = self._dataset.each_input
+        dtype = map_outputs(dtype_name, by_input(dtype, inputs, "dtype"))
+        mean = means_of(mean, self._dataset)
+        augmentation = augmentation_of(self._dataset, crop, policy, colors, erase, blend, standardize)
+        self._spec = operations_of(self._dataset, augmentation, mean, scale, dtype, layout, check_finite)
         if check_finite:
             check_labels_finite(self._dataset)
         label_values = self._dataset.labels if num_classes is None else one_hot(self._dataset, num_classes)
-        weights = sample_weights(self._dataset, class_weight, sample_weight)
-        check_no_masks(self._dataset, crop)
+        weights = sample_weights(self._dataset, class_weight, sample_weight is not None)
+        check_masks(self._dataset, labels, augmentation)
+        rows = target_rows(label_values, augmentation, self._dataset.n_samples, check_finite)
         keep = self._keep_arguments
-        keep(files=tuple(self._dataset.paths), images=images, axes=axes, labels_name=labels, io=io, on_corrupt=on_corrupt)
-        keep(labels=label_values, num_classes=num_classes, class_weight=class_weight, sample_weight=sample_weight)
-        keep(crop=crop, mean=mean, scale=self._spec.scale, dtype=dtype, layout=layout)
-        window = choose_window(self._dataset, shuffle_window, int(batch_size)) if shuffle else shuffle_window
-        keep(batch_size=int(batch_size), shuffle=bool(shuffle), shuffle_window=window, seed=int(seed))
+        keep(files=tuple(self._dataset.paths), io=io, on_corrupt=on_corrupt)
+        keep(**{name: by_input(value, inputs, name) for name, value in (("images", images), ("axes", axes), ("shape", shape))})
+        keep(channels=map_outputs(lambda own: own.channels, inputs))
+        keep(labels=described(label_values), labels_name=names_of_columns(labels), num_classes=num_classes)
+        keep(class_weight=class_weight, sample_weight=sample_weight)
+        keep(crop=augmentation.crop, policy=augmentation.policy, color=augmentation.color, erase=erase, blend=blend)
+        keep(standardize=map_outputs(bool, augmentation.standardize), transform=transform)
+        keep(mean=mean, scale=map_outputs(lambda spec: spec.scale, self._spec), dtype=dtype, layout=layout)
+        draws = draws_of(self._dataset, sampling, mix)
+        shuffle = bool(shuffle) or draws is not None
+        check_blend(self._dataset, augmentation, label_values, batch_size, shuffle)
+        window = choose_window(self._dataset, shuffle_window, int(batch_size), draws, int(seed)) if shuffle else shuffle_window
+        keep(batch_size=int(batch_size), shuffle=shuffle, shuffle_window=window, seed=int(seed))
+        keep(indices=self._dataset.rows, sampling=sampling, mix=mix)
         keep(shard=(int(shard[0]), int(shard[1])), drop_remainder=bool(drop_remainder))
         keep(device=device, workers=workers, prefetch=prefetch, check_finite=bool(check_finite))
-        blocks = self._dataset.block_starts
-        self._sampler = Sampler(
-            self.n_samples, self.batch_size, self.shuffle, self.seed, self.shard, self.drop_remainder, window or 0, blocks
-        )
+        order = self.batch_size, self.shuffle, self.seed, self.shard, self.drop_remainder, window or 0
+        self._sampler = Sampler(self.n_samples, *order, self._dataset.block_starts, self._dataset.block_order, draws)
         self._sampler.check_not_empty()
         self._dataset.keep(self._sampler.n_blocks_to_keep(workers + prefetch))
-        self._position = Position(self._sampler, crop)
-        self._companions = self._choose_companions(label_values, weights)
+        self._position = Position(self._sampler, augmentation.describe(), self._dataset.digest())
+        self._companions = self._choose_companions(rows, weights)
         self._backends = self._choose_backends(device)  # one for each part of a batch
-        part_rows = -(-self._largest_batch // len(self._backends)) * crop.n_crops
-        part_bytes = max(backend.buffer_bytes(part_rows) for backend in self._backends)
-        self._pool = WorkerPool(
-            workers, prefetch, part_bytes, [backend.memory for backend in self._backends], n_held=self._n_held
-        )
+        self._pool = pool_of(self._backends, self._largest_batch, self.crop.n_crops, workers, prefetch, self._n_held)
         self._source = BatchSource(
-            self._dataset, label_values, weights, crop, self._sampler, self._position, self._backends, self._pool
+            self._dataset, rows, weights, augmentation, self._sampler, self._position, self._backends, self._pool, finish
         )
 
     @property
     def n_samples(self) -> int:
-        """Number of samples in the whole dataset, over all shards."""
+        """Number of samples in the whole dataset or, with `indices`, in that part, over all shards."""
         return self._dataset.n_samples
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, if the first file has them."""
-        return self._dataset.metadata[0].class_names
+    def class_names(self) -> Any:
+        """Names of the classes, if the first file has them or labels are texts; for several outputs a tuple or dict of them."""
+        return self._dataset.class_names
 
     @property
-    def channel_order(self) -> str | None:
-        """Order of the channels, such as "RGB", "BGR" or "L", if the first file names it; batches keep the order of the file."""
-        return self._dataset.metadata[0].channel_order
+    def channel_order(self) -> Any:
+        """Order of the channels of x, such as "RGB", "BGR" or "L", if the first file names them; for several inputs a dict."""
+        return map_outputs(lambda images: images.metadata[0].channel_order, self._dataset.each_input)
 
     @property
-    def output_shape(self) -> tuple[int, int, int]:
-        """Shape of one row of x, as for `keras.Input`."""
-        return self._spec.out_shape(1)[1:]
+    def output_shape(self) -> Any:
+        """Shape of one row of x, as for `keras.Input`: a tuple of int; for several inputs a dict of them."""
+        return map_outputs(lambda spec: spec.out_shape(1)[1:], self._spec)
 
     def __repr__(self) -> str:
-        height, width, channels = self._spec.image_shape
+        height, width, n_channels = self._dataset.image_shape
+        inputs, channels = self._dataset.each_input, str(n_channels)
+        if isinstance(inputs, dict):
+            channels = "(" + ", ".join(f"{name}: {images.image_shape[2]}" for name, images in inputs.items()) + ")"
         files = self.files[0] if len(self.files) == 1 else f"{len(self.files)} files"
-        what = f"{self.n_samples} images of {height}x{width}x{channels}, {len(self)} steps of {self.batch_size}"
+        part = f" of {self._dataset.n_in_files}" if self.indices is not None else ""
+        what = f"{self.n_samples}{part} images of {height}x{width}x{channels}, {len(self)} steps of {self.batch_size}"
         return f"<fastprep.Loader {files!r}: {what}, {self.crop}, {self._sampler.describe()}>"
 
     def __len__(self) -> int:
@@ -261,7 +371,7 @@ class Loader(ReadOnlyArguments):
         Returns
         -------
         ndarray of int64, shape (n,)
-            Sample ids in 0..n_samples-1, counted through all files.
+            Sample ids in 0..n_samples-1, counted through all files; with `indices`, places in `loader.indices`.
 
         Raises
         ------
@@ -272,7 +382,7 @@ class Loader(ReadOnlyArguments):
         """
         return self._source.samples(epoch, step)
 
-    def _choose_companions(self, *arrays: NDArray | None) -> Companions:
+    def _choose_companions(self, *arrays: Any) -> Companions:
         """Return which of the labels and the weights go to a CUDA device with x: none, a plain batch has them in numpy."""
         return Companions()
 
@@ -289,68 +399,6 @@ class Loader(ReadOnlyArguments):
     def _largest_batch(self) -> int:
         """Number of samples in the largest batch there is, which is not `batch_size` where all samples of a shard are fewer."""
         return min(self.batch_size, -(-self.n_samples // self.shard[1]))
-
-    @property
-    def next_epoch(self) -> int:
-        """Number of the epoch that the next iteration reads; epochs count from 0."""
-        return self._position.next_epoch
-
-    @property
-    def next_step(self) -> int:
-        """Number of the step at which the next iteration begins; other than 0 only after `load_state_dict` or `set_epoch`."""
-        return self._position.next_step
-
-    def seen(self, epoch: int, step: int) -> int:
-        """Return how many samples of an epoch come before a step, over all shards."""
-        return self._position.seen(epoch, step)
-
-    def set_epoch(self, epoch: int, step: int = 0) -> None:
-        """Let the next iteration read a given epoch, from a given step on.
-
-        Parameters
-        ----------
-        epoch : int
-        step : int, default 0
-            In 0..len(self); at len(self) nothing of the epoch is left.
-
-        Raises
-        ------
-        ValueError
-            If there is no such epoch or step.
-        """
-        check_integer("epoch", epoch, 0)
-        check_integer("step", step, 0)
-        if step > len(self):
-            raise ValueError(f"step must lie in 0..{len(self)}, got {step}")
-        self._position.move_to(int(epoch), int(step))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position after the last batch that was handed out, for `load_state_dict`.
-
-        Returns
-        -------
-        dict
-            Plain numbers and strings; JSON can hold it.
-        """
-        return self._position.save()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration go on at the exact next batch of a saved state.
-
-        The batch size and the shards may be different ones: the samples that no shard has read yet are then shared out anew. The
-        state of any shard serves all shards, provided that all of them had read equally far.
-
-        Parameters
-        ----------
-        state : mapping
-            From `state_dict` of a loader of the same samples in the same order.
-
-        Raises
-        ------
-        ValueError
-            If the state is from a loader of other samples, or of another order; the text says what differs.
-        """
-        self._position.load(state)
 
     def stats(self) -> dict[str, Any]:
         """Report what was read so far, and how.
@@ -391,23 +439,3 @@ class Loader(ReadOnlyArguments):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _crop_spec(
-    dataset: Dataset,
-    crop: Crop,
-    mean: NDArray[np.float32] | None,
-    scale: ArrayLike | None,
-    dtype: DTypeName,
-    layout: Layout,
-    check_finite: bool,
-) -> CropSpec:
-    try:
-        scale = None if scale is None else np.array(scale, np.float32)
-        spec = CropSpec(dataset.image_shape, dataset.dtype.name, crop.height_width, mean, scale, dtype, layout, check_finite)
-        if check_finite:
-            for stored in dataset.stored_dtypes:
-                spec.check_range(stored)
-        return spec
-    except ValueError as error:
-        raise ValueError(f"{error} (file {dataset.paths[0]!r}, dataset {dataset.images!r})") from None

@@ -50,6 +50,8 @@ def _train(argv: list[str], ranks: Ranks) -> None:
     else:
         result = run(config, ranks)
         accuracy = f"{result.best_accuracy:.2%} of the validation images right"
+        if result.best_auc is not None:  # several labels an image
+            accuracy = f"{result.best_accuracy:.2%} of the decisions of validation right, AUC {result.best_auc:.4f}"
         write_line(f"best epoch {result.best_epoch}: {accuracy}; all in {result.folder}")
     ranks.finish()
 

@@ -19,6 +19,7 @@ def alexnet(
     l2: float = 2e-4,
     pool_dropout: float = 0.25,
     data_format: str = "channels_last",
+    classifier_activation: str | None = "softmax",
 ) -> keras.Sequential:
     """Build AlexNet, not yet compiled.
 
@@ -35,11 +36,13 @@ def alexnet(
     data_format : {"channels_last", "channels_first"}
         Which axis of an image holds the channels. TensorFlow runs `channels_first` convolutions on GPUs only. Weights
         fit either format, so a network trained in one can be loaded into the other.
+    classifier_activation : str or None
+        Activation of the output: "softmax" for one class an image, "sigmoid" for several labels, None for logits.
 
     Returns
     -------
     keras.Sequential
-        Network from images to class probabilities, which are float32 whatever the dtype policy.
+        Network from images to class probabilities (logits without an activation), which are float32 whatever the dtype policy.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def alexnet(
         model.add(layers.Dropout(0.5))
     dense(classes)
     # In half precision the loss would be computed from rounded probabilities, so Keras advises float32 here.
-    model.add(layers.Activation("softmax", dtype="float32"))
+    model.add(layers.Activation(classifier_activation, dtype="float32"))
     return model
 
 

@@ -29,12 +29,21 @@ CPU_VERSIONS = ["portable", "avx2", "avx512"]
 TESTS = Path(__file__).parent
 # `pytest -m quick`: the core of every folder, without TensorFlow's training
 QUICK = {
-    ".": ["cli", "sampling", "transforms", "test_loader.py", "test_package.py", "test_reference.py", "test_show.py"],
+    ".": [
+        "cli",
+        "sampling",
+        "transforms",
+        "test_loader.py",
+        "test_package.py",
+        "test_reference.py",
+        "test_show.py",
+        "test_targets.py",
+    ],
     "adapters": ["test_keras_cuda.py"],
     "building": ["test_decode.py"],
-    "dataset": ["test_corrupt.py", "test_dataset.py", "test_shuffling.py"],
+    "dataset": [f"test_{name}.py" for name in ("corrupt", "dataset", "drawing", "part", "shuffling")],
     "h5": [f"test_{name}.py" for name in ("bad_files", "blocks", "cache", "filters", "header_checks", "metadata", "reader")],
-    "kernels": ["test_checks.py", "test_crop.py", "test_cuda_plan.py"],
+    "kernels": ["test_checks.py", "test_crop.py", "test_cuda_plan.py", "test_masks.py"],
     "pipeline": ["test_backends.py", "test_buffers.py"],
     "training": ["test_config.py", "distributed/test_cluster.py", "distributed/test_rendezvous.py"],
 }

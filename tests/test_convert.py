@@ -1,7 +1,6 @@
 """The convert command: equal pixels from every type and layout, everything else kept, and nothing left behind by a failure."""
 
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from collections import namedtuple
 import h5py
 import numpy as np
 import pytest
+from terminal import Terminal
 
 from fastprep import convert, image_mean
 from fastprep.h5.convert import rewrite
@@ -252,6 +252,14 @@ def test_a_mean_is_kept_or_computed(make_file, out, capsys):
         np.testing.assert_array_equal(new["images"].attrs["mean"], [1, 2, 3])
 
 
+def test_a_covariance_is_kept(make_file, out, capsys):
+    path, _, _ = make_file(dtype="float32")
+    spoil(path, lambda file: file["images"].attrs.__setitem__("covariance", 7 * np.eye(3)))
+    assert run(path, out) == 0
+    with h5py.File(out) as new:
+        np.testing.assert_array_equal(new["images"].attrs["covariance"], 7 * np.eye(3))
+
+
 def test_labels_may_be_missing_unless_they_are_asked_for(make_file, out, capsys):
     path, images, _ = make_file()
     spoil(path, lambda file: file.move("labels", "y"))
@@ -454,15 +462,11 @@ def test_progress_counts_every_image_of_both_passes(make_file, out, monkeypatch)
 
 def test_progress_is_shown_on_a_terminal(make_file, out):
     path, _, _ = make_file()
-    ours, theirs = pty.openpty()
-    done = subprocess.run(command(path, out), stdout=subprocess.PIPE, stderr=theirs, timeout=120, check=False)
-    os.close(theirs)
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    with Terminal() as terminal:
+        done = subprocess.run(command(path, out), stdout=subprocess.PIPE, stderr=terminal.fd, timeout=120, check=False)
     assert done.returncode == 0
-    assert "writing" in shown
-    assert "checking" in shown
-    assert "23/23" in shown
+    for text in ("writing", "checking", "23/23"):
+        assert text in terminal.shown
 
 
 @pytest.mark.usefixtures("hangups")

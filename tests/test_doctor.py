@@ -47,6 +47,26 @@ def test_chunks_of_several_images(make_file, capsys):
     assert "fastprep.convert" in out
 
 
+def test_some_of_the_channels(make_file, capsys):
+    path, _, _ = make_file(n=10)
+    status, out, _ = report(capsys, path, "--batch-size", 4, "--rounds", 1, "--channels", "2,0")
+    assert status == 0
+    assert "10 of 12x14x3, uint8" in out
+    assert "channels        2 are used: 2,0" in out
+    status, _, err = report(capsys, path, "--channels", "2,7")
+    assert status == 2
+    assert "channels must be numbers from 0 to 2" in err
+    assert err.count("\n") == 1
+
+
+def test_some_of_the_channels_on_a_gpu(make_file, capsys, monkeypatch, stand_in):
+    path, _, _ = make_file(n=8)
+    monkeypatch.setattr(gpu, "PLAIN_BYTES", 1 << 16)
+    status, out, _ = report(capsys, path, "--batch-size", 4, "--rounds", 1, "--channels", "1")
+    assert status == 0
+    assert "of a plain copy on the device" in out
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_what_hdf5_has_to_read_and_what_is_not_uint8(make_file, capsys):
     path, _, _ = make_file(n=10, dtype="int32", chunks=(1, 12, 14, 3), scaleoffset=0)

@@ -21,7 +21,7 @@ keras = pytest.importorskip("keras")
 from keras_backend import BACKEND, needs_tensorflow  # noqa: E402
 
 FOLDER = Path(__file__).parents[1] / "examples"
-SCRIPTS = ["channels_first", "mobilenet_v3", "own_loop", "regression", "resnet50"]
+SCRIPTS = ["channels_first", "detection", "mobilenet_v3", "own_loop", "regression", "resnet50", "segmentation", "two_inputs"]
 OF_TENSORFLOW = ["own_loop", "resnet50"]
 CENTRE = fastprep.CenterCrop(32)
 
@@ -289,6 +289,75 @@ def test_channels_first(files, tmp_path, backend):
     check_scores(printed, model, files["val"], scale=1 / 64, mean=mean)
 
 
+def test_segmentation_prints_how_well_its_masks_are_those_of_the_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = example("segmentation")
+    train, val = (names["discs_and_bars"](tmp_path / f"{k}.h5", 24, 40, seed=k) for k in (1, 2))
+    names["main"](train, val, epochs=2, size=32, batch_size=8)
+    printed = capsys.readouterr().out
+    model = keras.models.load_model(tmp_path / "runs" / "segmentation.keras")
+    with h5py.File(val) as file:
+        images, masks = file["images"][:, 4:36, 4:36], file["masks"][:, 4:36, 4:36]
+    assert {*np.unique(masks)} == {0, 1, 2}
+    found = as_numpy(model((images.astype("float32") - 127.5) / 64, training=False)).argmax(axis=-1)
+    for k in range(3):
+        both, either = ((found == k) & (masks == k)).sum(), ((found == k) | (masks == k)).sum()
+        assert number(printed, f"class {k}: intersection over union") == pytest.approx(both / either, abs=1e-3)  # at 0.5, a pixel
+
+
+def test_detection_finds_what_its_cells_say(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = example("detection")
+    train, val = (names["crosses_and_frames"](tmp_path / f"{k}.h5", 24, 40, seed=k) for k in (1, 2))
+    names["main"](train, val, epochs=1, size=32, batch_size=8)
+    assert re.search(r"found \d+ of \d+ objects, and \d+ that are none", capsys.readouterr().out)
+    box = np.array([[[3.0, 9, 21, 30, 1], [-1] * 5]])  # its middle is in the cell of row 2 and column 1
+    right = np.full((1, 4, 4, 7), -20, "float32")
+    right[0, 2, 1] = [20, *((box[0, 0, :4] / 8) - [1.5, 2.5, 1.5, 2.5]), -20, 20]
+    ((kind, edges),) = names["boxes_of"](right[0])
+    assert kind == 1
+    np.testing.assert_allclose(edges, box[0, 0, :4])
+    assert names["overlap"](edges, box[0, 0, :4]) == pytest.approx(1)
+    assert names["overlap"](edges, edges + 100) == 0
+    loss = [float(as_numpy(names["cell_loss"](box.astype("float32"), cells))[0]) for cells in (right, np.roll(right, 1, axis=2))]
+    assert loss[0] == pytest.approx(0, abs=1e-4)
+    assert loss[1] > 1
+
+
+def test_two_inputs_learns_shifts_and_prints_by_how_much_it_is_off(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names, rng = example("two_inputs"), np.random.default_rng(3)
+    right = rng.integers(0, 256, (40, 60, 3)).astype("uint8")
+    pair = {"left": np.roll(right, 2, axis=1), "right": right, "disparity": np.full((40, 60), 2, "float32")}
+    pair["disparity"][:, :2] = -1  # what has come in at the other side
+    train = names["write_parts"](tmp_path / "train.h5", pair, slice(None), 24, 4)
+    val = names["write_parts"](tmp_path / "val.h5", pair, slice(20), 20, 20)
+    names["main"](train, val, epochs=1, size=16, batch_size=8, shifts=4)
+    printed = capsys.readouterr().out
+    model = keras.models.load_model(tmp_path / "runs" / "two_inputs.keras")
+    with h5py.File(val) as file:
+        x = {name: (file[name][:, 2:18, 2:18].astype("float32") - 127.5) / 64 for name in ("left", "right")}
+    off = np.abs(as_numpy(model(x, training=False)) - 2).mean()
+    assert number(printed, "off by") == pytest.approx(off, abs=6e-3)
+    assert number(printed, "always the mean of training:") == 0
+    costs = names["Costs"](4)(*(keras.ops.convert_to_tensor(x[name]) for name in ("left", "right")))
+    assert as_numpy(costs)[:, :, 4:].mean((0, 1, 2, 4)).argmin() == 2
+    assert float(names["off_by"](np.array([-1.0, 2, 4], "float32"), np.array([9.0, 3, 7], "float32"))) == 2
+
+
+def test_two_inputs_knows_by_how_much_the_cameras_of_the_motorcycle_differ(tmp_path, monkeypatch):
+    pytest.importorskip("skimage")
+    monkeypatch.chdir(tmp_path)
+    for path in example("two_inputs")["motorcycle"](48):
+        with h5py.File(path) as file:
+            left, right, disparity = (file[name][()].astype(float) for name in ("left", "right", "disparity"))
+        n, y, x = np.nonzero(disparity >= 0)
+        other = x - disparity[n, y, x].round().astype(int)
+        seen = other >= 0
+        n, y, x, other = n[seen], y[seen], x[seen], other[seen]
+        assert np.abs(left[n, y, x] - right[n, y, other]).mean() < np.abs(left[n, y, x] - right[n, y, x]).mean() / 2
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_one_file_alone_is_an_error(name):
     with pytest.raises(SystemExit, match="--train and --val go together"):
@@ -306,9 +375,8 @@ def test_readme_and_docstrings_name_each_script():
     readme = (FOLDER / "README.md").read_text()
     scripts = sorted(FOLDER.glob("*.py"))
     assert [path.stem for path in scripts] == SCRIPTS
-    assert re.findall(r"^\| \[(\w+)\.py\]\((\w+)\.py\) \|", readme, re.M) == [
-        (n, n) for n in ("resnet50", "mobilenet_v3", "regression", "own_loop", "channels_first")
-    ]
+    order = ["resnet50", "mobilenet_v3", "regression", "segmentation", "detection", "two_inputs", "own_loop", "channels_first"]
+    assert re.findall(r"^\| \[(\w+)\.py\]\((\w+)\.py\) \|", readme, re.M) == [(name, name) for name in order]
     for path in scripts:
         tree = ast.parse(path.read_text())
         assert f"python examples/{path.name}" in ast.get_docstring(tree)

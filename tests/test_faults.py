@@ -97,9 +97,9 @@ def test_batches_of_a_slow_disk_are_right_and_waited_for(path, preload):
 def test_ctrl_c_on_a_slow_disk(path, preload, where):
     """The process ends with the batches that are under way, not with all that was to be read ahead."""
     script = """
-    import atexit, signal
+    import atexit, os, signal
     def interrupt(*_):
-        print(n_preads.value, flush=True)
+        os.write(1, b"%d\\n" % n_preads.value)  # print() fails where the signal comes within the print() of "ready"
         raise KeyboardInterrupt
     signal.signal(signal.SIGINT, interrupt)
     atexit.register(lambda: print(n_preads.value, flush=True))  # this comes after the threads have ended
@@ -224,8 +224,9 @@ def test_forks_while_workers_are_at_work(make_file, layout):
 
 def locks_of(loader):
     kinds = type(threading.Lock()) | type(threading.RLock()) | threading.Condition
-    owners = [loader, loader._pool, *loader._pool._buffers, loader._dataset, loader._dataset.corrupt, loader._dataset._cache]
-    owners += [*loader._dataset._readers, loader._dataset.handles]
+    owners = [loader, loader._pool, *loader._pool._buffers, loader._dataset, loader._dataset.corrupt]
+    owners += [loader._dataset.image_files.cache]
+    owners += [*loader._dataset.image_files.readers, loader._dataset.handles]
     return [value for one in owners for value in vars(one).values() if isinstance(value, kinds)]
 
 

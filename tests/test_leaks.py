@@ -130,7 +130,7 @@ def test_a_finalizer_may_close_a_loader_in_a_thread_of_its_own(make_file):
 
         def allocate(self, n_bytes):
             try:
-                with loader._dataset.handles._lock, loader._dataset._cache._lock:
+                with loader._dataset.handles._lock, loader._dataset.image_files.cache._lock:
                     loader.close()
             except BaseException as problem:
                 problems.append(problem)

@@ -23,6 +23,7 @@ PUBLIC = {f"fastprep.{name}" for name in fastprep.__all__}
 # A module imports only from its own folder and from those above it in this list.
 LAYERS = [
     "_version",
+    "command_lines",
     "errors",
     "system",
     "_sink",
@@ -36,6 +37,7 @@ LAYERS = [
     "building",
     "pipeline",
     "_arguments",
+    "_resuming",
     "loader",
     "adapters",
     "model",

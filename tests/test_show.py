@@ -9,7 +9,8 @@ from PIL import Image
 
 import fastprep
 from fastprep import show
-from fastprep.diagnostics import contents
+from fastprep.cli import overlays, plots
+from fastprep.diagnostics import drawings
 from fastprep.errors import MissingMeanError
 from fastprep.h5 import write_images
 from fastprep.loader import Loader
@@ -141,6 +142,7 @@ def test_bad_input_is_one_line(make_file, tmp_path, capsys):
     check_refused(
         capsys, "--size: crop is larger than the image: 13x13 from 12x14", path, "--crops", tmp_path / "x.png", "--size", 13
     )
+    check_refused(capsys, "axes must be the letters H and W", path, "--axes", "XYZ")
     check_refused(capsys, "--size: size must be a positive integer", path, "--crops", tmp_path / "x.png", "--size", 0)
     assert (tmp_path / "there.png").read_text() == "precious"
     assert not (tmp_path / "x.png").exists()
@@ -152,8 +154,8 @@ def test_bad_input_is_one_line(make_file, tmp_path, capsys):
 def caught(monkeypatch, name):
     """Note what a drawing is made of, and draw it all the same."""
     calls = []
-    draw = getattr(contents, name)
-    monkeypatch.setattr(contents, name, lambda *arguments: calls.append(arguments) or draw(*arguments))
+    draw = getattr(drawings, name)
+    monkeypatch.setattr(drawings, name, lambda *arguments: calls.append(arguments) or draw(*arguments))
     return calls
 
 
@@ -215,7 +217,8 @@ def test_crops_are_what_training_sees(built, tmp_path, capsys, monkeypatch, mean
     assert len(rows) == 6
     crop = fastprep.RandomCrop(26, mirror=True)
     used = []
-    for caption, (whole, *crops), titles in rows[:5]:
+    for caption, (whole, *crops), titles, over in rows[:5]:
+        assert over == ()
         sample = next(k for k, image in enumerate(images) if np.array_equal(image, whole))
         used.append(sample)
         assert caption.startswith("cat: " if sample < 8 else "dog: ")
@@ -224,13 +227,162 @@ def test_crops_are_what_training_sees(built, tmp_path, capsys, monkeypatch, mean
             ((_, y, x, mirrored),) = crop.table(30, 40, np.array([sample]), 5, epoch)
             wanted = images[sample, y : y + 26, x : x + 26]
             np.testing.assert_array_equal(patch, wanted[:, ::-1] if mirrored else wanted)
-    caption, ten, titles = rows[5]
+    caption, ten, titles, _ = rows[5]
     table = fastprep.TenCrop(26).table(30, 40, np.array(used[:1]), 0, 0)
     for drawn_image, (_, y, x, mirrored) in zip(ten, table, strict=True):
         wanted = images[used[0], y : y + 26, x : x + 26]
         np.testing.assert_array_equal(drawn_image, wanted[:, ::-1] if mirrored else wanted)
     assert titles[2] == "bottom right"
     assert titles[7] == "bottom right, mirrored"
+
+
+@pytest.mark.parametrize("option", ["trivial", "rand:3:20"])
+def test_crops_are_drawn_with_the_policy_of_training(built, tmp_path, capsys, monkeypatch, option):
+    path, images = built
+    calls = caught(monkeypatch, "draw_crops")
+    assert run(capsys, path, "--crops", tmp_path / "crops.png", "--seed", 5, "--policy", option)[0] == 0
+    policy = fastprep.TrivialAugment() if option == "trivial" else fastprep.RandAugment(3, 20)
+    with Loader(path, len(images), fastprep.RandomCrop(26, mirror=True), policy=policy, mean=None, seed=5) as loader:
+        batches = [loader.batch(epoch, 0)[0].copy() for epoch in range(9)]
+    for row in calls[0][0][:5]:
+        whole, *crops = row.images
+        sample = next(k for k, image in enumerate(images) if np.array_equal(image, whole))
+        for epoch, drawn in enumerate(crops):
+            # the mean is subtracted and added again, in float32, before values are rounded
+            assert np.abs(drawn - np.clip(batches[epoch][sample], 0, 255)).max() <= 0.501
+    check_refused(capsys, "--policy: goes with --crops", path, "--policy", option)
+    check_refused(capsys, "--policy must be trivial, rand, or", path, "--crops", tmp_path / "x.png", "--policy", "auto")
+
+
+@pytest.fixture
+def with_targets(tmp_path, rng):
+    """A file with masks, boxes and points beside its images; their names are those of the options."""
+    path, size = tmp_path / "targets.h5", (12, 30, 40)
+    with h5py.File(path, "w") as file:
+        file["images"] = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        file["masks"] = rng.integers(0, 4, size, dtype=np.uint8)
+        file["boxes"] = [[[3, 4, 5, 6, 1], [10, 11, 30, 4, 2]]] * 12
+        file["points"] = rng.uniform(5, 25, (12, 3, 2))
+        file["across"] = file["masks"][()].swapaxes(1, 2)
+    return path
+
+
+def test_masks_boxes_and_points_lie_over_the_crops_as_a_loader_gives_them(with_targets, tmp_path, capsys, monkeypatch):
+    calls = caught(monkeypatch, "draw_crops")
+    options = ["--masks", "masks", "--boxes", "boxes", "--box-format", "xywh", "--points", f"{with_targets}:points", "--turn"]
+    assert run(capsys, with_targets, "--crops", tmp_path / "crops.png", "--seed", 5, *options)[0] == 0
+    with Image.open(tmp_path / "crops.png") as drawing:
+        assert drawing.format == "PNG"
+    labels = {
+        "masks": fastprep.Mask("masks"),
+        "boxes": fastprep.Boxes("boxes", format="xywh"),
+        "points": fastprep.Points("points"),
+    }
+    with h5py.File(with_targets) as file:
+        images = file["images"][()]
+    ((rows, _, _),) = calls
+    samples = [next(k for k, image in enumerate(images) if np.array_equal(image, row.images[0])) for row in rows[:5]]
+    crop = fastprep.RandomCrop(26, mirror=True, turn=True)
+    for seen, first, n in ((crop, 1, 9), (None, 0, 1), (fastprep.TenCrop(26), 0, 10)):
+        with Loader(with_targets, 12, seen, labels=labels, mean=None, seed=5) as loader:
+            batches = [loader.batch(epoch, 0)[1] for epoch in range(9)]
+        for row, sample in zip(rows[:5], samples, strict=True) if n < 10 else [(rows[5], samples[0])]:
+            assert len(row.overlays) == len(row.images) == 10
+            for k, overlay in enumerate(row.overlays[first : first + n]):
+                y, place = (batches[k], sample) if n < 10 else (batches[0], 10 * sample + k)
+                np.testing.assert_array_equal(overlay.masks, y["masks"][place])
+                np.testing.assert_array_equal(overlay.points, y["points"][place])
+                left, top, width, height, kind = np.asarray(y["boxes"])[place].T
+                np.testing.assert_array_equal(overlay.boxes.T, [left, top, left + width, top + height, kind])
+
+
+def test_a_drawing_has_colours_for_classes_and_a_scale_for_quantities(tmp_path):
+    """Pixels of the drawing, where nothing else is near."""
+    grey, mask = np.full((20, 20, 1), 100, np.uint8), np.zeros((20, 20))
+    mask[:, 10:] = 3
+    boxes, points = np.array([[2, 2, 18, 18.0], [-1, -1, -1, -1]]), np.array([[10, 10, 1.0], [5, 5, 0]])
+    drawn = []
+    for k, overlay in enumerate(
+        [
+            overlays.Overlay(),
+            overlays.Overlay(masks=mask.astype(np.uint8)),
+            overlays.Overlay(masks=mask),
+            overlays.Overlay(masks=np.eye(4, dtype=np.uint8)[mask.astype(int)][..., 1:]),
+            overlays.Overlay(boxes=boxes),
+            overlays.Overlay(points=points),
+        ]
+    ):
+        plots.draw_crops([plots.CropRow("", [grey], [""], [overlay])], "", tmp_path / f"{k}.png")
+        with Image.open(tmp_path / f"{k}.png") as drawing:
+            drawn.append(np.asarray(drawing.convert("RGB")).astype(int))
+    plain, classes, quantity, channels, box, point = drawn
+    for changed in drawn[1:]:
+        assert changed.shape == plain.shape
+    differs = (classes != plain).any(axis=2)
+    left, right = np.split(differs[:, np.flatnonzero(differs.any(axis=0))[0] - 20 :], [20], axis=1)
+    assert not left.any()
+    assert right.any()
+    np.testing.assert_array_equal(classes, channels)
+    assert (quantity != plain).any(axis=2).sum() > 1.8 * differs.sum()  # a quantity of 0 has a colour, too
+    assert 0 < (point != plain).any(axis=2).sum() < (box != plain).any(axis=2).sum() < differs.sum()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--masks", "none"], "(--masks takes another name)"),
+        (["--boxes", "none"], "(--boxes takes another name)"),
+        (["--masks", "points"], "--mask-axes"),
+        (["--masks", "x.h5:masks"], "--masks='x.h5:masks': there is no file"),
+        (["--masks", "across"], "say which: --mask-axes"),
+        (["--masks", "masks", "--augment", "strong"], "--masks: MixUp and CutMix can't mix them; --mixup 0 --cutmix 0"),
+        (["--boxes", "boxes", "--box-format", "corners"], "--box-format must be one of xyxy"),
+        (["--box-format", "xywh"], "--box-format goes with --boxes only"),
+        (["--mask-axes", "NWH"], "--mask-axes goes with --masks only"),
+    ],
+)
+def test_targets_that_can_not_be_drawn_are_refused_in_the_words_of_the_command(with_targets, tmp_path, capsys, options, message):
+    check_refused(capsys, message, with_targets, "--crops", tmp_path / "crops.png", *options)
+    assert not (tmp_path / "crops.png").exists()
+
+
+def test_masks_of_other_axes_are_drawn_and_targets_need_a_drawing(with_targets, tmp_path, capsys):
+    options = ["--masks", "across", "--mask-axes", "NWH"]
+    assert run(capsys, with_targets, "--crops", tmp_path / "crops.png", *options)[0] == 0
+    check_refused(capsys, "--masks: goes with --crops", with_targets, *options)
+
+
+def test_some_of_the_channels(tmp_path, rng, capsys, monkeypatch):
+    images = rng.integers(0, 256, (6, 20, 22, 5), dtype=np.uint8)
+    path = tmp_path / "x.h5"
+    write_images(path, images, np.arange(6) % 2, std=[1, 2, 3, 4, 5], channel_order="RGBNX")
+    sheets, crops = caught(monkeypatch, "draw_sheet"), caught(monkeypatch, "draw_crops")
+    drawings = ["--sheet", tmp_path / "s.png", "--crops", tmp_path / "c.png", "--size", 20]
+    for option, picked, named in (("4,2", [4, 2], "4, 2 of 5 (XB)"), ("NRG", [3, 0, 1], "3, 0, 1 of 5 (NRG)")):
+        status, printed, _ = run(capsys, path, "--channels", option, *drawings, "--overwrite")
+        assert status == 0
+        assert "6 of 20x22x5, uint8" in printed
+        assert f"  channels     {named}" in printed
+        mean = images.mean(axis=(0, 1, 2))[picked]
+        letters = named.split("(")[1]
+        assert f"  mean         {letters[0]} {mean[0]:.4f}, {letters[1]} {mean[1]:.4f}" in printed
+        assert f"  std          {letters[0]} {picked[0] + 1}.0000" in printed
+        drawn = images[..., picked] if len(picked) == 3 else images[..., picked[:1]]
+        np.testing.assert_array_equal(sheets.pop()[0], drawn)
+        whole = crops.pop()[0][0][1][0]
+        assert any(np.array_equal(whole, image) for image in drawn)
+        assert f"{mean[0]:.4f}, {letters[1]} {mean[1]:.4f}" in run(capsys, path, "--mean", "--channels", option)[1]
+    check_refused(capsys, "--store keeps the mean of all channels", path, "--mean", "--store", "--overwrite", "--channels", "0")
+    check_refused(capsys, "channels must be numbers from 0 to 4", path, "--channels", "5")
+
+
+def test_channels_beyond_those_that_are_named(tmp_path, capsys):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"] = np.zeros((3, 8, 8, 5), "u1")
+        file["images"].attrs["channel_order"] = "RGB"
+    assert "  channels     4, 0 of 5\n" in run(capsys, tmp_path / "x.h5", "--channels", "4,0")[1]
+    with Loader(tmp_path / "x.h5", 2, None, labels=None, mean=None, channels=[4, 0]) as loader:
+        assert loader.channel_order is None
 
 
 # --- the mean
@@ -244,12 +396,19 @@ def test_mean_is_printed_and_stored_where_there_is_none(make_file, capsys):
     status, printed, _ = run(capsys, path, "--mean")
     mean = images.mean(axis=(0, 1, 2), dtype="float64")
     assert status == 0
-    assert printed == f"mean of 23 images: {mean[0]:.4f}, {mean[1]:.4f}, {mean[2]:.4f}\n"
+    first, *components = printed.splitlines()
+    assert first == f"mean of 23 images: {mean[0]:.4f}, {mean[1]:.4f}, {mean[2]:.4f}"
+    variances, directions = np.linalg.eigh(np.cov(images.reshape(-1, 3).T.astype("float64"), bias=True))
+    assert len(components) == 3
+    for number, line in enumerate(components, 1):
+        assert line.startswith(f"principal component {number}: standard deviation {variances[-number] ** 0.5:.4f} along ")
+        shown = np.array([float(word) for word in line.partition("along ")[2].split(", ")])
+        assert abs(shown @ directions[:, -number]) == pytest.approx(1, abs=1e-3)
     assert path.read_bytes() == before
     command = str(error.value).split("`")[1].split()[3:]  # as the error has it
     status, printed, _ = run(capsys, *command)
     assert status == 0
-    assert f"stored as attribute mean of 'images' in {path}" in printed
+    assert f"stored as attributes mean and covariance of 'images' in {path}" in printed
     with Loader(path, 4, None) as loader:
         np.testing.assert_array_equal(loader.mean, fastprep.image_mean(path).astype("float32"))
         np.testing.assert_allclose(loader.mean, mean, rtol=1e-6)

@@ -11,7 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastprep.diagnostics.gpu import n_sets
 from fastprep.kernels import CropSpec
-from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu
+from fastprep.kernels.device import DeviceMemory, Gpu
+from fastprep.kernels.launches import CropKernel
 from gpu_sections.rows import Job
 
 N_AHEAD = 8  # plain copies queued before: the device is busy with them while the host queues what is timed

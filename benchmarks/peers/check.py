@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import boxes
 import h5py
 import numpy as np
 
@@ -20,8 +21,15 @@ class WrongPixels(Exception):
     """What was delivered is not what was asked for."""
 
 
-def check(batches: Iterable[tuple[Any, Sequence[int]]], path: str, mirror: bool, ten: bool) -> float:
-    """Check an epoch; return the largest difference from float32 arithmetic.
+def check(
+    batches: Iterable[tuple[Any, Sequence[int]]],
+    path: str,
+    mirror: bool,
+    ten: bool,
+    resized: bool = False,
+    most_off: float = boxes.MOST_OFF_WAVE,
+) -> float:
+    """Check an epoch; return the largest difference from float32 arithmetic, or of `boxes.find` for random-resized crops.
 
     Raises
     ------
@@ -29,16 +37,23 @@ def check(batches: Iterable[tuple[Any, Sequence[int]]], path: str, mirror: bool,
         If an image is missing or comes twice; if a crop is not of its image; if crops are at too few places, or if other than
         about half of them are mirrored.
     """
-    worst, numbers_seen, mirrored = 0.0, [], []
+    worst, numbers_seen, mirrored, found = 0.0, [], [], []
+    size = boxes.SIZE if resized else SIZE
     with h5py.File(path, "r") as file:
         dataset = file["images"]
+        sides = dataset.shape[1:3]
         for x, numbers in batches:
             numbers = np.asarray(numbers).ravel().tolist()
-            crops = _channels_last(np.asarray(x), len(numbers), 10 if ten else 1)
+            crops = _channels_last(np.asarray(x), len(numbers), 10 if ten else 1, size)
             places = set()
             for number, of_image in zip(numbers, crops, strict=True):
                 if ten:
                     error = _ten(dataset[number], of_image)
+                elif resized:
+                    box, is_mirrored, error = _box(of_image[0], number, sides, mirror, most_off)
+                    places.add(tuple(np.rint(box)))
+                    mirrored.append(is_mirrored)
+                    found.append(box)
                 else:
                     y, x_, is_mirrored, error = _find(dataset[number], of_image[0], mirror, number)
                     places.add((y, x_))
@@ -49,20 +64,38 @@ def check(batches: Iterable[tuple[Any, Sequence[int]]], path: str, mirror: bool,
             numbers_seen += numbers
         if sorted(numbers_seen) != list(range(len(dataset))):
             raise WrongPixels(f"not every image once: {len(numbers_seen)} came, of {len(dataset)} in the file")
+    if len(found) >= 64:
+        _spread(np.array(found), sides)
     if mirror and len(mirrored) >= 64 and not 0.25 < np.mean(mirrored) < 0.75:
         raise WrongPixels(f"{np.mean(mirrored):.0%} of the crops are mirrored, not about half")
     return worst
 
 
-def _channels_last(x: np.ndarray, n: int, n_crops: int) -> np.ndarray:
-    """Return shape (n, n_crops, SIZE, SIZE, 3)."""
+def _channels_last(x: np.ndarray, n: int, n_crops: int, size: int) -> np.ndarray:
+    """Return shape (n, n_crops, size, size, 3)."""
     if x.dtype != np.float32:
         raise WrongPixels(f"dtype must be float32, got {x.dtype}")
-    if x.shape[-3:] == (3, SIZE, SIZE):
+    if x.shape[-3:] == (3, size, size):
         x = np.moveaxis(x, -3, -1)
-    if x.shape[-3:] != (SIZE, SIZE, 3) or x.size != n * n_crops * SIZE * SIZE * 3:
+    if x.shape[-3:] != (size, size, 3) or x.size != n * n_crops * size * size * 3:
         raise WrongPixels(f"{n} images, {n_crops} crops each, came in shape {x.shape}")
-    return x.reshape(n, n_crops, SIZE, SIZE, 3)
+    return x.reshape(n, n_crops, size, size, 3)
+
+
+def _box(
+    result: np.ndarray, number: int, sides: tuple[int, int], mirror: bool, most_off: float
+) -> tuple[tuple[float, ...], bool, float]:
+    try:
+        return boxes.find(result + MEANS, number, sides, mirror, most_off)
+    except boxes.WrongBox as error:
+        raise WrongPixels(f"{error}") from None
+
+
+def _spread(found: np.ndarray, sides: tuple[int, int]) -> None:
+    try:
+        boxes.check_spread(found, sides)
+    except boxes.WrongBox as error:
+        raise WrongPixels(f"{error}") from None
 
 
 def _find(image: np.ndarray, crop: np.ndarray, mirror: bool, number: int) -> tuple[int, int, bool, float]:

@@ -2,18 +2,20 @@
 
 Variant `h5py` reads slices with `read_direct` into buffers used in turn, in file order; variant `mmap` hands single images
 of a memory map over, shuffled, without a copy. Ten crops are each image ten times with ten places, which DALI does in one
-operator, too. A pass ends with the source, and the next one starts with an empty queue, as with the other contenders.
+operator, too. Random-resized crops are antialiased, and their mirroring and mean are a second operator. A pass ends with the
+source, and the next one starts with an empty queue, as with the other contenders.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
+import boxes
 import h5py
 import numpy as np
 from check import MEANS, SIZE
 from patches import mapped
-from protocol import Options, run
+from protocol import CROPS, Options, run
 
 AHEAD = 2
 
@@ -71,11 +73,16 @@ def make(path, options: Options):
         else:
             y, x = fn.random.uniform(range=[0, 1]), fn.random.uniform(range=[0, 1])
             mirror = fn.random.coin_flip() if options.mirror else 0
+        images = fn.reshape(images, layout="HWC")
+        if options.resized:
+            limits = {"random_area": boxes.SCALE, "random_aspect_ratio": boxes.RATIO, "num_attempts": boxes.TRIES}
+            images = fn.random_resized_crop(images, size=(boxes.SIZE, boxes.SIZE), **limits, antialias=True)
+            places = {}
+        else:
+            places = {"crop": (SIZE, SIZE), "crop_pos_y": y, "crop_pos_x": x}
         crops = fn.crop_mirror_normalize(
-            fn.reshape(images, layout="HWC"),
-            crop=(SIZE, SIZE),
-            crop_pos_y=y,
-            crop_pos_x=x,
+            images,
+            **places,
             mirror=mirror,
             mean=MEANS.tolist(),
             dtype=types.FLOAT,
@@ -101,4 +108,4 @@ def make(path, options: Options):
 
 if __name__ == "__main__":
     note = "h5py in file order, mmap shuffled"
-    run(make, "DALI on the CPU, {variant}", packages=["nvidia-dali-cuda120"], variants=("h5py", "mmap"), note=note)
+    run(make, "DALI on the CPU, {variant}", packages=["nvidia-dali-cuda120"], variants=("h5py", "mmap"), crops=CROPS, note=note)

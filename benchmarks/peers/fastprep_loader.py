@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import boxes
 from check import MEANS, SIZE
-from protocol import Options, run
+from protocol import CROPS, Options, run
 
 
 def make(path, options: Options):
     import fastprep
     from fastprep.loader import Loader
 
-    crop = fastprep.TenCrop(SIZE) if options.ten else fastprep.RandomCrop(SIZE, mirror=options.mirror)
+    if options.resized:
+        crop = fastprep.RandomResizedCrop(boxes.SIZE, boxes.SCALE, boxes.RATIO, mirror=options.mirror)
+    else:
+        crop = fastprep.TenCrop(SIZE) if options.ten else fastprep.RandomCrop(SIZE, mirror=options.mirror)
     loader = Loader(
         path, options.batch, crop, mean=MEANS, shuffle=True, workers=options.threads, io=options.variant or "pread", device="cpu"
     )
@@ -24,4 +28,4 @@ def make(path, options: Options):
 
 
 if __name__ == "__main__":
-    run(make, "fastprep, {variant}", packages=["fastprep"], variants=("pread", "mmap"), note="shuffled")
+    run(make, "fastprep, {variant}", packages=["fastprep"], variants=("pread", "mmap"), crops=CROPS, note="shuffled")

@@ -1,6 +1,7 @@
 """FFCV, from a .beton file of its own with raw images, shuffled, in the page cache.
 
-It has no RandomCrop: this is RandomResizedCrop at a fixed scale, so that its resizing is a copy. There is nothing for ten
+It has no RandomCrop: this is RandomResizedCrop at a fixed scale, so that its resizing is a copy. Random-resized
+crops are its own job; it enlarges with INTER_AREA too, which is blocky. There is nothing for ten
 crops. Its numba runs on OpenMP: on TBB, numba's first choice, the process sometimes hangs when it ends.
 
 Installing takes more than one command: the libraries opencv and turbojpeg with their headers (Debian: `apt-get install
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import os
 
+import boxes
 import numpy as np
 from check import MEANS, SIZE
 from patches import mapped
@@ -40,8 +42,9 @@ def make(path, options: Options):
     DatasetWriter(copy, fields, num_workers=options.threads).from_indexed_dataset(Images())
 
     scale = SIZE**2 / (mapped_images.shape[1] * mapped_images.shape[2])
+    scales, ratios = (boxes.SCALE, boxes.RATIO) if options.resized else ((scale, scale), (1, 1))
     images = [
-        RandomResizedCropRGBImageDecoder((SIZE, SIZE), scale=(scale, scale), ratio=(1, 1)),
+        RandomResizedCropRGBImageDecoder((options.size, options.size), scale=scales, ratio=ratios),
         *([RandomHorizontalFlip()] if options.mirror else []),
         NormalizeImage(MEANS, np.ones(3), np.float32),
         ToTensor(),
@@ -60,5 +63,5 @@ def make(path, options: Options):
 
 
 if __name__ == "__main__":
-    note = "shuffled, own .beton file, RandomResizedCrop at fixed scale"
-    run(make, "FFCV", packages=["ffcv", "numba"], crops=["random"], note=note)
+    note = "shuffled, own .beton file, RandomResizedCrop (at fixed scale for random crops)"
+    run(make, "FFCV", packages=["ffcv", "numba"], crops=["random", "resized"], most_off=boxes.MOST_OFF_BLOCKY, note=note)

@@ -7,15 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
-from check import SIZE
-from protocol import Options, run
+from protocol import CROPS, Options, run
 
 
 def make(path, options: Options):
     with h5py.File(path, "r") as file:
         n_images = len(file["images"])
     n_crops = 10 if options.ten else 1
-    target = np.ones((options.batch * n_crops, SIZE, SIZE, 3), np.float32)
+    target = np.ones((options.batch * n_crops, options.size, options.size, 3), np.float32)
     pool = ThreadPoolExecutor(options.threads)
 
     def fill(rows):
@@ -35,4 +34,4 @@ def make(path, options: Options):
 
 
 if __name__ == "__main__":
-    run(make, "memset of the output", note="no pixels; the limit", pixels=False)
+    run(make, "memset of the output", crops=CROPS, note="no pixels; the limit", pixels=False)

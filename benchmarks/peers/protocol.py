@@ -5,7 +5,8 @@ of JSON, which lets `field.py` interleave their rounds. What is here needs numpy
 them.
 
 A contender is a function `make(path, options)` that returns `epoch`, and `epoch()` iterates over (x, numbers): a batch in
-host memory, float32, (n, 227, 227, 3) or (n, 3, 227, 227), in a buffer that may be used again for a later batch; and which
+host memory, float32, (n, 227, 227, 3) or (n, 3, 227, 227), or with 224
+for random-resized crops, in a buffer that may be used again for a later batch; and which
 images of the file these are, which is what the file's labels hold. Of ten crops x has ten rows for each image.
 """
 
@@ -23,7 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boxes
 import check
+
+CROPS = ("random", "ten", "resized")
 
 Epoch = Callable[[], Iterable[tuple[Any, Sequence[int]]]]
 
@@ -40,8 +44,8 @@ class Options:
     ----------
     threads : int
         Threads, or worker processes, that prepare batches; `field.py` gives the process as many cores.
-    mirror, ten : bool
-        Mirror half of the crops; ten crops of each image instead of a random one.
+    mirror, ten, resized : bool
+        Mirror half of the crops; ten crops of each image, or a random-resized one, instead of a random one.
     variant : str
         Which of its ways, for a contender that has several.
     folder : Path
@@ -54,6 +58,12 @@ class Options:
     batch: int = 128
     variant: str = ""
     folder: Path = Path()
+    resized: bool = False
+
+    @property
+    def size(self) -> int:
+        """Side of what is delivered."""
+        return boxes.SIZE if self.resized else check.SIZE
 
 
 def run(
@@ -63,8 +73,10 @@ def run(
     packages: Sequence[str] = (),
     variants: Sequence[str] = ("",),
     crops: Sequence[str] = ("random", "ten"),
+    why_not: str = "",
     note: str = "",
     pixels: bool = True,
+    most_off: float = boxes.MOST_OFF_WAVE,
 ) -> None:
     """Run a contender from the command line.
 
@@ -72,24 +84,29 @@ def run(
     ----------
     name, note : str
         For the table; `{variant}` stands for the variant.
+    crops, why_not : sequence of str, str
+        What it can do, and why not the rest.
     packages : sequence of str
         Distributions whose versions are stated.
     pixels : bool
         Whether it delivers pixels, and they can be checked.
+    most_off : float
+        How far its filter for random-resized crops may be off, see `boxes`.
     """
     args = _arguments(variants)
     say = _own_stdout()
     who = {"name": name.format(variant=args.variant), "note": note}
     try:
         if args.crops not in crops:
-            raise Unsupported(f"has no {args.crops} crops")
+            raise Unsupported(why_not or f"has no {args.crops} crops of its own")
         with tempfile.TemporaryDirectory(prefix="peer-") as folder:
-            options = Options(args.threads, args.mirror == "half", args.crops == "ten", args.batch, args.variant, Path(folder))
+            ten, resized = args.crops == "ten", args.crops == "resized"
+            options = Options(args.threads, args.mirror == "half", ten, args.batch, args.variant, Path(folder), resized)
             began = time.perf_counter()
             epoch = make(args.file, options)
             who["prepare_seconds"] = time.perf_counter() - began
             if pixels:
-                who["largest_error"] = check.check(epoch(), args.file, options.mirror, options.ten)
+                who["largest_error"] = check.check(epoch(), args.file, options.mirror, options.ten, options.resized, most_off)
             who["version"] = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
             say({"ready": True, **who})
             for _ in range(args.rounds) if args.rounds else _requests():
@@ -103,7 +120,7 @@ def _arguments(variants: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("file", help="HDF5 file; its labels are 0, 1, 2, ...: field.py --write makes one")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--mirror", choices=["half", "none"], default="none")
-    parser.add_argument("--crops", choices=["random", "ten"], default="random")
+    parser.add_argument("--crops", choices=CROPS, default="random")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--variant", choices=variants, default=variants[0])
     parser.add_argument("--rounds", type=int, default=0, help='run so many at once; 0 (default): one for each line "go"')

@@ -2,14 +2,16 @@
 
 Images come from a memory map, which workers share and no lock guards, and are first turned to torch's order, (3, 256, 256):
 as strided views everything after takes twice as long. Crop and mirror work on uint8, so that ToDtype and Normalize (in place)
-only see the crop; of ten crops it is the other way round. Batches come as (n, 3, 227, 227).
+only see the crop; of ten crops it is the other way round. Random-resized crops, antialiased, are the exception: resizing of uint8
+is made for torch's "channels last", which the file's order is.  Batches come as (n, 3, height, width).
 """
 
 from __future__ import annotations
 
+import boxes
 from check import MEANS, SIZE
 from patches import mapped
-from protocol import Options, run
+from protocol import CROPS, Options, run
 
 
 def make(path, options: Options):
@@ -23,7 +25,10 @@ def make(path, options: Options):
         transform = v2.Compose([*to_float, v2.TenCrop(SIZE), torch.stack])
     else:
         mirror = [v2.RandomHorizontalFlip()] if options.mirror else []
-        transform = v2.Compose([v2.RandomCrop(SIZE), *mirror, *to_float])
+        cut = (
+            v2.RandomResizedCrop(boxes.SIZE, boxes.SCALE, boxes.RATIO, antialias=True) if options.resized else v2.RandomCrop(SIZE)
+        )
+        transform = v2.Compose([cut, *mirror, *to_float])
     images = mapped(path)
 
     class Images(Dataset):
@@ -31,7 +36,8 @@ def make(path, options: Options):
             return len(images)
 
         def __getitem__(self, number):
-            return transform(torch.tensor(images[number]).permute(2, 0, 1).contiguous()), number
+            image = torch.tensor(images[number]).permute(2, 0, 1)
+            return transform(image if options.resized else image.contiguous()), number
 
     loader = DataLoader(
         Images(), options.batch, shuffle=True, num_workers=options.threads, persistent_workers=True, prefetch_factor=2
@@ -40,4 +46,10 @@ def make(path, options: Options):
 
 
 if __name__ == "__main__":
-    run(make, "torch DataLoader + torchvision v2", packages=["torch", "torchvision"], note="shuffled, worker processes")
+    run(
+        make,
+        "torch DataLoader + torchvision v2",
+        packages=["torch", "torchvision"],
+        crops=CROPS,
+        note="shuffled, worker processes",
+    )

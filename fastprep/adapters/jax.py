@@ -6,8 +6,11 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from numpy.typing import NDArray
+
 from fastprep.errors import DeviceUnavailableError
 from fastprep.pipeline import Batch, Lease, dlpack_capsule
+from fastprep.pipeline.companions import Placed
 from fastprep.pipeline.fences import Fence
 
 _CPU, _CUDA = 1, 2  # kDLCPU, kDLCUDA: https://dmlc.github.io/dlpack/latest/c_api.html
@@ -57,7 +60,7 @@ class JaxFence:
             token.__dlpack__(stream=stream.ptr)  # the stream waits for the token; nobody needs the capsule
 
 
-def to_jax(batch: Batch, dtype: str) -> tuple[Any, ...]:
+def to_jax(batch: Batch, dtype: Any) -> tuple[Any, ...]:
     """Hand a batch to JAX: without a copy if JAX computes where the batch is, else as a copy on JAX's device.
 
     An array from DLPack would stay on the CPU, whatever Keras does.
@@ -65,34 +68,38 @@ def to_jax(batch: Batch, dtype: str) -> tuple[Any, ...]:
     Parameters
     ----------
     batch : Batch
-    dtype : {"float32", "float16", "bfloat16"}
-        Type of x.
+    dtype : {"float32", "float16", "bfloat16"}, or dict of str to these
+        Type of x, or of each input.
 
     Returns
     -------
-    tuple of jax.Array
+    tuple of jax.Array, or of dicts of them
         (x, y, weights), or fewer where the batch has no labels or no weights. On the CPU, and on the CUDA device of a batch that
         is on one, x is at the address to which the kernel wrote. Its buffer is in use until JAX has released it and has computed
         what was dispatched.
     """
     import jax
 
-    lease = batch.lease
+    lease, number = batch.lease, 0
+    fences: list[Fence] = []
+
+    def lend(shape: tuple[int, ...], name: str, offset: int) -> Any:
+        return jax.dlpack.from_dlpack(_DlpackArray(lease, shape, name, number, fences, offset))
+
     if not lease.is_on_device:
         is_on_host = jax.default_backend() == "cpu" and jax.config.jax_default_device is None
-        x = jax.dlpack.from_dlpack(_DlpackArray(lease, batch.x.shape, dtype, 0)) if is_on_host else jax.device_put(batch.x)
-        return (x, *jax.device_put([array for array, _ in batch.companions]))
-    number = batch.x.device.id
+        x = batch.convert_x(lend, dtype) if is_on_host else jax.device_put(batch.x)
+        return (x, *batch.convert_companions(lambda array, place: jax.device_put(array)))
+    number = batch.device_number
     device = _device_of(number)
     fences = [_fence_of(device)]
-    arrays = [jax.dlpack.from_dlpack(_DlpackArray(lease, batch.x.shape, dtype, number, fences))]
-    for array, place in batch.companions:
+
+    def convert(array: NDArray, place: Placed | None) -> Any:
         if place is None:
-            arrays.append(jax.device_put(array, device))
-        else:
-            there = _DlpackArray(lease, place.shape, place.dtype.name, number, fences, place.offset)
-            arrays.append(jax.dlpack.from_dlpack(there))
-    return tuple(arrays)
+            return jax.device_put(array, device)
+        return lend(place.shape, place.dtype.name, place.offset)
+
+    return (batch.convert_x(lend, dtype), *batch.convert_companions(convert))
 
 
 def cuda_number(array: Any) -> int:

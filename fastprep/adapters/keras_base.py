@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from fastprep.adapters import jax, torch
 from fastprep.adapters.iterators import TrainingIterator
@@ -48,18 +47,18 @@ def dtype_on_device(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
     return None if keras.backend.backend() == "tensorflow" and dtype == np.int32 else dtype
 
 
-def to_backend(batch: Batch, dtype: str) -> Any:
+def to_backend(batch: Batch, dtype: Any) -> Any:
     """Hand x of a batch to Keras' backend; see `fastprep.adapters.tensorflow.to_tensors`, `to_jax` and `to_torch`.
 
     Parameters
     ----------
     batch : Batch
-    dtype : {"float32", "float16", "bfloat16"}
-        Type of x.
+    dtype : {"float32", "float16", "bfloat16"}, or dict of str to these
+        Type of x, or of each input.
 
     Returns
     -------
-    tf.Tensor, jax.Array or torch.Tensor
+    tf.Tensor, jax.Array or torch.Tensor, or dict of str to such
     """
     return _HAND_OVER[keras.backend.backend()](batch, dtype)[0]
 
@@ -157,7 +156,7 @@ class KerasLoader(PlainLoader):
                 'device="cpu"'
             )
 
-    def _choose_companions(self, *arrays: NDArray | None) -> Companions:
+    def _choose_companions(self, *arrays: Any) -> Companions:
         return Companions(arrays, dtype_on_device)
 
     @property

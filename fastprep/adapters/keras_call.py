@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fastprep.dataset.nested import outputs_of
+
 if TYPE_CHECKING:
     from fastprep.loader import Loader
 
@@ -140,6 +142,7 @@ def check_arguments(loader: Loader, call: KerasCall) -> None:
         _refuse(loader, f"{call.method}: ", {name: given.get(name) for name in ("y", "sample_weight", "batch_size")})
         if call.method == "evaluate":
             _warn_of_steps_left_out(loader, "steps", given.get("steps"))
+            _warn_of_draws(loader, "evaluate")
     elif call.begins_training:
         _refuse(loader, "fit: ", {name: given.get(name) for name in _MEANT})
         _warn_of_uneven_epochs(loader, given.get("steps_per_epoch"))
@@ -165,6 +168,19 @@ def _check_validation(given: Mapping[str, Any]) -> None:
     _refuse(loader, "validation_data of fit: ", values)
     _refuse(loader, "fit: ", {"batch_size": given.get("validation_batch_size")}, "validation_")
     _warn_of_steps_left_out(loader, "validation_steps", given.get("validation_steps"))
+    _warn_of_draws(loader, "validation_data of fit")
+    if _is_loader(given.get("x")):
+        _check_same_classes(given["x"], loader)
+
+
+def _check_same_classes(train: Loader, val: Loader) -> None:
+    """Check that texts stand for the same numbers in training and validation: each loader numbers those that it has."""
+    has_texts = any(output.are_texts for loader in (train, val) for output in outputs_of(loader._dataset.outputs))
+    if has_texts and val.class_names != train.class_names:
+        raise ValueError(
+            f"validation_data of fit: its labels are numbered by the class_names {val.class_names}, those of training by "
+            f"{train.class_names}; make it with Loader(class_names=train.class_names)"
+        )
 
 
 def _refuse(loader: Loader, where: str, values: Mapping[str, Any], prefix: str = "") -> None:
@@ -205,6 +221,12 @@ def _warn_of_steps_left_out(loader: Loader, name: str, n_steps: int | None) -> N
         _log.warning(
             "%s=%d, but an epoch of this loader has %d steps: %s; leave %s out", name, n_steps, len(loader), effect, name
         )
+
+
+def _warn_of_draws(loader: Loader, what: str) -> None:
+    if loader.sampling is not None or loader.mix is not None:
+        problem = "this loader draws samples with replacement, so that some are not evaluated and others several times"
+        _log.warning("%s: %s; evaluate with a loader without sampling= and mix=", what, problem)
 
 
 def _warn_of_order(loader: Loader, shuffle: Any) -> None:

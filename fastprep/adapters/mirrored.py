@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastprep.adapters.tensorflow import Feed, TensorIterator, cuda_number
-from fastprep.kernels import CropSpec
+from fastprep.dataset import map_outputs, outputs_of
 from fastprep.pipeline import Backend, Companions, choose_parts
 from fastprep.pipeline.backends import CpuBackend
 
@@ -33,7 +33,7 @@ def mirrored_strategy() -> tf.distribute.MirroredStrategy | None:
 def replica_backends(
     strategy: tf.distribute.MirroredStrategy,
     device: str,
-    spec: CropSpec,
+    spec: Any,
     batch_size: int,
     n_crops: int,
     largest_batch: int | None = None,
@@ -46,7 +46,7 @@ def replica_backends(
     strategy : tf.distribute.MirroredStrategy
     device : {"auto", "cpu", "cuda"}
         "auto" and "cuda" mean the replica's own device; "auto" means the CPU if one of those devices can't be used.
-    spec : CropSpec
+    spec : CropSpec, or dict of str to CropSpec
     batch_size : int
         Number of samples in a batch of all replicas together.
     n_crops : int
@@ -147,16 +147,16 @@ class PerReplicaBatches:
         return TensorIterator(self._feed, self._join)
 
     def _join(self, parts: list[tuple[tf.Tensor, ...]], is_first: bool) -> tuple[Any, ...]:
-        sizes = [len(part[0]) for part in parts]
+        sizes = [len(outputs_of(part[0])[0]) for part in parts]
         if is_first and len(set(sizes)) > 1:  # Keras adds the parts up to build the model, and says only that they differ
             raise ValueError(
                 f"the first batch that Keras gets must have parts of the same size for its {len(sizes)} replicas, these have "
                 f"{sizes} rows: choose a batch_size that the samples fill, or do not resume at a partial last batch"
             )
-        joined = (
-            self._strategy.experimental_distribute_values_from_function(
-                lambda context, k=k: parts[context.replica_id_in_sync_group][k]
+
+        def join(*tensors: Any) -> Any:
+            return self._strategy.experimental_distribute_values_from_function(
+                lambda context: tensors[context.replica_id_in_sync_group]
             )
-            for k in range(len(parts[0]))
-        )
-        return tuple(joined)
+
+        return tuple(map_outputs(join, *(part[k] for part in parts)) for k in range(len(parts[0])))

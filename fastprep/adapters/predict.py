@@ -11,8 +11,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.dataset import outputs_of
 from fastprep.loader import Loader
-from fastprep.transforms import RandomCrop
+from fastprep.transforms import Target, is_drawn
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +28,8 @@ def predict(model: keras.Model, loader: Loader, *, verbose: Any = 0) -> NDArray:
     model : keras.Model
         A model with one output.
     loader : Loader
-        A loader that is not shuffled, not sharded, drops nothing, and has no random crops. It is read from the start of an
-        epoch, and its position stays where it is.
+        A loader that is not shuffled, not sharded, drops nothing, and changes nothing at random; a function in `transform=` has
+        to give the same each time, too. It is read from the start of an epoch, and its position stays where it is.
     verbose : int or "auto", default 0
         As for `keras.Model.predict`.
 
@@ -42,13 +43,15 @@ def predict(model: keras.Model, loader: Loader, *, verbose: Any = 0) -> NDArray:
     ------
     ValueError
         If the arguments are not a model and a loader, if the loader would not give every sample in file order and with the same
-        crops each time, or if a row must be NaN and the model's output can't be.
+        crops each time, if it has several crops of a sample and the model's output, or the labels, lie in the images, or if a row
+        must be NaN and the model's output can't be.
     DataError
         If a sample can't be read, and the loader has `on_corrupt="raise"`.
     """
     if not isinstance(loader, Loader) or not hasattr(model, "predict"):
         raise ValueError(f"predict takes a model and a loader, got {type(model).__name__} and {type(loader).__name__}")
     check_file_order(loader)
+    _check_averages(model, loader)
     with _with_replacements(loader):
         rows = model.predict(loader, verbose=verbose)
     rows = rows.reshape(loader.n_samples, loader.crop.n_crops, *rows.shape[1:]).mean(axis=1, dtype=rows.dtype)
@@ -58,22 +61,49 @@ def predict(model: keras.Model, loader: Loader, *, verbose: Any = 0) -> NDArray:
     return rows
 
 
+def _check_averages(model: keras.Model, loader: Loader) -> None:
+    """Check that the predictions for several crops of a sample mean the same thing, so that they may be averaged.
+
+    Raises
+    ------
+    ValueError
+        If they are maps, or boxes or points, which lie elsewhere in each crop.
+    """
+    if loader.crop.n_crops == 1:
+        return
+    shape = getattr(model, "output_shape", ())
+    are_maps = isinstance(shape, tuple) and len(shape) > 2 and not any(isinstance(part, tuple) for part in shape)
+    if are_maps or any(isinstance(labels, Target) for labels in outputs_of(loader.labels)):
+        found = f"an output of shape {shape}" if are_maps else "labels such as masks, boxes or points"
+        raise ValueError(
+            f"predict averages the {loader.crop.n_crops} crops of each sample, and {found} would lie elsewhere in each of them: "
+            "take CenterCrop, Resize or None"
+        )
+
+
 def check_file_order(loader: Loader) -> None:
     """Check that a loader gives every sample in file order, with the same crops each time.
 
     Raises
     ------
     ValueError
-        If it shuffles, has only a shard of the samples, drops a remainder, or crops at random.
+        If it draws samples, shuffles, has only a shard of them, drops a remainder, or crops at random.
     """
+    if loader.sampling is not None or loader.mix is not None:
+        raise ValueError("loader must give every sample once: make one for predictions without sampling= and mix=")
     if loader.shuffle or loader.shard != (0, 1) or loader.drop_remainder:
         raise ValueError(
             "loader must give every sample in file order: shuffle=False, shard=(0, 1), drop_remainder=False; "
             f"got shuffle={loader.shuffle}, shard={loader.shard}, drop_remainder={loader.drop_remainder}"
         )
-    if isinstance(loader.crop, RandomCrop):
+    if is_drawn(loader.crop):
         raise ValueError(
-            f"loader must have the same crops each time for a prediction: CenterCrop, TenCrop or None; got crop={loader.crop}"
+            "loader must have the same crops each time for a prediction: CenterCrop, TenCrop, Resize or None; "
+            f"got crop={loader.crop}"
+        )
+    if loader._source.augmentation.is_random:
+        raise ValueError(
+            "loader must give the same images each time for a prediction: make one without policy=, color=, erase= and blend="
         )
 
 

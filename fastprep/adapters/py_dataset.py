@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from numpy.typing import NDArray
 
 from fastprep.adapters.keras_base import KerasLoader
 from fastprep.adapters.keras_call import begins_anew
@@ -45,7 +44,7 @@ class Loader(KerasLoader, keras.utils.PyDataset):  # noqa: D101 - the docstring 
             self.set_epoch(self.next_epoch + 1)
         self._begun = False
 
-    def _choose_companions(self, *arrays: NDArray | None) -> Companions:
+    def _choose_companions(self, *arrays: Any) -> Companions:
         return Companions()
 
     @staticmethod

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastprep.adapters.jax import to_jax
+from fastprep.dataset import map_outputs
 from fastprep.errors import DeviceUnavailableError
-from fastprep.kernels import CropSpec
 from fastprep.pipeline import Backend, Batch, Companions, SharedBatch, choose_parts
 
 
@@ -30,7 +30,7 @@ def data_parallel_devices() -> tuple[Any, ...]:
 def sharded_backends(
     devices: tuple[Any, ...],
     device: str,
-    spec: CropSpec,
+    spec: Any,
     batch_size: int,
     n_crops: int,
     largest_batch: int,
@@ -44,7 +44,7 @@ def sharded_backends(
         From `data_parallel_devices`.
     device : {"auto", "cpu", "cuda"}
         "auto" and "cuda" mean the devices of the distribution; "auto" means the CPU if one of them can't be used.
-    spec : CropSpec
+    spec : CropSpec, or dict of str to CropSpec
     batch_size : int
         Number of samples in a batch of all devices together.
     n_crops : int
@@ -82,18 +82,18 @@ def sharded_backends(
     return backends
 
 
-def to_global(batch: Batch | SharedBatch, dtype: str) -> tuple[Any, ...]:
+def to_global(batch: Batch | SharedBatch, dtype: Any) -> tuple[Any, ...]:
     """Hand a batch to JAX as arrays over the devices of the distribution that is set, without a copy.
 
     Parameters
     ----------
     batch : SharedBatch, or Batch for one device
-    dtype : {"float32", "float16", "bfloat16"}
-        Type of x.
+    dtype : {"float32", "float16", "bfloat16"}, or dict of str to these
+        Type of x, or of each input.
 
     Returns
     -------
-    tuple of jax.Array
+    tuple of jax.Array, or of dicts of them
         (x, y, weights), or fewer where the batch has no labels or no weights.
 
     Raises
@@ -110,12 +110,14 @@ def to_global(batch: Batch | SharedBatch, dtype: str) -> tuple[Any, ...]:
             f"a batch of {sum(sizes)} rows can't be shared evenly by {len(sizes)} GPUs, which JAX requires: choose a batch_size "
             "that the samples fill, or drop_remainder=True"
         )
-    distribution, arrays = keras.distribution.distribution(), []
-    for parts in zip(*(to_jax(part, dtype) for part in batch.parts), strict=True):
+    distribution = keras.distribution.distribution()
+
+    def join(*parts: Any) -> Any:
         shape = (sum(sizes), *parts[0].shape[1:])
         sharding = distribution.get_data_layout(shape).backend_layout
-        arrays.append(jax.make_array_from_single_device_arrays(shape, sharding, list(parts)))
-    return tuple(arrays)
+        return jax.make_array_from_single_device_arrays(shape, sharding, list(parts))
+
+    return tuple(map_outputs(join, *parts) for parts in zip(*(to_jax(part, dtype) for part in batch.parts), strict=True))
 
 
 def _cuda_number(device: Any) -> int:

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from fastprep.adapters.iterators import KerasEpochIterator
 from fastprep.errors import DeviceUnavailableError
 from fastprep.pipeline import Batch, dlpack_capsule
 from fastprep.pipeline.buffers import ALIGNMENT
+from fastprep.pipeline.companions import Placed
 from fastprep.pipeline.fences import Fence
 
 if TYPE_CHECKING:
@@ -42,18 +45,18 @@ class TensorFlowFence:
             tf.raw_ops.SyncDevice()
 
 
-def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
+def to_tensors(batch: Batch, dtype: Any) -> tuple[Any, ...]:
     """Hand a batch to TensorFlow without a copy of x, and without one of labels and weights that are on a GPU with it.
 
     Parameters
     ----------
     batch : Batch
-    dtype : {"float32", "float16", "bfloat16"}
-        Type of x.
+    dtype : {"float32", "float16", "bfloat16"}, or dict of str to these
+        Type of x, or of each input.
 
     Returns
     -------
-    tuple of tf.Tensor
+    tuple of tf.Tensor, or of dicts of them
         (x, y, weights), or fewer where the batch has no labels or no weights. x is at the address to which the kernel wrote, on
         the CPU or the GPU, and the buffer is in use until TensorFlow releases it. Labels and weights that are not on a GPU are
         copied on the CPU.
@@ -72,17 +75,19 @@ def to_tensors(batch: Batch, dtype: str) -> tuple[tf.Tensor, ...]:
     if lease.address % ALIGNMENT:
         raise RuntimeError(f"batch buffer at {lease.address:#x} is not aligned to {ALIGNMENT} bytes")
     if lease.is_on_device:
-        index = tensorflow_index(batch.x.device.id)
+        index = tensorflow_index(batch.device_number)
         fences = [TensorFlowFence(index)]
-    tensors = [tf.experimental.dlpack.from_dlpack(dlpack_capsule(lease, batch.x.shape, dtype, index, fences))]
-    for array, place in batch.companions:
+
+    def convert(array: NDArray, place: Placed | None) -> tf.Tensor:
         if place is None:
             with tf.device("CPU:0"):
-                tensors.append(tf.constant(array))
-        else:
-            capsule = dlpack_capsule(lease, place.shape, place.dtype.name, index, fences, place.offset)
-            tensors.append(tf.experimental.dlpack.from_dlpack(capsule))
-    return tuple(tensors)
+                return tf.constant(array)
+        return lend(place.shape, place.dtype.name, place.offset)
+
+    def lend(shape: tuple[int, ...], name: str, offset: int) -> tf.Tensor:
+        return tf.experimental.dlpack.from_dlpack(dlpack_capsule(lease, shape, name, index, fences, offset))
+
+    return (batch.convert_x(lend, dtype), *batch.convert_companions(convert))
 
 
 def first_cuda_number() -> int:
@@ -187,13 +192,13 @@ class Feed:
 
     Parameters
     ----------
-    dtype : {"float32", "float16", "bfloat16"}
-        Type of x.
+    dtype : {"float32", "float16", "bfloat16"}, or dict of str to these
+        Type of x, or of each input.
     next_iterator : callable
         Returns the epoch iterator for Keras' next epoch.
     """
 
-    dtype: str
+    dtype: Any
     next_iterator: Callable[[], KerasEpochIterator]
 
 

@@ -8,22 +8,23 @@ from numpy.typing import NDArray
 
 from fastprep.errors import DeviceUnavailableError
 from fastprep.pipeline import Batch, dlpack_capsule
+from fastprep.pipeline.companions import Placed
 from fastprep.pipeline.cuda import CudaMemory
 from fastprep.pipeline.fences import Fence
 
 
-def to_torch(batch: Batch, dtype: str) -> tuple[Any, ...]:
+def to_torch(batch: Batch, dtype: Any) -> tuple[Any, ...]:
     """Hand a batch to torch without a copy.
 
     Parameters
     ----------
     batch : Batch
-    dtype : {"float32", "float16", "bfloat16"}
-        Type of x.
+    dtype : {"float32", "float16", "bfloat16"}, or dict of str to these
+        Type of x, or of each input.
 
     Returns
     -------
-    tuple of torch.Tensor
+    tuple of torch.Tensor, or of dicts of them
         (x, y, weights), or fewer where the batch has no labels or no weights: on the CPU, or all on the CUDA device of the
         batch. x is at the address to which the kernel wrote. Its buffer is in use until torch releases it, and is written to
         again only after what the current stream of that device holds then.
@@ -33,16 +34,18 @@ def to_torch(batch: Batch, dtype: str) -> tuple[Any, ...]:
     lease, number = batch.lease, 0
     fences: list[Fence] = []
     if isinstance(lease.memory, CudaMemory):
-        number = batch.x.device.id
+        number = batch.device_number
         fences = [lease.memory.fence_of(torch.cuda.current_stream(number).cuda_stream)]
-    tensors = [torch.from_dlpack(dlpack_capsule(lease, batch.x.shape, dtype, number, fences))]
-    for array, place in batch.companions:
+
+    def convert(array: NDArray, place: Placed | None) -> torch.Tensor:
         if place is None:
-            tensors.append(torch.from_numpy(array))
-        else:
-            capsule = dlpack_capsule(lease, place.shape, place.dtype.name, number, fences, place.offset)
-            tensors.append(torch.from_dlpack(capsule))
-    return tuple(tensors)
+            return torch.from_numpy(array)
+        return lend(place.shape, place.dtype.name, place.offset)
+
+    def lend(shape: tuple[int, ...], name: str, offset: int) -> torch.Tensor:
+        return torch.from_dlpack(dlpack_capsule(lease, shape, name, number, fences, offset))
+
+    return (batch.convert_x(lend, dtype), *batch.convert_companions(convert))
 
 
 def cuda_number(tensor: Any) -> int:

@@ -15,6 +15,7 @@ from fastprep.errors import InputError
 from fastprep.system import check_creatable
 
 WORK = ".fastprep-build"
+_SHARES = (0.8, 0.1, 0.1)
 RESULT_BYTES = 32
 """Bytes that a pixel of the result takes at most: resized, as an array, and squared for the standard deviation."""
 
@@ -25,9 +26,9 @@ class Config:
     """Turn a folder of images into train.h5, val.h5 and test.h5, with the mean of the training images inside.
 
     Classes are the sub-folders of IMAGES, or come from --pattern or --csv. Each image is turned upright by its EXIF, put on
-    white where it is transparent, resized so that its shorter side has --size pixels, and cut to the square in its middle. OUT
-    also gets mean.json, report.csv, which accounts for every file, and sizes.png, which shows the sizes of the source images. Run
-    the same command again to continue an interrupted build.
+    white where it is transparent, resized so that its shorter side has --size pixels, and cut to the square in its middle (or
+    as --resize says). OUT also gets mean.json, report.csv, which accounts for every file, and sizes.png, which shows the sizes of
+    the source images. Run the same command again to continue an interrupted build.
     """
 
     images: Annotated[Positional[str], arg(metavar="IMAGES")]
@@ -42,14 +43,20 @@ class Config:
     """With --csv: column of the files. Default: the one named file, if another is named label, else the first."""
     label_column: Annotated[str | None, arg(metavar="NAME|NUMBER")] = None
     """With --csv: column of the classes. Default: the one named label, if another is named file, else the second."""
-    split: Annotated[tuple[float, float, float], arg(metavar="TRAIN VAL TEST")] = (0.8, 0.1, 0.1)
+    split: Annotated[tuple[float, float, float], arg(metavar="TRAIN VAL TEST")] = _SHARES
     """Shares of the images of each class; a share of 0 makes no file."""
     split_folders: bool = False
     """IMAGES is split already into folders train, val (or validation) and test, with the classes inside."""
+    labels: Literal["none"] | None = None
+    """none: IMAGES has no classes, as a folder of test images. All images go into test.h5 with their names, without labels and
+    without a mean, which is that of training."""
     seed: int = 42
     """Seed of the split, and of the order in the files."""
     size: Annotated[int, arg(metavar="PIXELS")] = 256
     """Height and width of the images in the files."""
+    resize: Literal["crop", "pad", "stretch"] = "crop"
+    """How an image becomes a square: crop keeps the middle of the longer side, pad adds black at both ends of the shorter one,
+    stretch changes the proportions."""
     channels: Literal["rgb", "grey"] = "rgb"
     """Channels to store: red, green and blue, or brightness."""
     compression: Literal["none", "gzip"] = "none"
@@ -86,6 +93,10 @@ def check(config: Config) -> None:
         raise InputError(f"{problem}; got {config.memory}")
     if sum((config.csv is not None, config.pattern is not None, config.split_folders)) > 1:
         raise InputError("one of --csv, --pattern and --split-folders at a time")
+    if config.labels == "none" and (config.csv is not None or config.pattern is not None or config.split_folders):
+        raise InputError("--labels none goes without --csv, --pattern and --split-folders, which say what the classes are")
+    if config.labels == "none" and config.split != _SHARES:
+        raise InputError("--labels none goes without --split, because all images are for testing")
     if config.csv is None and (config.file_column or config.label_column):
         raise InputError("--file-column and --label-column go with --csv only")
     if os.path.exists(config.out) and not os.path.isdir(config.out):

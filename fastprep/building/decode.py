@@ -36,6 +36,7 @@ DECODER = f"Pillow {__version__}, recipe 1"
 """What the pixels depend on besides the file; the number is raised when `read_image` gives other pixels."""
 
 ChannelOrder = Literal["RGB", "L"]
+Resize = Literal["crop", "pad", "stretch"]
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -76,9 +77,13 @@ class DecodedImage:
 
 
 def read_image(
-    path: str | os.PathLike[str], size: int, channel_order: ChannelOrder = "RGB", memory: Memory | None = None
+    path: str | os.PathLike[str],
+    size: int,
+    channel_order: ChannelOrder = "RGB",
+    memory: Memory | None = None,
+    resize: Resize = "crop",
 ) -> DecodedImage:
-    """Decode an image, turn it upright, resize its shorter side to `size` and cut the square in its middle.
+    """Decode an image, turn it upright, and make a square of it.
 
     Parameters
     ----------
@@ -90,6 +95,9 @@ def read_image(
         "L" is grey, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
     memory : Memory, optional
         Bound that threads share, from which the bytes are taken that the header says are needed, before pixels are decoded.
+    resize : {"crop", "pad", "stretch"}
+        "crop" resizes the shorter side to `size` and cuts the square in the middle; "pad" resizes the longer side and puts the
+        whole image in the middle of a black square; "stretch" resizes both sides, whatever that does to the shapes.
 
     Returns
     -------
@@ -116,7 +124,7 @@ def read_image(
         raise (OutOfReachError if is_machine_fault(error) and not is_own_fault else UnreadableError)(_reason(error)) from error
     try:
         with source.buffered() as file:
-            return _decode(file, source.n_bytes, size, channel_order, memory or Memory(sys.maxsize))
+            return _decode(file, source.n_bytes, size, channel_order, memory or Memory(sys.maxsize), resize)
     except UnreadableError:
         raise
     except Exception as error:  # decoders raise many kinds of errors for damaged files
@@ -128,7 +136,9 @@ def read_image(
         raise UnreadableError(_reason(error)) from error
 
 
-def _decode(file: io.BufferedReader, n_bytes: int, size: int, channel_order: ChannelOrder, memory: Memory) -> DecodedImage:
+def _decode(
+    file: io.BufferedReader, n_bytes: int, size: int, channel_order: ChannelOrder, memory: Memory, resize: Resize
+) -> DecodedImage:
     if n_bytes == 0:
         raise UnreadableError("the file is empty")
     if n_bytes > memory.limit:  # some decoders read all of it, and that before they know the size in pixels
@@ -138,7 +148,7 @@ def _decode(file: io.BufferedReader, n_bytes: int, size: int, channel_order: Cha
     is_jpeg, kind = isinstance(image, JpegImageFile), image.format
     if isinstance(image, JpegImageFile):
         image.draft(None, (JPEG_GAP * size, JPEG_GAP * size))
-    with memory.taken(bytes_needed(image, (width, height), n_bytes, size)):
+    with memory.taken(bytes_needed(image, (width, height), n_bytes, size, resize)):
         image.load()
         if not is_jpeg:
             width, height = image.size  # Pillow has turned a TIFF upright by now
@@ -146,14 +156,14 @@ def _decode(file: io.BufferedReader, n_bytes: int, size: int, channel_order: Cha
         image, turned = _upright(image)
         image, note = _eight_bits(image, kind)
         image = _flat(image, channel_order)
-        square = _square(image, size)
+        square = _SQUARES[resize](image, size)
         pixels = np.asarray(square).reshape(size, size, len(channel_order))
     if turned:
         width, height = height, width
     return DecodedImage(pixels, width, height, note)
 
 
-def bytes_needed(image: Image.Image, full_size: tuple[int, int], n_file_bytes: int, size: int) -> int:
+def bytes_needed(image: Image.Image, full_size: tuple[int, int], n_file_bytes: int, size: int, resize: Resize = "crop") -> int:
     """Return an upper bound of the memory that decoding an image takes, from its header.
 
     Parameters
@@ -166,6 +176,8 @@ def bytes_needed(image: Image.Image, full_size: tuple[int, int], n_file_bytes: i
         Size of the file, all of which the decoders of WebP and TIFF read at once.
     size : int
         Height and width of the result in pixels.
+    resize : {"crop", "pad", "stretch"}
+        See `read_image`.
 
     Returns
     -------
@@ -190,7 +202,8 @@ def bytes_needed(image: Image.Image, full_size: tuple[int, int], n_file_bytes: i
     if image.format in ("WEBP", "TIFF"):
         n_bytes += 2 * n_file_bytes
     n_bytes += _STRIP_BYTES * min(width * height, max(_STRIP_PIXELS, width))
-    return n_bytes + 4 * size * (min(image.size) + 2 * size)
+    n_rows = min(image.size) if resize == "crop" else max(image.size)  # of the image between the two passes of resizing
+    return n_bytes + 4 * size * (n_rows + 2 * size)
 
 
 def _whole_number(value: object) -> int:
@@ -250,6 +263,23 @@ def _square(image: Image.Image, size: int) -> Image.Image:
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+
+
+def _padded(image: Image.Image, size: int) -> Image.Image:
+    """Resize the longer side to `size`, and put the whole image in the middle of a black square."""
+    width, height = image.size
+    longer = max(width, height)
+    sides = max(1, round(width * size / longer)), max(1, round(height * size / longer))
+    square = Image.new(image.mode, (size, size))
+    square.paste(image.resize(sides, Image.Resampling.BICUBIC), ((size - sides[0]) // 2, (size - sides[1]) // 2))
+    return square
+
+
+def _stretched(image: Image.Image, size: int) -> Image.Image:
+    return image.resize((size, size), Image.Resampling.BICUBIC)
+
+
+_SQUARES = {"crop": _square, "pad": _padded, "stretch": _stretched}
 
 
 def _reason(error: Exception) -> str:

@@ -33,6 +33,8 @@ class Record:
         See `fastprep.building.decode.DecodedImage`.
     sums, squares : list of int
         Sums of the values, and of their squares, for each channel.
+    products : list of int
+        Sums of the products of the values of two channels: of the first and each later one, of the second and each later one.
     digest : str
         BLAKE2b of the pixels.
     """
@@ -43,6 +45,7 @@ class Record:
     note: str
     sums: list[int]
     squares: list[int]
+    products: list[int]
     digest: str
 
     def to_json(self) -> bytes:
@@ -121,9 +124,11 @@ class Decoded:
         """
         columns = image.pixels.sum(axis=0, dtype=np.uint32)  # releases the GIL; bincount would not
         sums = columns.sum(axis=0, dtype=np.uint64).tolist()
-        columns = np.square(image.pixels, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
-        squares = columns.sum(axis=0, dtype=np.uint64).tolist()
-        record = Record(number, image.width, image.height, image.note, sums, squares, _digest(image.pixels))
+        values = image.pixels.reshape(-1, image.pixels.shape[-1]).astype(np.float64)
+        squares = values.T @ values  # whole numbers below 2**53: exact
+        products = squares[np.triu_indices(len(squares), 1)].astype(np.int64).tolist()
+        facts = sums, squares.diagonal().astype(np.int64).tolist(), products
+        record = Record(number, image.width, image.height, image.note, *facts, _digest(image.pixels))
         with _named(self._folder / "pixels"):
             _write_all(self._pixels, np.ascontiguousarray(image.pixels).reshape(-1).data, number * self._bytes)
         line = record.to_json()

@@ -56,6 +56,13 @@ def by_folder(found: Iterable[SourceFile], split_folders: bool = False) -> None:
             file.split = ""
 
 
+def without_classes(found: Iterable[SourceFile]) -> None:
+    """Take all images for testing, without classes."""
+    for file in found:
+        if file.status == IMAGE:
+            file.split = "test"
+
+
 def by_pattern(found: Iterable[SourceFile], pattern: str) -> None:
     """Take a part of the file name as the class.
 

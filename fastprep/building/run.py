@@ -47,7 +47,8 @@ def run(config: Config) -> None:
     work = out / WORK
     found = scan.find(config.images, out)
     _classify(config, found)
-    report.check_classes(found, labels.class_names(found))
+    if config.labels is None:
+        report.check_classes(found, labels.class_names(found))
     candidates = shuffled([file for file in found if file.status == scan.IMAGE], config.seed)
     keys = _keys(config, candidates)
     check_work_folder(work)
@@ -84,9 +85,10 @@ def _make(config: Config, found: list[SourceFile], candidates: list[SourceFile],
         _decode(config, candidates, decoded, order, progress)
         used = [file for file in candidates if file.status == scan.USED]
         names = labels.class_names(used)
-        report.check_classes(found, names)
-        if not config.split_folders:
-            stratify(used, config.split)
+        if config.labels is None:
+            report.check_classes(found, names)
+            if not config.split_folders:
+                stratify(used, config.split)
         _check_splits(config, used)
         for note in report.notes(found, names, report.mark_twins(candidates, decoded.records)):
             warn(note)
@@ -106,7 +108,9 @@ def _make(config: Config, found: list[SourceFile], candidates: list[SourceFile],
 
 
 def _classify(config: Config, found: list[SourceFile]) -> None:
-    if config.csv is not None:
+    if config.labels == "none":
+        labels.without_classes(found)
+    elif config.csv is not None:
         warn(labels.by_csv(found, config.csv, config.file_column, config.label_column))
     elif config.pattern is not None:
         labels.by_pattern(found, config.pattern)
@@ -118,18 +122,25 @@ def _keys(config: Config, candidates: Sequence[SourceFile]) -> tuple[str, str]:
     """Return a digest of everything that the decoded pixels depend on, and one of everything that the files depend on."""
     images = [(file.shown, file.n_bytes, file.mtime_ns) for file in candidates]
     root = os.path.realpath(config.images)
-    decode = key_of(DECODER, root, config.size, config.channels, images)
-    labels = [(file.label, file.split) for file in candidates]
-    return decode, key_of(decode, __version__, labels, _attributes(config), config.compression, config.gzip_level)
+    decode = key_of(DECODER, root, config.size, config.channels, images, *_special(config.resize, "crop"))
+    classes = [(file.label, file.split) for file in candidates]
+    return decode, key_of(decode, __version__, classes, _attributes(config), config.compression, config.gzip_level)
 
 
 def _attributes(config: Config) -> dict[str, str]:
     """Return the attributes that say where a file comes from."""
-    by = "list" if config.csv is not None else config.pattern or "folder"
-    shares = "folders" if config.split_folders else config.split
+    by = "list" if config.csv is not None else config.labels or config.pattern or "folder"
+    shares = "folders" if config.split_folders else "test" if config.labels else config.split
     settings = {"size": config.size, "channels": config.channels, "classes": by, "split": shares, "seed": config.seed}
+    if config.resize != "crop":
+        settings["resize"] = config.resize
     software = f"fastprep {__version__}, {DECODER}"
     return {"source": scan.shown(config.images), "settings": json.dumps(settings), "software": software}
+
+
+def _special(value: str, usual: str) -> list[str]:
+    """Return a setting if it is not the usual one, so that what was decoded before there was a choice is still used."""
+    return [] if value == usual else [value]
 
 
 def _check_target(config: Config, found: Sequence[SourceFile], names: Sequence[str]) -> None:
@@ -159,6 +170,10 @@ def _check_space(config: Config, n: int, n_decoded: int) -> None:
 
 def _check_splits(config: Config, used: Sequence[SourceFile]) -> None:
     existing = {file.split for file in used}
+    if config.labels == "none":
+        if not used:
+            raise InputError("there is no image that can be read")
+        return
     if "train" not in existing:
         raise InputError("there is no image for training")
     wanted = [split for split, share in zip(SPLITS, config.split, strict=True) if share and not config.split_folders]
@@ -172,7 +187,7 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
 
     def decode(number: int) -> tuple[int, str | None]:
         try:
-            image = _read(candidates[number].path, config.size, order, memory, ended)
+            image = _read(candidates[number].path, config, order, memory, ended)
         except OutOfReachError:
             raise
         except UnreadableError as error:
@@ -202,11 +217,11 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
         file.status, file.why, file.width, file.height = scan.USED, record.note, record.width, record.height
 
 
-def _read(path: str, size: int, order: ChannelOrder, memory: Memory, ended: threading.Event) -> DecodedImage:
+def _read(path: str, config: Config, order: ChannelOrder, memory: Memory, ended: threading.Event) -> DecodedImage:
     """Decode an image; a fault of the machine is given time to pass, because it says nothing about the image."""
     try:
         return with_retries(
-            lambda: read_image(path, size, order, memory),
+            lambda: read_image(path, config.size, order, memory, config.resize),
             lambda error: isinstance(error, OutOfReachError),
             lambda seconds, error: ended.wait(seconds),
         )
@@ -239,9 +254,12 @@ def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: 
     write_line(report.outcome(found))
     for split, (n, n_bytes) in made.files.items():
         path = os.path.join(config.out, f"{split}.h5")
-        write_line(f"{path}: {n:,} images of {config.size}x{config.size}, {made.n_classes} classes, {n_bytes / 1e6:,.1f} MB")
+        classes = "no labels" if config.labels else f"{made.n_classes} classes"
+        write_line(f"{path}: {n:,} images of {config.size}x{config.size}, {classes}, {n_bytes / 1e6:,.1f} MB")
     letters = "RGB" if config.channels == "rgb" else "L"
     for word, values in (("mean", made.mean), ("std", made.std)):
+        if values is None:
+            continue
         by_letter = ", ".join(f"{letter} {value:.2f}" for letter, value in zip(letters, values, strict=True))
         write_line(f"{word} of training: {by_letter}")
     write_line(f"{os.path.join(config.out, 'report.csv')} accounts for every file; {seconds:.1f} s")

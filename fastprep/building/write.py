@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -33,14 +34,14 @@ class Made:
     files : dict of str to (int, int)
         Number of images and size in bytes of each split that has images.
     n_classes : int
-    mean, std : ndarray of float64, shape (C,)
-        Mean and standard deviation of the training images, by channel.
+    mean, std : ndarray of float64, shape (C,), or None
+        Mean and standard deviation of the training images, by channel; None if there are none.
     """
 
     files: dict[str, tuple[int, int]]
     n_classes: int
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
+    mean: NDArray[np.float64] | None
+    std: NDArray[np.float64] | None
 
 
 def assemble(
@@ -70,7 +71,7 @@ def assemble(
         Height and width of the images in pixels.
     channel_order : str
     class_names : sequence of str
-        Names in the order of the labels.
+        Names in the order of the labels; empty for images without labels.
     attributes : dict of str to str
         Attributes of each HDF5 file.
     gzip_level : int, optional
@@ -88,16 +89,20 @@ def assemble(
     """
     label_of = {name: label for label, name in enumerate(class_names)}
     numbers = {split: [k for k, file in enumerate(candidates) if file.status == USED and file.split == split] for split in SPLITS}
-    mean, std = mean_and_std([decoded.records[number] for number in numbers["train"]], size * size)
+    mean = std = covariance = None
+    if numbers["train"]:
+        mean, covariance = mean_and_covariance([decoded.records[number] for number in numbers["train"]], size * size)
+        std = np.sqrt(covariance.diagonal())
     for split, mine in numbers.items():
         if not mine:
             continue
         write_images(
             folder / f"{split}.h5",
             _pixels(decoded, mine, f"writing {split}.h5", progress),
-            [label_of[candidates[number].label] for number in mine],
-            mean=mean,
+            [label_of[candidates[number].label] for number in mine] if class_names else None,
+            mean="none" if mean is None else mean,
             std=std,
+            covariance=covariance,
             channel_order=channel_order,
             class_names=class_names,
             file_names=[candidates[number].shown for number in mine],
@@ -105,9 +110,10 @@ def assemble(
             gzip_level=gzip_level,
             writer="build",
         )
-    text = json.dumps(dict(zip(channel_order, mean.tolist(), strict=True)))
-    with named_if_full(folder / "mean.json"):
-        (folder / "mean.json").write_text(text + "\n", encoding="utf-8")
+    if mean is not None:
+        text = json.dumps(dict(zip(channel_order, mean.tolist(), strict=True)))
+        with named_if_full(folder / "mean.json"):
+            (folder / "mean.json").write_text(text + "\n", encoding="utf-8")
     with named_if_full(folder / "report.csv"):
         write_report(folder / "report.csv", found)
     draw_sizes([(file.width, file.height) for file in candidates if file.status == USED], size, folder / "sizes.png")
@@ -115,8 +121,8 @@ def assemble(
     return Made(sizes, len(class_names), mean, std)
 
 
-def mean_and_std(records: Sequence[Record], n_pixels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each channel, exact but for the last division and root.
+def mean_and_covariance(records: Sequence[Record], n_pixels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean of each channel and the covariance of the channels, exact but for the last division.
 
     Parameters
     ----------
@@ -128,14 +134,19 @@ def mean_and_std(records: Sequence[Record], n_pixels: int) -> tuple[NDArray[np.f
     Returns
     -------
     ndarray of float64, shape (C,)
-    ndarray of float64, shape (C,)
+    ndarray of float64, shape (C, C)
     """
     n = len(records) * n_pixels
-    sums = [sum(values) for values in zip(*(record.sums for record in records), strict=True)]
-    squares = [sum(values) for values in zip(*(record.squares for record in records), strict=True)]
+    sums, squares, products = (
+        [sum(values) for values in zip(*lists, strict=True)]
+        for lists in zip(*((record.sums, record.squares, record.products) for record in records), strict=True)
+    )
+    covariance = np.empty((len(sums), len(sums)))
+    pairs = [*((k, k) for k in range(len(sums))), *itertools.combinations(range(len(sums)), 2)]
     # in integers of any length, because the difference of the two terms would lose digits in floating point
-    variances = [(square * n - total * total) / (n * n) for total, square in zip(sums, squares, strict=True)]
-    return np.array([total / n for total in sums]), np.sqrt(variances)
+    for (one, other), total in zip(pairs, [*squares, *products], strict=True):
+        covariance[one, other] = covariance[other, one] = (total * n - sums[one] * sums[other]) / (n * n)
+    return np.array([total / n for total in sums]), covariance
 
 
 def _pixels(decoded: Decoded, numbers: Sequence[int], stage: str, progress: Progress) -> Iterator[NDArray[np.uint8]]:

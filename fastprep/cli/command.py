@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff
 
 from fastprep.cli.help import wrapped_description
-from fastprep.cli.output import Screen, safe_output, write_message
+from fastprep.cli.output import safe_output, status_of_output, write_message
 from fastprep.errors import DataError, InputError, RankError, one_line
 from fastprep.system import as_by_ctrl_c, status_of
 
@@ -71,7 +71,7 @@ class Command:
         reported: tuple[type[Exception], ...] = (*self.errors, OSError)
         with safe_output(), _each_warning_once(), as_by_ctrl_c():
             try:
-                return self._after_output(function() or 0)
+                return status_of_output(self.name, function() or 0)
             except KeyboardInterrupt as interrupt:
                 notes = getattr(interrupt, "__notes__", None) or [f"{self.name}: {self.interrupted()}"]
                 write_message("", notes[0])
@@ -83,17 +83,6 @@ class Command:
                 if sys.excepthook is sys.__excepthook__:
                     sys.excepthook = _show_traceback
                 raise
-
-    def _after_output(self, status: int) -> int:
-        """Return the status of a command that has ended well, or 2 if its output is not whole."""
-        screen = sys.stdout
-        if not isinstance(screen, Screen):
-            return status
-        screen.flush()
-        if screen.problem is None:
-            return status
-        self.say(f"standard output can't be written, and is not whole: {screen.problem}; all else was done")
-        return status or 2
 
     def say(self, message: str) -> None:
         """Print a line for people on standard error."""
@@ -155,5 +144,10 @@ def parse_command_line(config: type[_Config], words: Sequence[str] | None, name:
     """
     words = sys.argv[1:] if words is None else words
     marked = FlagCreatePairsOff[config]  # type: ignore[valid-type]
+    prog, description = f"python -m fastprep.{name}", wrapped_description(config)
     with safe_output():
-        return tyro.cli(marked, args=words, prog=f"python -m fastprep.{name}", description=wrapped_description(config), **options)
+        try:
+            return tyro.cli(marked, args=words, prog=prog, description=description, **options)
+        except SystemExit as end:
+            end.code = status_of_output(f"fastprep.{name}", int(end.code or 0))
+            raise

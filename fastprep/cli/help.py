@@ -40,7 +40,7 @@ def flowing(config: _T) -> _T:
     for field, below in zip(definition.body, definition.body[1:], strict=False):
         match field, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                hint = arg(help_behavior_hint=_default) if getattr(config, name, MISSING) is None else arg()
+                hint = arg(help_behavior_hint=_default) if getattr(config, name, MISSING) in (None, ()) else arg()
                 config.__annotations__[name] = Annotated[types[name], arg(help=" ".join(text.split())), hint]
     return config
 
@@ -58,4 +58,4 @@ def wrapped_description(config: type) -> str:
 
 def _default(words: str) -> str:
     """Return the words about a default; tyro calls this with the value that it found, which `--demo` changes."""
-    return "" if words == "None" else f"(default: {words})"
+    return "" if words in ("None", "") else f"(default: {words})"

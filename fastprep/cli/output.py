@@ -97,6 +97,26 @@ def safe_output() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def status_of_output(name: str, status: int) -> int:
+    """Return the status of a command that has ended well, inside `safe_output`; say it, and return 2, if its output is not whole.
+
+    Parameters
+    ----------
+    name : str
+        Beginning of the line on standard error.
+    status : int
+        Status of the command by itself.
+    """
+    shown = sys.stdout
+    if not isinstance(shown, Screen):
+        return status
+    shown.flush()  # else Python does so at its exit, where it complains if that can't be done
+    if shown.problem is None:
+        return status
+    write_message(f"{name}: standard output can't be written, and is not whole: {shown.problem}; all else was done")
+    return status or 2
+
+
 def screen(stream: Any) -> Screen | None:
     """Return the screen of a stream: itself if it is one, None if there is no stream, as in a process without a terminal."""
     return stream if stream is None or isinstance(stream, Screen) else Screen(stream)

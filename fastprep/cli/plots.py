@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.cli.drawing_mark import drawing_mark
 from fastprep.cli.matplotlib_startup import start_matplotlib
+from fastprep.cli.overlays import Overlay, draw_overlay, limits_of
 from fastprep.system import printable, whole_file
 
 if TYPE_CHECKING:
@@ -93,13 +94,32 @@ def draw_sheet(images: NDArray, titles: Sequence[str], heading: str, path: str |
     _save(figure, path)
 
 
-def draw_crops(rows: Sequence[tuple[str, Sequence[NDArray], Sequence[str]]], heading: str, path: str | os.PathLike[str]) -> None:
+class CropRow(NamedTuple):
+    """A row of crops in a drawing.
+
+    Attributes
+    ----------
+    caption : str
+    images : sequence of ndarray of uint8, shape (h, w, 1 or 3)
+        Channels in the order RGB.
+    titles : sequence of str
+        Title of each image.
+    overlays : sequence of Overlay
+        What lies over each image; empty for nothing.
+    """
+
+    caption: str
+    images: Sequence[NDArray]
+    titles: Sequence[str]
+    overlays: Sequence[Overlay] = ()
+
+
+def draw_crops(rows: Sequence[CropRow], heading: str, path: str | os.PathLike[str]) -> None:
     """Draw rows of crops, each row with a caption and with a title for each crop.
 
     Parameters
     ----------
-    rows : sequence of (str, sequence of ndarray of uint8 of shape (h, w, 1 or 3), sequence of str)
-        Caption, images in the order RGB, a title for each image.
+    rows : sequence of CropRow
     heading : str
         Heading over all images.
     path : str or path
@@ -108,16 +128,19 @@ def draw_crops(rows: Sequence[tuple[str, Sequence[NDArray], Sequence[str]]], hea
     start_matplotlib(path)
     from matplotlib.figure import Figure
 
-    n_columns = max(len(images) for _, images, _ in rows)
+    n_columns = max(len(row.images) for row in rows)
+    limits = limits_of(overlay for row in rows for overlay in row.overlays)
     figure = Figure(figsize=(1.4 * n_columns, 2.0 * len(rows) + 0.4), layout="constrained")
     figure.suptitle(_plain(heading), fontsize=10)
-    for part, (caption, images, titles) in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows, strict=True):
-        part.suptitle(_plain(caption), fontsize=9)
+    for part, row in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows, strict=True):
+        part.suptitle(_plain(row.caption), fontsize=9)
         grid = part.subplots(1, n_columns, squeeze=False)
         for axes in grid.flat:
             axes.axis("off")
-        for axes, image, title in zip(grid.flat, images, titles, strict=False):
+        for axes, image, title in zip(grid.flat, row.images, row.titles, strict=False):
             _show(axes, image, title)
+        for axes, overlay in zip(grid.flat, row.overlays, strict=False):
+            draw_overlay(axes, overlay, limits)
     _save(figure, path)
 
 
@@ -127,7 +150,7 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
     Parameters
     ----------
     history : dict of str to list of float
-        Lists loss, accuracy, val_loss and val_accuracy, one value for each epoch.
+        Lists loss, accuracy, val_loss and val_accuracy, one value for each epoch, and auc and val_auc if there are such.
     path : Path
         PNG to write.
     """
@@ -135,8 +158,10 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
+    titles = {"loss": "Loss", "accuracy": "Accuracy", "auc": "Area under the ROC curve"}
+    drawn = {name: title for name, title in titles.items() if name in history}
+    figure = Figure(figsize=(5 * len(drawn), 4), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(1, len(drawn)), drawn.items(), strict=True):
         for prefix, label in (("", "training, random crops"), ("val_", "validation, centre")):
             values = history[prefix + name]
             axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=label)
@@ -144,7 +169,7 @@ def draw_curves(history: dict[str, list[float]], path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend()
-        if name == "accuracy":
+        if name != "loss":
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         else:
             axes.set_yscale("log")  # the first epochs, before batch normalisation has its averages, may be off by hundreds

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep._sink import Sink
 from fastprep.errors import DataError
 from fastprep.system import begin_in_children
 
 _log = logging.getLogger(__name__)
+
+
+class Unreadable(Exception):
+    """Error of samples first..stop-1, which can't be read."""
+
+    def __init__(self, first: int, stop: int, error: DataError) -> None:
+        super().__init__(str(error))
+        self.first, self.stop, self.error = first, stop, error
+
+
+Sinks = tuple[Sink, ...]
+"""The sink of the images, and those of what is read with them."""
+
+Read = Callable[[NDArray[np.int64], NDArray[np.int64], Sinks], None]
+"""Function that hands samples to the slots of sinks, and raises `Unreadable`."""
 
 
 class Corrupt:
@@ -23,6 +40,9 @@ class Corrupt:
     Parameters
     ----------
     n_samples : int
+    by_sample : bool
+        Whether each damaged sample is replaced by the next intact one instead. It has to be where a sample has several parts,
+        such as an image and a mask, which lie in blocks of different sizes.
 
     Attributes
     ----------
@@ -32,8 +52,8 @@ class Corrupt:
         Error text of each damaged block.
     """
 
-    def __init__(self, n_samples: int) -> None:
-        self.n_samples = n_samples
+    def __init__(self, n_samples: int, by_sample: bool = False) -> None:
+        self.n_samples, self.by_sample = n_samples, by_sample
         self.problems: list[str] = []
         self.n_known = 0
         # runs of damaged blocks of one size that follow on each other: first sample, the one after the last, size of a block
@@ -52,6 +72,48 @@ class Corrupt:
         self.__dict__.update(state)
         begin_in_children(self)
 
+    def read(self, read: Read, samples: NDArray[np.int64], sinks: Sinks) -> NDArray[np.int64]:
+        """Hand samples to sinks, others in the place of those that can't be read, and return those that were read.
+
+        Parameters
+        ----------
+        read : function
+        samples : ndarray of int64, shape (n,)
+            Slot k is for `samples[k]`.
+        sinks : tuple of Sink
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+
+        Raises
+        ------
+        DataError
+            If no sample is left that can be read.
+        """
+        slots = np.arange(len(samples), dtype=np.int64)
+        while True:
+            samples = self.replace(samples)
+            try:
+                read(samples, slots, sinks)
+            except Unreadable as error:
+                self.record(error.first, error.stop, error.error)
+                bad = np.flatnonzero((samples >= error.first) & (samples < error.stop))[:1]
+                self._find_intact(read, samples[bad], slots[bad], sinks)
+            else:
+                return samples
+
+    def _find_intact(self, read: Read, sample: NDArray[np.int64], slot: NDArray[np.int64], sinks: Sinks) -> None:
+        """Record what is damaged from a sample on, up to its replacement. One by one: not with a whole batch for each of them."""
+        while True:
+            sample = self.replace(sample)
+            try:
+                read(sample, slot, sinks)
+            except Unreadable as error:
+                self.record(error.first, error.stop, error.error)
+            else:
+                return
+
     def record(self, first: int, stop: int, error: DataError) -> None:
         """Record that samples first..stop-1 can't be read.
 
@@ -61,22 +123,35 @@ class Corrupt:
             If no sample is left that can be read.
         """
         with self._lock:
-            if not self._contains(first):
+            if new := self._unknown(first, stop):
                 self._last = error  # before the runs: `replace` raises it when they cover all samples
-                self._runs = self._joined(first, stop)
-                self.n_known += stop - first
+                for start, end in new:
+                    self._runs = self._joined(start, end)
+                    self.n_known += end - start
                 self.problems.append(str(error))
                 _log.warning("on_corrupt='skip': samples %d to %d are replaced by others: %s", first, stop - 1, error)
         if self.n_known >= self.n_samples:
             raise error
 
-    def _contains(self, sample: int) -> bool:
-        run = int(np.searchsorted(self._runs[:, 0], sample, side="right")) - 1
-        return run >= 0 and sample < self._runs[run, 1]
+    def _unknown(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Return which parts of first..stop-1 are in no run yet; each is the first sample and the one after the last.
+
+        Blocks are known as a whole, or not at all.
+        """
+        if not self.by_sample:
+            run = int(np.searchsorted(self._runs[:, 0], first, side="right")) - 1
+            return [] if run >= 0 and first < self._runs[run, 1] else [(first, stop)]
+        parts = []
+        for start, end in self._runs[:, :2].tolist():
+            if first < end and start < stop:
+                if first < start:
+                    parts.append((first, start))
+                first = end
+        return [*parts, (first, stop)] if first < stop else parts
 
     def _joined(self, first: int, stop: int) -> NDArray[np.int64]:
         """Return the runs with another block, joined to its neighbours if they have blocks of its size."""
-        runs, size = self._runs, stop - first
+        runs, size = self._runs, 1 if self.by_sample else stop - first
         place = int(np.searchsorted(runs[:, 0], first))
         before = place > 0 and tuple(runs[place - 1, 1:]) == (first, size)
         after = place < len(runs) and (runs[place, 0], runs[place, 2]) == (stop, size)

@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 import contextlib
-import glob
+import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep._sink import Sink
-from fastprep.dataset.corrupt import Corrupt
-from fastprep.errors import ChangedError, DamagedIndexError, DataError, NotFiniteError
+from fastprep.dataset.agreement import check_channel_orders, check_images
+from fastprep.dataset.channels import Channels, pick_channels, picked_metadata
+from fastprep.dataset.corrupt import Corrupt, Sinks
+from fastprep.dataset.image_files import ImageFiles
+from fastprep.dataset.joining import join_labels, join_weights
+from fastprep.dataset.label_counts import count_labels
+from fastprep.dataset.label_errors import label_error
+from fastprep.dataset.label_sources import Source, columns_of, label_sources, weight_sources
+from fastprep.dataset.masks import MaskValues
+from fastprep.dataset.nested import map_outputs, outputs_of
+from fastprep.dataset.notices import log_notes, warn_of_slow_reading, warn_of_unwritten_rows
+from fastprep.dataset.paths import Paths, expand_paths
+from fastprep.dataset.read_together import ReadTogether
+from fastprep.errors import DataError
 from fastprep.h5 import (
-    NOT_FINITE,
-    BlockCache,
-    FileSurvey,
+    Axes,
     Handles,
     ImageIndex,
+    Images,
     Metadata,
     Reader,
     Scratch,
     check_axes_name,
+    check_image_shape,
+    describe_images,
     survey,
-    warn_of_hdf5,
-    warn_of_unwritten,
 )
-from fastprep.system import is_machine_fault
 
 _log = logging.getLogger(__name__)
 
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-
-class Dataset:
+class Dataset(ReadTogether):
     """Images and labels of one or several files, with sample numbers that run through all of them.
 
     Every file is opened once, for its shape, type, attributes and labels. With several files, the chunks of each are indexed when
@@ -46,32 +54,63 @@ class Dataset:
     Parameters
     ----------
     files : path, glob pattern, or sequence of paths
-    images : str
-        Name of the dataset of images in each file.
-    labels : str or None
-        Name of the dataset of labels in each file; None for images without labels.
-    weights : str or None
-        Name of the dataset of sample weights in each file; None for no weights.
+    images : str or sequence of str
+        Name of the dataset of images in each file, or of images that have one each, see `fastprep.h5.groups.Images`.
+    labels : str, array_like, tuple, list, dict or None
+        Where the labels of each output are, see `fastprep.dataset.label_sources.label_sources`; None for images without labels.
+    weights : str, array_like, tuple, list, dict or None
+        Where the weights of the samples are, see `fastprep.dataset.label_sources.weight_sources`; None for no weights.
     io : {"pread", "mmap"}
         See `fastprep.h5.Reader`.
     on_corrupt : {"raise", "skip"}
         What `read` does about images that can't be read. If the list of chunks of a file is damaged, none of its images can be
         read; with only one file that is an error in either case.
-    axes : {"NHWC", "NHW"} or None
-        Axes of the images; None if they are to be judged by the shape.
+    axes : str or None
+        Axes of the images, see `fastprep.h5.open_images`.
+    shape : (int, int) or (int, int, int), or None
+        Height, width and channels of an image, for datasets of flat rows.
+    channels : str, sequence of int or of str, or None
+        Which channels there are, by number or by the names in `channel_order`; None for all.
+    class_names : sequence of str, or one for each output; or None
+        Classes of labels that are texts, in the order of their numbers. None takes the attribute `class_names` of the images, if
+        there is one output, or else sorts the texts.
+    handles : Handles, optional
+        Of a dataset with which this one is read.
+    counts : sequence of int, optional
+        Number of images that each file is to have, by which their axes are judged.
 
     Attributes
     ----------
     paths : list of str
+    pattern : str or None
+        The pattern that names them, if there are several and one does.
     n_samples : int
     image_shape : (int, int, int)
-        Height, width, channels.
+        Height, width, and number of the channels that there are.
+    order : str
+        Order of the axes in which images are handed on, always with all channels of the file.
+    channels : tuple of int, or None
+        Channel in the file of each channel; None if none were named.
+    file_channels : int
+        Number of channels in the file.
     dtype : dtype
         Type of the images as they are handed on: uint8, float32 or float64.
-    labels : ndarray, shape (n_samples, ...), or None
-    weights : ndarray, shape (n_samples,), or None
+    outputs : Output, tuple of Output, dict of str to Output, or None
+        Labels of each output; None without labels.
+    weights : ndarray, shape (n_samples,), in the structure of `outputs`, or None
+        None for an output without weights.
+    labels_name : str or None
+        Name of the labels, if there is one.
     metadata : list of Metadata
-        Metadata of each file.
+        Metadata of each file, for the channels that there are.
+    rows : ndarray of int64, shape (n_samples,), or None
+        Numbers of a part's samples in the files, see `fastprep.dataset.part`; None for all samples.
+    image_files : ImageFiles
+        Images of all files.
+    inputs : dict of str to Dataset
+        Images of further inputs of a network, by their names; see `read_with`.
+    masks : list of MaskValues
+        Masks of the outputs that are such; their samples are read with the images.
     corrupt : Corrupt or None
         Samples that can't be read; None if they are errors.
     handles : Handles
@@ -80,7 +119,7 @@ class Dataset:
     Raises
     ------
     ValueError
-        If `io`, `on_corrupt` or `axes` is not one of its values, or `files` names no file.
+        If `io`, `on_corrupt`, `axes`, `shape` or `channels` is not one of its values, or `files` names no file.
     OSError
         If a file does not exist or may not be read.
     DataError
@@ -90,148 +129,139 @@ class Dataset:
     def __init__(
         self,
         files: Paths,
-        images: str = "images",
-        labels: str | None = "labels",
-        weights: str | None = None,
+        images: Images = "images",
+        labels: Any = "labels",
+        weights: Any = None,
         io: str = "pread",
         on_corrupt: str = "raise",
         axes: str | None = None,
+        shape: Sequence[int] | None = None,
+        channels: Channels | None = None,
+        class_names: Any = None,
+        handles: Handles | None = None,
+        counts: Sequence[int] | None = None,
     ) -> None:
         if on_corrupt not in ("raise", "skip"):
             raise ValueError(f'on_corrupt must be "raise" or "skip", got {on_corrupt!r}')
         check_axes_name(axes)
+        image_shape = check_image_shape(shape)
         self.paths = expand_paths(files)
-        self.images, self.labels_name = images, labels
-        self.handles = Handles()
+        self.pattern = os.fspath(files) if isinstance(files, str | os.PathLike) and len(self.paths) > 1 else None
+        self.images, self.labels_name = describe_images(images), labels if isinstance(labels, str) else None
+        sources = label_sources(labels, self.paths)
+        own_weights = weight_sources(weights, sources, self.paths)
+        names = columns_of(sources), columns_of(own_weights)
+        self.handles = Handles() if handles is None else handles
         self.metadata: list[Metadata] = []
-        self._readers: list[Reader] = []
+        readers: list[Reader] = []
         scratch = Scratch()
-        found_labels: list[NDArray] = []
-        found_weights: list[NDArray] = []
-        with contextlib.closing(survey(self.paths, images, labels, weights, self.handles.limit, axes)) as surveyed_files:
+        found_labels: list[dict[str, NDArray]] = []
+        found_weights: list[dict[str, NDArray]] = []
+        surveys = survey(
+            self.paths, images, *names, self.handles.limit, axes, image_shape, counts or count_labels(sources, self.paths)
+        )
+        with contextlib.closing(surveys) as surveyed_files:
             for surveyed in surveyed_files:
-                self._readers.append(Reader(surveyed.index, io, self.handles, scratch))
+                readers.append(Reader(surveyed.index, io, self.handles, scratch))
                 self.metadata.append(surveyed.metadata)
-                self._check_images(surveyed.index)
-                self._warn_of_unwritten(surveyed, labels)
-                if surveyed.labels is not None:
-                    found_labels.append(surveyed.labels)
-                if surveyed.weights is not None:
-                    found_weights.append(surveyed.weights)
-        self._log_notes()
-        self._check_channel_orders()
-        self._warn_of_hdf5()
-        first = self._readers[0].index
-        self.image_shape: tuple[int, int, int] = first.shape[1:]
+                check_images(self, surveyed.index, readers[0].index)
+                warn_of_unwritten_rows(surveyed)
+                found_labels.append(surveyed.labels)
+                found_weights.append(surveyed.weights)
+        log_notes(self.metadata, self.paths, self.images)
+        check_channel_orders(self.metadata, self.paths, self.images)
+        warn_of_slow_reading(reader.index for reader in readers)
+        self.image_files = ImageFiles(readers)
+        first = self.first_index
+        self.order, self.file_channels = first.axes.order, first.shape[3]
+        self.channels = pick_channels(channels, self.metadata[0].channel_order, self.file_channels)
+        self.metadata = [picked_metadata(facts, self.channels) for facts in self.metadata]
+        n_channels = self.file_channels if self.channels is None else len(self.channels)
+        self.image_shape: tuple[int, int, int] = (*first.shape[1:3], n_channels)
         self.dtype = first.dtype
-        self._starts = np.cumsum([0] + [reader.index.shape[0] for reader in self._readers])
-        self.n_samples = int(self._starts[-1])
-        self.corrupt = Corrupt(self.n_samples) if on_corrupt == "skip" else None
-        self.labels = None if labels is None else self._join_labels(found_labels, labels)
-        self.weights = None if weights is None else np.concatenate(found_weights)
-        self.keep(0)
+        self.n_samples = len(self.image_files)
+        self.rows: NDArray[np.int64] | None = None
+        self.outputs = join_labels(self, sources, found_labels, class_names)
+        self.masks = [output.target for output in outputs_of(self.outputs) if isinstance(output.target, MaskValues)]
+        self.weights = join_weights(self, own_weights, found_weights)
+        self.corrupt = Corrupt(self.n_samples, by_sample=bool(self.masks)) if on_corrupt == "skip" else None
+        self._input_names: tuple[str, ...] = ()
+        self.inputs: dict[str, Dataset] = {}
+        self.parts = [self.image_files, *self.masks]
 
-    def read(self, samples: NDArray[np.int64], sink: Sink) -> NDArray[np.int64]:
-        """Hand the images of `samples` to a sink; slot k is for `samples[k]`. See `fastprep.h5.Reader.read`.
+    def read_with(self, names: Sequence[str], inputs: dict[str, Dataset]) -> None:
+        """Read the images of further inputs of a network with these ones.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Names of all inputs, in the order of their sinks.
+        inputs : dict of str to Dataset
+            Images of all but one of them, of as many samples.
+        """
+        self._input_names, self.inputs = tuple(names), inputs
+        files = [inputs[name].image_files if name in inputs else self.image_files for name in names]
+        self.parts = [*files, *self.masks]
+        if self.corrupt is not None:
+            self.corrupt = Corrupt(self.n_samples, by_sample=True)
+
+    @property
+    def each_input(self) -> Dataset | dict[str, Dataset]:
+        """Images of each input, by its name; this dataset if its images are the only ones."""
+        return {name: self.inputs.get(name, self) for name in self._input_names} if self._input_names else self
+
+    def read(self, samples: NDArray[np.int64], *sinks: Sink) -> NDArray[np.int64]:
+        """Hand the images of `samples` to a sink, or those of each input to one, and their masks to one each.
+
+        Slot k is for `samples[k]`. See `fastprep.h5.Reader.read`.
 
         Returns
         -------
         ndarray of int64, shape (n,)
             Samples that were read: `samples`, where `on_corrupt="skip"` replaces those that can't be read.
         """
-        slots = np.arange(len(samples), dtype=np.int64)
         if self.corrupt is None:
-            self._read(samples, slots, sink)
+            self._read(samples, np.arange(len(samples), dtype=np.int64), sinks)
             return samples
-        while True:
-            samples = self.corrupt.replace(samples)
-            try:
-                self._read(samples, slots, sink)
-            except _Unreadable as error:
-                self.corrupt.record(error.first, error.stop, error.error)
-                bad = np.flatnonzero((samples >= error.first) & (samples < error.stop))[:1]
-                self._find_intact(samples[bad], slots[bad], sink)
-            else:
-                return samples
-
-    def _find_intact(self, sample: NDArray[np.int64], slot: NDArray[np.int64], sink: Sink) -> None:
-        """Record what is damaged from a sample on, up to its replacement. One by one: not with a whole batch for each of them."""
-        assert self.corrupt is not None
-        while True:
-            sample = self.corrupt.replace(sample)
-            try:
-                self._read(sample, slot, sink)
-            except _Unreadable as error:
-                self.corrupt.record(error.first, error.stop, error.error)
-            else:
-                return
+        return self.corrupt.read(self._read, samples, sinks)
 
     def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return what `read` reads for these samples, as far as it is known by now which ones can't be read."""
         return samples if self.corrupt is None else self.corrupt.replace(samples)
 
-    def _read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
-        for number, mine in self._by_file(samples):
-            reader, start = self._readers[number], int(self._starts[number])
-            try:
-                reader.read(samples[mine] - start, slots[mine], sink)
-            except DamagedIndexError as error:
-                if self.corrupt is None or is_machine_fault(error):
-                    raise
-                raise _Unreadable(start, start + reader.index.shape[0], error) from None
-            except DataError as error:
-                refused = isinstance(error, ChangedError | NotFiniteError) or is_machine_fault(error)
-                if self.corrupt is None or error.sample is None or refused:
-                    raise
-                size = reader.index.images_decoded_at_once
-                first = error.sample // size * size
-                raise _Unreadable(start + first, start + min(first + size, reader.index.shape[0]), error) from None
+    def _read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sinks: Sinks) -> None:
+        self.read_parts(samples, slots, sinks, self.corrupt is not None)
 
-    def not_finite(self, sample: int) -> NotFiniteError:
-        """Return the error of a sample whose crop has values that are not finite."""
-        number, row = self._locate(sample)
-        index = self._readers[number].index
-        return NotFiniteError(NOT_FINITE, index.file, index.dataset, row // index.images_per_chunk, row)
+    def not_finite(self, sample: int, part: int = 0) -> DataError:
+        """Return the error of a sample with values that are not finite in what goes to one of the sinks of `read`."""
+        return self.parts[part].not_finite(sample)
 
-    def error_of(self, sample: int, problem: str) -> DataError:
-        """Return the error of a sample's label, which names file and row."""
-        number, row = self._locate(sample)
-        return DataError(problem, self.paths[number], self.labels_name, sample=row)
+    def error_of(self, sample: int, problem: str, source: Source | None) -> DataError:
+        """Return the error of a sample's label, which names file, dataset and row."""
+        number, row = self.image_files.locate(sample)
+        return label_error(problem, source, self.paths, number, row, sample)
+
+    @property
+    def labels(self) -> Any:
+        """Labels of all samples: an array of shape (n_samples, ...), targets, or a tuple or dict of such; None without labels."""
+        return None if self.outputs is None else map_outputs(lambda output: output.labels, self.outputs)
+
+    @property
+    def first_labels(self) -> NDArray | None:
+        """Labels of the first output that has such, by which it is judged how well an order mixes; None without labels."""
+        return next((output.values for output in outputs_of(self.outputs) if output.target is None), None)
+
+    @property
+    def class_names(self) -> Any:
+        """Names of the classes: a tuple of str, in the structure of the labels."""
+        if self.outputs is None:
+            return self.metadata[0].class_names
+        return map_outputs(lambda output: output.class_names, self.outputs)
 
     @property
     def stored_dtypes(self) -> set[np.dtype]:
         """Types in which the files hold the images."""
-        return {reader.index.stored_dtype for reader in self._readers}
-
-    @property
-    def block_starts(self) -> NDArray[np.int64] | None:
-        """First sample of each block of images that are decoded together, then n_samples; None if each image is read alone."""
-        sizes = [reader.index.images_decoded_at_once for reader in self._readers]
-        if max(sizes) == 1:
-            return None
-        starts = [np.arange(a, b, size) for a, b, size in zip(self._starts, self._starts[1:], sizes, strict=False)]
-        return np.concatenate([*starts, self._starts[-1:]])
-
-    @property
-    def block_bytes(self) -> int:
-        """Size of the largest such block, decoded."""
-        return max(reader.index.images_decoded_at_once * reader.index.image_bytes for reader in self._readers)
-
-    @property
-    def n_blocks_decoded(self) -> int:
-        """Number of times that a block was decoded so far."""
-        return self._cache.n_made
-
-    def keep(self, n_blocks: int) -> None:
-        """Keep up to `n_blocks` decoded blocks of all files together in memory."""
-        self._cache = BlockCache(n_blocks)
-        for reader in self._readers:
-            reader.keep_in(self._cache)
-
-    def fetch(self, samples: NDArray[np.int64]) -> None:
-        """Decode the blocks that hold `samples`, so that they are in memory; see `keep`."""
-        for number, mine in self._by_file(samples):
-            self._readers[number].fetch(samples[mine] - self._starts[number])
+        return self.image_files.stored_dtypes
 
     def describe(self) -> list[dict[str, Any]]:
         """Describe how each file is read.
@@ -239,21 +269,14 @@ class Dataset:
         Returns
         -------
         list of dict
-            Keys file, samples, shape, dtype, read, never_written, indexed. A file is indexed when its images are first asked for;
-            until then `read` follows from its header alone, and `never_written`, a number of images, is 0.
+            Keys file, samples, shape, dtype, read, never_written, indexed; and input, its name, where there are several. A file
+            is indexed when its images are first asked for; until then `read` follows from its header alone, and `never_written`,
+            a number of images, is 0.
         """
-        return [
-            {
-                "file": index.file,
-                "samples": index.shape[0],
-                "shape": index.shape[1:],
-                "dtype": str(index.stored_dtype),
-                "read": index.layout,
-                "never_written": index.n_unwritten,
-                "indexed": index.is_complete,
-            }
-            for index in (reader.index for reader in self._readers)
-        ]
+        inputs = self.each_input
+        if not isinstance(inputs, dict):
+            return self.image_files.describe()
+        return [{**facts, "input": name} for name, images in inputs.items() for facts in images.image_files.describe()]
 
     def describe_corrupt(self) -> dict[str, Any] | None:
         """Describe the samples that are known to be damaged: keys samples, problems. None if they are errors."""
@@ -261,113 +284,39 @@ class Dataset:
             return None
         return {"samples": self.corrupt.n_known, "problems": list(self.corrupt.problems)}
 
-    def close(self) -> None:
-        """Close the files; a later read opens them again."""
-        for reader in self._readers:
-            reader.close()
+    @property
+    def first_index(self) -> ImageIndex:
+        """Index of the first file."""
+        return self.image_files.first_index
+
+    @property
+    def axes(self) -> Axes:
+        """Axes of the first file; in all files they have the same order."""
+        return self.first_index.axes
+
+    @property
+    def n_in_files(self) -> int:
+        """Number of samples in the files, of which these may be a part."""
+        return len(self.image_files)
+
+    @property
+    def file_numbers(self) -> NDArray[np.int64]:
+        """Number of the file of each sample."""
+        return np.repeat(np.arange(len(self.file_sizes)), self.file_sizes)
+
+    def digest(self) -> str | None:
+        """Return what tells the rows of a part from those of another; None for all samples."""
+        return None if self.rows is None else hashlib.blake2b(self.rows.tobytes(), digest_size=8).hexdigest()
+
+    def take(self, values: NDArray) -> NDArray:
+        """Return the values of these samples out of values for all samples of the files."""
+        return values
 
     def path_of(self, sample: int) -> str:
         """Return the path of the file that has a sample."""
-        return self.paths[self._locate(sample)[0]]
+        return self.paths[self.image_files.locate(sample)[0]]
 
-    def _locate(self, sample: int) -> tuple[int, int]:
-        """Return the number of the file that has a sample, and its row there."""
-        number = int(np.searchsorted(self._starts, sample, side="right")) - 1
-        return number, sample - int(self._starts[number])
-
-    def _check_images(self, index: ImageIndex) -> None:
-        first = self._readers[0].index
-        if index.shape[1:] != first.shape[1:] or index.dtype != first.dtype:
-            found, wanted = f"{index.dtype} {index.shape[1:]}", f"{first.dtype} {first.shape[1:]}"
-            raise DataError(f"images are {found}, in {first.file!r} they are {wanted}", index.file, self.images)
-
-    def _warn_of_unwritten(self, surveyed: FileSurvey, labels: str | None) -> None:
-        """Warn of images and labels that nobody has written; of images in many files when their chunks are listed."""
-        index = surveyed.index
-        warn_of_unwritten(index.file, index.dataset, index.n_unwritten, index.shape[0], "images")
-        if labels is not None:
-            warn_of_unwritten(index.file, labels, surveyed.n_unwritten_labels, index.shape[0], "labels")
-
-    def _warn_of_hdf5(self) -> None:
-        """Warn once for each reason to read by HDF5, and not once for each file."""
-        by_reason: dict[str, list[ImageIndex]] = {}
-        for reader in self._readers:
-            if reader.index.reason:
-                by_reason.setdefault(reader.index.reason, []).append(reader.index)
-        for indices in by_reason.values():
-            warn_of_hdf5(indices[0], len(indices) - 1)
-
-    def _log_notes(self) -> None:
-        """Log what a user should know of the attributes, once for all files of which it is true."""
-        by_note: dict[str, list[str]] = {}
-        for path, metadata in zip(self.paths, self.metadata, strict=True):
-            for note in metadata.notes:
-                by_note.setdefault(note, []).append(path)
-        for note, paths in by_note.items():
-            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-            _log.warning("%s%s, dataset %r: %s", paths[0], more, self.images, note)
-
-    def _check_channel_orders(self) -> None:
-        orders = {facts.channel_order: path for facts, path in zip(self.metadata, self.paths, strict=True) if facts.channel_order}
-        if len(orders) > 1:
-            (wanted, first), (found, second) = list(orders.items())[:2]
-            raise DataError(f"channel_order is {found!r}, in {first!r} it is {wanted!r}", second, self.images)
-
-    def _by_file(self, samples: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.bool_] | slice]]:
-        """Yield the number of each file that has some of the samples, and a mask of those samples."""
-        if len(self._readers) == 1:
-            yield 0, slice(None)
-            return
-        owner = np.searchsorted(self._starts, samples, side="right") - 1
-        for number in np.unique(owner):
-            yield int(number), owner == number
-
-    def _join_labels(self, parts: list[NDArray], name: str) -> NDArray:
-        for path, part in zip(self.paths, parts, strict=True):
-            if part.shape[1:] != parts[0].shape[1:]:
-                raise DataError(f"labels have the shape {part.shape[1:]}, in {self.paths[0]!r} {parts[0].shape[1:]}", path, name)
-        return np.concatenate(parts)
-
-
-class _Unreadable(Exception):
-    """Error of samples first..stop-1, which can't be read."""
-
-    def __init__(self, first: int, stop: int, error: DataError) -> None:
-        super().__init__(str(error))
-        self.first, self.stop, self.error = first, stop, error
-
-
-def expand_paths(files: Paths) -> list[str]:
-    """Return the paths that a `files` argument stands for.
-
-    Parameters
-    ----------
-    files : path, glob pattern, or sequence of paths
-
-    Returns
-    -------
-    list of str
-        Files of a pattern come in alphabetical order.
-
-    Raises
-    ------
-    FileNotFoundError
-        If no file matches a pattern.
-    ValueError
-        If `files` is an empty sequence, or something other than paths.
-    """
-    several = isinstance(files, Sequence) and not isinstance(files, bytes)
-    if not isinstance(files, str | os.PathLike) and not (several and all(isinstance(path, str | os.PathLike) for path in files)):
-        raise ValueError(f"files must be a path, a glob pattern, or a list of paths, got {files!r}")
-    if isinstance(files, str | os.PathLike):
-        path = os.path.expanduser(os.fspath(files))
-        if os.path.exists(path) or not glob.has_magic(path):
-            return [path]
-        found = sorted(glob.glob(path, recursive=True))
-        if not found:
-            raise FileNotFoundError(f"files: no file matches {path!r}")
-        return found
-    paths = [os.path.expanduser(os.fspath(path)) for path in files]
-    if not paths:
-        raise ValueError("files must name at least one file, got an empty list")
-    return paths
+    @property
+    def file_sizes(self) -> list[int]:
+        """Number of images in each file."""
+        return self.image_files.sizes

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import math
 import os
 import shlex
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.dataset.dataset import Paths, expand_paths
+from fastprep.command_lines import command_line, option_words, path_word
+from fastprep.dataset.agreement import check_channel_orders
+from fastprep.dataset.channels import Channels, pick_channels
+from fastprep.dataset.dataset import Dataset
+from fastprep.dataset.inputs import by_input
+from fastprep.dataset.nested import map_outputs
+from fastprep.dataset.part import Part, part_of
+from fastprep.dataset.paths import Paths, expand_paths
 from fastprep.errors import DataError, MissingMeanError, NotFiniteError
-from fastprep.h5 import ImageIndex, Metadata, Reader, open_images, warn_of_unwritten
+from fastprep.h5 import (
+    CopySink,
+    ImageIndex,
+    Images,
+    Metadata,
+    Reader,
+    check_image_shape,
+    is_pattern,
+    open_images,
+    read_metadata,
+    warn_of_unwritten,
+)
 
 _log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 16 << 20
+
+
+class Adds(Protocol):
+    """What sees all images while their mean is computed."""
+
+    def add(self, images: NDArray) -> None:
+        """Add images, shape (n, H, W, C), finite."""
+        ...
 
 
 def resolve_mean(
@@ -63,17 +92,50 @@ def resolve_mean(
     return numbers
 
 
-def image_mean(files: Paths, images: str = "images", *, axes: str | None = None) -> NDArray[np.float64]:
-    """Compute the mean of each channel over all images.
+def means_of(mean: Any, dataset: Dataset) -> Any:
+    """Return the mean of each input of a dataset; see `resolve_mean`.
+
+    Parameters
+    ----------
+    mean : "file", path, array_like, None, or mapping of str to these
+    dataset : Dataset
+
+    Returns
+    -------
+    ndarray of float32 or None, or dict of str to such
+    """
+
+    def mean_of(images: Dataset, value: Any) -> NDArray[np.float32] | None:
+        return resolve_mean(value, images.metadata, images.paths, images.images)
+
+    return map_outputs(mean_of, dataset.each_input, by_input(mean, dataset.each_input, "mean"))
+
+
+def image_mean(
+    files: Paths,
+    images: Images = "images",
+    *,
+    axes: str | None = None,
+    shape: Sequence[int] | None = None,
+    channels: Channels | None = None,
+    indices: ArrayLike | slice | str | None = None,
+) -> NDArray[np.float64]:
+    """Compute the mean of each channel over all images, or over a part of them.
 
     Parameters
     ----------
     files : path, glob pattern, or sequence of paths
-        HDF5 files.
-    images : str, default "images"
-        Name of the dataset of images in each file.
-    axes : {"NHWC", "NHW"} or None, default None
+        HDF5 files. Their images may be of different sizes, unless `indices` are given.
+    images : str or sequence of str, default "images"
+        Name of the dataset of images in each file, or of datasets of one image, see `Loader`.
+    axes : str or None, default None
         Axes of the images, see `Loader`.
+    shape : (int, int) or (int, int, int), or None, default None
+        Height, width and channels of an image in a dataset of flat rows, see `Loader`.
+    channels : sequence of int or str, or str, or None, default None
+        Channels whose means there are, see `Loader`.
+    indices : array_like of int or of bool, slice, str or None, default None
+        Part of the images, such as those of training, see `Loader`. None takes all.
 
     Returns
     -------
@@ -83,42 +145,104 @@ def image_mean(files: Paths, images: str = "images", *, axes: str | None = None)
     Raises
     ------
     ValueError
-        If `files` names no file, or `axes` is not one of its values.
+        If `files` names no file, `axes`, `shape` or `channels` is not one of its values, or `indices` breaks its rule.
     OSError
         If a file does not exist or may not be read.
     DataError
         If a file is damaged or has no such images, its images probably have other axes, the files have different numbers of
-        channels, or an image has NaN or infinity.
+        channels or name them in different orders, or an image has NaN or infinity.
     """
+    return computed_mean(files, images, axes=axes, shape=shape, channels=channels, indices=indices)[0]
+
+
+def computed_mean(
+    files: Paths,
+    images: Images,
+    *,
+    axes: str | None = None,
+    shape: Sequence[int] | None = None,
+    channels: Channels | None = None,
+    indices: ArrayLike | slice | str | None = None,
+    moments: Adds | None = None,
+) -> tuple[NDArray[np.float64], tuple[int, ...] | None]:
+    """Compute the mean as `image_mean` does, and hand all images to `moments` on the way.
+
+    Returns
+    -------
+    ndarray of float64, shape (C,)
+    tuple of int, or None
+        Numbers of the channels that are in the mean; None for all. `moments` has seen all channels.
+    """
+    if indices is not None:
+        with contextlib.closing(Dataset(files, images, None, axes=axes, shape=shape, channels=channels)) as whole:
+            part = part_of(whole, indices)
+            return _mean_of_part(part, moments), part.channels
     total: NDArray[np.float64] | None = None
-    n_pixels = 0
+    image_shape = check_image_shape(shape)
+    n_pixels, picked = 0, None
+    first: tuple[Metadata, str] | None = None  # that names its channels
     for path in expand_paths(files):
-        reader = open_images(path, images, axes=axes)
-        n, height, width, channels = reader.index.shape
-        warn_of_unwritten(path, images, reader.index.n_unwritten, n, "images")
-        if total is not None and len(total) != channels:
-            raise DataError(f"images have {channels} channels, those before have {len(total)}", path, images)
-        sums = _channel_sums(reader, n)
+        with contextlib.closing(open_images(path, images, axes=axes, shape=image_shape)) as reader:
+            n, height, width, n_channels = reader.index.shape
+            name = reader.index.dataset
+            warn_of_unwritten(path, name, reader.index.n_unwritten, n, "images")
+            if total is not None and len(total) != n_channels:
+                raise DataError(f"images have {n_channels} channels, those before have {len(total)}", path, name)
+            metadata = read_metadata(path, images, n_channels)
+            first = first or ((metadata, path) if metadata.channel_order else None)
+            if first is not None:
+                check_channel_orders((first[0], metadata), (first[1], path), name)
+            if total is None and channels is not None:
+                picked = pick_channels(channels, metadata.channel_order, n_channels)
+            sums = _channel_sums(reader, n, moments)
         total = sums if total is None else total + sums
         n_pixels += n * height * width
-        reader.close()
     assert total is not None  # there is a file, and a file has images
-    return total / n_pixels
+    mean = total / n_pixels
+    return mean if picked is None else mean[list(picked)], picked
 
 
-def _channel_sums(reader: Reader, n: int) -> NDArray[np.float64]:
+def _mean_of_part(part: Part, moments: Adds | None) -> NDArray[np.float64]:
+    axes, (height, width, _) = part.axes, part.image_shape
+    image_bytes = math.prod(axes.sides[1:]) * part.dtype.itemsize
+    step, sums = max(1, _BATCH_BYTES // image_bytes), np.zeros(part.file_channels)
+    for first in range(0, part.n_samples, step):
+        samples = np.arange(first, min(first + step, part.n_samples))
+        stored = np.empty((len(samples), *axes.sides[1:]), part.dtype)
+        part.read(samples, CopySink(stored.reshape(-1).view(np.uint8), image_bytes))
+        images = axes.as_images(stored)
+        if not _are_finite(images) and not (finite := np.isfinite(images).reshape(len(images), -1).all(axis=1)).all():
+            raise part.not_finite(first + int(np.argmin(finite)))
+        sums += _sums_of(images)
+        if moments is not None:
+            moments.add(images)
+    mean = sums / (part.n_samples * height * width)
+    return mean if part.channels is None else mean[list(part.channels)]
+
+
+def _channel_sums(reader: Reader, n: int, moments: Adds | None) -> NDArray[np.float64]:
     step = max(1, _BATCH_BYTES // reader.index.image_bytes)
     sums = np.zeros(reader.index.shape[3])
     for first in range(0, n, step):
         images = reader.array(np.arange(first, min(first + step, n)))
-        if images.dtype.kind == "f" and not np.isfinite(images.sum(dtype=np.float64)):
+        if not _are_finite(images):
             _check_finite(images, first, reader.index)
-        if images.dtype == np.uint8:
-            rows = images.sum(axis=(0, 1), dtype=np.uint32)  # at most 255 * 2**24: a batch is 2**24 bytes
-            sums += rows.sum(axis=0, dtype=np.uint64)
-        else:
-            sums += images.sum(axis=(0, 1, 2), dtype=np.float64)
+        sums += _sums_of(images)
+        if moments is not None:
+            moments.add(images)
     return sums
+
+
+def _are_finite(images: NDArray) -> bool:
+    """Tell whether a sum of images is finite; if it is not, an image may not be."""
+    return images.dtype.kind != "f" or bool(np.isfinite(images.sum(dtype=np.float64)))
+
+
+def _sums_of(images: NDArray) -> NDArray[np.float64]:
+    if images.dtype == np.uint8:
+        rows = images.sum(axis=(0, 1), dtype=np.uint32)  # at most 255 * 2**24: a batch is 2**24 bytes
+        return rows.sum(axis=0, dtype=np.uint64).astype(np.float64)
+    return images.sum(axis=(0, 1, 2), dtype=np.float64)
 
 
 def _check_finite(images: NDArray, first: int, index: ImageIndex) -> None:
@@ -126,7 +250,7 @@ def _check_finite(images: NDArray, first: int, index: ImageIndex) -> None:
     if not finite.all():
         sample = first + int(np.argmin(finite))
         problem = "it has NaN or infinity, so there is no mean; mend the file, or leave such images out"
-        raise NotFiniteError(problem, index.file, index.dataset, sample // index.images_per_chunk, sample)
+        raise NotFiniteError(problem, index.file, index.name_of(sample), sample // index.images_per_chunk, sample)
 
 
 def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: str) -> NDArray[np.float32]:
@@ -136,21 +260,24 @@ def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: st
         if facts.mean_problem:
             raise DataError(facts.mean_problem, file, dataset)
         if mean is None or first is None:
-            raise MissingMeanError(
-                "no mean is stored in the file (attribute 'mean' of the images): "
-                f"`python -m fastprep.show {shlex.quote(file)} --mean --store`{_option(dataset)} computes and stores that of "
-                "training images; or pass mean=fastprep.image_mean(training files), numbers, the path of a JSON with R, G "
-                "and B, or mean=None to subtract nothing",
-                file,
-                dataset,
-            )
+            ways = "pass mean=fastprep.image_mean(training files), numbers, the path of a JSON with R, G and B, or mean=None"
+            place = place_of("mean", file, dataset, f"{ways} to subtract nothing", ["--mean", "--store"])
+            raise MissingMeanError(f"no mean is stored in the file{place}", file, dataset)
         if not np.array_equal(mean, first):
             raise DataError(f"the stored mean {mean} differs from {first} in {files[0]!r}; pass one mean for all", file, dataset)
     return np.asarray(first, np.float32)
 
 
-def _option(dataset: str) -> str:
-    return "" if dataset == "images" else f" with --images {shlex.quote(dataset)}"
+def place_of(name: str, file: str, images: str, ways: str, options: Sequence[str]) -> str:
+    """Return where an attribute of images would be, and the ways to have one: options of `show`, and others."""
+    if is_pattern(images) or ", " in images:
+        return f" (attribute {name!r} of the group that has the images): {ways}"
+    owner = "group" if images.endswith("/") else "images"
+    words = option_words({"images": images})
+    option = f" with {shlex.join(words)}" if words else ""
+    command = command_line("show", [path_word(file)], options)
+    store = f"`{command}`{option} computes and stores that of training images"
+    return f" (attribute {name!r} of the {owner}): {store}; or {ways}"
 
 
 def _is_finite(value: object) -> bool:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
-import shlex
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.dataset.agreement import convert_line
 from fastprep.dataset.dataset import Dataset
 from fastprep.sampling.mixing import FEW_BLOCKS, GOOD_SHARE, WINDOW_SAMPLES, automatic_window, largest_block, measure_mix
+from fastprep.sampling.order import epoch_stream
+from fastprep.sampling.weighted import BlockDraws, WeightedDraws
 
 _log = logging.getLogger(__name__)
 
 
-def choose_window(dataset: Dataset, shuffle_window: int | None, batch_size: int) -> int:
+def choose_window(
+    dataset: Dataset, shuffle_window: int | None, batch_size: int, draws: WeightedDraws | None = None, seed: int = 0
+) -> int:
     """Return how many samples a loader shuffles together, and log a warning if that does not mix the labels.
 
     Parameters
@@ -23,27 +27,42 @@ def choose_window(dataset: Dataset, shuffle_window: int | None, batch_size: int)
     shuffle_window : int or None
         Argument of the loader; None for an automatic window, see `fastprep.sampling.mixing.automatic_window`.
     batch_size : int
+    draws : WeightedDraws or None
+        Draws with replacement; those of the first epoch are judged.
+    seed : int
+        Seed of the draws.
 
     Returns
     -------
     int
         0 for all samples.
     """
-    starts = dataset.block_starts
+    starts, order, labels = dataset.block_starts, dataset.block_order, dataset.first_labels
     if starts is None or shuffle_window == 0:
         return WINDOW_SAMPLES if shuffle_window is None else shuffle_window
+    sizes = {"counted": largest_block(starts), "decoded": dataset.block_images}
+    if draws is not None:
+        starts, _, order = BlockDraws(draws, starts, order, 1).by_block(epoch_stream(seed, 0))
+    labels = labels if labels is None or order is None else labels[order]
     if shuffle_window is None:
-        shuffle_window = automatic_window(dataset.labels, starts, dataset.block_bytes, batch_size)
-    problem = mixing_problem(dataset.labels, starts, dataset.block_bytes, shuffle_window, batch_size)
+        shuffle_window = automatic_window(labels, starts, dataset.block_bytes, batch_size, **sizes)
+    problem = mixing_problem(labels, starts, dataset.block_bytes, shuffle_window, batch_size, **sizes)
     if problem:
         file = dataset.paths[0]
         more = f" and {len(dataset.paths) - 1} more" if len(dataset.paths) > 1 else ""
-        _log.warning("%s%s: %s; %s", file, more, problem, mixing_advice(file))
+        _log.warning("%s%s: %s; %s", file, more, problem, mixing_advice(convert_line(dataset)))
     return shuffle_window
 
 
 def mixing_problem(
-    labels: NDArray | None, starts: NDArray[np.int64], block_bytes: int, shuffle_window: int, batch_size: int
+    labels: NDArray | None,
+    starts: NDArray[np.int64],
+    block_bytes: int,
+    shuffle_window: int,
+    batch_size: int,
+    *,
+    counted: int | None = None,
+    decoded: int | None = None,
 ) -> str | None:
     """Say in words why a shuffled order does not mix the labels; None if it does.
 
@@ -57,12 +76,14 @@ def mixing_problem(
     shuffle_window : int
         Samples that are shuffled together; not 0.
     batch_size : int
+    counted, decoded : int or None
+        See `fastprep.sampling.mixing.automatic_window`.
 
     Returns
     -------
     str or None
     """
-    n_blocks, largest = len(starts) - 1, largest_block(starts)
+    n_blocks, largest = len(starts) - 1, counted or largest_block(starts)
     blocks = -(-shuffle_window // largest)
     if blocks >= n_blocks:
         return None
@@ -70,7 +91,7 @@ def mixing_problem(
     mixes_badly = mix is not None and mix.share < GOOD_SHARE
     if not mixes_badly and blocks > FEW_BLOCKS:
         return None
-    size = f"{largest:,} images are decoded together, which takes {block_bytes / 2**20:,.1f} MiB"
+    size = f"{decoded or largest:,} images are decoded together, which takes {block_bytes / 2**20:,.1f} MiB"
     window = f"{size}, and only {blocks:,} of {n_blocks:,} such blocks are shuffled together"
     if mix is None:
         return f"shuffle=True may mix the samples badly: {window}"
@@ -81,10 +102,10 @@ def mixing_problem(
     return f"shuffle=True mixes the samples little, but the labels are mixed in the file: {batch}. {window}"
 
 
-def mixing_advice(file: str) -> str:
-    """Return the ways out of a window that does not mix."""
-    convert = f"`python -m fastprep.convert {shlex.quote(file)} NEW.h5`"
-    return (
-        f"{convert} stores each image by itself, so that all samples can be shuffled alike; or pass a larger shuffle_window, "
-        "which takes more memory, or shuffle_window=0, which decodes a chunk for nearly every image"
+def mixing_advice(line: str) -> str:
+    """Return the ways out of a window that does not mix; `line`: the command that writes the images anew, if there is one."""
+    convert = f"`{line}` stores each image by itself, so that all samples can be shuffled alike; or " if line else ""
+    window = (
+        "pass a larger shuffle_window, which takes more memory, or shuffle_window=0, which decodes a chunk for nearly every image"
     )
+    return f"{convert}{window}"

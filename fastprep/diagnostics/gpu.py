@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.kernels import CropSpec, crop
-from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu
+from fastprep.kernels.device import DeviceMemory, Gpu
+from fastprep.kernels.launches import CropKernel
 
 PLAIN_BYTES = 256 << 20  # size of the plain copies that measure link and memory
 REPEATS = 20  # operations queued at a time, so that the time of the calls does not count
@@ -169,7 +170,7 @@ def _sets(gpu: Gpu, spec: CropSpec, n_images: int, n_out: int) -> list[tuple[Any
 
     (What they read may be the same for several rows of the table, and is not counted.)
     """
-    shape, n_bytes = (n_images, *spec.image_shape), n_images * _bytes_of(spec)
+    shape, n_bytes = (n_images, *spec.source_shape), n_images * spec.source_bytes
     return [
         (
             gpu.array(DeviceMemory(gpu, n_bytes), shape, spec.source_dtype),
@@ -177,7 +178,3 @@ def _sets(gpu: Gpu, spec: CropSpec, n_images: int, n_out: int) -> list[tuple[Any
         )
         for _ in range(n_sets(gpu, n_out * spec.crop_bytes, REPEATS))
     ]
-
-
-def _bytes_of(spec: CropSpec) -> int:
-    return int(np.prod(spec.image_shape)) * np.dtype(spec.source_dtype).itemsize

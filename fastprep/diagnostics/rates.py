@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastprep._sink import hand_over
 from fastprep._version import __version__
+from fastprep.dataset.agreement import convert_line
 from fastprep.h5 import CopySink
 from fastprep.kernels import cpu_version
 from fastprep.kernels._cpu import supported_versions
@@ -111,21 +112,26 @@ def measure(
 def advice(loader: Loader, rates: Rates) -> list[str]:
     """Return suggestions that would make a loader faster, one sentence each."""
     sentences = []
-    files = loader._dataset.describe()
-    convert = f"`python -m fastprep.convert {loader.files[0]} NEW.h5`"
+    files, line = loader._dataset.describe(), convert_line(loader._dataset)
+
+    def way_out(does: str) -> str:
+        return f"; `{line}` {does}" if line else ""
+
     by_hdf5 = [facts["file"] for facts in files if facts["read"].startswith("read by HDF5")]
     if by_hdf5:
         more = f" and {len(by_hdf5) - 1} more" if len(by_hdf5) > 1 else ""
-        sentences.append(f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time; {convert} stores its images plainly.")
+        slow = f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time"
+        sentences.append(f"{slow}{way_out('stores its images plainly')}.")
     if loader._dataset.block_starts is not None:
-        sentences.append(f"Images are decoded several at a time, so the order is a compromise; {convert} stores each by itself.")
+        compromise = "Images are decoded several at a time, so the order is a compromise"
+        sentences.append(f"{compromise}{way_out('stores each by itself')}.")
     n_bytes = np.dtype(files[0]["dtype"]).itemsize
     if n_bytes > 1:
-        sentences.append(
-            f"Each value of a pixel takes {n_bytes} bytes in the file; {convert} stores whole numbers up to 255 in one."
-        )
+        large = f"Each value of a pixel takes {n_bytes} bytes in the file"
+        sentences.append(f"{large}{way_out('stores whole numbers up to 255 in one')}.")
     if rates.share_read > 0.75 and "filters" in files[0]["read"]:
-        sentences.append(f"Reading and decoding take {rates.share_read:.0%} of a thread's time; {convert} needs no decoding.")
+        share = f"Reading and decoding take {rates.share_read:.0%} of a thread's time"
+        sentences.append(f"{share}{way_out('needs no decoding')}.")
     return sentences
 
 
@@ -176,11 +182,10 @@ def _memset(loader: Loader) -> Callable[[], int]:
 
 def _crop(loader: Loader) -> Callable[[], int]:
     samples = loader.samples(0, 0)
-    height, width, channels = loader._spec.image_shape
-    images = np.empty((len(samples), height, width, channels), loader._dataset.dtype)
+    images = np.empty((len(samples), *loader._spec.source_shape), loader._dataset.dtype)
     loader._dataset.read(samples, CopySink(_bytes_of(images), images[0].nbytes))
-    table = loader.crop.table(height, width, samples, 0, 0)
     spec = loader._spec
+    table = loader._source.augmentation.table(spec.image_shape, samples, 0, 0)
     lease = BufferPool(len(table) * spec.crop_bytes, 1).lease()
     out = as_array(lease, spec.out_shape(len(table)), spec.out_dtype)
     sink = spec.cpu_sink(table, len(samples), out)
@@ -194,8 +199,7 @@ def _crop(loader: Loader) -> Callable[[], int]:
 
 
 def _read(loader: Loader) -> Callable[[], int]:
-    height, width, channels = loader._spec.image_shape
-    scratch = np.empty((loader.batch_size, height, width, channels), loader._dataset.dtype)
+    scratch = np.empty((loader.batch_size, *loader._spec.source_shape), loader._dataset.dtype)
     sink = CopySink(_bytes_of(scratch), scratch[0].nbytes)
     steps = itertools.cycle(range(len(loader)))
 

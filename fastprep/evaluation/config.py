@@ -21,14 +21,28 @@ class Config:
 
     runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
     """Run folders of fastprep.train, or .keras files."""
-    data: Annotated[str, arg(metavar="FILE")]
-    """HDF5 file of images, or a glob pattern of files."""
+    data: Annotated[str | None, arg(metavar="FILE")] = None
+    """HDF5 file of images, or a glob pattern of files. Default, with --split: the training file of the first run, with its images
+    and labels."""
+    split: Literal["all", "train", "val"] = "all"
+    """Part of the training file of a run with --val-split or --fold to test with: `val`, which it was not trained on, or `train`.
+    Several runs must have the same part."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
-    """Dataset of images."""
-    axes: Annotated[Literal["NHWC", "NHW"] | None, arg(metavar="AXES")] = None
-    """Axes of the images: NHWC or NHW. Default: whichever fits the rank, if the shape makes it plausible."""
+    """Dataset of images; X/ for a group X of datasets of one image."""
+    axes: Annotated[str | None, arg(metavar="AXES")] = None
+    """Axes of the dataset of images, a letter for each in its order: N, H, W and C. NCHW is channels first, HWC one image a file.
+    Default: what the file says, else NHWC or NHW, if the shape makes it plausible."""
+    shape: Annotated[str | None, arg(metavar="HxWxC")] = None
+    """Height, width and channels of an image, such as 28x28x1, in a dataset of flat rows."""
+    channels: Annotated[str | None, arg(metavar="LIST")] = None
+    """Channels of the images to use, in this order: numbers from 0, such as 0,1,2, or letters of the file's channel order, as in
+    RGB. Default: those of training."""
     labels: Annotated[str, arg(metavar="NAME|none")] = "labels"
-    """Dataset of labels; `none` for images without labels, which gives predictions only."""
+    """Labels: a dataset of the file, DATASET:FIELD, or FILE:DATASET; integers from 0, whole floats, one-hot rows, texts that
+    training knew, or, as in training, rows of several labels. `none` for images without labels, which gives predictions only."""
+    labels_per_image: Literal["auto", "one", "several"] = "auto"
+    """Whether an image is of one class, or has several labels. `auto`: as the run was trained; for a model from elsewhere,
+    several if labels are rows of 0 and 1, and a row has more than one 1."""
     which: Literal["best", "last"] = "best"
     """Model of a run to test."""
     crops: Literal["both", "plain", "ten"] = "both"
@@ -43,7 +57,8 @@ class Config:
     crop: Annotated[int | None, arg(metavar="PIXELS")] = None
     """Side of the crops. Default: that of training."""
     mean: Annotated[str, arg(metavar="run|file|compute|none|JSON")] = "run"
-    """Mean to subtract: `run` (the mean that training subtracted), or a value as for fastprep.train."""
+    """Mean to subtract: `run` (what training subtracted), `compute` (the mean of the images that a run was trained on; for a
+    model from elsewhere, of those of FILE), or another value as for fastprep.train."""
     batch_size: Annotated[int, arg(metavar="N")] = 64
     """Images in a batch; with ten-crop it has ten times as many crops."""
     workers: Annotated[int | None, arg(metavar="N")] = None

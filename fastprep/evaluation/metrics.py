@@ -17,7 +17,13 @@ Average = Literal["probs", "logits"]
 
 
 def predict_crops(
-    model: keras.Model, loader: Loader, *, logits: bool, average: Average, progress: Callable[[int], None] | None = None
+    model: keras.Model,
+    loader: Loader,
+    *,
+    logits: bool,
+    average: Average,
+    several: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Predict every sample of a loader, in file order, averaged over the crops of each image.
 
@@ -33,6 +39,8 @@ def predict_crops(
         Whether the model gives logits; otherwise it gives probabilities.
     average : {"probs", "logits"}
         Quantity that is averaged.
+    several : bool
+        Whether the model gives the probability of each of several labels by itself, and not of one class among all.
     progress : callable, optional
         Called with the number of images that are done.
 
@@ -58,16 +66,16 @@ def predict_crops(
         if not np.isfinite(out).all():  # no comparison with NaN holds, so each would count as right
             raise ValueError(f"the model's output for images {sum(map(len, rows))} and on is not finite")
         if logits:
-            out = softmax(out)
+            out = sigmoid(out) if several else softmax(out)
         if average == "logits":
-            out = log(out)
+            out = logit(out) if several else log(out)
         rows.append(out.reshape(-1, loader.crop.n_crops, out.shape[-1]).mean(axis=1))
         if progress is not None:
             progress(sum(map(len, rows)))
     return np.concatenate(rows)
 
 
-def probabilities(averages: Sequence[NDArray[np.float64]], average: Average) -> NDArray[np.float64]:
+def probabilities(averages: Sequence[NDArray[np.float64]], average: Average, *, several: bool = False) -> NDArray[np.float64]:
     """Average the results of `predict_crops` over several models.
 
     Parameters
@@ -76,6 +84,8 @@ def probabilities(averages: Sequence[NDArray[np.float64]], average: Average) -> 
         Result for each model.
     average : {"probs", "logits"}
         Quantity that these are averages of.
+    several : bool
+        As for `predict_crops`.
 
     Returns
     -------
@@ -83,13 +93,26 @@ def probabilities(averages: Sequence[NDArray[np.float64]], average: Average) -> 
         Probabilities. For "logits", the mean of the logarithms of probabilities makes them the geometric mean, scaled to sum 1.
     """
     mean = np.mean(averages, axis=0)
-    return softmax(mean) if average == "logits" else mean
+    if average == "probs":
+        return mean
+    return sigmoid(mean) if several else softmax(mean)
 
 
 def softmax(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn each row of logits into probabilities."""
     powers = np.exp(rows - rows.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn logits into probabilities, each by itself."""
+    powers = np.exp(-np.abs(rows))
+    return np.where(rows >= 0, 1, powers) / (1 + powers)
+
+
+def logit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logits of probabilities, as far as those of float32 reach, so that no model can veto all others."""
+    return log(rows) - log(1 - rows)
 
 
 def log(rows: NDArray[np.float64]) -> NDArray[np.float64]:

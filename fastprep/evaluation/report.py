@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_confusion
 from fastprep.errors import NotReplacedError
-from fastprep.evaluation import metrics
+from fastprep.evaluation import metrics, several_labels
 from fastprep.evaluation.metrics import Average
 from fastprep.system import printable
 
+_COLUMNS = {"top_1": ("top-1", ".2%"), "top_5": ("top-5", ".2%")}
+_COLUMNS |= {"accuracy": ("accuracy", ".2%"), "exact": ("exact", ".2%")}  # with several labels an image
+_COLUMNS |= {"auc": ("AUC", ".4f"), "average_precision": ("AP", ".4f"), "loss": ("loss", ".4f")}
 _SUMMARY = "summary.json"
 _MARKS = frozenset({"data", "models", "average", "scores"})  # keys by which a summary is known as that of an evaluation
 _OWN = re.compile(r"summary\.json|predictions\.csv|probabilities\.npz|(confusion|classes)-(plain-crop|ten-crop)\.(csv|png)")
@@ -40,10 +43,15 @@ class Evaluated:
     average : {"probs", "logits"}
         Quantity that the rows are averages of.
     labels : ndarray of int, shape (N,), or None
+        With several labels an image: 0 and 1, shape (N, classes).
     class_names : sequence of str
         Names of all classes.
     file_names : sequence of str, or None
         Names of all images.
+    samples : ndarray of int, shape (N,), or None
+        Numbers of the images in the file; None for 0, 1, 2, ...
+    several : bool
+        Whether images have several labels.
     """
 
     rows: dict[str, list[NDArray[np.float64]]]
@@ -52,37 +60,45 @@ class Evaluated:
     labels: NDArray[np.integer] | None
     class_names: Sequence[str]
     file_names: Sequence[str] | None
+    samples: NDArray[np.integer] | None = None
+    several: bool = False
 
     @cached_property
     def probabilities(self) -> dict[str, NDArray[np.float64]]:
         """Averages over all models, by kind of crops."""
-        return {kind: metrics.probabilities(parts, self.average) for kind, parts in self.rows.items()}
+        return {kind: self._average(parts) for kind, parts in self.rows.items()}
 
     @cached_property
     def scores(self) -> list[dict[str, Any]]:
-        """Rows of the table: name, top_1, top_5 (None for five classes or fewer), loss and n; empty without labels."""
+        """Rows of the table: name, n, and the numbers of `_COLUMNS`, None for those that there are not; empty without labels."""
         if self.labels is None:
             return []
-        largest = int(np.bincount(self.labels).argmax())
-        scores = [
-            {
-                "name": f"always {self.class_names[largest]}",
-                "top_1": float((self.labels == largest).mean()),
-                "top_5": None,
-                "loss": None,
-                "n": len(self.labels),
-            }
-        ]
+        scores = [self._guess()]
         for kind, parts in self.rows.items():
             if len(parts) > 1:
                 for model, part in zip(self.models, parts, strict=True):
-                    scores.append(self._score(f"{model}, {kind}", metrics.probabilities([part], self.average)))
+                    scores.append(self._score(f"{model}, {kind}", self._average([part])))
             name = kind if len(parts) == 1 else f"average of {len(parts)}, {kind}"
             scores.append(self._score(name, self.probabilities[kind]))
         return scores
 
+    def _average(self, parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return metrics.probabilities(parts, self.average, several=self.several)
+
+    def _guess(self) -> dict[str, Any]:
+        """Return the scores of predictions without a look at the images."""
+        labels = np.asarray(self.labels)
+        if self.several:
+            without = {"auc": None, "average_precision": None, "loss": None}
+            return {"name": "usual answers", **several_labels.usual_answers(labels), **without, "n": len(labels)}
+        largest = int(np.bincount(labels).argmax())
+        top_1 = float((labels == largest).mean())
+        return {"name": f"always {self.class_names[largest]}", "top_1": top_1, "top_5": None, "loss": None, "n": len(labels)}
+
     def _score(self, name: str, rows: NDArray[np.float64]) -> dict[str, Any]:
         labels = np.asarray(self.labels)
+        if self.several:
+            return {"name": name, **several_labels.scores(rows, labels), "n": len(rows)}
         top_5 = float(metrics.hits(rows, labels, 5).mean()) if rows.shape[1] > 5 else None
         return {
             "name": name,
@@ -98,13 +114,12 @@ def table(evaluated: Evaluated) -> list[str]:
     n = len(next(iter(evaluated.probabilities.values())))
     if not evaluated.scores:
         return [f"{n} images without labels: predictions only"]
-    with_5 = any(score["top_5"] is not None for score in evaluated.scores)
     width = max(len(score["name"]) for score in evaluated.scores)
-    lines = [f"{'':{width}}     top-1{'     top-5' if with_5 else ''}      loss  on"]
+    shown = {key: title for key, title in _COLUMNS.items() if any(score.get(key) is not None for score in evaluated.scores)}
+    lines = ["".join([f"{'':{width}}", *(f"{title:>10}" for title, _ in shown.values()), "  on"])]
     for score in evaluated.scores:
-        top_5 = f"{_percent(score['top_5']):>10}" if with_5 else ""
-        loss = "" if score["loss"] is None else f"{score['loss']:.4f}"
-        lines.append(f"{score['name']:{width}}{_percent(score['top_1']):>10}{top_5}{loss:>10}  {score['n']} images")
+        cells = ("" if score[key] is None else format(score[key], form) for key, (_, form) in shown.items())
+        lines.append("".join([f"{score['name']:{width}}", *(f"{cell:>10}" for cell in cells), f"  {score['n']} images"]))
     return lines
 
 
@@ -128,13 +143,14 @@ def write_report(folder: Path, evaluated: Evaluated, facts: dict[str, Any]) -> N
     if labels is None:
         return
     for kind, rows in evaluated.probabilities.items():
+        if evaluated.several:  # a confusion matrix has one class an image
+            _write_classes(folder, kind, names, several_labels.by_class(rows, labels))
+            continue
         confusion = metrics.confusion_matrix(labels, rows.argmax(axis=1), len(names))
         kind_name = kind.replace(" ", "-")
         counted = ([name, *row] for name, row in zip(names, confusion, strict=True))
         _write(folder / f"confusion-{kind_name}.csv", ["label", *names], counted)
-        by_class = metrics.by_class(confusion)
-        lines = ([k, name, *row.values()] for k, (name, row) in enumerate(zip(names, by_class, strict=True)))
-        _write(folder / f"classes-{kind_name}.csv", ["label", "name", *by_class[0]], lines)
+        _write_classes(folder, kind, names, metrics.by_class(confusion))
         title = f"{kind}: {np.diagonal(confusion).sum()} of {confusion.sum()} right"
         draw_confusion(confusion, names, title, folder / f"confusion-{kind_name}.png")
 
@@ -176,22 +192,40 @@ def report_files(folder: Path) -> frozenset[str] | None:
     return frozenset(names)
 
 
+def _write_classes(folder: Path, kind: str, names: Sequence[str], by_class: list[dict[str, Any]]) -> None:
+    lines = ([k, name, *row.values()] for k, (name, row) in enumerate(zip(names, by_class, strict=True)))
+    _write(folder / f"classes-{kind.replace(' ', '-')}.csv", ["label", "name", *by_class[0]], lines)
+
+
 def _write_predictions(path: Path, evaluated: Evaluated) -> None:
-    names = evaluated.class_names
-    columns: dict[str, Iterable[Any]] = {}
     n = len(next(iter(evaluated.probabilities.values())))
-    columns["sample"] = range(n)
+    columns: list[tuple[str, Iterable[Any]]] = [("sample", range(n) if evaluated.samples is None else evaluated.samples)]
     if evaluated.file_names is not None:
-        columns["file"] = evaluated.file_names
+        columns.append(("file", evaluated.file_names))
+    columns += _columns_of_several(evaluated) if evaluated.several else _columns_of_one(evaluated)
+    _write(path, [title for title, _ in columns], zip(*(values for _, values in columns), strict=True))
+
+
+def _columns_of_one(evaluated: Evaluated) -> list[tuple[str, Iterable[Any]]]:
+    """Return the class of each image, and the likeliest one with its probability."""
+    names, columns = evaluated.class_names, list[tuple[str, Iterable[Any]]]()
     if evaluated.labels is not None:
-        columns["label"] = evaluated.labels
-        columns["name"] = [names[k] for k in evaluated.labels]
+        columns += [("label", evaluated.labels), ("name", [names[k] for k in evaluated.labels])]
     for kind, rows in evaluated.probabilities.items():
         best = rows.argmax(axis=1)
-        columns[f"{_key(kind)}_label"] = best
-        columns[f"{_key(kind)}_name"] = [names[k] for k in best]
-        columns[f"{_key(kind)}_probability"] = [f"{p:.6g}" for p in rows[np.arange(n), best]]
-    _write(path, list(columns), zip(*columns.values(), strict=True))
+        columns += [(f"{_key(kind)}_label", best), (f"{_key(kind)}_name", [names[k] for k in best])]
+        columns.append((f"{_key(kind)}_probability", [f"{p:.6g}" for p in rows[np.arange(len(rows)), best]]))
+    return columns
+
+
+def _columns_of_several(evaluated: Evaluated) -> list[tuple[str, Iterable[Any]]]:
+    """Return a column for each class with its labels, and one with its probabilities by each kind of crops."""
+    names, columns = evaluated.class_names, list[tuple[str, Iterable[Any]]]()
+    if evaluated.labels is not None:
+        columns += [(f"label_{name}", values) for name, values in zip(names, evaluated.labels.T, strict=True)]
+    for kind, rows in evaluated.probabilities.items():
+        columns += [(f"{_key(kind)}_{name}", [f"{p:.6g}" for p in values]) for name, values in zip(names, rows.T, strict=True)]
+    return columns
 
 
 def _write(path: Path, header: Sequence[str], lines: Iterable[Iterable[Any]]) -> None:
@@ -203,7 +237,3 @@ def _write(path: Path, header: Sequence[str], lines: Iterable[Iterable[Any]]) ->
 
 def _key(kind: str) -> str:
     return kind.replace(" ", "_").replace("-", "_")
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.2%}"

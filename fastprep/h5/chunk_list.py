@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import DamagedIndexError
+from fastprep.h5.axes import Axes, Sides
 from fastprep.h5.retries import raise_machine_fault
 from fastprep.h5.storage import (
-    Sides,
     beyond_end,
     check_access,
     chunk_grid,
-    four_sides,
     identity_of_open,
     partial_chunks_are_raw,
 )
@@ -64,7 +63,7 @@ class ChunkList:
         return len(self.offsets)
 
 
-def list_chunks(dataset: h5py.Dataset, named: tuple[str, str]) -> ChunkList:
+def list_chunks(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes) -> ChunkList:
     """List the chunks of a dataset for which `fastprep.h5.storage.find_storage` found a chunked storage.
 
     Parameters
@@ -72,6 +71,8 @@ def list_chunks(dataset: h5py.Dataset, named: tuple[str, str]) -> ChunkList:
     dataset : h5py.Dataset
     named : (str, str)
         File and dataset as the user named them, for errors.
+    axes : Axes
+        Those of the dataset, which do not have N behind others.
 
     Returns
     -------
@@ -87,9 +88,9 @@ def list_chunks(dataset: h5py.Dataset, named: tuple[str, str]) -> ChunkList:
     check_access(dataset.file)
     file_bytes = identity_of_open(dataset.file)[2]
     properties = dataset.id.get_create_plist()
-    shape, chunk = four_sides(dataset.shape), four_sides(dataset.chunks)
+    shape, chunk = axes.sides, axes.four_sides(dataset.chunks)
     grid = chunk_grid(shape, chunk)
-    offsets, sizes, masks = _read_list(dataset, chunk, grid, named)
+    offsets, sizes, masks = _read_list(dataset, chunk, grid, named, 1 if axes.n_axis is None else 0)
     written = offsets != _NEVER
     has_filters = properties.get_nfilters() > 0
     chunk_bytes = math.prod(chunk) * dataset.dtype.itemsize
@@ -121,18 +122,21 @@ def list_chunks(dataset: h5py.Dataset, named: tuple[str, str]) -> ChunkList:
 
 
 def _read_list(
-    dataset: h5py.Dataset, chunk: Sides, grid: Sides, named: tuple[str, str]
+    dataset: h5py.Dataset, chunk: Sides, grid: Sides, named: tuple[str, str], n_lead: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32]]:
-    """Return offsets, sizes and masks of all chunks; the offset is _NEVER for a chunk that was never written."""
+    """Return offsets, sizes and masks of all chunks; the offset is _NEVER for a chunk that was never written.
+
+    `n_lead` is the number of sides before those that the dataset has.
+    """
     n_chunks = math.prod(grid)
     offsets = np.full(n_chunks, _NEVER, np.uint64)
     sizes = np.zeros(n_chunks, np.uint64)
     masks = np.zeros(n_chunks, np.uint32)
-    strides = [math.prod(grid[axis + 1 :]) for axis in range(dataset.ndim)]
+    strides = [math.prod(grid[axis + 1 :]) for axis in range(n_lead, len(grid))]
 
     def record(info: h5py.h5d.StoreInfo) -> None:
         k = 0
-        for start, side, stride in zip(info.chunk_offset, chunk, strides, strict=False):
+        for start, side, stride in zip(info.chunk_offset, chunk[n_lead:], strides, strict=False):
             if start % side or start // side * stride >= n_chunks:
                 raise ValueError(f"a chunk begins at {info.chunk_offset}")
             k += start // side * stride
@@ -150,7 +154,7 @@ def _read_list(
         offsets[k], sizes[k], masks[k] = info.byte_offset, info.size, info.filter_mask
 
     try:
-        dataset.id.chunk_iter(record_whole if n_chunks == grid[0] else record)
+        dataset.id.chunk_iter(record_whole if n_chunks == grid[0] and not n_lead else record)
     except (OSError, RuntimeError, IndexError, ValueError, OverflowError) as error:
         raise_machine_fault(error, *named)
         raise DamagedIndexError(f"the chunk index is damaged: {error}", *named) from error

@@ -17,6 +17,7 @@ from fastprep.h5.filters import SLACK_BYTES, DecodeError
 from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.retries import machine_fault
+from fastprep.h5.types import OutOfRange, widened
 
 NOT_FINITE = (
     "its crop has values that are not finite: NaN or infinity in the file, or numbers that the type of the batch holds as "
@@ -51,7 +52,7 @@ class ChunkReader:
 
         Returns
         -------
-        ndarray of `index.dtype`, shape (images_decoded_at_once, H, W, C), less for the last block
+        ndarray of `index.dtype`, shape (images_decoded_at_once, *index.axes.sides[1:]), less for the last block
 
         Raises
         ------
@@ -64,7 +65,7 @@ class ChunkReader:
         row, within = divmod(first, index.images_per_chunk)
         offset = int(index.chunks.offsets[row]) + within * index.stored_image_bytes
         raw = self._read_bytes(offset, index.stored_image_bytes, first)
-        return raw.view(index.stored_dtype).astype(index.dtype).reshape(1, *index.shape[1:])
+        return self._widened(raw.view(index.stored_dtype).reshape(1, *index.axes.sides[1:]), first)
 
     def check_unchanged(self) -> None:
         """Raise a ChangedError if the file was written to since it was indexed: the images may be partly old and partly new."""
@@ -85,28 +86,36 @@ class ChunkReader:
         return reading_error(self.index, status, sample, self.has_changed())
 
     def _chunk_row(self, row: int, keeps: bool) -> NDArray:
-        """Return the images of a row of chunks, shape (images_per_chunk, H, W, C) of `index.dtype`; fewer for the last row."""
-        index = self.index
-        tiles = [-(-s // c) for s, c in zip(index.shape[1:], index.chunk_shape[1:], strict=True)]
+        """Return the images of a row of chunks, `images_per_chunk` of them, as `index.dtype`; fewer for the last row."""
+        index, sides = self.index, self.index.axes.sides[1:]
+        tiles = [-(-s // c) for s, c in zip(sides, index.chunk_shape[1:], strict=True)]
         n_tiles = int(np.prod(tiles))
         n_out = index.chunk_bytes + SLACK_BYTES
         spare = self._scratch.memory("spare", n_out)
+        first = row * index.images_per_chunk
+        n_images = min(index.images_per_chunk, index.shape[0] - first)
         if n_tiles == 1 and not index.is_split:
             out = np.empty(n_out, np.uint8) if keeps else self._scratch.memory("out", n_out)
             chunk = self._chunk(row, row, out, spare)
             if keeps and not np.may_share_memory(chunk, out):
                 chunk = chunk.copy()  # the next chunk will be read or decoded into its memory, or it is part of the mapped file
-            return chunk if index.stored_dtype == index.dtype else chunk.astype(index.dtype)
+            return chunk if index.stored_dtype == index.dtype else self._widened(chunk[:n_images], first)
         out = self._scratch.memory("out", n_out)
-        n_images = min(index.images_per_chunk, index.shape[0] - row * index.images_per_chunk)
-        images = np.empty((n_images, *index.shape[1:]), index.dtype)
+        images = np.empty((n_images, *sides), index.dtype)
         for tile, coordinates in enumerate(np.ndindex(*tiles)):
             starts = [k * c for k, c in zip(coordinates, index.chunk_shape[1:], strict=True)]
-            inside = [min(c, s - a) for c, s, a in zip(index.chunk_shape[1:], index.shape[1:], starts, strict=True)]
+            inside = [min(c, s - a) for c, s, a in zip(index.chunk_shape[1:], sides, starts, strict=True)]
             target = (slice(None), *(slice(a, a + n) for a, n in zip(starts, inside, strict=True)))
             source = (slice(n_images), *(slice(n) for n in inside))
-            images[target] = self._chunk(row * n_tiles + tile, row, out, spare)[source]
+            images[target] = self._widened(self._chunk(row * n_tiles + tile, row, out, spare)[source], first)
         return images
+
+    def _widened(self, pixels: NDArray, first: int) -> NDArray:
+        """Return images from sample `first` on as `index.dtype`."""
+        try:
+            return widened(pixels, self.index.dtype)
+        except OutOfRange as error:
+            raise self.error(str(error), first + error.row) from None
 
     def _chunk(self, number: int, row: int, out: NDArray[np.uint8], spare: NDArray[np.uint8]) -> NDArray:
         """Read and decode one chunk, shape `chunk_shape`, of the stored type; the result may be part of `out` or `spare`."""
@@ -136,7 +145,7 @@ def reading_error(index: ImageIndex, status: int | str, sample: int, changed: bo
     problem = status if isinstance(status, str) else problem_of(status)
     kind = ChangedError if changed else NotFiniteError if status == Status.NOT_FINITE else DataError
     problem = f"{problem}; the file was {CHANGED}" if changed else problem
-    return kind(problem, index.file, index.dataset, sample // index.images_per_chunk, sample)
+    return kind(problem, index.file, index.name_of(sample), sample // index.images_per_chunk, sample)
 
 
 def problem_of(status: int) -> str:

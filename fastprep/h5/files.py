@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
 import h5py
 
+from fastprep.command_lines import command_line, path_word
 from fastprep.errors import DataError
 from fastprep.h5.listing import encoded, missing_dataset
 from fastprep.h5.retries import raise_machine_fault
@@ -145,7 +145,7 @@ def _half_made(path: str) -> str:
     """Describe a change of a file in which a process was killed; empty if there is none."""
     if not os.path.lexists(undo_path(path)):
         return ""
-    command = f"python -m fastprep.show {shlex.quote(os.fsdecode(path))} --mean --store"
+    command = command_line("show", [path_word(os.fsdecode(path))], ["--mean", "--store"])
     return f"a command that stored a mean in it was killed: `{command}` puts it back"
 
 

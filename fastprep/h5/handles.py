@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.h5.files import get_dataset, identity_of, load_filters, open_hdf5
+from fastprep.h5.files import identity_of, load_filters, open_hdf5
+from fastprep.h5.groups import Images, get_images
 from fastprep.system import begin_in_children
 
 _SHARE_OF_LIMIT = 8  # a process has other loaders, sockets, and libraries that open files
@@ -208,12 +209,12 @@ class OpenDataset:
     Parameters
     ----------
     path : str
-    named : (str, str)
-        File and dataset as the user named them.
+    named : (str, str or sequence of str)
+        File and dataset as the user named them, or the names of images that have one each.
 
     Attributes
     ----------
-    dataset : h5py.Dataset
+    dataset : h5py.Dataset or ImageGroup
 
     Raises
     ------
@@ -221,10 +222,10 @@ class OpenDataset:
         If HDF5 can't open it.
     """
 
-    def __init__(self, path: str, named: tuple[str, str]) -> None:
+    def __init__(self, path: str, named: tuple[str, Images]) -> None:
         load_filters()
         self._file = open_hdf5(path, named[0])
-        self.dataset = get_dataset(self._file, named[1])
+        self.dataset = get_images(self._file, named[1])
         self._identity_at_opening = self._identity()
 
     def has_changed(self) -> bool:

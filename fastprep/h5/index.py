@@ -14,11 +14,13 @@ import h5py
 import numpy as np
 
 from fastprep.errors import DataError
+from fastprep.h5.axes import Axes, Sides, find_axes
 from fastprep.h5.chunk_list import ChunkList, list_chunks
+from fastprep.h5.convert_line import way_to_read_directly
 from fastprep.h5.filters import Pipeline, Unsupported
+from fastprep.h5.groups import ImageGroup
 from fastprep.h5.header_checks import check_header
-from fastprep.h5.plausibility import check_axes
-from fastprep.h5.storage import Sides, find_storage, four_sides, storage_by_hdf5
+from fastprep.h5.storage import find_storage, storage_by_hdf5
 from fastprep.h5.types import describe_type, number_type
 from fastprep.h5.unwritten import n_unwritten, rows_of
 
@@ -33,6 +35,8 @@ _WIDENED = {
     "float16": "float32",
     "int32": "float64",
     "uint32": "float64",
+    "int64": "float64",  # up to 2**53, which is checked; see `fastprep.h5.types.widened`
+    "uint64": "float64",
 }
 
 
@@ -51,8 +55,8 @@ class ImageIndex:
     stored_dtype : dtype
         Type in the file.
     dtype : dtype
-        Type in which readers hand the images on: uint8, float32 or float64, in native byte order. It holds every stored value
-        exactly.
+        Type in which readers hand the images on: uint8, float32 or float64, in native byte order; of masks, any type. It holds
+        every stored value exactly, or reading is an error.
     reason : str
         Why HDF5 has to read this dataset; empty if it is read directly.
     layout : str
@@ -62,7 +66,7 @@ class ImageIndex:
     identity : tuple of int
         Device, inode, size and modification time of `holder` when it was indexed.
     chunk_shape : (int, int, int, int)
-        Samples, height, width and channels of a chunk; contiguous data are one chunk.
+        Sides of a chunk in the order of `axes.sides`; contiguous data are one chunk.
     pipeline : Pipeline
         The filters of the chunks.
     chunks : ChunkList
@@ -73,8 +77,12 @@ class ImageIndex:
     n_unwritten : int
         Number of images that nobody has written, as far as that is known; for images that are read directly, once the chunks
         have been listed.
+    axes : Axes
+        Order of the dataset's axes. Readers hand images on as they are stored, in the order `axes.order`.
     is_complete : bool
         Whether the chunks have been listed and verified, or are not needed.
+    members : tuple of str
+        Names of the datasets of images that have one each; empty for images in one dataset.
     """
 
     file: str
@@ -90,9 +98,11 @@ class ImageIndex:
     chunk_shape: Sides
     pipeline: Pipeline
     chunks: ChunkList
+    axes: Axes
     images_decoded_at_once: int = 1
     n_unwritten: int = 0
     is_complete: bool = False
+    members: tuple[str, ...] = ()
 
     @property
     def image_bytes(self) -> int:
@@ -116,8 +126,8 @@ class ImageIndex:
 
     @property
     def is_split(self) -> bool:
-        """Whether chunks and images differ in height, width or channels."""
-        return self.chunk_shape[1:] != self.shape[1:]
+        """Whether chunks and images differ in another side than the number of samples."""
+        return self.chunk_shape[1:] != self.axes.sides[1:]
 
     @property
     def is_plain(self) -> bool:
@@ -129,26 +139,40 @@ class ImageIndex:
         """Whether each image is a range of bytes in the file, so that it can be read alone."""
         return not self.reason and not self.pipeline.filters and not self.is_split
 
+    def name_of(self, sample: int) -> str:
+        """Name of the dataset that has an image."""
+        return self.members[sample] if self.members else self.dataset
+
+    def unwidened(self) -> ImageIndex:
+        """Return the index of images that are handed on in the type that they are stored in, which only masks need."""
+        return replace(self, dtype=self.stored_dtype.newbyteorder("="))
+
     def by_hdf5(self, reason: str) -> ImageIndex:
         """Return the index of a dataset that HDF5 has to read after all, for the given reason."""
         return replace(self, reason=reason, layout=f"read by HDF5: {reason}", is_complete=True)
 
 
 def index_images(
-    dataset: h5py.Dataset, named: tuple[str, str], axes: str | None = None, n_labels: int | None = None
+    dataset: h5py.Dataset | ImageGroup,
+    named: tuple[str, str],
+    axes: str | None = None,
+    n_labels: int | None = None,
+    shape: tuple[int, int, int] | None = None,
 ) -> ImageIndex:
     """Describe a dataset of images, as far as its header tells.
 
     Parameters
     ----------
     dataset : h5py.Dataset
-        Shape (N, H, W, C), or (N, H, W) for one channel, in a file that is open for reading.
+        In a file that is open for reading; or an `ImageGroup`, of which the first image is described.
     named : (str, str)
         File and dataset as the user named them.
-    axes : {"NHWC", "NHW"} or None
-        Axes that the user has named; None if they are to be judged by the shape.
+    axes : str or None
+        Axes that the user has named; None if they are to be judged by what the file says, and by the shape.
     n_labels : int or None
         Number of labels in the file, which helps to judge the shape.
+    shape : (int, int, int) or None
+        Height, width and channels of an image, for a dataset of flat rows.
 
     Returns
     -------
@@ -159,27 +183,30 @@ def index_images(
     DataError
         If the dataset does not hold images, probably has other axes, or can't be as large as its header says.
     """
-    shape = dataset.shape
     if dataset.id.get_type().get_class() == h5py.h5t.VLEN:
         problem = f"images are numbers of one size, found {describe_type(dataset)}: encoded images such as JPEG, perhaps"
         raise DataError(f"{problem}; write them to files, of which python -m fastprep.build makes a data set", *named)
-    if shape is None or len(shape) not in (3, 4) or 0 in shape:
-        raise DataError(f"images have the shape (N, height, width, channels) or (N, height, width), found {shape}", *named)
+    if not dataset.shape or 0 in dataset.shape:
+        raise DataError(
+            f"images have the shape (N, height, width, channels) or (N, height, width), found {dataset.shape}", *named
+        )
     stored = _checked_type(dataset, named)
     plain_name = stored.newbyteorder("=").name
-    check_header(dataset, named)
-    check_axes(dataset, named, axes, n_labels)
+    one = dataset.first if isinstance(dataset, ImageGroup) else dataset
+    check_header(one, named)
+    found = find_axes(dataset, named, axes, n_labels, shape)
+    axes_of_one = found if one is dataset else found.of_one_image()
     reason = ""
     try:
-        storage = find_storage(dataset, named)
+        storage = find_storage(one, named, axes_of_one)
     except Unsupported as error:
         reason = str(error)
-        storage = storage_by_hdf5(dataset, reason)
+        storage = storage_by_hdf5(one, reason, axes_of_one)
     index = ImageIndex(
         file=named[0],
         dataset=named[1],
         path=os.path.abspath(named[0]),
-        shape=four_sides(shape),
+        shape=found.shape,
         stored_dtype=stored,
         dtype=np.dtype(_WIDENED.get(plain_name, plain_name)),
         reason=reason,
@@ -188,8 +215,9 @@ def index_images(
         identity=storage.identity,
         chunk_shape=storage.chunk_shape,
         pipeline=storage.pipeline,
-        chunks=ChunkList() if storage.extent is None else ChunkList.of_one(*storage.extent),
-        n_unwritten=n_unwritten(dataset) if reason else 0,
+        chunks=ChunkList.of_one(*storage.extent) if storage.extent is not None and one is dataset else ChunkList(),
+        axes=found,
+        n_unwritten=n_unwritten(dataset, found.n_axis) if reason and one is dataset else 0,
         is_complete=reason != "",
     )
     return index if index.is_addressable else replace(index, images_decoded_at_once=index.images_per_chunk)
@@ -228,14 +256,14 @@ def with_chunks(index: ImageIndex, dataset: h5py.Dataset) -> ImageIndex:
     if index.is_complete or len(index.chunks):
         return index
     try:
-        chunks = list_chunks(dataset, (index.file, index.dataset))
+        chunks = list_chunks(dataset, (index.file, index.dataset), index.axes)
         return replace(index, chunks=chunks, n_unwritten=rows_of(~chunks.written, index.images_per_chunk, index.shape[0]))
     except Unsupported as reason:
         return index.by_hdf5(str(reason))
 
 
 def warn_of_hdf5(index: ImageIndex, more: int = 0) -> None:
-    """Log that HDF5 has to read a dataset, and why.
+    """Log that HDF5 has to read a dataset, why, and the command that writes a file which is read directly.
 
     Parameters
     ----------
@@ -244,5 +272,6 @@ def warn_of_hdf5(index: ImageIndex, more: int = 0) -> None:
         Number of other files with the same reason.
     """
     files = f"{index.file} and {more} more" if more else index.file
-    message = "%s: HDF5 has to read %r, which is slower and does not run in parallel: %s"
-    _log.warning(message, files, index.dataset, index.reason)
+    message = "%s: HDF5 has to read %r, which is slower and does not run in parallel: %s%s"
+    way_out = way_to_read_directly(index)
+    _log.warning(message, files, index.dataset, index.reason, f"; {way_out}" if way_out else "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import h5py
@@ -11,11 +13,12 @@ from numpy.typing import NDArray
 
 from fastprep.errors import DataError
 from fastprep.h5.attributes import Attribute, channel_order_of, class_names_of, read_attribute
+from fastprep.h5.columns import Column, find_column, read_column
 from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
-from fastprep.h5.header_checks import check_whole
+from fastprep.h5.groups import ImageGroup, Images, describe_images, get_images, is_group, owner_of, read_group
 from fastprep.h5.retries import raise_machine_fault
 from fastprep.h5.texts import read_texts
-from fastprep.h5.types import as_numbers, describe_type, number_type
+from fastprep.h5.types import describe_type, number_type
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Metadata:
         "RGB", "BGR" or "L", for example (attribute `channel_order`).
     class_names : tuple of str
         Name of each class in the order of the labels (attribute `class_names`); empty if the file has none.
+    covariance : ndarray of float64, shape (C, C), or None
+        Covariance of the channels over all pixels (attribute `covariance`).
+    covariance_problem : str or None
+        What is wrong with that attribute, for callers that need it.
     notes : tuple of str
         What a user should know of attributes that are not as described here: ignored, or taken in another way.
     """
@@ -41,9 +48,11 @@ class Metadata:
     channel_order: str | None
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    covariance: NDArray[np.float64] | None = None
+    covariance_problem: str | None = None
 
 
-def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
+def read_metadata(path: str | os.PathLike[str], images: Images, channels: int | None = None) -> Metadata:
     """Read the attributes of the images' dataset.
 
     Parameters
@@ -51,6 +60,8 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
     path : str or path
     images : str
         Name of the dataset.
+    channels : int, optional
+        Number of channels of the images. None: that of a dataset (N, H, W, C) or (N, H, W).
 
     Returns
     -------
@@ -62,35 +73,45 @@ def read_metadata(path: str | os.PathLike[str], images: str) -> Metadata:
         See `fastprep.h5.open_images`; DataError also if the attributes are damaged.
     """
     with open_file(path) as file:
-        return metadata_of(get_dataset(file, images), (file.filename, images))
+        return metadata_of(get_images(file, images), (file.filename, describe_images(images)), channels)
 
 
-def metadata_of(dataset: h5py.Dataset, named: tuple[str, str]) -> Metadata:
-    """Read the attributes of an open dataset of images; see `read_metadata`. `named`: file and dataset as the user named them."""
-    stored, order, names = (read_attribute(dataset, name, named) for name in ("mean", "channel_order", "class_names"))
-    mean, problem = _of_each_channel("mean", stored, dataset)
-    channel_order, order_note = channel_order_of(order, _channels(dataset))
+def metadata_of(dataset: h5py.Dataset | ImageGroup, named: tuple[str, str], channels: int | None = None) -> Metadata:
+    """Read the attributes of open images; see `read_metadata`. `named`: file and dataset as the user named them."""
+    owner = owner_of(dataset)
+    channels = _channels(dataset) if channels is None else channels
+    wanted = "mean", "covariance", "channel_order", "class_names"
+    stored, spread, order, names = (read_attribute(owner, name, named) for name in wanted)
+    if isinstance(dataset, ImageGroup) and order.value is None and not order.problem:
+        order = read_attribute(dataset.first, "channel_order", named)
+    mean, problem = _of_each_channel("mean", stored, channels)
+    covariance, spread_problem = _of_each_channel("covariance", spread, channels, n_each=channels)
+    channel_order, order_note = channel_order_of(order, channels)
     class_names, names_note = class_names_of(names)
-    return Metadata(mean, problem, channel_order, class_names, tuple(filter(None, (order_note, names_note))))
+    notes = tuple(filter(None, (order_note, names_note)))
+    covariance = None if covariance is None else covariance.reshape(channels, channels)
+    return Metadata(mean, problem, channel_order, class_names, notes, covariance, spread_problem)
 
 
-def _channels(dataset: h5py.Dataset) -> int:
+def _channels(dataset: h5py.Dataset | ImageGroup) -> int:
     return dataset.shape[3] if dataset.ndim == 4 else 1
 
 
-def _of_each_channel(name: str, attribute: Attribute, dataset: h5py.Dataset) -> tuple[NDArray[np.float64] | None, str | None]:
-    """Return the value of an attribute as one number for each channel, or None and what is wrong with it."""
-    channels = _channels(dataset)
+def _of_each_channel(
+    name: str, attribute: Attribute, channels: int, n_each: int = 1
+) -> tuple[NDArray[np.float64] | None, str | None]:
+    """Return the value of an attribute as `n_each` numbers for each channel, or None and what is wrong with it."""
+    wanted = f"attribute {name!r} must hold {channels * n_each} finite numbers"
     if attribute.problem:
-        return None, f"attribute {name!r} must hold {channels} finite numbers, but {attribute.problem}"
+        return None, f"{wanted}, but {attribute.problem}"
     if attribute.value is None:
         return None, None
     try:
         numbers = np.array(attribute.value, np.float64).reshape(-1)
     except (TypeError, ValueError):
         numbers = np.empty(0)
-    if len(numbers) != channels or not np.isfinite(numbers).all():
-        return None, f"attribute {name!r} must hold {channels} finite numbers, found {attribute.value!r}"
+    if len(numbers) != channels * n_each or not np.isfinite(numbers).all():
+        return None, f"{wanted}, found {attribute.value!r}"
     return numbers, None
 
 
@@ -101,14 +122,15 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
     ----------
     path : str or path
     labels : str
-        Name of the dataset.
+        Name of the dataset, or "dataset:field" of a dataset of records.
     n_samples : int
         Number of images in the file.
 
     Returns
     -------
-    ndarray, shape (n_samples, ...), any numeric dtype, native byte order
-        Bools are uint8, 0 and 1; enumerations are their integers.
+    ndarray, shape (n_samples, ...)
+        Numbers of any type in native byte order, or texts, type object, shape (n_samples,). Bools are uint8, 0 and 1;
+        enumerations are their integers.
 
     Raises
     ------
@@ -119,20 +141,29 @@ def read_labels(path: str | os.PathLike[str], labels: str, n_samples: int) -> ND
         return labels_of(file, labels, n_samples)
 
 
-def labels_of(file: h5py.File, labels: str, n_samples: int, dataset: h5py.Dataset | None = None) -> NDArray:
-    """Read all labels of an open file; see `read_labels`. `dataset`: their dataset, if it is open already."""
-    dataset = get_dataset(file, labels, "labels") if dataset is None else dataset
-    if number_type(dataset) is None:
-        problem = f"labels must be numbers, found {describe_type(dataset)}; {_way_to_numbers(dataset)}"
-        raise DataError(problem, file.filename, labels)
-    return _one_for_each(dataset, (file.filename, labels), "label", n_samples)
+def labels_of(
+    file: h5py.File,
+    labels: str,
+    n_samples: int,
+    column: Column | None = None,
+    images: Sequence[str] = (),
+    of_one_image: bool = False,
+) -> NDArray:
+    """Read all labels of an open file; see `read_labels`.
+
+    `images`: names of those that have a dataset each; `of_one_image`: whether the file has one, without an axis N, whose
+    label may lack it, too.
+    """
+    if column is None and is_group(labels):
+        return read_group(file, labels, images, n_samples)
+    column = find_column(file, labels, "labels") if column is None else column
+    return read_column(column, (file.filename, labels), "label", n_samples, of_one_image)
 
 
-def _way_to_numbers(dataset: h5py.Dataset) -> str:
-    if dataset.id.get_type().get_class() != h5py.h5t.STRING:
-        return "store them anew as integers or floats"
-    way = "names, numbers = numpy.unique(texts, return_inverse=True)"
-    return f"names of classes go into the attribute 'class_names': {way} gives what fastprep.h5.write_images stores"
+def read_weights(path: str | os.PathLike[str], weights: str, n_samples: int) -> NDArray:
+    """Read the weight of each sample from a file; see `weights_of`."""
+    with open_file(path) as file:
+        return weights_of(file, weights, n_samples)
 
 
 def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
@@ -142,7 +173,7 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
     ----------
     file : h5py.File
     weights : str
-        Name of the dataset.
+        Name of the dataset, or "dataset:field" of a dataset of records.
     n_samples : int
         Number of images in the file.
 
@@ -156,11 +187,14 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
     DataError
         If there is no such dataset, or it holds anything else.
     """
-    dataset = get_dataset(file, weights, "sample_weight")
-    if number_type(dataset) is None or not dataset.shape or dataset.shape[1:] not in ((), (1,)):
+    column = find_column(file, weights, "sample_weight")
+    dataset, named = column.dataset, (file.filename, weights)
+    n_each = math.prod(dataset.shape[1:]) if dataset.shape else 0
+    is_row = bool(dataset.shape) and dataset.shape[-1] == n_samples == math.prod(dataset.shape)
+    if column.field is None and (number_type(dataset) is None or (n_each != 1 and not is_row)):
         problem = f"weights must be one number for each image, found {describe_type(dataset)} {dataset.shape}"
-        raise DataError(problem, file.filename, weights)
-    values = _one_for_each(dataset, (file.filename, weights), "weight", n_samples).reshape(-1)
+        raise DataError(problem, *named)
+    values = read_column(column, named, "weight", n_samples).reshape(-1)
     if (wrong := ~are_weights(values)).any():
         sample = int(np.argmax(wrong))
         problem = f"weights must not be negative, and finite as float32, found {values[sample]}"
@@ -171,40 +205,6 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
 def are_weights(values: NDArray) -> NDArray[np.bool_]:
     """Tell which numbers can be weights of samples: finite as float32, and not negative."""
     return (values >= 0) & (values <= np.finfo(np.float32).max)
-
-
-def check_one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str, n_samples: int) -> None:
-    """Check that a dataset has one row for each image.
-
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-    named : (str, str)
-        File and dataset as the user named them.
-    noun : str
-        Name of a row in errors, such as "label".
-    n_samples : int
-        Number of images in the file.
-
-    Raises
-    ------
-    DataError
-        If it has more or fewer.
-    """
-    if not dataset.shape or dataset.shape[0] != n_samples:
-        raise DataError(f"there must be one {noun} for each of the {n_samples} images, found shape {dataset.shape}", *named)
-
-
-def _one_for_each(dataset: h5py.Dataset, named: tuple[str, str], noun: str, n_samples: int) -> NDArray:
-    check_one_for_each(dataset, named, noun, n_samples)
-    check_whole(dataset, named)
-    try:
-        values = dataset[()]
-    except HDF5_ERRORS as error:
-        raise_machine_fault(error, *named)
-        raise DataError(f"HDF5 can't read it: {error}", *named) from error
-    numbers = as_numbers(values)
-    return np.ascontiguousarray(numbers, np.dtype(numbers.dtype.str).newbyteorder("="))  # without the names of an enumeration
 
 
 def read_file_names(path: str | os.PathLike[str], n_samples: int, n_first: int | None = None) -> list[str]:
@@ -250,8 +250,10 @@ def read_file_names(path: str | os.PathLike[str], n_samples: int, n_first: int |
             raise DataError(f"HDF5 can't read it: {error}", *named) from error
 
 
-def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] | None:
+def read_std(path: str | os.PathLike[str], images: Images, channels: int | None = None) -> NDArray[np.float64] | None:
     """Return the standard deviation of each channel (attribute `std` of the images); None if the file has no valid one.
+
+    `channels` as in `read_metadata`.
 
     Raises
     ------
@@ -259,5 +261,8 @@ def read_std(path: str | os.PathLike[str], images: str) -> NDArray[np.float64] |
         See `fastprep.h5.open_images`.
     """
     with open_file(path) as file:
-        dataset = get_dataset(file, images)
-        return _of_each_channel("std", read_attribute(dataset, "std", (file.filename, images)), dataset)[0]
+        dataset = get_images(file, images)
+        owner = owner_of(dataset)
+        channels = _channels(dataset) if channels is None else channels
+        stored = read_attribute(owner, "std", (file.filename, describe_images(images)))
+        return _of_each_channel("std", stored, channels)[0]

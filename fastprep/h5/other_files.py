@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import h5py
 
 from fastprep.errors import DataError
-from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
+from fastprep.h5.columns import find_quietly
+from fastprep.h5.files import HDF5_ERRORS, open_file
+from fastprep.h5.groups import ImageGroup, get_images
 from fastprep.h5.sources import STORAGE_PREFIX, VIRTUAL_PREFIX, places, search_folders
 
 _ITSELF = "."  # name of the file that a virtual dataset is in, among its sources
@@ -21,7 +23,7 @@ def files_beside(path: str | os.PathLike[str], name: str) -> tuple[str, ...]:
     ----------
     path : str or path
     name : str
-        Name of the dataset.
+        Name of the dataset, or of images that have one each, of which the first is looked at.
 
     Returns
     -------
@@ -33,7 +35,9 @@ def files_beside(path: str | os.PathLike[str], name: str) -> tuple[str, ...]:
         As `fastprep.h5.open_images`.
     """
     with open_file(path) as file:
-        return other_files(get_dataset(file, name), os.fspath(path))
+        column = find_quietly(file, name)
+        dataset = get_images(file, name) if column is None else column.dataset
+        return other_files(dataset.first if isinstance(dataset, ImageGroup) else dataset, os.fspath(path))
 
 
 def other_files(dataset: h5py.Dataset, path: str) -> tuple[str, ...]:

@@ -17,60 +17,15 @@ from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
 from fastprep.h5.cache import BlockCache, Scratch
 from fastprep.h5.chunks import ChunkReader, by_block, reading_error
-from fastprep.h5.files import CHANGED, get_dataset, identity_of, load_filters, open_file
+from fastprep.h5.files import CHANGED, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
-from fastprep.h5.index import ImageIndex, index_images, warn_of_hdf5
-from fastprep.h5.plausibility import check_axes_name, find_labels, n_labels_in
+from fastprep.h5.index import ImageIndex, warn_of_hdf5
 from fastprep.h5.retries import raise_machine_fault, read_again
 from fastprep.h5.storage import missing_source
-from fastprep.h5.types import as_numbers
+from fastprep.h5.types import OutOfRange, widened
 from fastprep.h5.unwritten import warn_of_unwritten
 from fastprep.system import begin_in_children
-
-
-def open_images(
-    path: str | os.PathLike[str],
-    dataset: str = "images",
-    io: str = "pread",
-    axes: str | None = None,
-    labels: str | None = "labels",
-) -> Reader:
-    """Index a dataset of images, and verify the index on three of them.
-
-    Parameters
-    ----------
-    path : str or path
-    dataset : str
-        Shape (N, H, W, C), or (N, H, W) for one channel.
-    io : {"pread", "mmap"}
-        See `Reader`.
-    axes : {"NHWC", "NHW"} or None
-        Axes of the dataset. None takes it for one of these, if its shape makes that plausible.
-    labels : str or None
-        Name of the dataset of labels, whose number is one of the signs, if the file has it.
-
-    Returns
-    -------
-    Reader
-
-    Raises
-    ------
-    ValueError
-        If `io` or `axes` is not one of its values.
-    OSError
-        If the file does not exist or may not be read.
-    DataError
-        If it is not HDF5, or the dataset is missing, damaged, does not hold images, or probably has other axes.
-    """
-    check_axes_name(axes)
-    with open_file(path) as file:
-        header = index_images(get_dataset(file, dataset), (file.filename, dataset), axes, n_labels_in(find_labels(file, labels)))
-        index = verify.complete(header, file)
-    if index.reason:
-        load_filters()
-        warn_of_hdf5(index)
-    return Reader(index, io)
 
 
 class Reader:
@@ -115,7 +70,7 @@ class Reader:
         slots : ndarray of int64, shape (n,)
             Slot of each sample, for the sink.
         sink : Sink
-            Takes each image, shape (H, W, C), of `index.dtype`.
+            Takes each image of `index.dtype`, its axes in the order `index.axes.order`.
 
         Raises
         ------
@@ -185,11 +140,11 @@ class Reader:
         -------
         ndarray of `index.dtype`, shape (n, H, W, C)
         """
-        out = np.empty((len(samples), *self.index.shape[1:]), self.index.dtype)
+        out = np.empty((len(samples), *self.index.axes.sides[1:]), self.index.dtype)
         if len(samples):
             sink = _read.CopySink(out.reshape(-1).view(np.uint8), self.index.image_bytes)
             self.read(samples, np.arange(len(samples)), sink)
-        return out
+        return self.index.axes.as_images(out)
 
     def close(self) -> None:
         """Close the files as soon as nobody reads from them. A later read opens them again."""
@@ -270,16 +225,17 @@ class Reader:
         return block
 
     def _block_by_hdf5(self, first: int, stop: int) -> NDArray:
-        shape = (min(stop, self.index.shape[0]) - first, *self.index.shape[1:])
+        stop = min(stop, self.index.shape[0])
         with self._handles.use((self._key, OpenDataset), 1, self._open_hdf5) as opened:
             dataset = opened.dataset
             try:
-                block = as_numbers(dataset[first:stop]).astype(self.index.dtype, copy=False).reshape(shape)
-                block = np.ascontiguousarray(block)
+                block = widened(self.index.axes.rows(dataset, first, stop), self.index.dtype)
+            except OutOfRange as error:
+                raise reading_error(self.index, str(error), first + error.row, opened.has_changed()) from None
             except (OSError, RuntimeError, ValueError) as error:  # ValueError: the shape of the dataset has changed
                 index = self.index
                 raise_machine_fault(error, index.file, index.dataset, first // index.images_per_chunk, first)
-                problem = f"HDF5 can't read it: {error}{missing_filters(dataset)}"
+                problem = f"HDF5 can't read it: {error}{missing_filters(getattr(dataset, 'first', dataset))}"
                 raise reading_error(self.index, problem, first, opened.has_changed()) from error
             if opened.has_changed():
                 raise ChangedError(CHANGED, self.index.file, self.index.dataset)
@@ -301,7 +257,7 @@ class Reader:
 
     def _open_hdf5(self) -> OpenDataset:
         self._check_identity(os.stat(self.index.holder))
-        return OpenDataset(self.index.path, (self.index.file, self.index.dataset))
+        return OpenDataset(self.index.path, (self.index.file, self.index.members or self.index.dataset))
 
     def _check_identity(self, status: os.stat_result) -> None:
         if identity_of(status) != self.index.identity:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import h5py
 
 from fastprep.errors import DataError
+from fastprep.h5.axes import Axes, Sides
 from fastprep.h5.files import identity_of
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
 from fastprep.h5.sources import VIRTUAL_PREFIX, places
@@ -20,8 +21,8 @@ from fastprep.h5.types import is_plain, number_type, stored_number_type
 _DONT_FILTER_PARTIAL_CHUNKS = 2  # H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS of H5Dpublic.h
 _MAX_CHUNK_BYTES = 2**32 - 1  # the limit of HDF5's file format
 
-Sides = tuple[int, int, int, int]
-"""Samples, height, width, channels."""
+_BLOCK_BYTES = 32 << 20  # images that are read together where N is not the first axis
+_FEW_IMAGES = 16  # of which fewer are not read at a time, if chunks are smaller
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Storage:
     identity : tuple of int
         Device, inode, size and modification time of `holder`.
     chunk_shape : (int, int, int, int)
-        Samples, height, width and channels of a chunk; contiguous data are one chunk.
+        Sides of a chunk, samples first and the others as they are stored; contiguous data are one chunk.
     pipeline : Pipeline
         The filters of the chunks.
     extent : (int, int) or None
@@ -52,7 +53,7 @@ class Storage:
     extent: tuple[int, int] | None = None
 
 
-def find_storage(dataset: h5py.Dataset, named: tuple[str, str]) -> Storage:
+def find_storage(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes) -> Storage:
     """Find out how a dataset is stored.
 
     Parameters
@@ -60,6 +61,8 @@ def find_storage(dataset: h5py.Dataset, named: tuple[str, str]) -> Storage:
     dataset : h5py.Dataset
     named : (str, str)
         File and dataset as the user named them, for errors.
+    axes : Axes
+        Those of the dataset.
 
     Returns
     -------
@@ -78,6 +81,8 @@ def find_storage(dataset: h5py.Dataset, named: tuple[str, str]) -> Storage:
         if (name := missing_source(dataset)) is not None:
             raise DataError(f"it is virtual, and its file {name!r} is not there", *named)
         raise Unsupported("virtual dataset")
+    if axes.n_axis:
+        raise Unsupported(f"its axes {axes.name} do not begin with N")
     holder = dataset.file
     check_access(holder)
     _check_number_type(dataset)
@@ -85,17 +90,30 @@ def find_storage(dataset: h5py.Dataset, named: tuple[str, str]) -> Storage:
         raise Unsupported("external storage")
     identity = identity_of_open(holder)
     if layout == h5py.h5d.CONTIGUOUS:
-        return _contiguous_storage(dataset, identity, named)
+        return _contiguous_storage(dataset, identity, named, axes)
     if layout == h5py.h5d.CHUNKED:
-        return _chunked_storage(dataset, properties, identity, named)
+        return _chunked_storage(dataset, properties, identity, named, axes)
     raise Unsupported("compact layout" if layout == h5py.h5d.COMPACT else "unknown layout")
 
 
-def storage_by_hdf5(dataset: h5py.Dataset, reason: str) -> Storage:
+def storage_by_hdf5(dataset: h5py.Dataset, reason: str, axes: Axes) -> Storage:
     """Describe the storage of a dataset that HDF5 has to read."""
     path = dataset.file.filename  # not the file that the user named, if a link leads elsewhere
-    chunk_shape = four_sides(dataset.chunks) if dataset.chunks else (1, *four_sides(dataset.shape)[1:])
+    chunk_shape = axes.four_sides(dataset.chunks) if dataset.chunks else (1, *axes.sides[1:])
+    if axes.n_axis:
+        chunk_shape = (_images_at_once(dataset, axes, chunk_shape[0]), *axes.sides[1:])
     return Storage(f"read by HDF5: {reason}", os.path.abspath(path), identity_of(os.stat(path)), chunk_shape)
+
+
+def _images_at_once(dataset: h5py.Dataset, axes: Axes, n_in_chunk: int) -> int:
+    """Return how many images are read together where N is not the first axis: whole chunks, as far as memory allows.
+
+    Without chunks, neighbouring numbers in the file are of different images, so that reading many takes as long as reading one.
+    """
+    image_bytes = math.prod(axes.sides[1:]) * max(8, dataset.dtype.itemsize)
+    most = max(1, _BLOCK_BYTES // image_bytes)
+    at_once = n_in_chunk * max(1, min(most, _FEW_IMAGES) // n_in_chunk) if dataset.chunks else most
+    return min(at_once, most, axes.sides[0])
 
 
 def check_access(file: h5py.File) -> None:
@@ -162,13 +180,7 @@ def chunk_grid(shape: Sides, chunk: Sides) -> Sides:
     return n, height, width, channels
 
 
-def four_sides(sides: tuple[int, ...]) -> Sides:
-    """Return (samples, height, width, channels), with one channel for rank 3."""
-    n, height, width, channels = (*sides, 1) if len(sides) == 3 else sides
-    return n, height, width, channels
-
-
-def _contiguous_storage(dataset: h5py.Dataset, identity: tuple[int, ...], named: tuple[str, str]) -> Storage:
+def _contiguous_storage(dataset: h5py.Dataset, identity: tuple[int, ...], named: tuple[str, str], axes: Axes) -> Storage:
     try:
         offset, file_bytes = dataset.id.get_offset(), identity[2]
     except RuntimeError as error:  # h5py takes an offset of 0 for an error
@@ -179,17 +191,17 @@ def _contiguous_storage(dataset: h5py.Dataset, identity: tuple[int, ...], named:
     if offset + n_bytes > file_bytes:
         raise DataError(beyond_end(offset, n_bytes, file_bytes), *named, 0)
     holder = os.path.abspath(dataset.file.filename)
-    return Storage("contiguous", holder, identity, four_sides(dataset.shape), extent=(offset, n_bytes))
+    return Storage("contiguous", holder, identity, axes.sides, extent=(offset, n_bytes))
 
 
 def _chunked_storage(
-    dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, identity: tuple[int, ...], named: tuple[str, str]
+    dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, identity: tuple[int, ...], named: tuple[str, str], axes: Axes
 ) -> Storage:
     try:
         pipeline = pipeline_of(properties, dataset.dtype.itemsize)
     except ValueError as error:
         raise DataError(str(error), *named) from error
-    shape, chunk = four_sides(dataset.shape), four_sides(dataset.chunks)
+    shape, chunk = axes.sides, axes.four_sides(dataset.chunks)
     chunk_bytes = math.prod(chunk) * dataset.dtype.itemsize
     if chunk_bytes > _MAX_CHUNK_BYTES:
         raise Unsupported(f"chunks of {chunk_bytes} bytes")

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import DataError
-from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file, opening_problem
+from fastprep.h5.files import HDF5_ERRORS, open_file, opening_problem
+from fastprep.h5.groups import ImageGroup, get_images, owner_of
 from fastprep.system import Change, change_file, lock, undo_half_made
 from fastprep.system.atomic import named_if_full
 
@@ -114,21 +115,32 @@ def _pieces(position: int, n: int) -> Iterator[tuple[int, int, int, int]]:
         start += length
 
 
-def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float64], overwrite: bool = False) -> None:
+def store_mean(
+    path: str | os.PathLike[str],
+    images: str,
+    mean: NDArray[np.float64],
+    overwrite: bool = False,
+    channels: int | None = None,
+    covariance: NDArray[np.float64] | None = None,
+) -> None:
     """Write the mean of each channel into an existing file: attribute `mean` of the images.
 
-    Only that attribute changes. If the disk is full, or anything else fails, the file has its old bytes; if the process is killed
-    in the middle, the next call puts them back.
+    Only that attribute, and `covariance` if it is given, changes. If the disk is full, or anything else fails, the file has its
+    old bytes; if the process is killed in the middle, the next call puts them back.
 
     Parameters
     ----------
     path : str or path
     images : str
-        Name of the dataset.
+        Name of the dataset; or "X/" for images that have a dataset each in a group, which then gets the attribute.
     mean : ndarray of float64, shape (C,)
         Finite.
     overwrite : bool
         Replace an existing mean.
+    channels : int, optional
+        Number of channels of the images. None: that of a dataset (N, H, W, C) or (N, H, W).
+    covariance : ndarray of float64, shape (C, C), optional
+        Covariance of the channels, which is stored as the attribute `covariance`.
 
     Raises
     ------
@@ -143,17 +155,22 @@ def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float
     path = os.fspath(path)
     undo_half_made(path)
     with open_file(path) as file:
-        _check(get_dataset(file, images), path, images, np.asarray(mean, np.float64), overwrite)
+        _check(file, path, images, np.asarray(mean, np.float64), overwrite, channels)
+    stored = {"mean": np.asarray(mean, np.float64)}
+    if covariance is not None:
+        stored["covariance"] = np.asarray(covariance, np.float64)
     with named_if_full(path), _locked(path) as descriptor:
         overlay = Overlay(descriptor)
         try:
             with h5py.File(overlay, "r+") as file:
-                dataset = get_dataset(file, images)
+                owner, dataset = _owner_of(file, images)
                 before = _storage(dataset)
-                dataset.attrs["mean"] = np.asarray(mean, np.float64)
+                for name, values in stored.items():
+                    owner.attrs[name] = values
             with h5py.File(overlay, "r") as file:
-                dataset = get_dataset(file, images)
-                as_wanted = np.array_equal(dataset.attrs["mean"], mean) and _storage(dataset) == before
+                owner, dataset = _owner_of(file, images)
+                as_wanted = all(np.array_equal(owner.attrs[name], values) for name, values in stored.items())
+                as_wanted = as_wanted and _storage(dataset) == before
         except HDF5_ERRORS as error:
             problem = opening_problem(path, error) if isinstance(error, OSError) else str(error)
             raise DataError(f"the mean can't be stored: {problem}", path, images) from error
@@ -162,15 +179,23 @@ def store_mean(path: str | os.PathLike[str], images: str, mean: NDArray[np.float
         change_file(path, descriptor, overlay.changes())
 
 
-def _check(dataset: h5py.Dataset, path: str, images: str, mean: NDArray[np.float64], overwrite: bool) -> None:
-    holder = os.fsdecode(dataset.file.filename)
+def _owner_of(file: h5py.File, images: str) -> tuple[h5py.Group | h5py.Dataset, h5py.Dataset]:
+    """Return what has the attributes of the images, and the dataset that has them, or the first of them."""
+    found = get_images(file, images)
+    return owner_of(found), found.first if isinstance(found, ImageGroup) else found
+
+
+def _check(file: h5py.File, path: str, images: str, mean: NDArray[np.float64], overwrite: bool, channels: int | None) -> None:
+    owner, dataset = _owner_of(file, images)
+    holder = os.fsdecode(owner.file.filename)
     if not os.path.samefile(holder, path):
-        problem = f"the images lie in another file, {holder!r}, as {dataset.name!r}: store the mean there"
+        problem = f"the images lie in another file, {holder!r}, as {owner.name!r}: store the mean there"
         raise DataError(problem, path, images)
-    channels = dataset.shape[3] if dataset.ndim == 4 else 1
+    if channels is None:
+        channels = dataset.shape[-1] if dataset.ndim == (3 if owner is not dataset else 4) else 1
     if mean.shape != (channels,) or not np.isfinite(mean).all():
         raise DataError(f"a mean is {channels} finite numbers, found {mean.tolist()}; it is not stored", path, images)
-    if "mean" in dataset.attrs and not overwrite:
+    if "mean" in owner.attrs and not overwrite:
         raise FileExistsError(f"file {path!r}, dataset {images!r} has a mean already; it is only replaced when asked to")
 
 

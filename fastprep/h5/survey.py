@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from numpy.typing import NDArray
 
 from fastprep.h5 import verify
-from fastprep.h5.files import get_dataset, open_file
-from fastprep.h5.index import ImageIndex, index_images
+from fastprep.h5.columns import find_quietly, n_rows_of
+from fastprep.h5.files import open_file
+from fastprep.h5.group_index import index_any
+from fastprep.h5.groups import Images, describe_images, get_images
+from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import Metadata, labels_of, metadata_of, weights_of
-from fastprep.h5.plausibility import find_labels, n_labels_in
 from fastprep.h5.unwritten import n_unwritten
 
 _N_THREADS = 16  # they only wait; enough to hide 10 ms of a remote disk behind 0.7 ms of HDF5
@@ -31,26 +33,29 @@ class FileSurvey:
     index : ImageIndex
         It is complete only if there is a single file.
     metadata : Metadata
-    labels : ndarray, shape (N, ...), or None
-    weights : ndarray, shape (N,), or None
-    n_unwritten_labels : int
-        Number of labels that nobody has written.
+    labels : dict of str to ndarray, shape (N, ...)
+        Numbers or texts of each column of labels, by its name.
+    weights : dict of str to ndarray, shape (N,)
+    n_unwritten_labels : dict of str to int
+        Number of labels of each column that nobody has written.
     """
 
     index: ImageIndex
     metadata: Metadata
-    labels: NDArray | None
-    weights: NDArray | None
-    n_unwritten_labels: int
+    labels: dict[str, NDArray]
+    weights: dict[str, NDArray]
+    n_unwritten_labels: dict[str, int]
 
 
 def survey(
     paths: Sequence[str],
-    images: str,
-    labels: str | None,
-    weights: str | None,
+    images: Images,
+    labels: Sequence[str],
+    weights: Sequence[str],
     n_descriptors: int,
     axes: str | None = None,
+    shape: tuple[int, int, int] | None = None,
+    n_labels: Sequence[int | None] | None = None,
 ) -> Generator[FileSurvey, None, None]:
     """Survey files, in order. A caller that does not exhaust the generator has to close it, which ends its threads.
 
@@ -60,16 +65,20 @@ def survey(
     Parameters
     ----------
     paths : sequence of str
-    images : str
-        Name of the dataset of images.
-    labels : str or None
-        Name of the dataset of labels; None if they are not read.
-    weights : str or None
-        Name of the dataset of the samples' weights; None if they are not read.
+    images : str or sequence of str
+        Name of the dataset of images, or of images that have one each.
+    labels : sequence of str
+        Names of the columns of labels.
+    weights : sequence of str
+        Names of the columns of the samples' weights.
     n_descriptors : int
         Number of descriptors that may be open at a time, 2 and up.
-    axes : {"NHWC", "NHW"} or None
-        Axes of the images; None if they are to be judged by the shape.
+    axes : str or None
+        Axes of the images, see `fastprep.h5.open_images`.
+    shape : (int, int, int) or None
+        Height, width and channels of an image, for datasets of flat rows.
+    n_labels : sequence of int or None
+        Number of labels that belong to each file, where they are not in it, as far as that is known.
 
     Yields
     ------
@@ -81,30 +90,41 @@ def survey(
         See `fastprep.h5.open_images`, `read_metadata`, `read_labels`; DataError also if a weight is negative or not
         finite.
     """
+    counts = [None] * len(paths) if n_labels is None else list(n_labels)
     if len(paths) == 1:
-        yield _survey_file(paths[0], images, labels, weights, axes, complete=True)
+        yield _survey_file(paths[0], images, labels, weights, axes, shape, counts[0], complete=True)
         return
     with contextlib.closing(_prefetched(paths, min(_N_THREADS, n_descriptors - 1))) as prefetched:
-        for path in prefetched:
-            yield _survey_file(path, images, labels, weights, axes, complete=False)
+        for path, count in zip(prefetched, counts, strict=True):
+            yield _survey_file(path, images, labels, weights, axes, shape, count, complete=False)
 
 
-def _survey_file(path: str, images: str, labels: str | None, weights: str | None, axes: str | None, complete: bool) -> FileSurvey:
+def _survey_file(
+    path: str,
+    images: Images,
+    labels: Sequence[str],
+    weights: Sequence[str],
+    axes: str | None,
+    shape: tuple[int, int, int] | None,
+    n_labels: int | None,
+    complete: bool,
+) -> FileSurvey:
     with open_file(path) as file:
-        named = file.filename, images
-        dataset = get_dataset(file, images)
-        label_dataset = find_labels(file, labels)
-        index = index_images(dataset, named, axes, n_labels_in(label_dataset))
+        named = file.filename, describe_images(images)
+        dataset = get_images(file, images)
+        columns = {name: find_quietly(file, name) for name in labels}
+        n_rows = next(map(n_rows_of, columns.values()), None)
+        index = index_any(dataset, named, axes, n_labels if n_rows is None else n_rows, shape)
         if complete:
             index = verify.complete(index, file)
-        metadata = metadata_of(dataset, named)
-        n_samples = index.shape[0]
+        metadata = metadata_of(dataset, named, index.shape[3])
+        n_samples, is_one = index.shape[0], index.axes.n_axis is None
         return FileSurvey(
             index,
             metadata,
-            None if labels is None else labels_of(file, labels, n_samples, label_dataset),
-            None if weights is None else weights_of(file, weights, n_samples),
-            0 if label_dataset is None else n_unwritten(label_dataset),
+            {name: labels_of(file, name, n_samples, column, index.members, is_one) for name, column in columns.items()},
+            {name: weights_of(file, name, n_samples) for name in weights},
+            {name: n_unwritten(column.dataset) for name, column in columns.items() if column is not None},
         )
 
 

@@ -1,9 +1,11 @@
-"""Names of files in a dataset, read a block at a time: what the file claims is checked before memory is taken for it."""
+"""Texts in a dataset, such as names of files, read in blocks: what the file claims is checked before memory is taken for it."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,17 +25,24 @@ _BLOCK_ROWS = 4096
 _WAY_OUT = "nothing but this list needs the dataset, so it may be deleted or renamed"
 
 
-def read_texts(dataset: h5py.Dataset, named: tuple[str, str], n_rows: int) -> list[str]:
+def read_texts(
+    dataset: h5py.Dataset, named: tuple[str, str], n_rows: int, field: str | None = None, way_out: str = _WAY_OUT
+) -> list[str]:
     """Read the first texts of a dataset.
 
     Parameters
     ----------
     dataset : h5py.Dataset
-        Strings of fixed or variable length, shape (N,).
+        Strings of fixed or variable length, shape (N,), or with further axes of length 1; or single characters (N, length), as
+        netCDF has them.
     named : (str, str)
         File and dataset as the user named them, for errors.
     n_rows : int
         Number of texts to read, 1..N.
+    field : str or None
+        Field of a dataset of records; None for a dataset of strings.
+    way_out : str
+        What to do about too many texts, for the error.
 
     Returns
     -------
@@ -44,24 +53,50 @@ def read_texts(dataset: h5py.Dataset, named: tuple[str, str], n_rows: int) -> li
     DataError
         If there are more than `MOST_TEXTS`, one is longer than 1 MiB, or all together are longer than `MOST_BYTES`.
     """
-    if n_rows > MOST_TEXTS:
-        raise _too_much(f"{n_rows} texts, and no more than {MOST_TEXTS} are read", named)
-    file_type = dataset.id.get_type()
-    if file_type.is_variable_str():
-        return _read_variable(dataset, named, n_rows)
-    if file_type.get_size() > _LONGEST:
-        raise _too_much(f"texts of {file_type.get_size()} bytes, and none of more than {_LONGEST} is read", named)
-    if dataset.chunks and np.prod(dataset.chunks, dtype=object) * file_type.get_size() > MOST_BYTES:
-        raise _too_much(f"chunks of {dataset.chunks} texts, which take more than {MOST_BYTES} bytes", named)
-    rows_at_once = max(1, _BLOCK_BYTES // file_type.get_size())
+    try:
+        if n_rows > MOST_TEXTS:
+            raise _TooMuch(f"{n_rows} texts, and no more than {MOST_TEXTS} are read")
+        if field is None and dataset.ndim == 1 and dataset.id.get_type().is_variable_str():
+            return _read_variable(dataset, n_rows)
+        return _read_rows(dataset, n_rows, field)
+    except _TooMuch as error:
+        raise DataError(f"it claims {error}; {way_out}", *named) from None
+
+
+class _TooMuch(Exception):
+    """A list of texts that is larger than its limits."""
+
+
+def _read_rows(dataset: h5py.Dataset, n_rows: int, field: str | None) -> list[str]:
+    """Read texts in blocks of rows, none of which can take more than the limit."""
+    kind = dataset.dtype if field is None else dataset.dtype[field]
+    n_bytes_of_text = dataset.id.get_type().get_size() if field is None else kind.itemsize
+    axis = dataset.shape.index(n_rows) if n_rows in dataset.shape else 0
+    n_bytes_of_row = n_bytes_of_text * math.prod(dataset.shape[:axis] + dataset.shape[axis + 1 :])
+    if n_bytes_of_row > _LONGEST:
+        raise _TooMuch(f"texts of {n_bytes_of_row} bytes, and none of more than {_LONGEST} is read")
+    if dataset.chunks and np.prod(dataset.chunks, dtype=object) * dataset.id.get_type().get_size() > MOST_BYTES:
+        raise _TooMuch(f"chunks of {dataset.chunks} texts, which take more than {MOST_BYTES} bytes")
+    column: Any = dataset if field is None else dataset.fields(field)
+    rows_at_once = max(1, _BLOCK_BYTES // n_bytes_of_row)
+    if h5py.check_string_dtype(kind).length is None:  # one text can't be longer than the file
+        rows_at_once = min(_BLOCK_ROWS, max(1, MOST_BYTES // dataset.file.id.get_filesize()))
     texts: list[str] = []
     n_bytes = 0
     for first in range(0, n_rows, rows_at_once):
-        block = dataset[first : min(first + rows_at_once, n_rows)]
-        texts += map(text_of, block)  # of an array of bytes, whose items are as long as they are, and not as the longest is
+        stop = min(first + rows_at_once, n_rows)
+        block = column[(*(slice(None) for _ in range(axis)), slice(first, stop))]
+        texts += map(text_of, _one_each(block, stop - first))  # items are as long as they are, not as the longest is
         n_bytes += sum(map(len, texts[first:]))
-        _check_bytes(n_bytes, named)
+        _check_bytes(n_bytes)
     return texts
+
+
+def _one_each(block: NDArray, n_rows: int) -> NDArray:
+    """Return one text for each row: where there are several characters, joined."""
+    if block.size == n_rows:
+        return block.reshape(n_rows)
+    return np.ascontiguousarray(block).reshape(n_rows, -1).view(f"S{block.size // n_rows}")[:, 0]
 
 
 def text_of(value: object) -> str:
@@ -70,13 +105,13 @@ def text_of(value: object) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _read_variable(dataset: h5py.Dataset, named: tuple[str, str], n_rows: int) -> list[str]:
+def _read_variable(dataset: h5py.Dataset, n_rows: int) -> list[str]:
     """Read texts of variable length. The file has a length and an address for each, many of which may lead to the same bytes."""
     lengths = _claimed_lengths(dataset, n_rows)
     if lengths is not None and len(lengths):
         if lengths.max() > _LONGEST:
-            raise _too_much(f"a text of {lengths.max()} bytes, and none of more than {_LONGEST} is read", named)
-        _check_bytes(int(lengths.sum()), named)
+            raise _TooMuch(f"a text of {lengths.max()} bytes, and none of more than {_LONGEST} is read")
+        _check_bytes(int(lengths.sum()))
     # where the lengths are not known, no block is larger than its rows times the file; one text can't be longer than the file
     file_bytes = dataset.file.id.get_filesize()
     rows_at_once = _BLOCK_ROWS if lengths is not None else min(_BLOCK_ROWS, max(1, MOST_BYTES // file_bytes))
@@ -89,7 +124,7 @@ def _read_variable(dataset: h5py.Dataset, named: tuple[str, str], n_rows: int) -
         dataset.id.read(h5s.create_simple(block.shape), file_space, block, memory_type)
         texts += map(text_of, block)
         n_bytes += sum(map(len, texts[first:]))
-        _check_bytes(n_bytes, named)
+        _check_bytes(n_bytes)
     return texts
 
 
@@ -151,10 +186,6 @@ def _pread(descriptor: int, n_bytes: int, offset: int) -> NDArray[np.uint8]:
     return np.frombuffer(os.pread(descriptor, n_bytes, offset), np.uint8)
 
 
-def _check_bytes(n_bytes: int, named: tuple[str, str]) -> None:
+def _check_bytes(n_bytes: int) -> None:
     if n_bytes > MOST_BYTES:
-        raise _too_much(f"texts of more than {MOST_BYTES} bytes together, the most that is read", named)
-
-
-def _too_much(problem: str, named: tuple[str, str]) -> DataError:
-    return DataError(f"it claims {problem}; {_WAY_OUT}", *named)
+        raise _TooMuch(f"texts of more than {MOST_BYTES} bytes together, the most that is read")

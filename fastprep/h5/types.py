@@ -8,6 +8,8 @@ from h5py import h5t
 
 _MOST_BYTES = 8  # of a number; numpy's longer floats are not the same on all machines, and no tensor has them
 
+_LARGEST_WHOLE = 2**53  # float64 holds all whole numbers up to it
+
 FAILURES = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """Exceptions that h5py raises for an object that it can't open or describe."""
 
@@ -83,6 +85,39 @@ def is_plain(file_type: h5t.TypeID, dtype: np.dtype) -> bool:
 def as_numbers(values: np.ndarray) -> np.ndarray:
     """View bools as uint8; anything else is returned as it is."""
     return values.view(np.uint8) if values.dtype == np.bool_ else values
+
+
+class OutOfRange(Exception):
+    """Integers that the type in which images are handed on does not hold exactly.
+
+    Attributes
+    ----------
+    row : int
+        Which image of a block has the first of them.
+    """
+
+    def __init__(self, row: int, value: int, dtype: np.dtype) -> None:
+        limit = f"{dtype} holds whole numbers up to {_LARGEST_WHOLE} exactly"
+        super().__init__(f"the value {value} is too large for the kernels: {limit}; store the images anew, scaled down")
+        self.row = row
+
+
+def widened(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return stored numbers in the type in which they are handed on, which is the same array if that is theirs.
+
+    Raises
+    ------
+    OutOfRange
+        If integers of 64 bits are beyond those that `dtype` holds exactly.
+    """
+    if dtype.kind == "f" and values.dtype.kind in "iu" and values.dtype.itemsize == 8 and values.size:
+        bad = values > _LARGEST_WHOLE
+        if values.dtype.kind == "i":
+            bad |= values < -_LARGEST_WHOLE
+        if bad.any():
+            where = np.unravel_index(int(np.argmax(bad)), values.shape)
+            raise OutOfRange(int(where[0]), int(values[where]), dtype)
+    return values.astype(dtype, copy=False)
 
 
 def describe_type(dataset: h5py.Dataset) -> str:

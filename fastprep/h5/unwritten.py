@@ -9,18 +9,21 @@ import os
 import h5py
 import numpy as np
 
-from fastprep.h5.files import get_dataset, open_file
+from fastprep.h5.columns import find_column
+from fastprep.h5.files import open_file
 
 _log = logging.getLogger(__name__)
 
 
-def n_unwritten(dataset: h5py.Dataset) -> int:
+def n_unwritten(dataset: h5py.Dataset, axis: int | None = 0) -> int:
     """Count the rows of a dataset of which a part has no storage.
 
     Parameters
     ----------
     dataset : h5py.Dataset
         Of rank 1 or more.
+    axis : int or None
+        Which axis counts the rows; None if all of the dataset is one row.
 
     Returns
     -------
@@ -29,27 +32,30 @@ def n_unwritten(dataset: h5py.Dataset) -> int:
         with the first row, and if the list of chunks is damaged, which is reported when rows are read.
     """
     try:
-        return _n_unwritten(dataset)
+        return _n_unwritten(dataset, axis)
     except (OSError, RuntimeError, IndexError, ValueError):
         return 0
 
 
-def _n_unwritten(dataset: h5py.Dataset) -> int:
+def _n_unwritten(dataset: h5py.Dataset, axis: int | None) -> int:
+    n_rows = 1 if axis is None else dataset.shape[axis]
     properties = dataset.id.get_create_plist()
     if properties.get_layout() == h5py.h5d.CONTIGUOUS and not properties.get_external_count():
-        return len(dataset) if dataset.id.get_storage_size() == 0 else 0
+        return n_rows if dataset.id.get_storage_size() == 0 else 0
     if properties.get_layout() != h5py.h5d.CHUNKED or not hasattr(dataset.id, "chunk_iter"):
         return 0
     grid = [-(-side // chunk) for side, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
     if dataset.id.get_num_chunks() >= math.prod(grid):
         return 0
-    per_row = np.zeros(grid[0], np.int64)
+    if axis is None:
+        return 1
+    per_row = np.zeros(grid[axis], np.int64)
 
     def count(info: h5py.h5d.StoreInfo) -> None:
-        per_row[info.chunk_offset[0] // dataset.chunks[0]] += 1
+        per_row[info.chunk_offset[axis] // dataset.chunks[axis]] += 1
 
     dataset.id.chunk_iter(count)
-    return rows_of(per_row < math.prod(grid[1:]), dataset.chunks[0], len(dataset))
+    return rows_of(per_row < math.prod(grid) // grid[axis], dataset.chunks[axis], n_rows)
 
 
 def count_unwritten(path: str | os.PathLike[str], dataset: str) -> int:
@@ -61,7 +67,7 @@ def count_unwritten(path: str | os.PathLike[str], dataset: str) -> int:
         If there is no such file or dataset.
     """
     with open_file(path) as file:
-        return n_unwritten(get_dataset(file, dataset))
+        return n_unwritten(find_column(file, dataset, "labels").dataset)
 
 
 def rows_of(chunks: np.ndarray, rows_per_chunk: int, n_rows: int) -> int:

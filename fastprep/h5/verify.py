@@ -11,10 +11,10 @@ import numpy as np
 from fastprep.errors import DataError
 from fastprep.h5.cache import Scratch
 from fastprep.h5.chunks import ChunkReader
-from fastprep.h5.files import get_dataset
+from fastprep.h5.groups import ImageGroup, get_images
 from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex, with_chunks
-from fastprep.h5.types import as_numbers
+from fastprep.h5.types import OutOfRange, widened
 from fastprep.sampling import hashing
 
 DESCRIPTORS = 2
@@ -44,8 +44,9 @@ def complete(index: ImageIndex, file: h5py.File) -> ImageIndex:
     """
     if index.is_complete:
         return index
-    dataset = get_dataset(file, index.dataset)
-    index = with_chunks(index, dataset)
+    dataset = get_images(file, index.members or index.dataset)
+    if not isinstance(dataset, ImageGroup):  # whose chunks are known
+        index = with_chunks(index, dataset)
     if index.is_complete:  # HDF5 has to read it after all
         return index
     different = _first_difference(index, dataset)
@@ -54,7 +55,7 @@ def complete(index: ImageIndex, file: h5py.File) -> ImageIndex:
     return replace(index, is_complete=True)
 
 
-def _first_difference(index: ImageIndex, dataset: h5py.Dataset) -> int | None:
+def _first_difference(index: ImageIndex, dataset: h5py.Dataset | ImageGroup) -> int | None:
     """Compare the first image, the last one and another one with HDF5's; return the number of one that differs."""
     n, per_block = index.shape[0], index.images_decoded_at_once
     with contextlib.closing(OpenFile(index.holder)) as file:
@@ -65,8 +66,8 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset) -> int | None:
             try:
                 ours = chunks.block(sample // per_block, keeps=False)[sample % per_block]  # first: HDF5's filters may crash
                 chunks.check_unchanged()
-                theirs = as_numbers(dataset[sample]).reshape(index.shape[1:]).astype(index.dtype)
-            except (DataError, OSError, RuntimeError):
+                theirs = widened(index.axes.rows(dataset, sample, sample + 1)[0], index.dtype)
+            except (DataError, OSError, RuntimeError, OutOfRange):
                 continue  # a damaged image is reported when it is asked for
             if ours.tobytes() != theirs.tobytes():
                 return sample

@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import h5py
 import imagecodecs
@@ -24,10 +25,11 @@ _TEXT_BYTES = 1 << 20  # bytes of texts that are written at a time
 def write_images(
     path: str | os.PathLike[str],
     images: Iterable[NDArray[np.uint8]],
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
-    mean: ArrayLike | None = None,
+    mean: ArrayLike | Literal["none"] | None = None,
     std: ArrayLike | None = None,
+    covariance: ArrayLike | None = None,
     channel_order: str | None = None,
     class_names: Sequence[str] = (),
     file_names: Sequence[str] = (),
@@ -43,13 +45,16 @@ def write_images(
     path : str or path
         Path of the new file.
     images : iterable of ndarray of uint8, shape (H, W, C)
-        One image for each label, all of the same shape.
-    labels : array_like, shape (N, ...)
-        Stored as the dataset `labels`.
-    mean : array_like, shape (C,), optional
-        Mean of each channel to store, such as that of the training images. By default, the mean of these images.
+        One image for each label, or for each file name, all of the same shape.
+    labels : array_like, shape (N, ...), or None
+        Stored as the dataset `labels`. None is for images without labels, whose number is that of `file_names`.
+    mean : array_like, shape (C,), or "none", optional
+        Mean of each channel to store, such as that of the training images. By default, the mean of these images; "none" stores
+        no mean.
     std : array_like, shape (C,), optional
         Standard deviation of each channel to store.
+    covariance : array_like, shape (C, C), optional
+        Covariance of the channels to store, for `fastprep.Lighting`.
     channel_order : str, optional
         "RGB" or "L", for example.
     class_names : sequence of str
@@ -68,7 +73,7 @@ def write_images(
     Returns
     -------
     ndarray of float64, shape (C,)
-        The stored mean.
+        The stored mean, or the mean of the images if none is stored.
 
     Raises
     ------
@@ -82,25 +87,32 @@ def write_images(
         If the disk is full.
     """
     path = os.fspath(path)
-    if len(file_names) not in (0, len(np.asarray(labels))):
+    if labels is not None and len(file_names) not in (0, len(np.asarray(labels))):
         raise ValueError(f"there are {len(np.asarray(labels))} labels, but {len(file_names)} file names")
+    has_mean = not isinstance(mean, str)
+    if not has_mean and mean != "none":
+        raise ValueError(f'mean must be None, numbers or "none", got {mean!r}')
     check_replaceable(path, asked=overwrite, is_own=is_own)
-    labels = np.asarray(labels)
+    n_images = len(file_names) if labels is None else len(np.asarray(labels))
     with whole_file(path, replace=overwrite) as temporary, new_file(temporary, path) as file:
         mark(file, writer)
-        totals = _write_images(file, iter(images), len(labels), gzip_level)
+        totals = _write_images(file, iter(images), n_images, gzip_level)
         dataset = file["images"]
-        stored = totals / (len(labels) * dataset.shape[1] * dataset.shape[2]) if mean is None else np.asarray(mean, np.float64)
-        dataset.attrs["mean"] = stored
-        if std is not None:
-            dataset.attrs["std"] = np.asarray(std, np.float64)
+        own = totals / (n_images * dataset.shape[1] * dataset.shape[2])
+        stored = own if mean is None or not has_mean else np.asarray(mean, np.float64)
+        if has_mean:
+            dataset.attrs["mean"] = stored
+        for name, values in (("std", std), ("covariance", covariance)):
+            if values is not None:
+                dataset.attrs[name] = np.asarray(values, np.float64)
         if channel_order:
             _write_text(dataset, "channel_order", channel_order)
         if class_names:
             _write_text(dataset, "class_names", class_names)
-        file.create_dataset("labels", data=labels)
+        if labels is not None:
+            file.create_dataset("labels", data=np.asarray(labels))
         if len(file_names):
-            _write_texts(file, "file_names", file_names)
+            write_texts(file, "file_names", file_names)
         for name, text in (attributes or {}).items():
             _write_text(file, name, text)
         check_replaceable(path, asked=overwrite, is_own=is_own)  # again: the images may have taken hours
@@ -133,7 +145,7 @@ def _write_images(
     return totals
 
 
-def _write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
+def write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
     """Write a dataset of texts of fixed length, in blocks, so that a long one among many takes no memory for the others.
 
     If such a text would make the dataset much larger than the texts are, the dataset is compressed.

@@ -23,7 +23,9 @@ class CropParameters:
         mean_rows: NDArray[np.float32],
         scale_rows: NDArray[np.float32],
         has_scale: bool,
-        row_bytes: int,
+        steps: tuple[int, int],
+        source_channels: int,
+        channel_at: NDArray[np.int64],
         crop_bytes: int,
         check_finite: bool,
     ) -> None: ...

@@ -6,28 +6,6 @@ from posix.stdlib cimport posix_memalign
 
 from fastprep._sink cimport NOT_FINITE, OK, Sink
 
-cdef extern from "_crop.h" nogil:
-    enum:
-        FASTPREP_UINT8, FASTPREP_FLOAT32, FASTPREP_FLOAT64
-        FASTPREP_TO_FLOAT32, FASTPREP_TO_FLOAT16, FASTPREP_TO_BFLOAT16
-        FASTPREP_MIRRORED, FASTPREP_FLIPPED
-        FASTPREP_PORTABLE, FASTPREP_AVX2, FASTPREP_AVX512
-        FASTPREP_MIN_PIXELS
-    ctypedef struct fastprep_crop:
-        int version, source_type, target_type, channels_first
-        int stream
-        int64_t height, width, channels
-        int64_t crop_height, crop_width
-        const float *mean
-        const float *scale
-        int64_t row_pixels
-        int mean_is_image, has_scale
-    int fastprep_crop_supported(int version)
-    size_t fastprep_crop_room(const fastprep_crop *crop)
-    bint fastprep_crop_run(
-        const fastprep_crop *crop, const void *pixels, int64_t y, int64_t x, int flags, void *target, void *room
-    )
-
 # By their names in Python; the numbers are those of _crop.h
 SOURCE_TYPES = {"uint8": FASTPREP_UINT8, "float32": FASTPREP_FLOAT32, "float64": FASTPREP_FLOAT64}
 TARGET_TYPES = {"float32": FASTPREP_TO_FLOAT32, "float16": FASTPREP_TO_FLOAT16, "bfloat16": FASTPREP_TO_BFLOAT16}
@@ -44,12 +22,6 @@ def supported_versions():
 cdef class CropParameters:
     """What the kernel does to every crop, the same for all batches. Made once from a `CropSpec`, and shared by its sinks."""
 
-    cdef fastprep_crop crop  # version and stream are each sink's own
-    cdef int64_t row_bytes   # of the source image
-    cdef int64_t crop_bytes
-    cdef bint check_finite
-    cdef object arrays       # `crop` points into them
-
     def __cinit__(
         self,
         *,
@@ -61,12 +33,14 @@ cdef class CropParameters:
         const float[:, :, ::1] mean_rows,
         const float[:, ::1] scale_rows,
         bint has_scale,
-        int64_t row_bytes,
+        tuple steps,
+        int64_t source_channels,
+        const int64_t[::1] channel_at,
         int64_t crop_bytes,
         bint check_finite,
     ):
         cdef fastprep_crop *crop = &self.crop
-        self.arrays = (mean_rows, scale_rows)
+        self.arrays = (mean_rows, scale_rows, channel_at)
         crop.source_type, crop.target_type = SOURCE_TYPES[source_dtype], TARGET_TYPES[dtype]
         crop.channels_first = channels_first
         crop.height, crop.width, crop.channels = image_shape
@@ -76,7 +50,25 @@ cdef class CropParameters:
         crop.scale = &scale_rows[0, 0]
         crop.has_scale = has_scale
         crop.row_pixels = scale_rows.shape[1] // (1 if channels_first else crop.channels)
-        self.row_bytes, self.crop_bytes, self.check_finite = row_bytes, crop_bytes, check_finite
+        crop.row_step, crop.column_step = steps
+        crop.source_channels = source_channels
+        crop.channel_at = &channel_at[0]
+        crop.order = self.order_of_source()
+        self.crop_bytes, self.check_finite = crop_bytes, check_finite
+
+    cdef int order_of_source(self):
+        cdef fastprep_crop *crop = &self.crop
+        cdef int64_t c
+        if crop.row_step < crop.column_step:
+            return FASTPREP_COLUMNS
+        if crop.column_step == 1 and crop.source_channels > 1:
+            return FASTPREP_PLANES
+        if crop.channels != crop.source_channels:
+            return FASTPREP_PICKED_PIXELS
+        for c in range(crop.channels):
+            if crop.channel_at[c] != c:
+                return FASTPREP_PICKED_PIXELS
+        return FASTPREP_PIXELS
 
 
 cdef struct Batch:
@@ -86,7 +78,6 @@ cdef struct Batch:
     const int64_t *firsts   # rows of slot s: firsts[s] .. firsts[s + 1]
     uint8_t *target
     int64_t target_bytes    # of one crop
-    int64_t row_bytes       # of the source image
     bint check_finite
     void *room              # the kernel's working memory: a sink serves one thread at a time
 
@@ -121,13 +112,12 @@ cdef class CropSink(Sink):
         self.batch.firsts = &firsts[0]
         self.batch.target = &target[0]
         self.batch.target_bytes = parameters.crop_bytes
-        self.batch.row_bytes = parameters.row_bytes
         self.batch.check_finite = parameters.check_finite
-        if posix_memalign(&self.batch.room, 64, fastprep_crop_room(&self.batch.crop)):
+        if posix_memalign(&self.batch.room, FASTPREP_ROOM_ALIGNMENT, fastprep_crop_room(&self.batch.crop)):
             self.batch.room = NULL
             raise MemoryError
         self.take = crop_image
-        self.need = rows_of_crops
+        self.need = bytes_of_crops
         self.context = &self.batch
 
     def __dealloc__(self):
@@ -142,20 +132,22 @@ cdef int crop_image(void *context, int64_t slot, const void *pixels) noexcept no
     for k in range(batch.firsts[slot], batch.firsts[slot + 1]):
         row = batch.table + 4 * k
         is_finite &= fastprep_crop_run(
-            &batch.crop, pixels, row[1], row[2], row[3], batch.target + batch.numbers[k] * batch.target_bytes, batch.room
+            &batch.crop, NULL, pixels, row[1], row[2], row[3], batch.target + batch.numbers[k] * batch.target_bytes, batch.room
         )
     return OK if is_finite or not batch.check_finite else NOT_FINITE
 
 
-cdef void rows_of_crops(void *context, int64_t slot, int64_t *first, int64_t *n_bytes) noexcept nogil:
+cdef void bytes_of_crops(void *context, int64_t slot, int64_t *first, int64_t *n_bytes) noexcept nogil:
     cdef Batch *batch = <Batch *> context
-    cdef int64_t k, y, top = batch.crop.height, bottom = 0
+    cdef fastprep_crop *crop = &batch.crop
+    cdef fastprep_part part = fastprep_part(crop.height, 0, crop.width, 0)
+    cdef const int32_t *row
+    cdef int64_t k
     for k in range(batch.firsts[slot], batch.firsts[slot + 1]):
-        y = batch.table[4 * k + 1]
-        top = min(top, y)
-        bottom = max(bottom, y + batch.crop.crop_height)
-    if bottom <= top:  # no crop of this image
+        row = batch.table + 4 * k
+        part.top, part.bottom = min(part.top, row[1]), max(part.bottom, row[1] + crop.crop_height)
+        part.left, part.right = min(part.left, row[2]), max(part.right, row[2] + crop.crop_width)
+    if part.bottom <= part.top:  # no crop of this image
         first[0] = n_bytes[0] = 0
     else:
-        first[0] = top * batch.row_bytes
-        n_bytes[0] = (bottom - top) * batch.row_bytes
+        fastprep_crop_span(crop, &part, first, n_bytes)

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "_crop_numbers.h"
 #include "_crop_x86.h"
 
 /* ---- arrange */
@@ -40,6 +41,17 @@ DEFINE_ARRANGE(arrange_uint8, uint8_t)
 DEFINE_ARRANGE(arrange_float32, float)
 DEFINE_ARRANGE(arrange_float64, double)
 
+#ifdef FASTPREP_X86
+int64_t fastprep_separate(const fastprep_crop *crop, const void *source, void *const *to, int mirrored)
+{
+    const fastprep_row row = {crop->crop_width, crop->column_step, crop->channels, crop->channel_at};
+    int64_t done = 0;
+    if (crop->source_type != FASTPREP_UINT8 || crop->version == FASTPREP_PORTABLE) return 0;
+    if (crop->version == FASTPREP_AVX512) done = fastprep_separate_avx512(&row, source, (uint8_t *const *)to, mirrored);
+    return done ? done : fastprep_separate_avx2(&row, source, (uint8_t *const *)to, mirrored);
+}
+#endif
+
 void fastprep_arrange(const fastprep_crop *crop, const void *source, void *const *to, int mirrored)
 {
     const int64_t width = crop->crop_width, channels = crop->channels;
@@ -52,10 +64,12 @@ void fastprep_arrange(const fastprep_crop *crop, const void *source, void *const
             return;
         }
 #ifdef FASTPREP_X86
-        if (crop->version == FASTPREP_AVX512)
-            first = fastprep_arrange_avx512(source, (uint8_t *const *)to, width, channels, mirrored, apart);
-        if (crop->version != FASTPREP_PORTABLE && first == 0)
-            first = fastprep_arrange_avx2(source, (uint8_t *const *)to, width, channels, mirrored, apart);
+        if (apart)
+            first = fastprep_separate(crop, source, to, mirrored);
+        else if (crop->version != FASTPREP_PORTABLE) {
+            if (crop->version == FASTPREP_AVX512) first = fastprep_mirror_avx512(source, to[0], width, channels);
+            if (!first) first = fastprep_mirror_avx2(source, to[0], width, channels);
+        }
 #endif
         arrange_uint8(source, to, first, width, mirrored, apart, channels);
         break;
@@ -65,57 +79,6 @@ void fastprep_arrange(const fastprep_crop *crop, const void *source, void *const
 }
 
 /* ---- convert */
-
-static inline float to_float32(float value) { return value; }
-
-/* Return one argument or the other without a branch, so that compilers vectorise the loops. */
-static inline uint32_t choose(int condition, uint32_t one, uint32_t other)
-{
-    const uint32_t mask = 0u - (uint32_t)condition;
-    return (one & mask) | (other & ~mask);
-}
-
-/* Round to IEEE 754 binary16, to nearest even. */
-static inline uint16_t to_float16(float value)
-{
-    uint32_t bits, magnitude_bits;
-    memcpy(&bits, &value, sizeof bits);
-    const uint32_t sign = bits >> 16 & 0x8000u;
-    bits &= 0x7FFFFFFFu;
-    float magnitude;  /* below 2^-14, results are multiples of 2^-24, which is the spacing of floats at 0.5: the addition rounds */
-    memcpy(&magnitude, &bits, sizeof magnitude);
-    magnitude += 0.5f;
-    memcpy(&magnitude_bits, &magnitude, sizeof magnitude_bits);
-    const int32_t ordered = (int32_t)bits;                /* SSE2 compares signed integers only */
-    uint32_t half = (bits + 0xFFFu + (bits >> 13 & 1u) - 0x38000000u) >> 13;
-    half = choose(ordered < 0x38800000, magnitude_bits - 0x3F000000u, half);
-    half = choose(ordered >= 0x477FF000, 0x7C00u, half);  /* 65520 and more: infinity */
-    half = choose(ordered > 0x7F800000, 0x7E00u, half);   /* NaN */
-    return (uint16_t)(sign | half);
-}
-
-/* Round to the upper half of a float32, to nearest even. */
-static inline uint16_t to_bfloat16(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    const uint32_t rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
-    const int32_t ordered = (int32_t)(bits & 0x7FFFFFFFu);
-    return (uint16_t)choose(ordered > 0x7F800000, bits >> 16 | 0x40u, rounded);  /* a NaN stays a NaN, and becomes quiet */
-}
-
-/* The bits of the least positive float32 that a type holds as infinity; those of infinity and of NaN are larger. */
-#define LIMIT_float32 0x7F800000u
-#define LIMIT_float16 0x477FF000u
-#define LIMIT_bfloat16 0x7F7F8000u
-
-/* Return a number whose highest bit is set if the type does not hold the value as a finite number. */
-static inline uint32_t excess(float value, uint32_t limit)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (bits & 0x7FFFFFFFu) + (0x80000000u - limit);
-}
 
 /* CHECK: sources of integers give finite results, see `CropSpec`. */
 #define DEFINE_CONVERT(NAME, SOURCE, TARGET, TYPE, CHECK, PROCESSOR)                                                     \

@@ -10,6 +10,9 @@ enum { FASTPREP_SLACK = 16 };  /* bytes after an arranged row that may be overwr
  * come first. `to` has a pointer for each plane. */
 void fastprep_arrange(const fastprep_crop *crop, const void *source, void *const *to, int mirrored);
 
+/* Separate bytes into channels, if there is a vector loop for that. Return the number of pixels that were done, all or none. */
+int64_t fastprep_separate(const fastprep_crop *crop, const void *source, void *const *to, int mirrored);
+
 /* Convert n numbers, each with a mean and a scale of its own. */
 uint32_t fastprep_convert(const fastprep_crop *crop, const void *source, const float *mean, const float *scale, void *target,
                       int64_t n);

@@ -7,20 +7,78 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #define FASTPREP_X86 1
 
-/* Convert whole cache lines: blocks of FASTPREP_BLOCK pixels of one plane. `target`, `mean` and `scale` are 64-byte aligned.
- * `mean` advances by `mean_step` from block to block; `scale` is the same for all blocks, and may be NULL. Return the number of
+/* What numbers of a block become: times `gain`, plus `shift`, less `mean`, times `scale`. All are 64-byte aligned. `mean` advances by
+ * `mean_step` from block to block, the others are the same for all blocks. `scale`, `gain` and `shift` may be
+ * NULL. */
+typedef struct {
+    const float *mean, *scale, *gain, *shift;
+    int64_t mean_step;
+} fastprep_block_values;
+
+/* Convert whole cache lines: blocks of FASTPREP_BLOCK pixels of one plane. `target` is 64-byte aligned. Return the number of
  * converted numbers, at most n. */
-typedef int64_t fastprep_lines(const uint8_t *bytes, const float *mean, int64_t mean_step, const float *scale, void *target,
-                               int64_t n, int64_t channels, int stream);
+typedef int64_t fastprep_lines(const uint8_t *bytes, const fastprep_block_values *values, void *target, int64_t n, int64_t channels,
+                               int stream);
 
 fastprep_lines *fastprep_lines_avx2(int target_type);
 fastprep_lines *fastprep_lines_avx512(int target_type);
 
-/* fastprep_arrange for bytes, where it is more than a copy. Return the number of pixels that were arranged, all or none: only rows
- * of 1, 3 or 4 channels that are not too short are handled. */
-int64_t fastprep_arrange_avx2(const uint8_t *source, uint8_t *const *to, int64_t width, int64_t channels, int mirrored, int apart);
-int64_t fastprep_arrange_avx512(const uint8_t *source, uint8_t *const *to, int64_t width, int64_t channels, int mirrored,
-                                int apart);
+/* A row of bytes: `channels` of those that are in the source. Within a row `column_step` bytes lead from a pixel to the next one,
+ * and channel c of the result is `channel_at[c]` bytes after the start of its pixel. */
+typedef struct {
+    int64_t width, column_step, channels;
+    const int64_t *channel_at;
+} fastprep_row;
+
+/* The functions below return the number of pixels that were done, all or none: they handle rows that are not too short. */
+
+/* Turn round a row of 1, 3 or 4 channels. */
+int64_t fastprep_mirror_avx2(const uint8_t *source, uint8_t *to, int64_t width, int64_t channels);
+int64_t fastprep_mirror_avx512(const uint8_t *source, uint8_t *to, int64_t width, int64_t channels);
+
+/* Separate channels of a source that has 3 or 4 into planes. Whole pixels of the source are read. */
+int64_t fastprep_separate_avx2(const fastprep_row *row, const uint8_t *source, uint8_t *const *to, int mirrored);
+int64_t fastprep_separate_avx512(const fastprep_row *row, const uint8_t *source, uint8_t *const *to, int mirrored);
+
+/* Which of at most `n_bytes` bytes, from the lowest channel that is needed on, make how many pixels of a plane of the result.
+ * `n_bytes` is 0 if the channels lie too far apart; `span` counts the bytes up to the last one that is needed. */
+typedef struct {
+    int64_t n_bytes, pixels, lowest, span;
+    uint8_t from[64];
+} fastprep_picks;
+
+/* Plan a plane that has these channels. */
+void fastprep_plan_picks(const fastprep_row *row, const int64_t *channel_at, int64_t channels, int64_t n_bytes, int mirrored,
+                         fastprep_picks *plan);
+
+/* Pick channels, channels last, by a plan for each plane. The pixels of the result from `first` to `last` are done; up to 15 bytes
+ * after `last` may be overwritten, so that the pixels there have to come later. Only bytes of the row are read. */
+void fastprep_pick_avx2(const fastprep_row *row, const fastprep_picks *plans, const uint8_t *source, uint8_t *const *to,
+                        int mirrored, int apart, int64_t *first, int64_t *last);
+void fastprep_pick_avx512(const fastprep_row *row, const fastprep_picks *plans, const uint8_t *source, uint8_t *const *to,
+                          int mirrored, int apart, int64_t *first, int64_t *last);
+
+/* Interleave rows of 2, 3 or 4 channels that lie apart. */
+int64_t fastprep_interleave_avx2(const fastprep_row *row, const uint8_t *source, uint8_t *to, int mirrored);
+int64_t fastprep_interleave_avx512(const fastprep_row *row, const uint8_t *source, uint8_t *to, int mirrored);
+
+/* Make rows of columns: `width` columns of n bytes, `step` bytes apart, become n rows. Both numbers are 16 and more. */
+void fastprep_transpose_avx2(const uint8_t *source, int64_t step, uint8_t *to, int64_t to_step, int64_t n, int64_t width);
+void fastprep_transpose_avx512(const uint8_t *source, int64_t step, uint8_t *to, int64_t to_step, int64_t n, int64_t width);
+
+typedef struct {
+    const float *colors, *mean, *scale; /* 3 x 4; of the 3 channels, mean and scale from one pixel of a row on */
+    int64_t step;                       /* from the mean of a channel to the next one */
+} fastprep_color_plan;
+
+/* Map the colours of interleaved bytes or floats, subtract the mean and scale. The result is interleaved, or has each channel by
+ * itself if `plane_step` is not 0; `to` may be the source. With `stream` it is written around the caches; its address is then a
+ * multiple of 64, and the width one of 16. Otherwise, up to 47 numbers are written after the row. After the source, up to 16 bytes,
+ * or 47 numbers, are read, or more if the width is no multiple of 16. */
+typedef void fastprep_color_row(const fastprep_color_plan *plan, const void *source, int is_bytes, float *to, int64_t plane_step,
+                                int64_t width, int stream);
+
+fastprep_color_row fastprep_color_row_avx2, fastprep_color_row_avx512;
 
 void fastprep_fence(void);  /* makes streamed stores visible to other threads */
 #endif

@@ -1,33 +1,48 @@
 /* Conversion of bytes into whole cache lines, included by _crop_x86.c once for each instruction set. Before that it defines
- * NAME(x), TARGET and INLINE; floats16, from_bytes, subtract and multiply, for 16 numbers at a time; and put_float32, put_float16
+ * NAME(x), TARGET and INLINE; floats16, from_bytes, add, subtract and multiply, for 16 numbers at a time; and put_float32, put_float16
  * and put_bfloat16, which store 32 numbers at an aligned address, around the caches if `stream` is not 0. */
 
-#define DEFINE_LINES(PUT, SIZE)                                                                                          \
-    INLINE int64_t NAME(PUT##_lines)(const uint8_t *restrict bytes, const float *restrict mean, int64_t mean_step,      \
-                                     const float *restrict scale, char *restrict target, int64_t n, int64_t channels,   \
-                                     const int scaled, const int stream)                                                \
+#define DEFINE_LINES(PUT, SIZE)                                                                                         \
+    INLINE int64_t NAME(PUT##_lines)(const uint8_t *restrict bytes, const fastprep_block_values *values, const float *mean,\
+                                     char *restrict target, int64_t n, int64_t channels, const int gained,              \
+                                     const int shifted, const int scaled, const int stream)                             \
     {                                                                                                                   \
         const int64_t block = FASTPREP_BLOCK * channels;                                                                \
         int64_t done = 0;                                                                                               \
-        for (; done + block <= n; done += block, bytes += block, mean += mean_step)                                     \
+        for (; done + block <= n; done += block, bytes += block, mean += values->mean_step)                             \
             for (int64_t k = 0; k < block; k += 32, target += 32 * SIZE) {                                              \
-                NAME(floats16) low = NAME(subtract)(NAME(from_bytes)(bytes + k), mean + k);                             \
-                NAME(floats16) high = NAME(subtract)(NAME(from_bytes)(bytes + k + 16), mean + k + 16);                  \
+                NAME(floats16) low = NAME(from_bytes)(bytes + k), high = NAME(from_bytes)(bytes + k + 16);              \
+                if (gained) {                                                                                           \
+                    low = NAME(multiply)(low, values->gain + k);                                                        \
+                    high = NAME(multiply)(high, values->gain + k + 16);                                                 \
+                }                                                                                                       \
+                if (shifted) {                                                                                          \
+                    low = NAME(add)(low, values->shift + k);                                                            \
+                    high = NAME(add)(high, values->shift + k + 16);                                                     \
+                }                                                                                                       \
+                low = NAME(subtract)(low, mean + k);                                                                    \
+                high = NAME(subtract)(high, mean + k + 16);                                                             \
                 if (scaled) {                                                                                           \
-                    low = NAME(multiply)(low, scale + k);                                                               \
-                    high = NAME(multiply)(high, scale + k + 16);                                                        \
+                    low = NAME(multiply)(low, values->scale + k);                                                       \
+                    high = NAME(multiply)(high, values->scale + k + 16);                                                \
                 }                                                                                                       \
                 NAME(PUT)(target, low, high, stream);                                                                   \
             }                                                                                                           \
         return done;                                                                                                    \
     }                                                                                                                   \
-    TARGET static int64_t NAME(lines_##PUT)(const uint8_t *bytes, const float *mean, int64_t mean_step,                 \
-                                            const float *scale, void *target, int64_t n, int64_t channels, int stream)  \
+    TARGET static int64_t NAME(lines_##PUT)(const uint8_t *bytes, const fastprep_block_values *of, void *target,        \
+                                            int64_t n, int64_t channels, int stream)                                    \
     {                                                                                                                   \
-        if (scale && stream) return NAME(PUT##_lines)(bytes, mean, mean_step, scale, target, n, channels, 1, 1);        \
-        if (scale) return NAME(PUT##_lines)(bytes, mean, mean_step, scale, target, n, channels, 1, 0);                  \
-        if (stream) return NAME(PUT##_lines)(bytes, mean, mean_step, mean, target, n, channels, 0, 1);                  \
-        return NAME(PUT##_lines)(bytes, mean, mean_step, mean, target, n, channels, 0, 0);                              \
+        const fastprep_block_values values = *of;                                                                       \
+        const int scaled = values.scale != NULL;                                                                        \
+        if (values.gain) return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 1, 1, scaled, stream);\
+        if (values.shift && !scaled && stream)                                                                          \
+            return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 1, 0, 1);                     \
+        if (values.shift) return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 1, scaled, stream);\
+        if (scaled && stream) return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 0, 1, 1);   \
+        if (scaled) return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 0, 1, 0);             \
+        if (stream) return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 0, 0, 1);             \
+        return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 0, 0, 0);                         \
     }
 
 DEFINE_LINES(put_float32, 4)

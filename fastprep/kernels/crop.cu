@@ -5,30 +5,11 @@
  * elements from shared memory and stores 16 bytes of the result at a time. So reads and writes are coalesced at any position of
  * the crop, and a mirrored crop only has other offsets in shared memory.
  *
- * Every size is a constant at compile time (cuda.py lists the -D options), which makes divisions cheap. The file includes nothing
- * and compiles alone.
+ * Every size is a constant at compile time (cuda.py lists the -D options), which makes divisions cheap. It follows on
+ * numbers.cuh.
  */
-typedef unsigned char uint8;
-typedef unsigned short uint16;
-typedef float float32;
-typedef double float64;
-struct float16 {};
-struct bfloat16 {};
-
-/* Results are written as numbers of type Bits, VECTOR of them in 16 bytes of type Vector. */
-template <typename T> struct Stored { typedef unsigned short Bits; typedef uint4 Vector; };
-template <> struct Stored<float32> { typedef float Bits; typedef float4 Vector; };
-
-/* The bits of the least positive float32 that a type holds as infinity; those of infinity and of NaN are larger. */
-template <typename T> struct Limit { static constexpr unsigned BITS = 0x7F800000u; };
-template <> struct Limit<float16> { static constexpr unsigned BITS = 0x477FF000u; };
-template <> struct Limit<bfloat16> { static constexpr unsigned BITS = 0x7F7F8000u; };
-typedef Stored<TARGET>::Bits Bits;
-typedef Stored<TARGET>::Vector Vector;
-
 enum { MIRRORED = 1, FLIPPED = 2 };
 enum { NO_MEAN, CHANNEL_MEAN, IMAGE_MEAN };
-constexpr bool IS_INTEGER = (SOURCE)1 / 2 == 0;
 constexpr int VECTOR = 16 / sizeof(Bits), LINE = 128 / sizeof(Bits);
 constexpr int TILES_DOWN = (CROP_HEIGHT + TILE_ROWS - 1) / TILE_ROWS;
 constexpr int TILES_ACROSS = (CROP_WIDTH + TILE_COLUMNS - 1) / TILE_COLUMNS;
@@ -37,6 +18,13 @@ constexpr int TILES_ACROSS = (CROP_WIDTH + TILE_COLUMNS - 1) / TILE_COLUMNS;
  * equals a row of the image modulo 16, so that aligned addresses in one are aligned in the other, and it is so large that
  * neighbouring rows do not share 16 bytes at their ends. */
 constexpr long long IMAGE = 1LL * HEIGHT * WIDTH * CHANNELS, ROW = 1LL * WIDTH * CHANNELS;
+#ifdef ROW_STEP
+constexpr bool REORDERED = true; /* the source has other axes, or other channels, than (HEIGHT, WIDTH, CHANNELS) */
+constexpr long long SOURCE_IMAGE = 1LL * HEIGHT * WIDTH * SOURCE_CHANNELS;
+#else
+constexpr bool REORDERED = false;
+constexpr long long SOURCE_IMAGE = IMAGE;
+#endif
 constexpr int TILE_LENGTH = TILE_COLUMNS * CHANNELS;
 constexpr int PITCH = TILE_LENGTH + 15 + (int)((ROW - TILE_LENGTH + 1) % 16);
 constexpr int STAGED_LENGTH = STAGED ? TILE_ROWS * PITCH + 16 : 16;
@@ -49,85 +37,6 @@ constexpr int CYCLE = DEPTH < VECTOR ? DEPTH : VECTOR;
 constexpr bool STEADY = THREADS * VECTOR % DEPTH == 0;
 static_assert(TILE_ROWS == 1 || (STAGED && TILES_ACROSS == 1 && TILE_ROWS * RUN < 65536), "see rows_before");
 static_assert(THREADS >= LINE + VECTOR, "the ends of a run are made an element a thread");
-
-/* PTX instead of operators or intrinsics: these instructions round to nearest even, keep subnormal numbers and are never fused,
- * whatever the compiler's options are. CuPy adds -ftz=true to the options. */
-#ifdef __CUDACC__
-__device__ __forceinline__ float subtract(float a, float b)
-{
-    float result;
-    asm("sub.rn.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
-    return result;
-}
-__device__ __forceinline__ float multiply(float a, float b)
-{
-    float result;
-    asm("mul.rn.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
-    return result;
-}
-__device__ __forceinline__ float narrow(double value)
-{
-    float result;
-    asm("cvt.rn.f32.f64 %0, %1;" : "=f"(result) : "d"(value));
-    return result;
-}
-__device__ __forceinline__ unsigned short half_bits(float value)
-{
-    unsigned short result;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result) : "f"(value));
-    return result;
-}
-#if __CUDA_ARCH__ >= 800
-__device__ __forceinline__ unsigned pair_bits(float low, float high, float16)
-{
-    unsigned result;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
-    return result;
-}
-__device__ __forceinline__ unsigned pair_bits(float low, float high, bfloat16)
-{
-    unsigned result;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
-    return result;
-}
-#endif
-#endif
-
-__device__ __forceinline__ float widen(uint8 value) { return (float)value; }
-__device__ __forceinline__ float widen(uint16 value) { return (float)value; }
-__device__ __forceinline__ float widen(float32 value) { return value; }
-__device__ __forceinline__ float widen(float64 value) { return narrow(value); }
-
-__device__ __forceinline__ float bits_of(float value, float32) { return value; }
-__device__ __forceinline__ unsigned bits_of(float value, float16)
-{
-    const unsigned bits = __float_as_uint(value);
-    const bool is_nan = !IS_INTEGER && (bits & 0x7FFFFFFFu) > 0x7F800000u; /* the instruction would lose the sign of a NaN */
-    return is_nan ? (bits >> 16 & 0x8000u) | 0x7E00u : half_bits(value);
-}
-__device__ __forceinline__ unsigned bits_of(float value, bfloat16)
-{
-    const unsigned bits = __float_as_uint(value);
-    const bool is_nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
-    return (is_nan ? bits | 0x400000u : bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
-}
-
-__device__ __forceinline__ float4 pack(const float *values, float32)
-{
-    return make_float4(values[0], values[1], values[2], values[3]);
-}
-template <typename T> __device__ __forceinline__ unsigned pair(const float *values, T type)
-{
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    /* One instruction instead of many, for sources without NaN: the instruction maps every NaN to the same one. */
-    if (IS_INTEGER) return pair_bits(values[0], values[1], type);
-#endif
-    return bits_of(values[0], type) | bits_of(values[1], type) << 16;
-}
-template <typename T> __device__ __forceinline__ uint4 pack(const float *values, T type)
-{
-    return make_uint4(pair(values, type), pair(values + 2, type), pair(values + 4, type), pair(values + 6, type));
-}
 
 /* Copy rows of an image into shared memory, and return the position of the first element. `shared` is 16-byte aligned. */
 template <typename T>
@@ -154,6 +63,39 @@ __device__ __forceinline__ int stage(T *shared, const T *image, long long first,
         }
     }
     return lead;
+}
+
+#ifdef ROW_STEP
+/* Copy a tile of a reordered source into shared memory with channels last, so that all that follows is the same for every order.
+ * Neighbouring threads read neighbouring numbers of the source. */
+__device__ __forceinline__ void gather(SOURCE *shared, const SOURCE *image, int y, int x, int rows, int columns)
+{
+    constexpr int TILE = TILE_ROWS * TILE_COLUMNS * CHANNELS;
+#pragma unroll 4
+    for (int k = threadIdx.x; k < TILE; k += THREADS) {
+        int row, column, channel;
+        if (CHANNEL_STEP == 1 && SOURCE_CHANNELS > 1) { /* pixels */
+            channel = k % CHANNELS;
+            row = ROW_STEP < COLUMN_STEP ? k / CHANNELS % TILE_ROWS : k / CHANNELS / TILE_COLUMNS;
+            column = ROW_STEP < COLUMN_STEP ? k / CHANNELS / TILE_ROWS : k / CHANNELS % TILE_COLUMNS;
+        } else {
+            channel = k / (TILE_ROWS * TILE_COLUMNS);
+            row = ROW_STEP < COLUMN_STEP ? k % TILE_ROWS : k / TILE_COLUMNS % TILE_ROWS;
+            column = ROW_STEP < COLUMN_STEP ? k / TILE_ROWS % TILE_COLUMNS : k % TILE_COLUMNS;
+        }
+        if (row < rows && column < columns)
+            shared[row * PITCH + column * CHANNELS + channel] = image[place(y + row, x + column, channel)];
+    }
+}
+#endif
+
+/* Return a number of the source; `offset` counts as if it had channels last. */
+__device__ __forceinline__ SOURCE number_at(const SOURCE *source, long long offset)
+{
+#ifdef ROW_STEP
+    if (!STAGED) return source[place((int)(offset / ROW), (int)(offset % ROW / CHANNELS), (int)(offset % CHANNELS))];
+#endif
+    return source[offset];
 }
 
 /* Return e / RUN by one instruction, exact for numbers of 16 bits. */
@@ -189,15 +131,16 @@ __device__ __forceinline__ Elements elements(int channel, int step, const float 
 
 __device__ __forceinline__ float element(const SOURCE *source, const float *means, long long offset, float mean, float scale)
 {
-    float value = widen(source[offset]);
+    float value = widen(number_at(source, offset));
     if (MEAN == CHANNEL_MEAN) value = subtract(value, mean);
     if (MEAN == IMAGE_MEAN) value = subtract(value, means[offset]);
     if (SCALE) value = multiply(value, scale);
     return value;
 }
 
-/* images: (n, HEIGHT, WIDTH, CHANNELS); table: slot, y, x and flags of each crop; mean: (CHANNELS) or (HEIGHT, WIDTH, CHANNELS);
- * scale: (CHANNELS); out: (n_out, CROP_HEIGHT, CROP_WIDTH, CHANNELS) or (n_out, CHANNELS, CROP_HEIGHT, CROP_WIDTH). Pointers are
+/* images: (n, HEIGHT, WIDTH, CHANNELS). If ROW_STEP is defined, they have SOURCE_CHANNELS channels and axes in any order, with the
+ * distances ROW_STEP, COLUMN_STEP and CHANNEL_STEP; if PICKED is defined, it lists the channel of the source for each of CHANNELS.
+ * table: slot, y, x and flags of each crop; mean: (CHANNELS) or (HEIGHT, WIDTH, CHANNELS); scale: (CHANNELS); out: (n_out, CROP_HEIGHT, CROP_WIDTH, CHANNELS) or (n_out, CHANNELS, CROP_HEIGHT, CROP_WIDTH). Pointers are
  * aligned for their elements. The grid has one block for each tile, crop by crop. With CHECK_FINITE there is also not_finite:
  * (n_out), where a 1 is written for each crop that has a result which TARGET does not hold as a finite number. */
 extern "C" __global__ void __launch_bounds__(THREADS, 1024 / THREADS)
@@ -218,13 +161,20 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
     const bool mirrored = crop.w & MIRRORED, flipped = crop.w & FLIPPED;
     const int y = crop.y + (flipped ? CROP_HEIGHT - tile_y - rows : tile_y);
     const int x = crop.z + (mirrored ? CROP_WIDTH - tile_x - columns : tile_x);
-    const SOURCE *image = images + crop.x * IMAGE;
+    const SOURCE *image = images + crop.x * SOURCE_IMAGE;
     const long long first = y * ROW + 1LL * x * CHANNELS;
 
-    const SOURCE *source = image + first;
-    const float *means = MEAN == IMAGE_MEAN ? mean + first : mean;
+    /* Where a reordered source is not staged, offsets count from the image, and not from the first element. */
+    const long long base = REORDERED && !STAGED ? first : 0;
+    const SOURCE *source = image + (first - base);
+    const float *means = MEAN == IMAGE_MEAN ? mean + (first - base) : mean;
     if (STAGED) {
+#ifdef ROW_STEP
+        gather((SOURCE *)staged_source, image, y, x, rows, columns);
+        source = (SOURCE *)staged_source;
+#else
         source = (SOURCE *)staged_source + stage((SOURCE *)staged_source, image, first, rows, columns * CHANNELS);
+#endif
         if (MEAN == IMAGE_MEAN) means = (float *)staged_mean + stage((float *)staged_mean, mean, first, rows, columns * CHANNELS);
         __syncthreads();
     }
@@ -264,7 +214,7 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
             float values[VECTOR];
 #pragma unroll
             for (int k = 0; k < VECTOR; k++)
-                values[k] = element(source, means, at + offset[k], all.mean[k % CYCLE], all.scale[k % CYCLE]);
+                values[k] = element(source, means, base + at + offset[k], all.mean[k % CYCLE], all.scale[k % CYCLE]);
 #ifdef CHECK_FINITE
 #pragma unroll
             for (int k = 0; k < VECTOR; k++) largest = max(largest, __float_as_uint(values[k]) & 0x7FFFFFFFu);
@@ -277,7 +227,7 @@ fastprep_crop(const SOURCE *__restrict__ images, const int4 *__restrict__ table,
             channel = plane + e % DEPTH;
             const int at = corner + e * step + rows_before(e) * wrap + channel * turn;
             const float m = MEAN == CHANNEL_MEAN ? mean[channel] : 0.0f, s = SCALE ? scale[channel] : 1.0f;
-            const float value = element(source, means, at, m, s);
+            const float value = element(source, means, base + at, m, s);
 #ifdef CHECK_FINITE
             largest = max(largest, __float_as_uint(value) & 0x7FFFFFFFu);
 #endif

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep.kernels.spec import CheckedTable, CropSpec, DTypeName, Layout
+from fastprep.kernels.choices import DTypeName, Layout, source_arguments
+from fastprep.kernels.spec import CheckedTable, CropSpec
 from fastprep.transforms import check_size
 
 _NAME = "fastprep_crop"
@@ -18,7 +20,7 @@ _NAME = "fastprep_crop"
 # into the 64 KiB of shared memory of the smallest multiprocessor. One block may have 48 KiB at most.
 _TILE_ELEMENTS = 8192
 _TILE_BYTES = 24 * 1024
-_MAX_BLOCKS = 2**31 - 1
+MAX_BLOCKS = 2**31 - 1
 _NO_MEAN, _CHANNEL_MEAN, _IMAGE_MEAN = range(3)  # MEAN in crop.cu
 
 
@@ -38,8 +40,9 @@ class Plan:
         Number of blocks, and of threads in a block.
     spec : CropSpec
         The operation on the pixels.
-    images : array, shape (n, H, W, C)
-    table : ndarray of int32, shape (n_out, 4)
+    images : array, shape (n, ...) with the rest of `spec.source_shape`
+    table : ndarray of int32, shape (n_out, words)
+        What the kernel reads: for crops slot, y, x and flags.
     """
 
     source: str
@@ -90,6 +93,9 @@ def plan(
     scale: ArrayLike | None = None,
     dtype: DTypeName = "float32",
     layout: Layout = "channels_last",
+    *,
+    order: str = "HWC",
+    channels: Sequence[int] | None = None,
 ) -> Plan:
     """Plan a launch of the CUDA kernel that executes a crop table. A pure function, which needs neither a GPU nor cupy.
 
@@ -111,6 +117,8 @@ def plan(
         Type of the result, rounded to nearest even.
     layout : {"channels_last", "channels_first"}
         Order of the result's axes.
+    order, channels
+        See `fastprep.kernels.crop`.
 
     Returns
     -------
@@ -134,17 +142,21 @@ def plan(
         raise ValueError(
             f"images must be C-contiguous, of the shape (n, H, W, C) and in native byte order, got {images.dtype} {images.shape}"
         )
-    spec = CropSpec(tuple(images.shape[1:]), images.dtype.name, check_size(size), mean, scale, dtype, layout)
+    shape, picked, n_source = source_arguments(images.shape[1:], order, channels)
+    spec = CropSpec(
+        shape, images.dtype.name, check_size(size), mean, scale, dtype, layout,
+        order=order, channels=picked, source_channels=n_source,
+    )  # fmt: skip
     return plan_of(spec, images, spec.checked_table(table, images.shape[0]))
 
 
 def plan_of(spec: CropSpec, images: Any, table: CheckedTable) -> Plan:
-    """Plan a launch for arguments that have been checked; see `plan`.
+    """Plan a launch for arguments that have been checked; see `plan`. Of a standardising operation, it is for `spec.made`.
 
     Parameters
     ----------
     spec : CropSpec
-    images : array of `spec.source_dtype`, shape (n, *spec.image_shape), C-contiguous
+    images : array of `spec.source_dtype`, shape (n, *spec.source_shape), C-contiguous
     table : ndarray of int32, shape (n_out, 4)
         From ``spec.checked_table(table, n)``, which is not called again here.
 
@@ -153,19 +165,46 @@ def plan_of(spec: CropSpec, images: Any, table: CheckedTable) -> Plan:
     ValueError
         If the table has too many rows for one launch.
     """
-    constants = _constants(spec)
-    height, width = spec.size
-    tiles = -(-height // constants["TILE_ROWS"]) * -(-width // constants["TILE_COLUMNS"])
-    if len(table) * tiles > _MAX_BLOCKS:
-        raise ValueError(f"table must have at most {_MAX_BLOCKS // tiles} rows for crops of this size, got {len(table)}")
+    return planned("crop.cu", _NAME, _constants(spec.made), spec.made, images, table)
+
+
+def planned(kernel: str, name: str, constants: dict[str, Any], spec: CropSpec, images: Any, table: NDArray[np.int32]) -> Plan:
+    """Plan a launch of a kernel with a block for each tile of each output image.
+
+    Parameters
+    ----------
+    kernel : str
+        Name of its file.
+    name : str
+    constants : dict
+        Its macros, of which these functions read CROP_HEIGHT, CROP_WIDTH, TILE_ROWS, TILE_COLUMNS and THREADS.
+    spec, images
+        As in `Plan`.
+    table : ndarray of int32, shape (n_out, words)
+        What the kernel reads.
+
+    Raises
+    ------
+    ValueError
+        If the table has too many rows for one launch.
+    """
+    tiles = -(-constants["CROP_HEIGHT"] // constants["TILE_ROWS"]) * -(-constants["CROP_WIDTH"] // constants["TILE_COLUMNS"])
+    if len(table) * tiles > MAX_BLOCKS:
+        raise ValueError(f"table must have at most {MAX_BLOCKS // tiles} rows for crops of this size, got {len(table)}")
     # The PTX of the kernel's arithmetic is never fused; --fmad=false tells readers of the options.
-    options = ("--std=c++17", "--fmad=false", *(f"-D{name}={value}" for name, value in constants.items()))
-    return Plan(_source(), options, _NAME, (len(table) * tiles,), (constants["THREADS"],), spec, images, table)
+    options = options_of(constants)
+    return Plan(source_of(kernel), options, name, (len(table) * tiles,), (constants["THREADS"],), spec, images, table)
 
 
 @cache
-def _source() -> str:
-    return Path(__file__).with_name("crop.cu").read_text()
+def source_of(kernel: str) -> str:
+    """Return the source of a kernel by the name of its file."""
+    return "".join(Path(__file__).with_name(name).read_text() for name in ("numbers.cuh", kernel))
+
+
+def options_of(constants: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the options for NVRTC, in addition to the architecture, that compile a kernel with these macros."""
+    return ("--std=c++17", "--fmad=false", *(f"-D{macro}={value}" for macro, value in constants.items()))
 
 
 def _constants(spec: CropSpec) -> dict[str, Any]:
@@ -191,7 +230,18 @@ def _constants(spec: CropSpec) -> dict[str, Any]:
         "STAGED": int(staged),
         "THREADS": _threads(1 if channels_first else channels, 16 // spec.out_dtype.itemsize),
         **({"CHECK_FINITE": 1} if spec.checks_finite else {}),
+        **_reordering(spec),
     }
+
+
+def _reordering(spec: CropSpec) -> dict[str, Any]:
+    """Return the macros for sources with other axes or channels than (H, W, C); none for those."""
+    if spec.order == "HWC" and spec.picks_all:
+        return {}
+    row, column, channel = spec.source_steps
+    picked = {} if spec.picks_all else {"PICKED": ",".join(map(str, spec.picked))}
+    steps = {"ROW_STEP": row, "COLUMN_STEP": column, "CHANNEL_STEP": channel}
+    return {"SOURCE_CHANNELS": spec.n_source_channels, **steps, **picked}
 
 
 def _tile(spec: CropSpec, element_bytes: int) -> tuple[int, int, bool]:
@@ -201,13 +251,13 @@ def _tile(spec: CropSpec, element_bytes: int) -> tuple[int, int, bool]:
     pitch = width * channels + 30  # at most, see PITCH in crop.cu
     if pitch <= room:
         rows = min(room // pitch, max(1, _TILE_ELEMENTS // (width * channels)))
-        return _even(height, rows), width, True
+        return even(height, rows), width, True
     if channels + 30 <= room:
-        return 1, _even(width, (room - 30) // channels), True
-    return 1, _even(width, max(1, _TILE_ELEMENTS // channels)), False
+        return 1, even(width, (room - 30) // channels), True
+    return 1, even(width, max(1, _TILE_ELEMENTS // channels)), False
 
 
-def _even(length: int, most: int) -> int:
+def even(length: int, most: int) -> int:
     """Return the length of equal parts, at most `most`; the last part may be a little shorter."""
     return -(-length // -(-length // most))
 

@@ -1,4 +1,4 @@
-"""A CUDA device: its memory, its streams, and launches of the crop kernel.
+"""A CUDA device: its memory and its streams.
 
 No other module imports cupy. It is imported at first use, so this module can be imported without cupy, a driver or a device.
 """
@@ -10,7 +10,6 @@ import functools
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,9 +20,7 @@ from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels.availability import check_cache, check_compiler, failed_import
 from fastprep.kernels.captures import relaxed
 from fastprep.kernels.contexts import on_device
-from fastprep.kernels.cuda import Plan, plan_of
 from fastprep.kernels.pinned import PinnedMemory
-from fastprep.kernels.spec import CheckedTable, CropSpec
 
 
 def device_number(device: str, *others: str) -> int | None:
@@ -234,110 +231,3 @@ class DeviceMemory:
             with self.gpu.current():  # else the call would make a context on the first device
                 self.gpu.synchronize()  # work may be queued that reads it, although no object refers to it any more
                 self.gpu.cupy.cuda.runtime.free(self.address)
-
-
-class CropKernel:
-    """The crop kernel on one device, with mean and scale in the device's memory. It is compiled at first use.
-
-    Parameters
-    ----------
-    gpu : Gpu
-    spec : CropSpec
-    """
-
-    def __init__(self, gpu: Gpu, spec: CropSpec) -> None:
-        self.gpu, self.spec = gpu, spec
-        self._lock = threading.Lock()
-        self._ready: tuple[Any, Any, Any] | None = None
-
-    def launch(
-        self, images: Any, table: CheckedTable, table_on_device: Any, out: Any, not_finite: Any = None
-    ) -> Callable[[], None]:
-        """Return a function that queues the launch in the thread's current stream.
-
-        The inputs must not change, and `out` must not be used, until that stream has been synchronised.
-
-        Parameters
-        ----------
-        images : cupy array, shape (n, H, W, C)
-        table : ndarray of int32, shape (n_out, 4)
-            The crop table on the host, from ``spec.checked_table(table, n)``. It is not checked again.
-        table_on_device : cupy array of int32, shape (n_out, 4)
-            The same table, which the kernel reads.
-        out : cupy array of `spec.out_dtype`, shape `spec.out_shape(n_out)`
-        not_finite : cupy array of uint32, shape (n_out,), optional
-            Needed if `spec.checks_finite`; see `fastprep.kernels.cuda.Plan.arguments`.
-
-        Returns
-        -------
-        callable
-
-        Raises
-        ------
-        ValueError
-            If the table has too many rows for one launch, or `out` is not as above.
-        """
-        launch = plan_of(self.spec, images, table)
-        source, _, _, _, target, *checks = launch.arguments(out, not_finite)
-        function, mean, scale = self._prepared(launch)
-        return lambda: function(launch.grid, launch.block, (source, table_on_device, mean, scale, target, *checks))
-
-    def prepare(self, images: Any) -> None:
-        """Compile the kernel and upload mean and scale, unless that is done, so that no launch has to.
-
-        Parameters
-        ----------
-        images : cupy array, shape (n, H, W, C)
-            At least one image, which is not read.
-        """
-        self._prepared(plan_of(self.spec, images, self.spec.checked_table(np.zeros((1, 4), np.int32), 1)))
-
-    def _prepared(self, launch: Plan) -> tuple[Any, Any, Any]:
-        with self._lock:
-            if self._ready is None:
-                module = self.gpu.cupy.RawModule(code=launch.source, options=launch.options, backend="nvrtc")
-                null = np.uint64(0)
-                values = (self.spec.mean_values, self.spec.scale_values)
-                on_device = [null if value is None else self.gpu.upload(value) for value in values]
-                self._ready = (module.get_function(launch.name), *on_device)
-            return self._ready
-
-
-def crop_on(gpu: Gpu, spec: CropSpec, images: Any, table: NDArray[np.int32], out: Any = None) -> Any:
-    """Execute a crop table on a device, in the thread's current stream, and wait for the result.
-
-    Parameters
-    ----------
-    gpu : Gpu
-    spec : CropSpec
-    images : numpy or cupy array, shape (n, H, W, C), C-contiguous
-    table : ndarray of int32, shape (n_out, 4)
-        It is checked here.
-    out : cupy array, optional
-
-    Returns
-    -------
-    cupy array
-        `out`, if it was given.
-
-    Raises
-    ------
-    ValueError
-        If the table leads outside the images, if `images` or `out` is not on the device and C-contiguous, or if `out` has the
-        wrong shape or type.
-    """
-    cupy = gpu.cupy
-    for name, array in (("images", images), ("out", out)):
-        if isinstance(array, cupy.ndarray) and (array.device.id != gpu.number or not array.flags.c_contiguous):
-            raise ValueError(f"{name} must be C-contiguous and on {gpu}, found it on cuda:{array.device.id}")
-    if out is not None and not isinstance(out, cupy.ndarray):
-        raise ValueError(f"out must be a cupy array on {gpu}, got {type(out).__name__}")
-    with gpu.current():
-        source = gpu.upload(images) if isinstance(images, np.ndarray) else images
-        checked = spec.checked_table(table, len(images))
-        if out is None:
-            shape = spec.out_shape(len(checked))
-            out = gpu.array(DeviceMemory(gpu, len(checked) * spec.crop_bytes), shape, spec.out_dtype)
-        CropKernel(gpu, spec).launch(source, checked, gpu.upload(checked), out)()
-        cupy.cuda.get_current_stream().synchronize()
-    return out

@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, NewType, cast
+from typing import Any, NewType, Self
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprep._sink import Sink
 from fastprep.kernels import _cpu
-from fastprep.transforms import FLIPPED, MIRRORED, check_fits, check_size
+from fastprep.kernels.channel_values import finite, per_channel
+from fastprep.kernels.choices import NUMPY_DTYPES, ORDERS, SOURCE_DTYPES, DTypeName, Layout, check_choice, cpu_version
+from fastprep.kernels.standardizing import sink_of
+from fastprep.kernels.tables import by_slot, crops_alone
+from fastprep.transforms import FLIPPED, MIRRORED, TransformTable, check_fits, check_size
 
-DTypeName = Literal["float32", "float16", "bfloat16"]
-Layout = Literal["channels_last", "channels_first"]
 CheckedTable = NewType("CheckedTable", NDArray[np.int32])
 """A crop table from `CropSpec.checked_table`: int32, C-contiguous, and no row leads outside the images."""
 
-SOURCE_DTYPES = ("uint8", "uint16", "float32", "float64")  # the CPU kernel takes all but uint16
-# The least number that becomes infinity when it is rounded to the type
-_FIRST_INFINITE = {"float32": 2.0**128 - 2.0**103, "float16": 65520.0, "bfloat16": 2.0**128 - 2.0**119}
-_NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
-
 STREAM_BYTES = 8 << 20
 """Batches of this size and larger are written around the caches (measured in docs/notes/cpu-kernel.md)."""
-
-
-def cpu_version() -> str:
-    """Return the version of the CPU kernel that is used: the fastest that the processor can run.
-
-    The environment variable ``FASTPREP_CPU_KERNEL`` asks for another one. All versions give the same bits.
-
-    Returns
-    -------
-    {"portable", "avx2", "avx512"}
-
-    Raises
-    ------
-    ValueError
-        If the variable names a version that this processor can't run.
-    """
-    supported = _cpu.supported_versions()
-    wanted = os.environ.get("FASTPREP_CPU_KERNEL", "")
-    if wanted and wanted not in supported:
-        raise ValueError(f"FASTPREP_CPU_KERNEL must be one of {', '.join(supported)} on this processor, got {wanted!r}")
-    return wanted or supported[-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +31,7 @@ class CropSpec:
     Parameters
     ----------
     image_shape : (int, int, int)
-        Height, width and channels of the source images, in pixels.
+        Height, width and channels of the source images, in pixels; only the channels of the result count.
     source_dtype : {"uint8", "uint16", "float32", "float64"}
         Type of the source images; the CPU kernel does not take uint16.
     size : (int, int)
@@ -71,6 +46,14 @@ class CropSpec:
         Order of the result's axes.
     check_finite : bool
         Stop at an image with a crop that has a result which `dtype` holds as NaN or infinity. Only sources of floats are checked.
+    order : str
+        Order of the source's axes: "HWC", or another order of these letters.
+    channels : tuple of int, optional
+        Channel of the source, 0 and up, for each channel of the result. None: those of the source.
+    source_channels : int, optional
+        Number of channels of the source. None: as many as the result has.
+    standardize : bool
+        Bring each output image to mean 0 and standard deviation 1, after mean and scale (docs/notes/standardisation.md).
 
     Raises
     ------
@@ -86,21 +69,82 @@ class CropSpec:
     dtype: DTypeName = "float32"
     layout: Layout = "channels_last"
     check_finite: bool = False
+    order: str = "HWC"
+    channels: tuple[int, ...] | None = None
+    source_channels: int | None = None
+    standardize: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("dtype", self.dtype, _NUMPY_DTYPES)
-        _check_choice("layout", self.layout, ("channels_last", "channels_first"))
-        _check_choice("images must have one of the types", self.source_dtype, SOURCE_DTYPES)
-        check_fits(check_size(self.size), *self.image_shape[:2])
+        check_choice("dtype", self.dtype, NUMPY_DTYPES)
+        check_choice("layout", self.layout, ("channels_last", "channels_first"))
+        check_choice("images must have one of the types", self.source_dtype, SOURCE_DTYPES)
+        self._check_size()
+        check_choice("order", self.order, ORDERS)
+        self._check_channels()
         _ = self.mean_values, self.scale_values  # raise here, not in a worker
 
+    def _check_size(self) -> None:
+        check_fits(check_size(self.size), *self.image_shape[:2])
+
+    def _check_channels(self) -> None:
+        n_source, n = self.n_source_channels, self.image_shape[2]
+        if self.channels is None:
+            if n_source != n:
+                raise ValueError(f"channels must say which {n} of the {n_source} channels of the source there are, got None")
+        elif len(self.channels) != n or not all(0 <= channel < n_source for channel in self.channels):
+            raise ValueError(f"channels must be {n} numbers in 0..{n_source - 1}, got {list(self.channels)}")
+
     def __reduce__(self) -> tuple[Any, ...]:  # without what is computed from the fields
-        return CropSpec, tuple(getattr(self, field.name) for field in fields(self))
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
     @property
     def out_dtype(self) -> np.dtype:
         """Type of the result; `ml_dtypes.bfloat16` for bfloat16."""
-        return _NUMPY_DTYPES[self.dtype]
+        return NUMPY_DTYPES[self.dtype]
+
+    @property
+    def made_dtype(self) -> DTypeName:
+        """Type in which results are made; they are standardised in float32, and always fit after that."""
+        return "float32" if self.standardize else self.dtype
+
+    @cached_property
+    def made(self) -> Self:
+        """The operation that makes the numbers that are standardised, if any are. Whether these are finite shows after that."""
+        return self if not self.standardize else replace(self, dtype="float32", check_finite=False, standardize=False)
+
+    @property
+    def n_source_channels(self) -> int:
+        """Number of channels of the source."""
+        return self.image_shape[2] if self.source_channels is None else self.source_channels
+
+    @property
+    def picked(self) -> tuple[int, ...]:
+        """Channel of the source for each channel of the result."""
+        return tuple(range(self.image_shape[2])) if self.channels is None else self.channels
+
+    @property
+    def picks_all(self) -> bool:
+        """Whether the result has all channels of the source, in their order."""
+        return self.picked == tuple(range(self.n_source_channels))
+
+    @property
+    def source_shape(self) -> tuple[int, int, int]:
+        """Shape of a source image, in `order`."""
+        sides = {"H": self.image_shape[0], "W": self.image_shape[1], "C": self.n_source_channels}
+        first, second, third = (sides[axis] for axis in self.order)
+        return first, second, third
+
+    @property
+    def source_steps(self) -> tuple[int, int, int]:
+        """Numbers from a row, a column and a channel of a source image to the next one."""
+        _, second, third = self.source_shape
+        steps = dict(zip(self.order, (second * third, third, 1), strict=True))
+        return steps["H"], steps["W"], steps["C"]
+
+    @property
+    def source_bytes(self) -> int:
+        """Size of a source image, in bytes."""
+        return int(np.prod(self.source_shape)) * np.dtype(self.source_dtype).itemsize
 
     def out_shape(self, n_out: int) -> tuple[int, int, int, int]:
         """Return the shape of a result of `n_out` crops."""
@@ -111,36 +155,6 @@ class CropSpec:
     def checks_finite(self) -> bool:
         """Whether the kernels check that results are finite."""
         return self.check_finite and np.dtype(self.source_dtype).kind == "f"
-
-    def check_range(self, stored: np.dtype) -> None:
-        """Check that `dtype` holds every result of integers of 8 or 16 bits as a finite number.
-
-        Larger integers hardly ever fill their range. They come to the kernels as floats, so `check_finite` sees their results.
-
-        Parameters
-        ----------
-        stored : dtype
-            Type of the images in their file.
-
-        Raises
-        ------
-        ValueError
-            If `dtype` is too small for the range of `stored` after mean and scale.
-        """
-        if stored.kind not in "iu" or stored.itemsize > 2:
-            return
-        lowest, highest = np.iinfo(stored).min, np.iinfo(stored).max
-        mean = np.zeros(1) if self.mean_values is None else self.mean_values.astype(np.float64)
-        scale = np.ones(1) if self.scale_values is None else self.scale_values.astype(np.float64)
-        largest = max(float(np.abs((bound - mean) * scale).max()) for bound in (lowest, highest))
-        if largest >= _FIRST_INFINITE[self.dtype]:
-            limit = float(ml_dtypes.finfo(self.out_dtype).max)
-            raise ValueError(
-                f"dtype {self.dtype!r} holds numbers up to {limit:.6g}, but {stored} images, "
-                f"which may have {lowest}..{highest}, become as large as {largest:.6g}: pass a scale, such as "
-                f"scale={1 / max(highest, -lowest):.3g}, or a larger dtype; or check_finite=False, if "
-                "the images keep to a part of that range"
-            )
 
     @property
     def crop_bytes(self) -> int:
@@ -155,15 +169,15 @@ class CropSpec:
         height, width, channels = self.image_shape
         mean = np.asarray(self.mean, np.float32)
         if mean.shape == self.image_shape:
-            return _finite("mean", np.ascontiguousarray(mean))
-        return _finite("mean", _per_channel("mean", mean, channels, f", or ({height}, {width}, {channels})"))
+            return finite("mean", np.ascontiguousarray(mean))
+        return finite("mean", per_channel("mean", mean, channels, f", or ({height}, {width}, {channels})"))
 
     @cached_property
     def scale_values(self) -> NDArray[np.float32] | None:
         """Scale as float32: None, or of shape (C,)."""
         if self.scale is None:
             return None
-        return _finite("scale", _per_channel("scale", np.asarray(self.scale, np.float32), self.image_shape[2]))
+        return finite("scale", per_channel("scale", np.asarray(self.scale, np.float32), self.image_shape[2]))
 
     @cached_property
     def mean_rows(self) -> NDArray[np.float32]:
@@ -196,28 +210,34 @@ class CropSpec:
         return np.ascontiguousarray(rows.transpose(0, 2, 1))
 
     @cached_property
-    def _cpu_parameters(self) -> _cpu.CropParameters:
+    def cpu_parameters(self) -> _cpu.CropParameters:
+        """What the CPU kernel does to every crop."""
+        return self._crop_parameters(self.image_shape, self.source_steps[:2])
+
+    def _crop_parameters(self, image_shape: tuple[int, int, int], steps: tuple[int, int]) -> _cpu.CropParameters:
         return _cpu.CropParameters(
             source_dtype=self.source_dtype,
             dtype=self.dtype,
             channels_first=self.layout == "channels_first",
-            image_shape=self.image_shape,
+            image_shape=image_shape,
             size=self.size,
             mean_rows=self.mean_rows,
             scale_rows=self.scale_rows,
             has_scale=self.scale is not None,
-            row_bytes=self.image_shape[1] * self.image_shape[2] * np.dtype(self.source_dtype).itemsize,
+            steps=steps,
+            source_channels=self.n_source_channels,
+            channel_at=np.array(self.picked, np.int64) * self.source_steps[2],
             crop_bytes=self.crop_bytes,
             check_finite=self.checks_finite,
         )
 
-    def cpu_sink(self, table: NDArray[np.int32], n_slots: int, out: NDArray) -> _cpu.CropSink:
+    def cpu_sink(self, table: NDArray[np.int32] | TransformTable, n_slots: int, out: NDArray) -> Sink:
         """Return a sink that executes a crop table on the CPU.
 
         Parameters
         ----------
-        table : ndarray of int32, shape (n_out, 4)
-            Source slot, y, x and flags of each crop.
+        table : ndarray of int32, shape (n_out, 4), or TransformTable
+            Source slot, y, x and flags of each crop; a transform table has nothing else.
         n_slots : int
             Number of images that the sink will be handed.
         out : ndarray of `out_dtype`, shape `out_shape(n_out)`, C-contiguous, aligned, writeable
@@ -225,7 +245,7 @@ class CropSpec:
 
         Returns
         -------
-        CropSink
+        Sink
             Serves one thread at a time.
 
         Raises
@@ -234,30 +254,29 @@ class CropSpec:
             If a row of the table leads outside the images, or `out` is not as above.
         """
         table = self.checked_table(table, n_slots)
-        shape = self.out_shape(len(table))
+        self._check_out(len(table), out)
+        order, firsts = by_slot(table[:, 0], n_slots)
+        return sink_of(self, table[order], order, firsts, out, out.nbytes >= STREAM_BYTES)
+
+    def sink(self, rows: Any, numbers: NDArray[np.int64], firsts: NDArray[np.int64], out: NDArray, stream: bool) -> Sink:
+        """Return the sink that makes these images, without standardisation; see `sink_of`."""
+        tables = {"table": rows, "numbers": numbers, "firsts": firsts, "target": out.reshape(-1).view(np.uint8)}
+        return _cpu.CropSink(self.cpu_parameters, version=cpu_version(), stream=stream, **tables)
+
+    def _check_out(self, n_out: int, out: NDArray) -> None:
+        shape = self.out_shape(n_out)
         if out.shape != shape or out.dtype != self.out_dtype or not (out.flags.carray and out.flags.writeable):
             raise ValueError(
                 f"out must be a writeable, aligned, C-contiguous {self.dtype} array of shape {shape}, got {out.dtype} {out.shape}"
             )
-        order = np.argsort(table[:, 0], kind="stable")
-        by_slot = table[order]
-        return _cpu.CropSink(
-            self._cpu_parameters,
-            version=cpu_version(),
-            stream=out.nbytes >= STREAM_BYTES,
-            table=by_slot,
-            numbers=order.astype(np.int64, copy=False),
-            firsts=np.searchsorted(by_slot[:, 0], np.arange(n_slots + 1)).astype(np.int64, copy=False),
-            target=out.reshape(-1).view(np.uint8),
-        )
 
-    def checked_table(self, table: NDArray[np.integer], n_slots: int) -> CheckedTable:
+    def checked_table(self, table: NDArray[np.integer] | TransformTable, n_slots: int) -> CheckedTable:
         """Check a crop table.
 
         Parameters
         ----------
-        table : array_like of integers, shape (n_out, 4)
-            Source slot, y, x and flags of each crop.
+        table : array_like of integers, shape (n_out, 4), or TransformTable
+            Source slot, y, x and flags of each crop; a transform table has nothing else.
         n_slots : int
             Number of images in the batch.
 
@@ -271,7 +290,7 @@ class CropSpec:
         ValueError
             If a row leads outside the images, or the table is not as above.
         """
-        table = np.asarray(table)
+        table = np.asarray(crops_alone(table) if isinstance(table, TransformTable) else table)
         if table.ndim != 2 or table.shape[1] != 4 or len(table) == 0 or table.dtype.kind not in "iu":
             raise ValueError(f"table must be integers of shape (n_out, 4), n_out > 0, got {table.dtype} {table.shape}")
         limits = (n_slots - 1, self.image_shape[0] - self.size[0], self.image_shape[1] - self.size[1], MIRRORED | FLIPPED)
@@ -280,41 +299,3 @@ class CropSpec:
             if low < 0 or high > limit:
                 raise ValueError(f"{name} in the crop table must lie in 0..{limit}, found {low}..{high}")
         return CheckedTable(np.ascontiguousarray(table, np.int32))
-
-
-def dtype_name(dtype: object) -> DTypeName:
-    """Return the name of a number type.
-
-    Parameters
-    ----------
-    dtype : object
-        That name, a numpy type, or a framework's type that has a name.
-
-    Raises
-    ------
-    ValueError
-        If the kernels do not write that type.
-    """
-    try:
-        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name  # type: ignore[call-overload]
-    except TypeError:
-        name = getattr(dtype, "name", dtype)
-    _check_choice("dtype", name, _NUMPY_DTYPES)
-    return cast(DTypeName, name)
-
-
-def _check_choice(name: str, value: object, choices: object) -> None:
-    if not isinstance(value, str) or value not in choices:  # type: ignore[operator]
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")  # type: ignore[call-overload]
-
-
-def _per_channel(name: str, values: NDArray[np.float32], channels: int, also: str = "") -> NDArray[np.float32]:
-    if values.shape not in ((), (channels,)):
-        raise ValueError(f"{name} must be a scalar or have the shape ({channels},){also}, got {values.shape}")
-    return np.ascontiguousarray(np.broadcast_to(values, (channels,)))
-
-
-def _finite(name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite, found NaN or infinity")
-    return values

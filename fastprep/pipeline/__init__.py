@@ -1,6 +1,6 @@
 """Batches: their buffers, the backends that fill them, the threads that prepare them, and the order in which they come."""
 
-from fastprep.pipeline.backends import Backend, choose, choose_parts
+from fastprep.pipeline.backends import Backend, choose, choose_parts, pool_of
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.buffers import BufferPool, Lease, dlpack_capsule
 from fastprep.pipeline.companions import Companions
@@ -22,4 +22,5 @@ __all__ = [
     "choose",
     "choose_parts",
     "dlpack_capsule",
+    "pool_of",
 ]

@@ -1,22 +1,22 @@
-"""Backends: each makes batches from images and crop tables, on the CPU or on a CUDA device."""
+"""Backends: each makes batches from images and transform tables, on the CPU or on a CUDA device."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fastprep._sink import Sink
+from fastprep.dataset.nested import map_outputs, outputs_of
 from fastprep.errors import DeviceUnavailableError
-from fastprep.kernels import CropSpec
+from fastprep.kernels import blend
 from fastprep.kernels.device import Gpu, device_number
 from fastprep.pipeline.buffers import HOST, Lease, Memory, as_array
 from fastprep.pipeline.companions import Companions, Rows
 from fastprep.pipeline.cuda import CudaBackend, Made
+from fastprep.pipeline.places import end_of_x, offsets_of_x
+from fastprep.pipeline.worker_pool import WorkerPool
+from fastprep.transforms import BlendTable
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ class Backend(Protocol):
     ----------
     device : str
         "cpu" or "cuda:N".
+    spec : CropSpec, or dict of str to CropSpec
+        Of each input of the network.
     memory : Memory
         Memory of the batch buffers.
     companions : Companions
@@ -35,26 +37,42 @@ class Backend(Protocol):
     """
 
     device: str
+    spec: Any
     memory: Memory
     companions: Companions
 
-    def reserve(self, n_threads: int) -> None:
-        """Get ready for batches made by `n_threads` threads at once, so that making one allocates nothing on a device."""
+    def reserve(self, n_threads: int, has_blends: bool = False) -> None:
+        """Get ready for batches made by `n_threads` threads at once, so that making one allocates and compiles nothing.
+
+        Parameters
+        ----------
+        n_threads : int
+        has_blends : bool
+            Whether batches will be blended.
+        """
         ...
 
     def make(
-        self, read: Callable[[Sink], Rows], n_images: int, table: NDArray[np.int32], new_lease: Callable[..., Lease]
+        self,
+        read: Callable[..., Rows],
+        n_images: int,
+        tables: Any,
+        new_lease: Callable[..., Lease],
+        blends: BlendTable | None = None,
     ) -> Made:
-        """Read images and cut crops from them.
+        """Read images and make a batch of them.
 
         Parameters
         ----------
         read : callable
-            Hands one image for each slot 0..n_images-1 to a sink, and returns what belongs to them.
+            Hands one image for each slot 0..n_images-1 to a sink, those of each input to one, and returns what belongs to them.
         n_images : int
-        table : ndarray of int32, shape (n_out, 4)
+        tables : TransformTable, or dict of str to TransformTable
+            Of each input.
         new_lease : callable
             Returns the lease of a buffer in `memory`; takes the stream that is going to write to it, see `BufferPool.lease`.
+        blends : BlendTable, optional
+            What is blended once all output images are made. What belongs to them is blended by `read`.
 
         Returns
         -------
@@ -72,7 +90,7 @@ class Backend(Protocol):
         ...
 
     def view(self, lease: Lease, n_rows: int) -> Any:
-        """Return the start of a buffer as x of a batch with `n_rows` rows."""
+        """Return the start of a buffer as x of a batch with `n_rows` rows, in the structure of the inputs."""
         ...
 
     def close(self) -> None:
@@ -85,34 +103,48 @@ class CpuBackend:
 
     Parameters
     ----------
-    spec : CropSpec
+    spec : CropSpec, or dict of str to CropSpec
+        Of each input of the network.
     """
 
     device = "cpu"
 
-    def __init__(self, spec: CropSpec) -> None:
+    def __init__(self, spec: Any) -> None:
         self.spec = spec
         self.memory: Memory = HOST
         self.companions = Companions()
 
-    def reserve(self, n_threads: int) -> None:
+    def reserve(self, n_threads: int, has_blends: bool = False) -> None:
         """Do nothing: memory of the host may be allocated at any time."""
 
     def make(
-        self, read: Callable[[Sink], Rows], n_images: int, table: NDArray[np.int32], new_lease: Callable[..., Lease]
+        self,
+        read: Callable[..., Rows],
+        n_images: int,
+        tables: Any,
+        new_lease: Callable[..., Lease],
+        blends: BlendTable | None = None,
     ) -> Made:
         """Make a batch, see `Backend.make`."""
         lease = new_lease()
-        x = self.view(lease, len(table))
-        return Made(x, lease, read(self.spec.cpu_sink(table, n_images, x)))
+        x = self.view(lease, len(outputs_of(tables)[0]))
+        sinks = map_outputs(lambda spec, table, own: spec.cpu_sink(table, n_images, own), self.spec, tables, x)
+        rows = read(*outputs_of(sinks))
+        if blends is not None:
+            map_outputs(lambda spec, own: blend(own, blends, spec.layout), self.spec, x)
+        return Made(x, lease, rows)
 
     def buffer_bytes(self, n_rows: int) -> int:
         """Return the size of a buffer, see `Backend.buffer_bytes`."""
-        return n_rows * self.spec.crop_bytes
+        return end_of_x(self.spec, n_rows)
 
-    def view(self, lease: Lease, n_rows: int) -> NDArray:
+    def view(self, lease: Lease, n_rows: int) -> Any:
         """Return x in a buffer, see `Backend.view`."""
-        return as_array(lease, self.spec.out_shape(n_rows), self.spec.out_dtype)
+        return map_outputs(
+            lambda spec, offset: as_array(lease, spec.out_shape(n_rows), spec.out_dtype, offset),
+            self.spec,
+            offsets_of_x(self.spec, n_rows),
+        )
 
     def close(self) -> None:
         """Do nothing: there is no memory to free."""
@@ -120,7 +152,7 @@ class CpuBackend:
 
 def choose(
     device: str,
-    spec: CropSpec,
+    spec: Any,
     n_images: int,
     n_rows: int,
     consumer: Callable[[], int] = lambda: 0,
@@ -133,7 +165,7 @@ def choose(
     device : {"auto", "cpu", "cuda", "cuda:0", "cuda:1", ...}
         "cuda" is the device on which the consumer computes, or the first one if it computes on none. "auto" is the consumer's
         device as well, if it has one that can be used, else the CPU. The choice is logged.
-    spec : CropSpec
+    spec : CropSpec, or dict of str to CropSpec
     n_images, n_rows : int
         Largest number of images, and of crop-table rows, in a batch.
     consumer : callable
@@ -174,7 +206,7 @@ def choose(
 
 def choose_parts(
     device: str,
-    spec: CropSpec,
+    spec: Any,
     numbers: Iterable[int | None],
     n_images: int,
     n_rows: int,
@@ -186,7 +218,7 @@ def choose_parts(
     ----------
     device : {"auto", "cuda"}
         Whether batches may be made on the CPU instead. The choice is logged.
-    spec : CropSpec
+    spec : CropSpec, or dict of str to CropSpec
     numbers : iterable of int or None
         Number of the CUDA device for each part; None for the CPU. It may raise DeviceUnavailableError.
     n_images, n_rows : int
@@ -214,3 +246,22 @@ def choose_parts(
     _log.info("batches are made in parts on %s", ", ".join("the CPU" if gpu is None else str(gpu) for gpu in gpus))
     host = CpuBackend(spec)
     return [host if gpu is None else CudaBackend(spec, gpu, n_images, n_rows, companions) for gpu in gpus]
+
+
+def pool_of(backends: Sequence[Backend], n_images: int, n_crops: int, n_threads: int, prefetch: int, n_held: int) -> WorkerPool:
+    """Return threads, and buffers of the right size in the memory of each backend.
+
+    Parameters
+    ----------
+    backends : sequence of Backend
+        One for each part of a batch.
+    n_images : int
+        Number of samples in the largest batch.
+    n_crops : int
+        Number of rows of each.
+    n_threads, prefetch, n_held : int
+        As in `WorkerPool`.
+    """
+    n_rows = -(-n_images // len(backends)) * n_crops
+    part_bytes = max(backend.buffer_bytes(n_rows) for backend in backends)
+    return WorkerPool(n_threads, prefetch, part_bytes, [backend.memory for backend in backends], n_held)

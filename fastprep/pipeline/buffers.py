@@ -221,14 +221,16 @@ class BufferPool:
         return block
 
 
-def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
-    """Return the start of a buffer as an array, which keeps the lease alive.
+def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike, offset: int = 0) -> NDArray:
+    """Return a part of a buffer as an array, which keeps the lease alive.
 
     Parameters
     ----------
     lease : Lease
     shape : tuple of int
     dtype : dtype
+    offset : int
+        Bytes from the start of the buffer to the first number.
 
     Returns
     -------
@@ -238,7 +240,7 @@ def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     count = int(np.prod(shape, dtype=np.int64))
     if count == 0:
         return np.empty(shape, dtype)
-    return np.frombuffer(memoryview(lease), np.uint8, count * dtype.itemsize).view(dtype).reshape(shape)
+    return np.frombuffer(memoryview(lease), np.uint8, count * dtype.itemsize, offset).view(dtype).reshape(shape)
 
 
 def has_dlpack_type(dtype: DTypeLike) -> bool:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.dataset.nested import leaves
+
 ALIGNMENT = 256
 """As of memory from ``cudaMalloc``, which some libraries ask of every array."""
 
@@ -19,13 +21,13 @@ class Rows(NamedTuple):
     ----------
     samples : ndarray of int64, shape (samples,)
         Ids of the samples that were read; others than were asked for where damaged ones are replaced.
-    y : ndarray, shape (rows, ...), or None
-    weights : ndarray of float32, shape (rows,), or None
+    y : ndarray, shape (rows, ...), a tuple or dict of such, or None
+    weights : ndarray of float32, shape (rows,), in the structure of y, or None
     """
 
     samples: NDArray[np.int64]
-    y: NDArray | None
-    weights: NDArray[np.float32] | None
+    y: Any
+    weights: Any
 
 
 class Placed(NamedTuple):
@@ -52,19 +54,20 @@ class Companions:
 
     Parameters
     ----------
-    arrays : sequence of ndarray or None, each of shape (N, ...)
-        The labels, and the weights, of all samples.
+    arrays : sequence of ndarray, tuple or dict of ndarray, or None, each array of shape (N, ...)
+        The labels, and the weights, of all samples; those of several outputs one after the other.
     dtype_of : callable
         Takes the dtype of an array, and returns the one that the consumer gets; None if the array is to stay on the host.
     """
 
     def __init__(
         self,
-        arrays: Sequence[NDArray | None] = (),
+        arrays: Sequence[Any] = (),
         dtype_of: Callable[[np.dtype[Any]], np.dtype[Any] | None] = lambda dtype: dtype,
     ) -> None:
-        self._dtypes = [None if array is None else dtype_of(array.dtype) for array in arrays]
-        self._row_shapes = [() if array is None else array.shape[1:] for array in arrays]
+        every = leaves(*arrays)
+        self._dtypes = [None if array is None else dtype_of(array.dtype) for array in every]
+        self._row_shapes = [() if array is None else array.shape[1:] for array in every]
 
     def __bool__(self) -> bool:
         """Whether any array goes to the device."""
@@ -82,7 +85,7 @@ class Companions:
         Returns
         -------
         list of Placed or None
-            In the order of the arrays; None for one that stays on the host.
+            In the order of `fastprep.dataset.nested.leaves`; None for one that stays on the host.
         """
         placed: list[Placed | None] = []
         for dtype, row_shape in zip(self._dtypes, self._row_shapes, strict=True):

@@ -10,21 +10,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep._sink import Sink
-from fastprep.h5 import CopySink
+from fastprep.dataset.nested import leaves, map_outputs, outputs_of
 from fastprep.kernels import CropSpec
-from fastprep.kernels.device import CropKernel, DeviceMemory, Gpu
+from fastprep.kernels.blending import checked_blend
+from fastprep.kernels.cuda_blending import BlendKernel
+from fastprep.kernels.device import DeviceMemory, Gpu
+from fastprep.kernels.launches import CropKernel, kernel_for
 from fastprep.pipeline.buffers import ALIGNMENT, Block, Lease, Memory
 from fastprep.pipeline.companions import Companions, Placed, Rows
 from fastprep.pipeline.fences import DeviceFence, Fence, StreamFence
+from fastprep.pipeline.places import end_of_x, offsets_of_x
+from fastprep.pipeline.staging import InputStaging
+from fastprep.transforms import BlendTable
 
 
 class NotFiniteOnDevice(Exception):
-    """A batch on a device with results that are not finite, made from the image in `slot`."""
+    """A batch on a device with results that are not finite, made from the image in `slot` of an input, by its number."""
 
-    def __init__(self, slot: int) -> None:
-        super().__init__(slot)
-        self.slot = slot
+    def __init__(self, slot: int, number: int = 0) -> None:
+        super().__init__(slot, number)
+        self.slot, self.number = slot, number
 
 
 class Made(NamedTuple):
@@ -32,7 +37,7 @@ class Made(NamedTuple):
 
     Attributes
     ----------
-    x : array, shape (n_out, h, w, C) or (n_out, C, h, w)
+    x : array, shape (n_out, h, w, C) or (n_out, C, h, w), or dict of str to such
         Complete: it may be read at once, on any stream.
     lease : Lease
         Lease of the buffer that holds x.
@@ -49,22 +54,23 @@ class Made(NamedTuple):
 
 
 class CudaBackend:
-    """Backend of the CUDA kernel: whole images are copied to the device unchanged, and crops are cut there.
+    """Backend of the CUDA kernels: whole images are copied to the device unchanged, and all that happens to them happens there.
 
     Each thread has a stream and staging memory of its own, and waits for the stream before it hands out a batch. So the copy and
     the kernel of one thread overlap with the reading of the others.
 
     Parameters
     ----------
-    spec : CropSpec
+    spec : CropSpec, or dict of str to CropSpec
+        Of each input of the network.
     gpu : Gpu
     n_images, n_rows : int
-        Largest number of images, and of crop-table rows, in a batch.
+        Largest number of images of an input, and of crop-table rows, in a batch.
     companions : Companions, optional
         The arrays that go to the device with x.
     """
 
-    def __init__(self, spec: CropSpec, gpu: Gpu, n_images: int, n_rows: int, companions: Companions | None = None) -> None:
+    def __init__(self, spec: Any, gpu: Gpu, n_images: int, n_rows: int, companions: Companions | None = None) -> None:
         self.spec, self.gpu, self.n_images, self.n_rows = spec, gpu, n_images, n_rows
         self.companions = companions or Companions()
         self.device = str(gpu)
@@ -75,56 +81,78 @@ class CudaBackend:
     def __reduce__(self) -> tuple:
         return CudaBackend, (self.spec, self.gpu, self.n_images, self.n_rows, self.companions)
 
-    def reserve(self, n_threads: int) -> None:
-        """Allocate the staging memory of the threads and compile the kernel, see `Backend.reserve`."""
+    def reserve(self, n_threads: int, has_blends: bool = False) -> None:
+        """Allocate the staging memory of the threads and compile the kernels, see `Backend.reserve`."""
         with self._lock, self.gpu.current():
             for _ in range(n_threads - len(self._stagings)):
                 self._idle.append(self._new_staging())
-            self._kernel.prepare(self._stagings[0].images_on_device(1))  # which another thread may be using
+            for kernel, staged in zip(self._kernels, self._stagings[0].inputs, strict=True):
+                kernel.prepare(staged.images_on_device(1))  # which another thread may be using
+            if has_blends:
+                for blend_kernel in self._blend_kernels:
+                    blend_kernel.prepare()
 
     def make(
-        self, read: Callable[[Sink], Rows], n_images: int, table: NDArray[np.int32], new_lease: Callable[..., Lease]
+        self,
+        read: Callable[..., Rows],
+        n_images: int,
+        tables: Any,
+        new_lease: Callable[..., Lease],
+        blends: BlendTable | None = None,
     ) -> Made:
         """Make a batch, see `Backend.make`."""
-        gpu, spec = self.gpu, self.spec
-        with gpu.current(), self._staging() as staging:
-            rows = read(CopySink(staging.images, staging.image_bytes))
-            table_rows = staging.table[: len(table)]
-            table_rows[:] = checked = spec.checked_table(table, n_images)
-            placed = self.companions.place(len(table) * spec.crop_bytes, len(table))
+        n_rows = len(outputs_of(tables)[0])
+        with self.gpu.current(), self._staging() as staging:
+            rows = read(*(staged.sink for staged in staging.inputs))
+            for staged, table in zip(staging.inputs, outputs_of(tables), strict=True):
+                staged.fill(table, n_images)
+            placed = self.companions.place(end_of_x(self.spec, n_rows), n_rows)
             try:
                 lease = new_lease(staging.stream)
-                x = self.view(lease, len(table))
-                images, rows_on_device = staging.upload(n_images, table_rows)
-                staging.upload_companions(lease, (rows.y, rows.weights), placed)
-                checks = staging.checks(len(checked)) if spec.checks_finite else None
-                launch = self._kernel.launch(images, checked, rows_on_device, x, checks)
+                x = self.view(lease, n_rows)
+                uploaded = [staged.upload(n_images) for staged in staging.inputs]
+                staging.upload_companions(lease, leaves(rows.y, rows.weights), placed)
+                made = outputs_of(x)
+                launches = [
+                    staged.launch(*arrays, own) for staged, arrays, own in zip(staging.inputs, uploaded, made, strict=True)
+                ]
+                if blends is not None:
+                    on_device = staging.upload_blends(blends, n_rows)
+                    launches += [kernel.launch(own, *on_device) for kernel, own in zip(self._blend_kernels, made, strict=True)]
                 with staging.stream:
-                    launch()
-                if checks is not None:
-                    staging.download(checks)
+                    for launch in launches:
+                        launch()
+                for staged in staging.inputs:
+                    staged.download()
             finally:
                 # Three things need this: x, which the consumer reads on streams of its own; the staging memory on both sides,
                 # which the next batch overwrites; and, if something above failed, the buffer that goes back to its pool.
                 staging.wait()
-            if checks is not None and (wrong := np.flatnonzero(staging.not_finite[: len(checked)])).size:
-                raise NotFiniteOnDevice(int(checked[wrong[0], 0]))
+            for number, staged in enumerate(staging.inputs):
+                if (slot := staged.first_not_finite()) is not None:
+                    raise NotFiniteOnDevice(slot, number)
         return Made(x, lease, rows, placed)
 
     def buffer_bytes(self, n_rows: int) -> int:
         """Return the size of a buffer, see `Backend.buffer_bytes`."""
-        return self.companions.end(n_rows * self.spec.crop_bytes, n_rows)
+        return self.companions.end(end_of_x(self.spec, n_rows), n_rows)
 
     def view(self, lease: Lease, n_rows: int) -> Any:
         """Return x in a buffer, see `Backend.view`."""
-        return self.gpu.array(lease, self.spec.out_shape(n_rows), self.spec.out_dtype)
+        return map_outputs(
+            lambda spec, offset: self.gpu.array(lease, spec.out_shape(n_rows), spec.out_dtype, offset),
+            self.spec,
+            offsets_of_x(self.spec, n_rows),
+        )
 
     def close(self) -> None:
         """Free memory, see `Backend.close`."""
         with self._lock:
             self._idle: list[_Staging] = []
             self._stagings: list[_Staging] = []  # with those that are lent
-            self._kernel = CropKernel(self.gpu, self.spec)
+            specs = outputs_of(self.spec)
+            self._kernels = [kernel_for(self.gpu, spec) for spec in specs]
+            self._blend_kernels = [BlendKernel(self.gpu, spec) for spec in specs]
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[_Staging]:
@@ -140,7 +168,8 @@ class CudaBackend:
                 self._idle.append(staging)
 
     def _new_staging(self) -> _Staging:
-        staging = _Staging(self.gpu, self.spec, self.n_images, self.n_rows, self.companions.end(0, self.n_rows))
+        companion_bytes = self.companions.end(0, self.n_rows)
+        staging = _Staging(self.gpu, outputs_of(self.spec), self._kernels, self.n_images, self.n_rows, companion_bytes)
         with self._lock:
             self._stagings.append(staging)
         return staging
@@ -184,29 +213,37 @@ class CudaMemory:
 
 
 class _Staging:
-    """Memory on the host and on the device for the copy of a batch's images and crop table, and the stream of the copy."""
+    """Memory on the host and on the device for what goes there with a batch, and the stream of the copies."""
 
-    def __init__(self, gpu: Gpu, spec: CropSpec, n_images: int, n_rows: int, companion_bytes: int) -> None:
-        self.gpu, self.spec = gpu, spec
-        self.image_bytes = int(np.prod(spec.image_shape)) * np.dtype(spec.source_dtype).itemsize
+    def __init__(
+        self,
+        gpu: Gpu,
+        specs: Sequence[CropSpec],
+        kernels: Sequence[CropKernel],
+        n_images: int,
+        n_rows: int,
+        companion_bytes: int,
+    ) -> None:
+        self.gpu, self._size = gpu, specs[0].size
         self.stream = gpu.stream()
         self._done = gpu.event()
-        self.images = gpu.pinned(n_images * self.image_bytes)
+        self.inputs = [
+            InputStaging(gpu, spec, kernel, self.stream, n_images, n_rows) for spec, kernel in zip(specs, kernels, strict=True)
+        ]
         self._companions = gpu.pinned(companion_bytes) if companion_bytes else None
-        self.table = gpu.pinned(n_rows * 16).view(np.int32).reshape(n_rows, 4)
-        self._images_on_device = DeviceMemory(gpu, n_images * self.image_bytes)
-        self._table_on_device = DeviceMemory(gpu, n_rows * 16)
-        if spec.checks_finite:
-            self.not_finite = gpu.pinned(n_rows * 4).view(np.uint32)
-            self._not_finite_on_device = DeviceMemory(gpu, n_rows * 4)
+        self._shares = gpu.pinned(n_rows * 4).view(np.float32)
+        self._rectangles = gpu.pinned(n_rows * 16).view(np.int32).reshape(n_rows, 4)
+        self._blends_on_device = DeviceMemory(gpu, n_rows * 20)  # rectangles, and shares behind them
 
-    def upload(self, n_images: int, rows: NDArray[np.int32]) -> tuple[Any, Any]:
-        """Queue the copies; return images and table as arrays on the device."""
-        images = self.images_on_device(n_images)
-        table = self.gpu.array(self._table_on_device, rows.shape, np.dtype(np.int32))
-        self.gpu.copy(images, self.images[: n_images * self.image_bytes], self.stream)
-        self.gpu.copy(table, rows, self.stream)
-        return images, table
+    def upload_blends(self, blends: BlendTable, n: int) -> tuple[Any, Any]:
+        """Queue the copies of a blend table; return its weights and rectangles as arrays on the device."""
+        shares, rectangles = self._shares[:n], self._rectangles[:n]
+        shares[:], rectangles[:] = checked_blend(blends, n, self._size)
+        rectangles_on_device = self.gpu.array(self._blends_on_device, (n, 4), np.dtype(np.int32))
+        shares_on_device = self.gpu.array(self._blends_on_device, (n,), np.dtype(np.float32), n * 16)
+        self.gpu.copy(rectangles_on_device, rectangles, self.stream)
+        self.gpu.copy(shares_on_device, shares, self.stream)
+        return shares_on_device, rectangles_on_device
 
     def upload_companions(self, lease: Lease, arrays: Sequence[NDArray | None], placed: Sequence[Placed | None]) -> None:
         """Queue the copies of the labels and the weights to their places behind x."""
@@ -220,21 +257,7 @@ class _Staging:
             values.view(place.dtype).reshape(place.shape)[...] = array
             self.gpu.copy(self.gpu.array(lease, place.shape, place.dtype, place.offset), values, self.stream)
 
-    def images_on_device(self, n_images: int) -> Any:
-        """Return the array on the device for a number of images."""
-        return self.gpu.array(self._images_on_device, (n_images, *self.spec.image_shape), self.spec.source_dtype)
-
     def wait(self) -> None:
         """Wait until the stream has done all that is queued there."""
         self._done.record(self.stream)
         self._done.synchronize()
-
-    def checks(self, n_rows: int) -> Any:
-        """Return an array of zeros on the device, in which the kernel marks crops whose results are not finite."""
-        checks = self.gpu.array(self._not_finite_on_device, (n_rows,), np.dtype(np.uint32))
-        self.gpu.clear(checks, self.stream)
-        return checks
-
-    def download(self, checks: Any) -> None:
-        """Queue the copy of these marks to `not_finite`."""
-        self.gpu.copy_back(self.not_finite[: len(checks)], checks, self.stream)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep._sink import Sink
-from fastprep.dataset import Dataset
+from fastprep.dataset import Dataset, blended, map_outputs, outputs_of
 from fastprep.pipeline.backends import Backend
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.companions import Rows
 from fastprep.pipeline.cuda import NotFiniteOnDevice
+from fastprep.pipeline.host_transform import HostTransform
+from fastprep.pipeline.places import offsets_of_x
+from fastprep.pipeline.targets import MappedRows, MaskRows, TargetBatch
 from fastprep.pipeline.worker_pool import WorkerPool
 from fastprep.sampling import Position, Sampler, check_integer
 from fastprep.sampling.sampler import WHOLE_EPOCH
-from fastprep.transforms import Crop
+from fastprep.transforms import Augmentation, BlendTable, TransformTable
 
 
 class BatchSource:
@@ -26,9 +30,9 @@ class BatchSource:
     Parameters
     ----------
     dataset : Dataset
-    labels : ndarray, shape (N, ...), or None
-    weights : ndarray of float32, shape (N,), or None
-    crop : Crop
+    labels : ndarray, shape (N, ...), MaskRows or MappedRows, a tuple or dict of such, or None
+    weights : ndarray of float32, shape (N,), in the structure of the labels, or None
+    augmentation : Augmentation
     sampler : Sampler
     position : Position
         Where the next iteration begins; moved on by iterations.
@@ -36,6 +40,8 @@ class BatchSource:
         One for each part of a batch.
     pool : WorkerPool
         Threads that call `prepare`, and the buffers of each part.
+    finish : HostTransform, optional
+        What x of each batch goes through at last, on the host.
 
     Attributes
     ----------
@@ -48,16 +54,18 @@ class BatchSource:
     def __init__(
         self,
         dataset: Dataset,
-        labels: NDArray | None,
-        weights: NDArray[np.float32] | None,
-        crop: Crop,
+        labels: Any,
+        weights: Any,
+        augmentation: Augmentation,
         sampler: Sampler,
         position: Position,
         backends: Sequence[Backend],
         pool: WorkerPool,
+        finish: HostTransform | None = None,
     ) -> None:
-        self.dataset, self.labels, self.weights, self.crop = dataset, labels, weights, crop
+        self.dataset, self.labels, self.weights, self.augmentation = dataset, labels, weights, augmentation
         self.sampler, self.position, self.backends, self.pool = sampler, position, backends, pool
+        self.finish = finish
         self.n_batches = self.n_samples = 0
         self.wait_s = 0.0
 
@@ -68,7 +76,7 @@ class BatchSource:
     def reserve(self) -> None:
         """Allocate on each device, and compile, what an iteration needs: from then on nothing of that disturbs the consumer."""
         for backend in self.backends:
-            backend.reserve(self.pool.n_threads)
+            backend.reserve(self.pool.n_threads, has_blends=self.augmentation.blend is not None)
         self.pool.reserve()
 
     def samples(self, epoch: int, step: int) -> NDArray[np.int64]:
@@ -78,14 +86,20 @@ class BatchSource:
 
     def make(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Read, crop and label one batch in this thread; see `fastprep.loader.Loader.batch`."""
-        return self._make_of(epoch, self.samples(epoch, step))
+        return self.make_of(epoch, self._numbers(epoch, step))
 
-    def _make_of(self, epoch: int, samples: NDArray[np.int64]) -> Batch | SharedBatch:
+    def _numbers(self, epoch: int, step: int) -> NDArray[np.int64]:
+        """Return the numbers by which the crops of a step are drawn; see `Sampler.numbers`."""
+        check_integer("epoch", epoch, 0)
+        return self.sampler.numbers(epoch, step, self.position.since(epoch))
+
+    def make_of(self, epoch: int, numbers: NDArray[np.int64]) -> Batch | SharedBatch:
+        """Make a batch of the samples of some numbers, see `Sampler.numbers`, in this thread."""
         n_parts = len(self.backends)
         if n_parts == 1:
-            return self._make_part(0, epoch, samples)
-        size = -(-len(samples) // n_parts)  # as `tf.distribute` cuts the batches of a `tf.data.Dataset`
-        return SharedBatch(tuple(self._make_part(k, epoch, samples[k * size : (k + 1) * size]) for k in range(n_parts)))
+            return self._make_part(0, epoch, numbers)
+        size = -(-len(numbers) // n_parts)  # as `tf.distribute` cuts the batches of a `tf.data.Dataset`
+        return SharedBatch(tuple(self._make_part(k, epoch, numbers[k * size : (k + 1) * size]) for k in range(n_parts)))
 
     def prepare(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Make the batch of a step of an iteration, and decode the part of the next window that is due with it."""
@@ -99,8 +113,8 @@ class BatchSource:
         batch = self.prepare(epoch, step)
         if all(part.replaced is None for part in batch.parts):
             return batch
-        samples = self.samples(epoch, step)
-        return self._make_of(epoch, samples[~self.replaced(samples)])
+        numbers = self._numbers(epoch, step)
+        return self.make_of(epoch, numbers[~self.replaced(self.sampler.samples_of(epoch, numbers))])
 
     def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Tell which samples are replaced by others, among those that were read at least once."""
@@ -114,30 +128,56 @@ class BatchSource:
     def count(self, batch: Batch | SharedBatch, waited_s: float) -> None:
         """Count a batch that is handed out, and the seconds for which the consumer waited for it."""
         self.n_batches += 1
-        self.n_samples += batch.n_rows // self.crop.n_crops
+        self.n_samples += batch.n_rows // self.augmentation.n_crops
         self.wait_s += waited_s
 
-    def _make_part(self, part: int, epoch: int, samples: NDArray[np.int64]) -> Batch:
+    def _make_part(self, part: int, epoch: int, numbers: NDArray[np.int64]) -> Batch:
+        samples = self.sampler.samples_of(epoch, numbers)
         backend, new_lease = self.backends[part], functools.partial(self.pool.lease, part)
         if len(samples):
-            height, width, _ = self.dataset.image_shape
-            table = self.crop.table(height, width, samples, self.sampler.seed, epoch)
-            read = functools.partial(self._read, samples)
+            draw = numbers, self.sampler.seed, epoch
+            table = self.augmentation.table(self.dataset.image_shape, *draw)
+            blends = self.augmentation.blends(*draw)
+            read = functools.partial(self._read, samples, table, blends)
             try:
-                x, lease, rows, on_device = backend.make(read, len(samples), table, new_lease)
+                x, lease, rows, on_device = backend.make(read, len(samples), self._tables(table, *draw), new_lease, blends)
             except NotFiniteOnDevice as error:
-                raise self.dataset.not_finite(int(self.dataset.replaced(samples)[error.slot])) from None
+                sample = int(self.dataset.replaced(samples)[error.slot])
+                raise self.dataset.not_finite(sample, error.number) from None
+            if self.finish is not None:
+                self.finish.apply(x, *draw)
         else:
-            lease, rows = new_lease(), self._rows(samples)
+            nothing = TransformTable(np.empty((0, 4), np.int32))
+            lease, rows = new_lease(), self._rows(samples, TargetBatch(None, nothing, 0))
             x, on_device = backend.view(lease, 0), backend.companions.place(0, 0)
         replaced = rows.samples != samples
-        return Batch(x, rows.y, rows.weights, lease, replaced if replaced.any() else None, tuple(on_device))
+        offsets = offsets_of_x(backend.spec, len(outputs_of(x)[0]))
+        return Batch(x, rows.y, rows.weights, lease, replaced if replaced.any() else None, tuple(on_device), offsets)
 
-    def _read(self, samples: NDArray[np.int64], sink: Sink) -> Rows:
-        """Hand images to a sink; return what belongs to them."""
-        return self._rows(self.dataset.read(samples, sink))
+    def _tables(self, table: TransformTable, numbers: NDArray[np.int64], seed: int, epoch: int) -> Any:
+        """Return the transform table of each input: the same rows, with colours of its own."""
+        inputs = self.dataset.each_input
+        if not isinstance(inputs, dict):
+            return table
+        return {
+            name: self.augmentation.for_input(name).colored(table, images.image_shape[2], numbers, seed, epoch)
+            for name, images in inputs.items()
+        }
 
-    def _rows(self, samples: NDArray[np.int64]) -> Rows:
-        rows = samples.repeat(self.crop.n_crops)
-        y = None if self.labels is None else self.labels[rows]
-        return Rows(samples, y, None if self.weights is None else self.weights[rows])
+    def _read(self, samples: NDArray[np.int64], table: TransformTable, blends: BlendTable | None, *sinks: Sink) -> Rows:
+        """Hand images to sinks; return what belongs to them."""
+        targets = TargetBatch(self.labels, table, len(samples))
+        samples = self.dataset.read(samples, *sinks, *targets.sinks)
+        targets.check_finite(self.dataset, samples, len(sinks))
+        return self._rows(samples, targets, blends)
+
+    def _rows(self, samples: NDArray[np.int64], targets: TargetBatch, blends: BlendTable | None = None) -> Rows:
+        rows = samples.repeat(self.augmentation.n_crops)
+
+        def of_batch(values: NDArray | MaskRows | MappedRows) -> NDArray:
+            if not isinstance(values, np.ndarray):
+                return targets.of(values, samples)
+            return values[rows] if blends is None else blended(values[rows], blends)
+
+        y = None if self.labels is None else map_outputs(of_batch, self.labels)
+        return Rows(samples, y, None if self.weights is None else map_outputs(of_batch, self.weights))

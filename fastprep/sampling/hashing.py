@@ -54,7 +54,7 @@ def key(*parts: int) -> int:
     return state
 
 
-def draw(stream: int, counters: NDArray[np.integer], n_values: int) -> NDArray[np.int64]:
+def draw(stream: int, counters: NDArray[np.integer], n_values: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """Draw an integer for each counter, uniform in 0..n_values-1.
 
     Parameters
@@ -63,8 +63,8 @@ def draw(stream: int, counters: NDArray[np.integer], n_values: int) -> NDArray[n
         Key of the stream, from `key`.
     counters : ndarray of integers, shape (n,)
         Sample ids, for example. The same counter always gets the same number.
-    n_values : int
-        1..2**32.
+    n_values : int, or ndarray of int64, shape (n,)
+        1..2**32, for all counters or for each.
 
     Returns
     -------
@@ -75,5 +75,24 @@ def draw(stream: int, counters: NDArray[np.integer], n_values: int) -> NDArray[n
     The upper 32 bits of the hash are scaled by multiplication (Lemire, "Fast random integer generation in an interval",
     ACM TOMACS 2019), without the rejection step of that paper: the bias is at most n_values / 2**32.
     """
-    spread = np.asarray(counters).astype(np.uint64) * np.uint64(_GOLDEN_GAMMA) + np.uint64(stream)
-    return ((mix64(mix64(spread)) >> np.uint64(32)) * np.uint64(n_values) >> np.uint64(32)).astype(np.int64)
+    return ((_bits(stream, counters) >> np.uint64(32)) * np.asarray(n_values, np.uint64) >> np.uint64(32)).astype(np.int64)
+
+
+def uniform(stream: int, counters: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Draw a number for each counter, uniform in 0..1 without 1: a multiple of 2**-53.
+
+    Parameters
+    ----------
+    stream : int
+        Key of the stream, from `key`.
+    counters : ndarray of integers, shape (n,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    return (_bits(stream, counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _bits(stream: int, counters: NDArray[np.integer]) -> NDArray[np.uint64]:
+    return mix64(mix64(np.asarray(counters).astype(np.uint64) * np.uint64(_GOLDEN_GAMMA) + np.uint64(stream)))

@@ -86,7 +86,15 @@ def measure_mix(labels: NDArray | None, starts: NDArray[np.int64], blocks_per_wi
     return Mix(_mean_number(windowed, labels, classify), _mean_number(full, labels, classify), size)
 
 
-def automatic_window(labels: NDArray | None, starts: NDArray[np.int64], block_bytes: int, batch_size: int) -> int:
+def automatic_window(
+    labels: NDArray | None,
+    starts: NDArray[np.int64],
+    block_bytes: int,
+    batch_size: int,
+    *,
+    counted: int | None = None,
+    decoded: int | None = None,
+) -> int:
     """Return how many samples to shuffle together: as few blocks as mix well, as long as they take no more than 1 GiB.
 
     Parameters
@@ -97,14 +105,20 @@ def automatic_window(labels: NDArray | None, starts: NDArray[np.int64], block_by
     block_bytes : int
         Size of the largest block, decoded.
     batch_size : int
+    counted : int or None
+        Samples by which a window's blocks are counted: those of the largest block of the whole dataset, where `starts` are those
+        of draws from it. None: of the largest block of `starts`.
+    decoded : int or None
+        Images that are decoded with the largest block, of which the dataset may have a part. None: all are in the dataset.
 
     Returns
     -------
     int
         At least `WINDOW_SAMPLES`, whatever memory that takes, and a multiple of the samples of the largest block if it is more.
+        Of a part of a file, at least so many blocks as of the whole file.
     """
-    n_blocks, largest = len(starts) - 1, largest_block(starts)
-    least = -(-WINDOW_SAMPLES // largest)
+    n_blocks, largest = len(starts) - 1, counted or largest_block(starts)
+    least = -(-WINDOW_SAMPLES // (decoded or largest))
     most = n_blocks if n_blocks * block_bytes <= WINDOW_BYTES else max(least, WINDOW_BYTES // 2 // block_bytes)
     blocks = min(most, max(least, WINDOW_BLOCKS))
     while blocks < most:
@@ -112,6 +126,8 @@ def automatic_window(labels: NDArray | None, starts: NDArray[np.int64], block_by
         if mix is None or mix.share >= _TARGET_SHARE:
             break
         blocks = min(2 * blocks, most)
+    if decoded is not None and decoded != largest:
+        return blocks * largest
     return max(WINDOW_SAMPLES, blocks * largest) if blocks > least else WINDOW_SAMPLES
 
 

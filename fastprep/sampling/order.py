@@ -169,13 +169,20 @@ def step_samples(
     -------
     ndarray of int64, shape (batch_size,), fewer for the last batch
     """
-    rank, world = shard
-    stop = min((step + 1) * batch_size, shard_size(n_samples - seen, shard))
-    positions = seen + np.arange(step * batch_size, stop, dtype=np.int64) * world + rank
+    positions = step_positions(n_samples, batch_size, step, shard, seen)
     if not shuffle:
         return positions
     stream = epoch_stream(seed, epoch)
     return permute(positions, n_samples, stream) if windows is None else windows.look_up(positions, stream)
+
+
+def step_positions(
+    n_samples: int, batch_size: int, step: int, shard: tuple[int, int] = (0, 1), seen: int = 0
+) -> NDArray[np.int64]:
+    """Return the positions of one batch in the order of its epoch; see `step_samples`."""
+    rank, world = shard
+    stop = min((step + 1) * batch_size, shard_size(n_samples - seen, shard))
+    return seen + np.arange(step * batch_size, stop, dtype=np.int64) * world + rank
 
 
 def permute(positions: NDArray[np.int64], n_samples: int, stream: int) -> NDArray[np.int64]:

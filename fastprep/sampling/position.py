@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastprep.sampling.sampler import WHOLE_EPOCH, Sampler, Since
+from fastprep.sampling.sampler import WHOLE_EPOCH, Sampler, Since, check_integer
+
+# In a state only where the loader has such an argument
+_ONLY_IF_GIVEN = ("indices", "sampling", "policy", "color", "erase", "blend", "standardize")
 
 
 class Position:
@@ -14,12 +17,14 @@ class Position:
     Parameters
     ----------
     sampler : Sampler
-    crop : object
-        Crop of the loader. A state can be loaded only where its `repr` is the same.
+    transforms : mapping of str to str
+        What is done to the images, by the name of the argument. A state can be loaded only where these are the same.
+    part : str or None
+        What tells the samples of a part of the files from those of another; None for all samples.
     """
 
-    def __init__(self, sampler: Sampler, crop: object) -> None:
-        self._sampler, self._crop = sampler, repr(crop)
+    def __init__(self, sampler: Sampler, transforms: Mapping[str, str], part: str | None = None) -> None:
+        self._sampler, self._transforms, self._part = sampler, dict(transforms), part
         self._next = (0, 0)  # epoch and step at which the next iteration begins
         self._reached = (0, 0)  # epoch and step after the last batch that was handed out
         self._resumed = (-1, WHOLE_EPOCH)  # an epoch that began with other shards or batches, and since when it has these
@@ -66,6 +71,14 @@ class Position:
         self._next = self._reached = (epoch, step)
         self._resumed = (-1, WHOLE_EPOCH)
 
+    def set(self, epoch: int, step: int) -> None:
+        """Move to a step that a user has named; see `fastprep.loader.Loader.set_epoch`."""
+        check_integer("epoch", epoch, 0)
+        check_integer("step", step, 0)
+        if step > len(self._sampler):
+            raise ValueError(f"step must lie in 0..{len(self._sampler)}, got {step}")
+        self.move_to(int(epoch), int(step))
+
     def since(self, epoch: int) -> Since:
         """Return the point in an epoch from which on it has these shards and batches."""
         return self._resumed[1] if epoch == self._resumed[0] else WHOLE_EPOCH
@@ -85,7 +98,8 @@ class Position:
         if missing := [name for name in ("epoch", "seen", "of") if name not in state]:
             raise ValueError(f"state must be from state_dict(), but it lacks {', '.join(missing)}")
         mine, theirs = self._fingerprint(), dict(state["of"])
-        if different := [f"{k} {theirs.get(k)!r} (here {mine[k]!r})" for k in mine if theirs.get(k) != mine[k]]:
+        named = {**mine, **{name: theirs.get(name) for name in _ONLY_IF_GIVEN if name in theirs}}
+        if different := [f"{k} {theirs.get(k)!r} (here {mine.get(k)!r})" for k in named if theirs.get(k) != mine.get(k)]:
             raise ValueError("state is from a loader with other batches: " + ", ".join(different) + self._way_out(mine, theirs))
         epoch, seen, n_samples = int(state["epoch"]), int(state["seen"]), self._sampler.n_samples
         if epoch < 0 or not 0 <= seen < n_samples:
@@ -106,4 +120,4 @@ class Position:
         return ""
 
     def _fingerprint(self) -> dict[str, Any]:
-        return {**self._sampler.fingerprint(), "crop": self._crop}
+        return {**self._sampler.fingerprint(), **self._transforms, **({} if self._part is None else {"indices": self._part})}

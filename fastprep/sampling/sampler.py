@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.sampling import order
+from fastprep.sampling.weighted import BlockDraws, WeightedDraws
 
 
 class Since(NamedTuple):
@@ -41,6 +42,10 @@ class Sampler:
         Samples that are shuffled together where images share chunks; 0 for all of them.
     block_starts : ndarray of int64, shape (n_blocks + 1,), or None
         First sample of each block that is decoded as a whole, and then n_samples; None if every image is read alone.
+    block_order : ndarray of int64, shape (n_samples,), or None
+        Samples in the order to which `block_starts` refers; None if that is their own order.
+    draws : WeightedDraws or None
+        Draws with replacement, which are the samples of an epoch; None for each sample once. They need `shuffle`.
     """
 
     n_samples: int
@@ -51,6 +56,8 @@ class Sampler:
     drop_remainder: bool
     shuffle_window: int
     block_starts: NDArray[np.int64] | None
+    block_order: NDArray[np.int64] | None = None
+    draws: WeightedDraws | None = None
 
     def __len__(self) -> int:
         """Count the steps of an epoch."""
@@ -86,19 +93,35 @@ class Sampler:
         IndexError
             If there is no such step.
         """
+        return self.samples_of(epoch, self.numbers(epoch, step, since))
+
+    def numbers(self, epoch: int, step: int, since: Since = WHOLE_EPOCH) -> NDArray[np.int64]:
+        """Return the numbers by which the crops of one step are drawn, none of which comes twice in an epoch.
+
+        They are the sample ids or, of draws with replacement, the numbers of the draws, so that a sample that is drawn twice is
+        cropped in two ways.
+
+        Raises
+        ------
+        IndexError
+            If there is no such step.
+        """
         if not since.step <= step < len(self):
             raise IndexError(f"step must lie in {since.step}..{len(self) - 1}, got {step}")
-        return order.step_samples(
-            self.n_samples,
-            self.batch_size,
-            step - since.step,
-            shuffle=self.shuffle,
-            seed=self.seed,
-            epoch=epoch,
-            shard=self.shard,
-            windows=self.windows,
-            seen=since.seen,
-        )
+        positions = order.step_positions(self.n_samples, self.batch_size, step - since.step, self.shard, since.seen)
+        if not self.shuffle:
+            return positions
+        if self.windows is None:
+            if self.draws is not None:
+                return positions  # the draws are random, and so is their order
+            return order.permute(positions, self.n_samples, order.epoch_stream(self.seed, epoch))
+        windows, numbers = self._windows_of(epoch)
+        ranks = windows.look_up(positions, order.epoch_stream(self.seed, epoch))
+        return ranks if numbers is None else numbers[ranks]
+
+    def samples_of(self, epoch: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sample ids of some of the numbers that `numbers` returns for an epoch."""
+        return numbers if self.draws is None else self.draws.samples(numbers, order.epoch_stream(self.seed, epoch))
 
     def seen(self, step: int, since: Since = WHOLE_EPOCH) -> int:
         """Return how many samples of an epoch come before a step, over all shards."""
@@ -139,19 +162,23 @@ class Sampler:
             return (1 + math.ceil(under_way / blocks)) * blocks + math.ceil(under_way)
         if self.shuffle or self.block_starts is None:
             return 0
-        # in file order the steps under way share their first and last blocks with their neighbours
-        return ahead + 1 + ahead * stride // self._largest_block
+        # in file order the steps under way share their first and last blocks with their neighbours; those of a part of a file
+        # may have few samples each
+        starts = self.block_starts
+        spanned = np.searchsorted(starts, starts[:-1] + ahead * stride, side="right") - 1 - np.arange(len(starts) - 1)
+        return ahead + 1 + int(spanned.max())
 
     def due(self, epoch: int, step: int, since: Since = WHOLE_EPOCH) -> NDArray[np.int64]:
         """Return one sample of each block of the next window that is to be decoded during a step.
 
         The blocks are spread over the steps, so that no step waits for all of them.
         """
-        windows = self.windows
-        if windows is None:
+        if self.windows is None:
             return np.empty(0, np.int64)
+        windows, numbers = self._windows_of(epoch)
         first, stop = self.seen(step, since), self.seen(step + 1, since)
-        return windows.starts[windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))]
+        ranks = windows.starts[windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))]
+        return ranks if numbers is None else self.samples_of(epoch, numbers[ranks])
 
     def window_of(self, blocks: int) -> int:
         """Return the `shuffle_window` that gives windows of so many blocks."""
@@ -162,12 +189,14 @@ class Sampler:
         if not self.shuffle:
             return "file order"
         windows = self.windows
+        drawn = "" if self.draws is None else "samples drawn by weight, with replacement"
         if windows is None:
-            return "all samples shuffled"
+            return drawn or "all samples shuffled"
         blocks, total = windows.blocks_per_window, len(windows.starts) - 1
+        drawn = drawn and f"{drawn}; "
         if blocks >= total:
-            return "all samples shuffled, every chunk in memory"
-        return f"chunks shuffled, then the samples in windows of {blocks} of {total} chunks"
+            return f"{drawn}all samples shuffled, every chunk in memory"
+        return f"{drawn}chunks shuffled, then the samples in windows of {blocks} of {total} chunks"
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the values that decide in which order the samples of all shards come; JSON can hold them."""
@@ -177,7 +206,20 @@ class Sampler:
             "shuffle": self.shuffle,
             "chunks_per_window": None if windows is None else windows.blocks_per_window,
             "seed": self.seed,
+            **({} if self.draws is None else {"sampling": self.draws.digest()}),
         }
+
+    def _windows_of(self, epoch: int) -> tuple[order.Windows, NDArray[np.int64] | None]:
+        """Return the windows of an epoch, and the numbers in the order to which they refer; None for 0, 1, 2, ..."""
+        if self._block_draws is None:
+            return cast(order.Windows, self.windows), self.block_order
+        return self._block_draws.epoch(order.epoch_stream(self.seed, epoch))
+
+    @cached_property
+    def _block_draws(self) -> BlockDraws | None:
+        if self.draws is None or self.windows is None:
+            return None
+        return BlockDraws(self.draws, self.windows.starts, self.block_order, self.windows.blocks_per_window)
 
     @cached_property
     def _largest_block(self) -> int:

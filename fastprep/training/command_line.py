@@ -9,8 +9,10 @@ from typing import Any
 import tyro
 
 from fastprep.cli.help import wrapped_description
+from fastprep.command_lines import option
 from fastprep.errors import InputError
-from fastprep.training.config import MAY_CHANGE, Config, arguments, load, option
+from fastprep.training.config import MAY_BE_NAMED, MAY_CHANGE, Config
+from fastprep.training.config_file import arguments, load
 from fastprep.training.foreign_code import check_named
 
 
@@ -36,7 +38,8 @@ def parse(argv: list[str], values: dict[str, Any] | None = None) -> Config:
         config = parse_words([*arguments(values), *argv])
         for field in dataclasses.fields(Config):
             before, now = getattr(was, field.name), getattr(config, field.name)
-            if before != now and field.name not in ("resume", "trust", *MAY_CHANGE):
+            is_named_now = field.name in MAY_BE_NAMED and before is None
+            if before != now and not is_named_now and field.name not in ("resume", "trust", *MAY_CHANGE):
                 raise InputError(f"--resume: {option(field.name)} was {before} and can't become {now}; that is another run")
         check_named(config.model, typed.model, _source(typed), trust=typed.trust)
     elif config.config is not None and values is not None:
@@ -59,7 +62,7 @@ def base_configuration(config: Config) -> dict[str, Any] | None:
     if not _source(config).exists():
         raise InputError(f"--resume: there is no run in {config.resume!r}")
     # runs of the time before these options had a default that follows from files and network
-    return {"crop": 227, "batchnorm_steps": 0, "shuffle_window": 2048, **load(_source(config))}
+    return {"crop": 227, "batchnorm_steps": 0, "shuffle_window": 2048, "labels_per_image": "one", **load(_source(config))}
 
 
 def _source(config: Config) -> Path:

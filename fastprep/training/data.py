@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.cli.image_options import channels_of, shape_of
+from fastprep.command_lines import command_line, path_word
 from fastprep.dataset import image_mean
-from fastprep.dataset.dataset import expand_paths
+from fastprep.dataset.paths import expand_paths
 from fastprep.errors import DataError, InputError, MissingMeanError, input_errors
 from fastprep.loader import Loader
+from fastprep.training.augmentation import blends, plain_crop, training_transforms
+from fastprep.training.class_weights import class_weights
 from fastprep.training.config import Config
-from fastprep.training.file_checks import check_highest_label, check_labels, check_metadata, join_some, name_file
-from fastprep.transforms import CenterCrop, RandomCrop
+from fastprep.training.file_checks import (
+    check_highest_label,
+    check_labels,
+    check_metadata,
+    has_class_numbers,
+    join_some,
+    name_file,
+)
+from fastprep.training.several_labels import check_rows, count_rows, counts_of, hint_at_several, notes_on_labels, settled
+from fastprep.training.val_split import NOT_DIVIDED, Parts, divide
 
 if TYPE_CHECKING:
     from fastprep.adapters.keras import Loader as KerasLoader
@@ -44,6 +55,14 @@ class Inputs:
         Weights of the classes, as configured.
     notes : list of str
         Remarks about what is unusual, but may be intended.
+    labels, val_labels : ndarray of int, shape (N,), or None
+        Classes of the images where the labels have another form: texts, floats, one-hot rows. None for labels as they are.
+    parts : Parts
+        Samples of the training file that are for training, and those for validation, if it is divided.
+    n_images : (int, int)
+        Number of images for training, and for validation.
+    several : bool
+        Whether images have several labels; counts are then those of images with each label.
     """
 
     mean: NDArray[np.float32] | None
@@ -54,6 +73,11 @@ class Inputs:
     input_shape: tuple[int, int, int]
     weights: dict[int, float] | None
     notes: list[str]
+    labels: NDArray[np.integer] | None = None
+    val_labels: NDArray[np.integer] | None = None
+    parts: Parts = NOT_DIVIDED
+    n_images: tuple[int, int] = (0, 0)
+    several: bool = False
 
     @property
     def classes(self) -> int:
@@ -81,13 +105,15 @@ def inspect_files(config: Config, mean: NDArray[np.float32] | str | None = AS_CO
     """
     with input_errors(DataError, ValueError, OSError):
         crop = _side_of_crops(config) if config.crop is None else config.crop
-        train, val = _open(config, Loader, crop, _mean(config) if isinstance(mean, str) else mean, device="cpu")
+        config, parts = divide(config)
+        mean = _mean(config, parts) if isinstance(mean, str) else mean
+        train_only = {"indices": parts.train, "blend": None}  # labels are one-hot once their number is known
+        train, val = _open(config, Loader, crop, mean, train_only, {"indices": parts.val}, device="cpu")
         with train, val:
-            labels, val_labels = check_labels(train), check_labels(val)
-            n_classes = _count_classes(config, train, labels)
-            check_highest_label(val_labels, n_classes, name_file(val), "classes of training")
+            config = config if config.divides else settled(config, train)
+            count = _count_several if config.several else _count_one
+            counts, val_counts, labels = count(config, train, val)
             check_metadata(val, train.class_names, train.channel_order, train.output_shape[2])
-            counts, val_counts = (np.bincount(values, minlength=n_classes) for values in (labels, val_labels))
             return Inputs(
                 train.mean,
                 counts,
@@ -96,7 +122,11 @@ def inspect_files(config: Config, mean: NDArray[np.float32] | str | None = AS_CO
                 train.channel_order,
                 train.output_shape,
                 class_weights(config.class_weight, counts, train.class_names),
-                _notes(config, train, val),
+                _notes(config, train, val, counts, val_counts),
+                **labels,
+                parts=parts,
+                n_images=(train.n_samples, val.n_samples),
+                several=config.several,
             )
 
 
@@ -122,83 +152,52 @@ def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)
     """
     import fastprep
 
-    n_train, n_step = int(inputs.counts.sum()), config.batch_size * shard[1]
+    (n_train, n_val), n_step = inputs.n_images, config.batch_size * shard[1]
     if shard[1] > 1 and n_train < n_step:
         problem = f"{n_train} images do not fill a batch of {config.batch_size} on each of {shard[1]} ranks"
         raise InputError(f"--train: {problem}; say a smaller --batch-size, or start fewer ranks")
     with input_errors(DataError, ValueError, OSError):
-        one_hot = {"num_classes": inputs.classes} if config.label_smoothing else {}  # Keras smooths one-hot labels only
-        train_only = {"class_weight": inputs.weights, "drop_remainder": shard[1] > 1, "shard": shard}
+        # Keras smooths one-hot labels only
+        one_hot = {"num_classes": inputs.classes} if config.label_smoothing or inputs.several or blends(config) else {}
+        train_only: dict[str, Any] = {"class_weight": inputs.weights, "drop_remainder": shard[1] > 1, "shard": shard}
         # an evaluation needs a batch on each rank; where there are fewer images, all ranks take all of them: the same means
-        val_only = {"shard": shard if inputs.val_counts.sum() >= shard[1] else (0, 1)}
+        val_only: dict[str, Any] = {"shard": shard if n_val >= shard[1] else (0, 1)}
+        train_only["indices"], val_only["indices"] = inputs.parts
+        train_only |= {} if inputs.labels is None else {"labels": inputs.labels}
+        val_only |= {} if inputs.val_labels is None else {"labels": inputs.val_labels}
         return _open(config, fastprep.Loader, inputs.input_shape[0], inputs.mean, train_only, val_only, **one_hot)
-
-
-def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]) -> dict[int, float] | None:
-    """Return the weight of each class.
-
-    Parameters
-    ----------
-    wanted : str
-        "none", "balanced", or weights by name or number, such as "cat:1,dog:2.5".
-    counts : ndarray of int64, shape (classes,)
-        Images of each class.
-    names : tuple of str
-        Names of the classes; empty if they have none.
-
-    Returns
-    -------
-    dict of int to float, or None
-        None for "none". Classes without images are left out.
-
-    Raises
-    ------
-    InputError
-        If `wanted` has another form, or a weight is not finite or negative.
-    """
-    present = np.flatnonzero(counts)
-    if wanted == "none":
-        return None
-    if wanted == "balanced":  # the formula of scikit-learn's class_weight="balanced"
-        return {int(k): float(counts.sum() / (len(present) * counts[k])) for k in present}
-    weights = {}
-    for part in wanted.split(","):
-        name, _, number = part.rpartition(":")
-        label = names.index(name.strip()) if name.strip() in names else name.strip()
-        try:
-            label, weight = int(label), float(number)
-        except ValueError:
-            rule = "--class-weight must be none, balanced, or CLASS:WEIGHT, separated by commas"
-            raise InputError(f"{rule}; classes are {join_some(names) or f'0..{len(counts) - 1}'}; got {part!r}") from None
-        if label not in present:
-            raise InputError(f"--class-weight: the training file has no images of class {name.strip()!r}")
-        if not (np.isfinite(weight) and weight >= 0):
-            raise InputError(f"--class-weight must be finite and not negative, got {part!r}")
-        weights[label] = weight
-    return weights
 
 
 def no_mean(error: MissingMeanError) -> InputError:
     """Return the error for a file without a stored mean, with the ways out."""
     choices = "say --mean compute, none, or the path of a JSON"
-    store = f"`python -m fastprep.show {shlex.quote(str(error.file))} --mean --store` stores one"
+    store = f"`{command_line('show', [path_word(str(error.file))], ['--mean', '--store'])}` stores one"
     return InputError(f"file {error.file!r} has no stored mean: {choices}; {store}")
 
 
+def _shape_of_images(files: str | None, images: dict[str, Any]) -> tuple[int, int, int]:
+    """Return height, width and channels of the images of the first file; others have the same size, or are refused later."""
+    assert files is not None
+    with Loader(expand_paths(files)[:1], 1, None, mean=None, labels=None, device="cpu", workers=1, **images) as loader:
+        return loader.output_shape
+
+
 def _side_of_crops(config: Config) -> int:
-    """Return the side of crops that suits the files, in the tutorial's proportion of 227 pixels of 256."""
-    sides = []
-    for files in (config.train, config.val):
-        assert files is not None
-        first = expand_paths(files)[:1]  # the others have images of the same size, or are refused later
-        with Loader(first, 1, None, mean=None, labels=None, device="cpu", workers=1, **_images(config)) as loader:
-            sides.append(min(loader.output_shape[:2]))
-    train, val = sides
-    return min(max(1, round(train * 227 / 256)), val)
+    """Return the side of crops that suits the images, in the tutorial's proportion of 227 pixels of 256."""
+    if config.resize is not None:
+        return max(1, round(config.resize * 227 / 256))
+    train, val = _shape_of_images(config.train, images_of(config)), _shape_of_images(config.val_files, _val_images(config))
+    return min(max(1, round(min(train[:2]) * 227 / 256)), *val[:2])
 
 
-def _images(config: Config) -> dict[str, Any]:
-    return {"images": config.images, "axes": config.axes}
+def images_of(config: Config) -> dict[str, Any]:
+    """Return the arguments of a loader that say which images there are, and how they lie in a file."""
+    shape, channels = shape_of(config.shape), channels_of(config.channels)
+    return {"images": config.images, "axes": config.axes, "shape": shape, "channels": channels}
+
+
+def _val_images(config: Config) -> dict[str, Any]:
+    return {**images_of(config), "images": config.val_images or config.images}
 
 
 def _open(
@@ -210,30 +209,60 @@ def _open(
     val_only: dict[str, Any] | None = None,
     **both: Any,
 ) -> tuple[Any, Any]:
-    both |= {**_images(config), "labels": config.labels, "workers": config.workers, "on_corrupt": config.on_corrupt}
+    both |= {"workers": config.workers, "on_corrupt": config.on_corrupt, "standardize": config.standardize}
+    transforms = training_transforms(config, crop, lambda: _shape_of_images(config.train, images_of(config))[2])
+    train_only = {**images_of(config), "labels": config.labels, **transforms, **(train_only or {})}
+    val_only = {**_val_images(config), "labels": config.val_labels or config.labels, **(val_only or {})}
     try:
         train = kind(
             config.train,
             config.batch_size,
-            RandomCrop(crop, mirror=config.mirror, flip=config.flip),
             mean=mean,
             shuffle=True,
             shuffle_window=config.shuffle_window,
             seed=config.seed,
             sample_weight=config.sample_weight,
-            **(train_only or {}),
+            sampling=None if config.sampling == "none" else config.sampling,
+            **train_only,
             **both,
         )
     except MissingMeanError as error:
         raise no_mean(error) from None
     # images are centred by the mean of the training file, whatever mean the validation file stores
-    return train, kind(config.val, config.batch_size, CenterCrop(crop), mean=train.mean, **(val_only or {}), **both)
+    return train, kind(config.val_files, config.batch_size, plain_crop(config, crop), mean=train.mean, **val_only, **both)
 
 
-def _mean(config: Config) -> Any:
+def _of_files(loader: Loader, labels: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the labels of a loader's samples as those of all samples of its files; 0 for those of no interest."""
+    if loader.indices is None:
+        return labels
+    values = np.zeros(loader._dataset.n_in_files, labels.dtype)
+    values[loader.indices] = labels
+    return values
+
+
+def _mean(config: Config, parts: Parts) -> Any:
     if config.mean == "compute":
-        return image_mean(config.train, **_images(config))  # type: ignore[arg-type]
+        return image_mean(config.train, indices=parts.train, **images_of(config))  # type: ignore[arg-type]
     return None if config.mean == "none" else config.mean
+
+
+def _count_one(
+    config: Config, train: Loader, val: Loader
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[np.integer] | None]]:
+    """Return the images of each class in both files, and the fields of `Inputs` with their classes."""
+    labels, val_labels = check_labels(train), check_labels(val, hint_at_several(val), train.class_names)
+    n_classes = _count_classes(config, train, labels)
+    check_highest_label(val_labels, n_classes, name_file(val), "classes of training")
+    counts, val_counts = (np.bincount(values, minlength=n_classes) for values in (labels, val_labels))
+    pairs = (("labels", train, labels), ("val_labels", val, val_labels))
+    return counts, val_counts, {name: None if has_class_numbers(file) else _of_files(file, k) for name, file, k in pairs}
+
+
+def _count_several(config: Config, train: Loader, val: Loader) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, None]]:
+    """Return the images with each label in both files; loaders take the rows as they are stored."""
+    counts = count_rows(config, train)
+    return counts, counts_of(check_rows(val, len(counts))), {}
 
 
 def _count_classes(config: Config, train: Loader, labels: NDArray[np.integer]) -> int:
@@ -255,9 +284,13 @@ def _count_classes(config: Config, train: Loader, labels: NDArray[np.integer]) -
     return n_classes
 
 
-def _notes(config: Config, train: Loader, val: Loader) -> list[str]:
+def _notes(config: Config, train: Loader, val: Loader, *counts: NDArray[np.int64]) -> list[str]:
     notes = []
-    if {*map(str, expand_paths(config.train))} & {*map(str, expand_paths(config.val))}:  # type: ignore[arg-type]
+    if config.several:
+        for loader, of_labels, word in zip((train, val), counts, ("training", "validation"), strict=True):
+            notes += notes_on_labels(of_labels, loader.n_samples, word, train.class_names)
+    are_same = (config.val_images or config.images) == config.images and not config.divides
+    if are_same and {*map(str, expand_paths(config.train))} & {*map(str, expand_paths(config.val_files))}:  # type: ignore[arg-type]
         notes.append("images of training are among those of validation, which then says little")
     elif val.n_samples > train.n_samples:
         notes.append(

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.dataset import Output, class_numbers, describe_not_classes
 from fastprep.errors import InputError
 from fastprep.loader import Loader
 
 
-def check_labels(loader: Loader, hint: str = "") -> NDArray[np.integer]:
-    """Return the labels of all images, and check that they are classes.
+def check_labels(loader: Loader, hint: str = "", class_names: Sequence[str] = ()) -> NDArray[np.integer]:
+    """Return the classes of all images, and check that there is one for each.
 
     Parameters
     ----------
     loader : Loader
     hint : str
-        End of the message if they are not.
+        End of the message if there is not.
+    class_names : sequence of str
+        Names of the classes of training, by which labels that are texts are numbered; empty for the loader's own numbers.
 
     Returns
     -------
@@ -29,15 +32,34 @@ def check_labels(loader: Loader, hint: str = "") -> NDArray[np.integer]:
     Raises
     ------
     InputError
-        If there are none, or they are not one integer for each image, or negative.
+        If there are no labels, or they are not one class for each image, or negative, or texts that training did not know.
     """
-    labels = loader.labels
-    if labels is None or labels.dtype.kind not in "iu" or labels.shape[1:] not in ((), (1,)):
-        found = "none" if labels is None else f"{labels.dtype} {labels.shape}"
+    output = loader._dataset.outputs
+    labels = None if not isinstance(output, Output) else class_numbers(output.values)
+    if labels is None:
+        if not isinstance(output, Output):
+            found = "none" if output is None else "several outputs"
+        else:
+            found = describe_not_classes(output.values)
         raise InputError(f"{name_file(loader)}: labels must be one integer for each image, found {found}{hint}")
     if labels.min() < 0:
         raise InputError(f"{name_file(loader)}: labels must be 0 and up, found {labels.min()}")
-    return cast(NDArray[np.integer], labels.reshape(-1))
+    if isinstance(output, Output) and output.are_texts and class_names:
+        return _renumbered(labels, output.class_names, class_names, name_file(loader))
+    return labels
+
+
+def has_class_numbers(loader: Loader) -> bool:
+    """Tell whether the labels of a loader are the numbers of classes as they are, so that no other form has to be handed on."""
+    output = loader._dataset.outputs
+    return not output.are_texts and output.values.dtype.kind in "iu" and output.values[:1].size == 1
+
+
+def _renumbered(labels: NDArray[np.integer], names: Sequence[str], class_names: Sequence[str], file: str) -> NDArray[np.integer]:
+    """Return classes by the numbers that training gave to their names."""
+    if unknown := [name for name in names if name not in class_names]:
+        raise InputError(f"{file}: label {unknown[0]!r} is not among the classes of training: {join_some(class_names)}")
+    return np.array([list(class_names).index(name) for name in names], np.int64)[labels]
 
 
 def check_highest_label(labels: NDArray[np.integer], n_classes: int, file: str, classes: str) -> None:
@@ -83,7 +105,8 @@ def check_metadata(loader: Loader, class_names: Sequence[str] | None, channel_or
         raise InputError(f"{name_file(loader)}: images have {loader.output_shape[2]} channels; training had {channels}")
     if None not in (loader.channel_order, channel_order) and loader.channel_order != channel_order:
         raise InputError(f"{name_file(loader)}: channel_order is {loader.channel_order!r}; training had {channel_order!r}")
-    if loader.class_names and class_names and loader.class_names != tuple(class_names):
+    are_texts = getattr(loader._dataset.outputs, "are_texts", False)  # numbered by the names of training, see `check_labels`
+    if loader.class_names and class_names and not are_texts and loader.class_names != tuple(class_names):
         found, trained = join_some(loader.class_names), join_some(class_names)
         raise InputError(f"{name_file(loader)}: class_names are {found}; training had {trained}")
 

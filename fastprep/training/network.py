@@ -8,19 +8,21 @@ import importlib
 import inspect
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import InputError
 from fastprep.training import saved_model
+from fastprep.training.augmentation import blends
 from fastprep.training.config import Config
 
 if TYPE_CHECKING:
     import keras
 
 _NO_DECAY = ["bias", "gamma", "beta"]  # by convention, only weights that multiply the signal decay
+_ENDING, _WITH_ACTIVATION = "classifier_activation", ("Dense", "Activation")
 _SHAPES, _CLASSES = ("input_shape", "shape"), ("classes", "num_classes", "n_classes")  # usual names of the parameters
 
 
@@ -42,7 +44,7 @@ def build_model(config: Config, input_shape: tuple[int, int, int], classes: int)
         if config.model == "alexnet":
             options = {"l2": config.l2, "pool_dropout": config.pool_dropout}
             function = functools.partial(function, **{name: value for name, value in options.items() if value is not None})
-        model = _call(config.model, function, input_shape, classes)
+        model = _call(config.model, function, input_shape, classes, config.several)
     finally:
         keras.config.set_dtype_policy(before)
     if not isinstance(model, keras.Model):
@@ -54,21 +56,45 @@ def build_model(config: Config, input_shape: tuple[int, int, int], classes: int)
     if output_shape[1:] != (classes,):
         rule = f"must have an output of {classes} numbers, one for each class"
         raise InputError(f"--model {config.model} {rule}, got the shape {output_shape[1:]}")
+    if config.several and _ending_of_several(model, input_shape) == "softmax":
+        problem = "ends with a softmax, which chooses one class, but images have several labels"
+        raise InputError(f"--model {config.model} {problem}: end it with a sigmoid, or without an activation")
     return model
 
 
-def gives_logits(model: keras.Model, input_shape: tuple[int, int, int]) -> bool:
-    """Tell from the output of a network whether it ends without a softmax.
+def gives_logits(model: keras.Model, input_shape: tuple[int, int, int], *, several: bool = False) -> bool:
+    """Tell from the output of a network whether it ends without a softmax; with several labels an image, without a sigmoid.
 
     Only rows of probabilities sum to 1. The activation of the last layer would not tell, because networks may be wrapped.
     """
-    rows = _try_out(model, input_shape)
-    return bool((rows < 0).any() or not np.allclose(rows.sum(axis=1), 1, atol=1e-2))
+    if several:
+        return _ending_of_several(model, input_shape) == "logits"
+    return not _sum_to_1(_try_out(model, input_shape))
 
 
-def _try_out(model: keras.Model, input_shape: tuple[int, int, int]) -> NDArray[np.float64]:
+def _ending_of_several(model: keras.Model, input_shape: tuple[int, int, int]) -> Literal["softmax", "sigmoid", "logits"]:
+    """Tell how a network ends, by its last layer if that is one of Keras', else by its output."""
+    last: Any = model
+    while getattr(last, "outputs", None):  # of a network within a network, the last one
+        last = last.outputs[0]._keras_history.operation
+    name = getattr(getattr(last, "activation", None), "__name__", None) if type(last).__name__ in _WITH_ACTIVATION else None
+    name = type(last).__name__.lower() if type(last).__name__ in ("Softmax", "Sigmoid") else name
+    if name in ("softmax", "sigmoid", "linear"):
+        return "logits" if name == "linear" else name  # type: ignore[return-value]
+    # a network may begin with outputs that are almost alike: images far out of range show what they have in common
+    rows = np.concatenate([_try_out(model, input_shape, scale) for scale in (1, 30, 1000)])
+    if _sum_to_1(rows):
+        return "softmax"
+    return "logits" if (rows < 0).any() or (rows > 1).any() or not rows.any() else "sigmoid"
+
+
+def _sum_to_1(rows: NDArray[np.float64]) -> bool:
+    return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-2))
+
+
+def _try_out(model: keras.Model, input_shape: tuple[int, int, int], scale: float = 1) -> NDArray[np.float64]:
     """Return the output for two images of noise, which also builds a subclassed model."""
-    images = np.random.default_rng(0).normal(size=(2, *input_shape)).astype("float32")
+    images = (scale * np.random.default_rng(0).normal(size=(2, *input_shape))).astype("float32")
     import keras
 
     return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)), np.float64)
@@ -82,14 +108,20 @@ def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile:
     model : keras.Model
     config : Config
     logits : bool
-        Whether the network ends without a softmax.
+        Whether the network ends without a softmax or sigmoid.
     jit_compile : bool or "auto"
         As for `keras.Model.compile`.
     """
     import keras
 
-    if config.label_smoothing:
-        loss: Any = keras.losses.CategoricalCrossentropy(from_logits=logits, label_smoothing=config.label_smoothing)
+    metrics: list[Any] = ["accuracy"]
+    if config.several:
+        loss: Any = keras.losses.BinaryCrossentropy(from_logits=logits, label_smoothing=config.label_smoothing)
+        # the threshold of logits is that of a probability of 0.5
+        accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0 if logits else 0.5)
+        metrics = [accuracy, keras.metrics.AUC(name="auc", multi_label=True, from_logits=logits)]
+    elif config.label_smoothing or blends(config):
+        loss = keras.losses.CategoricalCrossentropy(from_logits=logits, label_smoothing=config.label_smoothing)
     else:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
     decay = (0.004 if config.optimizer == "adamw" else None) if config.weight_decay is None else (config.weight_decay or None)
@@ -98,7 +130,7 @@ def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile:
     optimizer = kinds[config.optimizer](config.lr, weight_decay=decay, **options)
     if decay:
         optimizer.exclude_from_weight_decay(var_names=_NO_DECAY)
-    model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[], jit_compile=jit_compile)
+    model.compile(optimizer, loss, metrics=metrics, weighted_metrics=[], jit_compile=jit_compile)
     model.optimizer.build(model.trainable_variables)
 
 
@@ -212,10 +244,11 @@ def find_network(name: str) -> Any:
     return function
 
 
-def _call(name: str, function: Any, input_shape: tuple[int, int, int], classes: int) -> Any:
+def _call(name: str, function: Any, input_shape: tuple[int, int, int], classes: int, several: bool) -> Any:
     """Call a function that builds a network, whatever its parameters for shape and number of classes are called."""
     try:
         parameters = inspect.signature(function).parameters
+        ending = {_ENDING: "sigmoid"} if several and _ENDING in parameters else {}
         options: dict[str, Any] = {}
         for names, value in ((_SHAPES, input_shape), (_CLASSES, classes)):
             if match := next((parameter for parameter in names if parameter in parameters), None):
@@ -223,8 +256,8 @@ def _call(name: str, function: Any, input_shape: tuple[int, int, int], classes: 
         if len(options) == 2:
             if "weights" in parameters:  # the default of keras.applications would download weights of ImageNet
                 options["weights"] = None
-            return function(**options)
-        return function(input_shape, classes)
+            return function(**options, **ending)
+        return function(input_shape, classes, **ending)
     except Exception as error:  # a user's own function may raise anything
         hint = "" if name == "alexnet" else f"--model {name}, called with the shape {input_shape} and {classes} classes: "
         way_out = "; --crop sets the side of the crops, --model takes another network" if name == "alexnet" else ""

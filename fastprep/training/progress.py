@@ -8,6 +8,8 @@ from fastprep.cli.progress import StatusLine
 from fastprep.training.state import RunState
 from fastprep.training.throughput import Meter
 
+_METRICS = ("loss", "accuracy", "auc")  # the last with several labels an image
+
 
 class RunProgress:
     """Shows how far a run is.
@@ -39,7 +41,8 @@ class RunProgress:
 
     def describe_epoch(self, logs: dict[str, float], meter: Meter) -> str:
         """Return the line about the epoch that ends."""
-        numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
+        names = [prefix + name for prefix in ("", "val_") for name in _METRICS]
+        numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in names if name in logs)
         return f"{self._epoch}  {numbers}  {meter}"
 
     def keep(self, text: str) -> None:
@@ -58,4 +61,4 @@ class RunProgress:
         if self._state.step == 0:
             return ""
         so_far = model.get_metrics_result()
-        return "  ".join(f"{name} {float(so_far[name]):.4g}" for name in ("loss", "accuracy"))
+        return "  ".join(f"{name} {float(so_far[name]):.4g}" for name in _METRICS if name in so_far)

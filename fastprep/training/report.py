@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastprep.loader import Loader
 from fastprep.training.config import Config
 from fastprep.training.data import Inputs
@@ -21,6 +23,16 @@ def describe_inputs(train: Loader, val: Loader, inputs: Inputs) -> list[str]:
         reading = loader.stats()["files"][0]["read"]
         lines.append(f"{word}: {loader.n_samples} images of {height}x{width}x{channels}, {reading}")
     names = f" ({', '.join(inputs.class_names[:10])}{', ...' if inputs.classes > 10 else ''})" if inputs.class_names else ""
+    n_train, n_val = inputs.n_images
+    if inputs.several:
+        shares = inputs.val_counts / n_val
+        usual = float(np.maximum(shares, 1 - shares).mean())
+        mean = inputs.counts.sum() / n_train
+        lines.append(
+            f"several labels an image: {inputs.classes} classes{names}, a sigmoid for each; {mean:.2g} labels on average"
+        )
+        lines.append(f"the usual answer for each class alone would be {usual:.2%} of the decisions of validation")
+        return lines
     majority = inputs.val_counts.max() / inputs.val_counts.sum()
     lines.append(f"{inputs.classes} classes{names}; the largest alone would be {majority:.2%} of validation")
     return lines

@@ -20,7 +20,7 @@ from fastprep.loader import Loader
 from fastprep.system import Notice, stop_soon
 from fastprep.training import checkpoint, report
 from fastprep.training.config import Config
-from fastprep.training.data import AS_CONFIGURED
+from fastprep.training.data import AS_CONFIGURED, images_of
 from fastprep.training.distributed.consistency import from_first
 from fastprep.training.distributed.ranks import ALONE, Ranks
 from fastprep.training.run_folder import RunFolder
@@ -43,15 +43,18 @@ class Result:
     best_epoch : int
         Epoch whose model is best.keras, from 1.
     best_accuracy : float
-        Accuracy of that model on the validation file, 0..1.
+        Accuracy of that model on the validation file, 0..1; with several labels an image, the share of right decisions.
     mean : ndarray of float32, or None
         Mean that was subtracted from the images.
+    best_auc : float or None
+        Area under the ROC curve of that model, 0..1, the mean of the classes; None for one class an image.
     """
 
     folder: Path
     best_epoch: int
     best_accuracy: float
     mean: NDArray[np.float32] | None
+    best_auc: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
         ):
             if not state.finished(session.config):
                 _train(session, folder, state, saved, notice)
-        return Result(folder.path, state.best_epoch, state.best_accuracy, session.inputs.mean)
+        return Result(folder.path, state.best_epoch, state.best_accuracy, session.inputs.mean, state.best_auc)
 
 
 def _read_saved(config: Config, ranks: Ranks, stack: contextlib.ExitStack) -> _Saved:
@@ -185,8 +188,9 @@ def _train(session: Session, folder: RunFolder, state: RunState, saved: _Saved, 
     from fastprep.training.callbacks import RunCallback
     from fastprep.training.saver import Saver, SaveSchedule
 
-    config, ranks, train, mean = session.config, session.ranks, session.train, session.inputs.mean
-    arrays = saved.arrays if saved.values is not None or mean is None else {"mean": mean}
+    config, ranks, train = session.config, session.ranks, session.train
+    known = {"mean": session.inputs.mean, "val_indices": session.inputs.parts.val}
+    arrays = saved.arrays if saved.values is not None else {name: values for name, values in known.items() if values is not None}
     saver = Saver(folder, state, train, session.facts, arrays, ranks)
     callback = RunCallback(config, train, state, saver, SaveSchedule(config.save_every, notice, ranks), ranks)
     first_epoch, began = state.epoch, time.perf_counter()
@@ -226,8 +230,9 @@ def _fit(session: Session, callback: RunCallback, folder: RunFolder) -> None:
 
 def _unlabelled(config: Config, train: Loader, workers: int) -> Loader:
     """Return a loader like that of training, but without labels."""
-    options: dict[str, Any] = {"images": config.images, "axes": config.axes, "labels": None, "mean": train.mean}
+    options: dict[str, Any] = {**images_of(config), "labels": None, "mean": train.mean, "indices": train.indices}
     options |= {"shuffle": True, "shuffle_window": train.shuffle_window, "device": "cpu", "on_corrupt": config.on_corrupt}
+    options |= {"standardize": train.standardize}
     return Loader(train.files, config.batch_size, train.crop, workers=workers, **options)
 
 

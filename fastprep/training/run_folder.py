@@ -20,7 +20,8 @@ from fastprep.cli.plots import draw_curves
 from fastprep.errors import ChangedError, DataError, InputError, input_errors
 from fastprep.system import half_written, whole_file
 from fastprep.training import checkpoint
-from fastprep.training.config import Config, save
+from fastprep.training.config import Config
+from fastprep.training.config_file import save
 from fastprep.training.foreign_code import runs_code
 from fastprep.training.state import RunState
 

@@ -99,8 +99,8 @@ class Saver:
     facts : dict
         Facts about the model that an evaluation needs, in values that JSON can hold.
     arrays : dict of str to ndarray
-        Arrays of the save that the run was resumed from: the mean, and in the middle of an epoch the metrics so far. For a new
-        run the mean alone, if there is one.
+        Arrays of the save that the run was resumed from: the mean, the samples for validation if they are of the training file,
+        and in the middle of an epoch the metrics so far. For a new run only what it has of the first two.
     ranks : Ranks
         All of them have to call the same methods; the first one writes.
     """
@@ -150,7 +150,7 @@ class Saver:
             return
         position = {**self._train.state_dict(), "epoch": state.epoch, "seen": self._train.seen(state.epoch, state.step)}
         values = {"course": state.to_dict(), "loader": position, "about": self._facts}
-        arrays = {"mean": self._arrays["mean"]} if "mean" in self._arrays else {}
+        arrays = {name: values for name, values in self._arrays.items() if name in ("mean", "val_indices")}
         checkpoint.save(self.folder.last, model, values, arrays, metrics=in_epoch)
 
     def publish(self) -> None:

@@ -47,6 +47,8 @@ def _plateaus(losses: Sequence[float], patience: int) -> int:
     return count
 
 
-def merit(config: Config, accuracy: float, loss: float) -> tuple[float, float]:
-    """Return a key that is greater for a better model, from its accuracy and loss on the validation file."""
-    return (accuracy, -loss) if config.monitor == "accuracy" else (-loss, accuracy)
+def merit(config: Config, accuracy: float, loss: float, auc: float = 0.0) -> tuple[float, float]:
+    """Return a key that is greater for a better model, from its results on the validation file."""
+    if config.monitor == "loss":
+        return (-loss, accuracy)
+    return (auc if config.monitor == "auc" else accuracy, -loss)

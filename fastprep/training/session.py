@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +31,14 @@ class Session:
     Attributes
     ----------
     config : Config
-        With the side of crops and the steps of batch normalisation that follow from files and network.
+        With the side of crops, the labels per image and the steps of batch normalisation that follow from files and network.
     ranks : Ranks
     inputs : Inputs
     train, val : Loader
     model : keras.Model
         Compiled.
     logits : bool
-        Whether the model ends without a softmax.
+        Whether the model ends without a softmax or sigmoid.
     notes : list of str
         Remarks about its weights.
     """
@@ -58,11 +58,16 @@ class Session:
         return {
             "model": self.config.model,
             "crop": self.config.crop,
+            **({} if self.config.resize is None else {"resize": self.config.resize}),
+            **({"standardize": True} if self.config.standardize else {}),
             "classes": self.inputs.classes,
             "class_names": list(self.inputs.class_names),
             "channel_order": self.inputs.channel_order,
             "channels": self.inputs.input_shape[2],
+            **({} if self.train.channels is None else {"picked": list(self.train.channels)}),
             "logits": self.logits,
+            **({"several_labels": True} if self.config.several else {}),
+            **({"n_samples": self.train._dataset.n_in_files} if self.config.divides else {}),
         }
 
 
@@ -88,7 +93,8 @@ def open_session(config: Config, ranks: Ranks, mean: NDArray[np.float32] | str |
     with ranks.together():
         # problems with files are reported before Keras takes seconds to start
         inputs = inspect_files(config, mean)
-        config = dataclasses.replace(config, crop=inputs.input_shape[0])
+        labels: Literal["one", "several"] = "several" if inputs.several else "one"
+        config = dataclasses.replace(config, crop=inputs.input_shape[0], labels_per_image=labels)
         if config.deterministic:
             determinism.prepare()
         start_keras()
@@ -97,7 +103,7 @@ def open_session(config: Config, ranks: Ranks, mean: NDArray[np.float32] | str |
         stack.callback(val.close)
         model, notes = _build_network(config, inputs, is_new=isinstance(mean, str))
         config = dataclasses.replace(config, batchnorm_steps=_batchnorm_steps(config, model))
-        logits = network.gives_logits(model, inputs.input_shape)
+        logits = network.gives_logits(model, inputs.input_shape, several=config.several)
         network.compile_model(model, config, logits, ranks.jit_compile)
         ranks.share_gradients(model)
     check_alike(ranks, fingerprint(shared_options(config), train, val, model, inputs.class_names, inputs.mean))

@@ -76,13 +76,20 @@ class RunState:
         """
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
-        accuracy, loss = float(logs["val_accuracy"]), float(logs["val_loss"])
+        accuracy, loss, auc = float(logs["val_accuracy"]), float(logs["val_loss"]), float(logs.get("val_auc", 0))
         self.epoch, self.step = self.epoch + 1, 0
         self.meter.add(meter)
-        is_best = merit(config, accuracy, loss) > merit(config, self.best_accuracy, self.best_loss)
+        best = merit(config, self.best_accuracy, self.best_loss, -1.0 if self.best_auc is None else self.best_auc)
+        is_best = merit(config, accuracy, loss, auc) > best
         if is_best:
             self.best_epoch, self.best_accuracy, self.best_loss = self.epoch, accuracy, loss
         return is_best
+
+    @property
+    def best_auc(self) -> float | None:
+        """Area under the ROC curve of the best model, with several labels an image; None before there is one, and otherwise."""
+        values = self.history.get("val_auc", [])
+        return values[self.best_epoch - 1] if 0 < self.best_epoch <= len(values) else None
 
     def finished(self, config: Config) -> bool:
         """Tell whether there is nothing left to train."""

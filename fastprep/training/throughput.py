@@ -102,7 +102,7 @@ def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) 
     if meter.share < BOUND:
         return f"{text}: not input-bound, the network is what takes the time"
     text = f"{text}: input-bound"
-    n_bytes = sum(os.path.getsize(path) for path in loader.files) * meter.images / loader.n_samples
+    n_bytes = sum(os.path.getsize(path) for path in loader.files) * meter.images / loader._dataset.n_in_files
     if meter.disk > n_bytes / 2:
         return f"{text}, by the disk: {meter.disk / meter.seconds / 1e6:,.0f} MB/s came from there and not from memory"
     rates = measure(make_loader, rounds=1, n_images=256)

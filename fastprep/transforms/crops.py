@@ -1,28 +1,27 @@
 """Crops of a batch: frozen descriptions that turn (seed, epoch, sample ids) into a crop table.
 
 A crop table is int32, shape (n_out, 4), with one row for each output image: source slot in the batch, y, x and flags. Flags are
-the sum of `MIRRORED` (left-right) and `FLIPPED` (top-bottom). The kernels only execute the table.
+the sum of `MIRRORED` (left-right), `FLIPPED` (top-bottom) and `TRANSPOSED` (rows and columns change places, before the others).
+The kernels only execute the table.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.sampling import hashing
-
-MIRRORED = 1
-FLIPPED = 2
+from fastprep.transforms.draws import Draws, Stream
+from fastprep.transforms.geometry import Size, boxes_of, check_turn, draw_flags, first_rows, resized_size
+from fastprep.transforms.table import MIRRORED, Geometry, TransformTable
 
 Order = Literal["tutorial", "torchvision"]
-Size = int | tuple[int, int]
 
 
 class Crop(Protocol):
-    """What `Loader` needs of its argument `crop`. `RandomCrop`, `CenterCrop` and `TenCrop` provide it."""
+    """What `Loader` needs of its argument `crop`. `RandomCrop`, `CenterCrop` and `TenCrop`, for example, provide it."""
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -39,20 +38,65 @@ class Crop(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+# Saved states have the text of a crop, and those of earlier releases know nothing of these
+_LATER = ("resize", "turn")
+
+
+@dataclass(frozen=True, repr=False)
 class _Sized:
     size: Size
+    resize: Size | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", check_size(self.size))  # so that RandomCrop(3) equals RandomCrop((3, 3))
+        if self.resize is not None:
+            pair = check_size(self.resize, "resize")
+            object.__setattr__(self, "resize", pair if isinstance(self.resize, tuple | list) else pair[0])
+
+    def __repr__(self) -> str:
+        shown = [one.name for one in fields(self) if one.name not in _LATER or getattr(self, one.name) != one.default]
+        shown.sort(key=lambda name: name in _LATER)
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     @property
     def height_width(self) -> tuple[int, int]:
         """Height and width of the crops, in pixels."""
         return check_size(self.size)
 
+    def _check_fits(self, height: int, width: int) -> tuple[int, int]:
+        return check_fits(self.height_width, height, width, "image" if self.resize is None else "resized image")
 
-@dataclass(frozen=True)
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        return (height, width) if self.resize is None else resized_size(self.resize, height, width)
+
+    def geometry(self, height: int, width: int) -> Geometry:
+        """Return "box" if images of this size are resized, else "crop".
+
+        Raises
+        ------
+        ValueError
+            If the crop is larger than the resized image.
+        """
+        resized = self._resized(height, width)
+        if resized == (height, width):
+            return "crop"
+        self._check_fits(*resized)
+        return "box"
+
+    def rows(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
+        """Return the geometry of a batch of images of this size; see `table` for what is drawn."""
+        resized = self._resized(height, width)
+        crops = self.table(*resized, samples, seed, epoch)
+        if resized == (height, width):
+            return TransformTable(crops)
+        return boxes_of(crops, self.height_width, resized, height, width)
+
+    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+        """Return the crop table of a batch."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, repr=False)
 class RandomCrop(_Sized):
     """A crop at a position that is drawn anew for each sample and epoch.
 
@@ -64,6 +108,11 @@ class RandomCrop(_Sized):
         Mirror left-right with probability 1/2.
     flip : bool
         Flip top-bottom with probability 1/2.
+    turn : bool
+        Turn by 0, 90, 180 or 270 degrees, each with probability 1/4, before mirroring and flipping; pixels stay as they are. With
+        `mirror` that gives the eight symmetries of the square alike, so the crop must be square.
+    resize : int or (int, int), optional
+        Size to which images are resized before they are cropped, in the same pass; see `Resize`.
 
     Notes
     -----
@@ -73,7 +122,13 @@ class RandomCrop(_Sized):
 
     mirror: bool = field(default=False, kw_only=True)
     flip: bool = field(default=False, kw_only=True)
+    turn: bool = field(default=False, kw_only=True)
     n_crops = 1
+    is_random = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_turn(self.turn, self.height_width)
 
     def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return the crop table of a batch.
@@ -81,7 +136,7 @@ class RandomCrop(_Sized):
         Parameters
         ----------
         height, width : int
-            Size of the source images in pixels.
+            Size of the source images in pixels; with `resize`, of the resized ones.
         samples : ndarray of int64, shape (n,)
             Sample ids. The image of `samples[k]` is in slot k.
         seed, epoch : int
@@ -97,19 +152,16 @@ class RandomCrop(_Sized):
         ValueError
             If the crop is larger than the image.
         """
-        h, w = check_fits(self.height_width, height, width)
-        rows = np.zeros((len(samples), 4), np.int32)
-        rows[:, 0] = np.arange(len(samples))
-        rows[:, 1] = hashing.draw(hashing.key(seed, epoch, 1), samples, height - h + 1)
-        rows[:, 2] = hashing.draw(hashing.key(seed, epoch, 2), samples, width - w + 1)
-        if self.mirror:
-            rows[:, 3] += MIRRORED * hashing.draw(hashing.key(seed, epoch, 3), samples, 2).astype(np.int32)
-        if self.flip:
-            rows[:, 3] += FLIPPED * hashing.draw(hashing.key(seed, epoch, 4), samples, 2).astype(np.int32)
+        h, w = self._check_fits(height, width)
+        rows = first_rows(len(samples))
+        draws = Draws(samples, seed, epoch)
+        rows[:, 1] = draws.integers(Stream.Y, height - h + 1)
+        rows[:, 2] = draws.integers(Stream.X, width - w + 1)
+        rows[:, 3] = draw_flags(self, samples, seed, epoch)
         return rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _FixedCrop(_Sized):
     """Crops at the same positions in every image, for any seed and epoch."""
 
@@ -122,7 +174,7 @@ class _FixedCrop(_Sized):
 
     def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return the crop table of a batch, as `RandomCrop.table` does; `seed` and `epoch` do not matter."""
-        h, w = check_fits(self.height_width, height, width)
+        h, w = self._check_fits(height, width)
         crops = np.array(self._crops(height - h, width - w), np.int32)
         rows = np.empty((len(samples), len(crops), 4), np.int32)
         rows[:, :, 0] = np.arange(len(samples))[:, None]
@@ -138,7 +190,7 @@ class _FixedCrop(_Sized):
         return (bottom // 2, right // 2) if self.order == "tutorial" else (round(bottom / 2), round(right / 2))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CenterCrop(_FixedCrop):
     """The middle of the image.
 
@@ -149,6 +201,8 @@ class CenterCrop(_FixedCrop):
     order : {"tutorial", "torchvision"}
         Rounding of the offset (H-h)/2 if it is not whole. "tutorial": down, as in Keras' CenterCrop and in Kornia. "torchvision":
         half to even, as in torchvision.transforms.functional.center_crop.
+    resize : int or (int, int), optional
+        Size to which images are resized before they are cropped, in the same pass; see `Resize`.
     """
 
     n_crops = 1
@@ -157,7 +211,7 @@ class CenterCrop(_FixedCrop):
         return [(*self._center(bottom, right), 0)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TenCrop(_FixedCrop):
     """The four corners and the centre, and the mirror of each: ten consecutive crops for every image.
 
@@ -169,6 +223,8 @@ class TenCrop(_FixedCrop):
         "tutorial": top-left, top-right, bottom-right, bottom-left, centre, then the mirror of each of those crops.
         "torchvision": top-left, top-right, bottom-left, bottom-right, centre, then the same positions in the mirrored image, as
         in torchvision.transforms.functional.ten_crop; so the sixth is the mirror of the top-right crop.
+    resize : int or (int, int), optional
+        Size to which images are resized before they are cropped, in the same pass; see `Resize`.
 
     Notes
     -----
@@ -189,7 +245,7 @@ class TenCrop(_FixedCrop):
         return [(y, x, 0) for y, x in five] + [(y, x, MIRRORED) for y, x in mirrored]
 
 
-def check_size(size: Size) -> tuple[int, int]:
+def check_size(size: Size, name: str = "size") -> tuple[int, int]:
     """Return (height, width) of a side or a pair of sides.
 
     Raises
@@ -199,11 +255,11 @@ def check_size(size: Size) -> tuple[int, int]:
     """
     sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
     if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in sides):
-        raise ValueError(f"size must be a positive integer or (height, width), got {size!r}")
+        raise ValueError(f"{name} must be a positive integer or (height, width), got {size!r}")
     return int(sides[0]), int(sides[1])
 
 
-def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+def check_fits(size: tuple[int, int], height: int, width: int, image: str = "image") -> tuple[int, int]:
     """Return `size`, a pair (height, width) in pixels, if such a crop fits into the image.
 
     Raises
@@ -212,8 +268,15 @@ def check_fits(size: tuple[int, int], height: int, width: int) -> tuple[int, int
         If it does not.
     """
     if size[0] > height or size[1] > width:
-        raise ValueError(f"crop is larger than the image: {size[0]}x{size[1]} from {height}x{width} pixels")
+        raise ValueError(f"crop is larger than the {image}: {size[0]}x{size[1]} from {height}x{width} pixels")
     return size
+
+
+def fitted(crop: Crop | None, height: int, width: int) -> Crop:
+    """Return a crop of images of a size: the whole images for None, and with its own size for one that follows the images'."""
+    if crop is None:
+        return CenterCrop((height, width))
+    return crop.fitted(height, width) if hasattr(crop, "fitted") else crop
 
 
 def check_crop(crop: object) -> None:
@@ -224,5 +287,5 @@ def check_crop(crop: object) -> None:
     ValueError
         If it is neither None nor a crop; a class such as `RandomCrop` is not a crop.
     """
-    if crop is not None and (isinstance(crop, type) or not hasattr(crop, "height_width")):
+    if crop is not None and (isinstance(crop, type) or not hasattr(crop, "table")):
         raise ValueError(f"crop must be like RandomCrop(227), CenterCrop(227), TenCrop(227), or None, got {crop!r}")

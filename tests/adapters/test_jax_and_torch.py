@@ -49,6 +49,11 @@ def test_training_is_the_same_as_with_arrays(results, name):
     assert ours == theirs
 
 
+def test_training_with_two_inputs_is_the_same_as_with_arrays(results):
+    ours, theirs = results[1]["two inputs"]
+    assert ours == theirs
+
+
 def test_batch_normalisation_is_measured(results):
     ours, theirs = results[1]["batch normalisation"]
     assert ours == theirs

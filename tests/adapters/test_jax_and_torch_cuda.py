@@ -17,6 +17,7 @@ PARTS = [
     "places",
     "capsules",
     "history",
+    "two inputs",
     "no distribution",
     "batch_size must be a multiple of 2",
     "device must be",
@@ -52,6 +53,10 @@ def test_training_is_the_same_as_with_batches_on_the_cpu(results, name):
 def test_labels_and_weights_are_on_the_device_with_x(results, name):
     assert same(results, f"arrays on the device: {name}")
     assert same(results, f"labels go with x: {name}")
+
+
+def test_tensors_of_two_inputs_are_those_made_on_the_cpu(results):
+    assert same(results, "two inputs")
 
 
 def test_nothing_waits_for_the_device_and_nothing_is_freed_while_fit_runs(results):

@@ -239,3 +239,17 @@ def test_a_loader_and_its_callback_that_are_copied_together_stay_together(loader
     with twin:
         assert twin is not loader
         assert sync.loader is twin
+
+
+def test_draws_with_replacement_are_for_training(numbered, model, caplog):
+    with fastprep.Loader(numbered("drawn.h5"), 5, fastprep.CenterCrop(8), sampling="balanced") as drawn:
+        with pytest.raises(ValueError, match="give every sample once: make one for predictions without sampling= and mix="):
+            fastprep.predict(model, drawn)
+        model.fit(drawn, epochs=2, verbose=0)
+        assert [len(labels) for labels in model.seen] == 2 * [5, 5, 5, 5, 3]
+        assert model.seen == [drawn.labels[drawn.samples(k, step)].tolist() for k in range(2) for step in range(5)]
+        assert not [record for record in caplog.records if "replacement" in record.getMessage()]
+        model.evaluate(drawn, verbose=0)
+        model.fit(drawn, validation_data=drawn, verbose=0)
+    warned = [record.getMessage() for record in caplog.records if "draws samples with replacement" in record.getMessage()]
+    assert [text.partition(":")[0] for text in warned] == ["evaluate", "validation_data of fit"]

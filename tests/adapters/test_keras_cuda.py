@@ -12,6 +12,7 @@ from keras_backend import needs_tensorflow  # noqa: E402
 
 needs_tensorflow("these are TensorFlow's devices and tensors")
 import tensorflow as tf  # noqa: E402
+import two_inputs  # noqa: E402
 from device_tensors import Gpus  # noqa: E402
 from dlpack_tensors import dtype_of, look_into  # noqa: E402
 from small_model import small_model  # noqa: E402
@@ -53,6 +54,17 @@ def test_fit_is_the_same_as_on_the_cpu(path, monkeypatch, stand_in, request, dty
     with fastprep.Loader(path, 5, device="cuda", **options) as loader:
         assert small_model().fit(loader, epochs=3, verbose=0).history == wanted
     assert told == [(2, 0, 0, 0)] * (3 * 5 * 3)  # kDLCUDA; x, labels and weights
+
+
+def test_fit_on_two_inputs_is_the_same_as_on_the_cpu(path, monkeypatch, stand_in, request):
+    Gpus(monkeypatch)
+    options = {"crop": fastprep.RandomResizedCrop(8), "shuffle": True, "class_weight": {0: 0.5}, **two_inputs.OPTIONS}
+    with fastprep.Loader(path, 5, device="cpu", **options) as loader:
+        wanted = two_inputs.two_input_model().fit(loader, epochs=2, verbose=0).history
+    told = request.getfixturevalue("consumed")
+    with fastprep.Loader(path, 5, device="cuda", **options) as loader:
+        assert two_inputs.two_input_model().fit(loader, epochs=2, verbose=0).history == wanted
+    assert told == [(2, 0, 0, 0)] * (2 * 5 * 4)  # both inputs, labels and weights
 
 
 def test_fit_waits_for_tensorflow_and_allocates_nothing_after_the_first_batch(path, monkeypatch, stand_in, consumed):

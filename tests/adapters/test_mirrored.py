@@ -54,7 +54,7 @@ def results(request, tmp_path_factory):
     return run(str(SUPPORT / "mirrored.py"), str(path), str(request.param))
 
 
-TRAININGS = ["plain", "class weights, not built yet", "steps_per_execution", "TenCrop, float16"]
+TRAININGS = ["plain", "class weights, not built yet", "steps_per_execution", "TenCrop, float16", "two inputs"]
 
 
 @pytest.mark.parametrize("name", TRAININGS)

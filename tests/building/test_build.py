@@ -4,7 +4,6 @@ import csv
 import fcntl
 import json
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from terminal import Terminal
 
 import fastprep
 from fastprep import build
@@ -105,6 +105,8 @@ def test_files_hold_the_images_and_what_is_known_of_them(image_folder, out, chan
                 assert ("cat", "dog")[label] == name.split("/")[0]
             np.testing.assert_allclose(images.attrs["mean"], training.mean(axis=(0, 1, 2)), rtol=1e-14)
             np.testing.assert_allclose(images.attrs["std"], training.std(axis=(0, 1, 2)), rtol=1e-12)
+            wanted = np.atleast_2d(np.cov(training.reshape(-1, len(order)).T, bias=True))
+            np.testing.assert_allclose(images.attrs["covariance"], wanted, rtol=1e-10)
             assert images.attrs["channel_order"].decode() == order
             assert [name.decode() for name in images.attrs["class_names"]] == ["cat", "dog"]
             assert file.attrs["split"].decode() == split
@@ -656,7 +658,7 @@ def test_the_journal_keeps_its_words(image_folder, out, monkeypatch):
     with pytest.raises(StopError):
         run(image_folder, out, "--workers", 1)
     (line,) = (out / build.WORK / "journal").read_text().splitlines()
-    assert list(json.loads(line)) == ["place", "width", "height", "note", "sums", "squares", "digest"]
+    assert list(json.loads(line)) == ["place", "width", "height", "note", "sums", "squares", "products", "digest"]
 
 
 @pytest.mark.parametrize("line", ["3", "[]", "{}", '{"place": "3"}', '{"place": 0, "width": 1}', "no JSON"])
@@ -766,12 +768,36 @@ def test_no_thread_is_left_and_the_lock_is_free(image_folder, out, monkeypatch, 
 
 
 def test_progress_is_shown_on_a_terminal(image_folder, out):
-    ours, theirs = pty.openpty()
     arguments = [sys.executable, "-m", "fastprep.build", str(image_folder), str(out), "--size", str(SIZE)]
-    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=theirs, timeout=120, check=False)
-    os.close(theirs)
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    with Terminal() as terminal:
+        done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=terminal.fd, timeout=120, check=False)
     assert done.returncode == 0
     for text in ("decoding", "30/30", "writing train.h5", "24/24", "left:"):
-        assert text in shown
+        assert text in terminal.shown
+
+
+def test_a_folder_without_classes_is_a_file_for_testing(tmp_path, out, capsys):
+    for k, name in enumerate(("2.png", "10.png", "sub/3.png")):
+        draw(tmp_path / "images" / name, seed=k)
+    assert run(tmp_path / "images", out, "--labels", "none") == 0
+    assert sorted(path.name for path in out.iterdir()) == ["report.csv", "sizes.png", "test.h5"]
+    assert "test.h5: 3 images of" in capsys.readouterr().out
+    with h5py.File(out / "test.h5") as file:
+        assert set(file) == {"images", "file_names"}
+        assert "mean" not in file["images"].attrs
+        names = [name.decode() for name in file["file_names"]]
+        assert sorted(names) == ["10.png", "2.png", "sub/3.png"]
+        for name, image in zip(names, file["images"], strict=True):
+            np.testing.assert_array_equal(image, read_image(tmp_path / "images" / name, SIZE).pixels)
+    assert run(tmp_path / "images", out, "--labels", "none", "--overwrite", "--resize", "pad") == 0
+    with h5py.File(out / "test.h5") as file:
+        first = file["file_names"][0].decode()
+        padded = read_image(tmp_path / "images" / first, SIZE, resize="pad").pixels
+        np.testing.assert_array_equal(file["images"][0], padded)
+        assert json.loads(file.attrs["settings"])["resize"] == "pad"
+    capsys.readouterr()
+    for options, problem in (
+        (["--pattern", "{class}.png"], "--labels none goes without --csv, --pattern and --split-folders"),
+        (["--split", "0.5", "0.5", "0"], "--labels none goes without --split"),
+    ):
+        check_refused(capsys, problem, tmp_path / "images", out, "--labels", "none", *options)

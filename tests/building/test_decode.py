@@ -299,3 +299,19 @@ def test_a_decompression_bomb(tmp_path):
 def test_a_image_whose_name_lies_about_its_kind(tmp_path):
     image = photograph()
     np.testing.assert_array_equal(read_image(save(image, tmp_path / "x.jpg", format="PNG"), SIZE).pixels, square(image))
+
+
+@pytest.mark.parametrize("size", [(61, 40), (40, 61), (24, 24), (300, 2)])
+@pytest.mark.parametrize("order", ["RGB", "L"])
+def test_pad_and_stretch_are_those_of_pillow(tmp_path, size, order):
+    image = photograph(*size)
+    path, longer = save(image, tmp_path / "x.png"), max(size)
+    wanted = image if order == "RGB" else Image.fromarray(grey601(np.asarray(image)))
+    sides = tuple(max(1, round(side * SIZE / longer)) for side in size)
+    padded = np.zeros((SIZE, SIZE, len(order)), np.uint8)
+    left, top = ((SIZE - side) // 2 for side in sides)
+    small = np.asarray(wanted.resize(sides, Image.Resampling.BICUBIC)).reshape(sides[1], sides[0], -1)
+    padded[top : top + sides[1], left : left + sides[0]] = small
+    np.testing.assert_array_equal(read_image(path, SIZE, order, resize="pad").pixels, padded)
+    stretched = np.asarray(wanted.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).reshape(padded.shape)
+    np.testing.assert_array_equal(read_image(path, SIZE, order, resize="stretch").pixels, stretched)

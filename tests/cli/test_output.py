@@ -258,15 +258,17 @@ def test_strict_encodings_and_names_that_are_not_utf8_do_not_end_show(tmp_path):
     out.decode("ascii")
 
 
-def test_a_closed_pipe_or_a_full_disk_leaves_no_noise_at_the_end(tmp_path):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_or_a_full_disk_leaves_no_noise_at_the_end(tmp_path, unbuffered):
     path = hostile_file(tmp_path / "a.h5")
-    for words in (f"show '{path}'", "--help", "show --help"):
-        assert run(words, " | true") == (0, b"", b"")
-    status, _, err = run(f"show '{path}'", " > /dev/full")
-    assert status == 2
-    assert err.decode() == (
-        "fastprep.show: standard output can't be written, and is not whole: No space left on device; all else was done\n"
-    )
+    names = {f"show '{path}'": "fastprep.show", "--help": "fastprep", "--version": "fastprep", "show --help": "fastprep.show"}
+    for words, name in names.items():
+        assert run(words, " | true", PYTHONUNBUFFERED=unbuffered) == (0, b"", b"")
+        status, _, err = run(words, " > /dev/full", PYTHONUNBUFFERED=unbuffered)
+        assert status == 2
+        assert err.decode() == (
+            f"{name}: standard output can't be written, and is not whole: No space left on device; all else was done\n"
+        )
 
 
 # --- other things that the system refuses

@@ -224,7 +224,7 @@ def test_a_file_that_is_gone_is_missed_only_by_batches_with_its_images(tmp_path,
             loader.batch(0, 0)
             for k in (1, 2, 3, 0, 1):
                 loader._dataset.read(np.array([12 * k]), CopySink(np.empty(images[0].size, np.uint8), images[0].size))
-        loader._dataset._cache.clear()
+        loader._dataset.image_files.cache.clear()
         paths[2].unlink()
         n_missed = 0
         for step in range(len(loader)):

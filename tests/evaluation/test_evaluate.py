@@ -75,6 +75,17 @@ def final(rows, average):
     return mean if average == "probs" else np.exp(mean) / np.exp(mean).sum(axis=1)[:, None]
 
 
+def test_a_run_on_standardised_images_is_tested_on_such_images(make_run, data, tmp_path):
+    runs = [make_run("a", standardize=True), make_run("b")]
+    for run in runs:
+        assert evaluate.main([run, "--data", str(data), "--out", run + "/result", "--crops", "ten"]) == 0
+        model = keras.saving.load_model(run + "/best.keras")
+        options = {"mean": (90.0, 100.0, 110.0), "standardize": run == runs[0]}
+        with fastprep.Loader(data, 4, fastprep.TenCrop(SIDE), **options) as loader:
+            wanted = fastprep.predict(model, loader)
+        np.testing.assert_allclose(np.load(run + "/result/probabilities.npz")["ten_crop"], wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize("average", ["probs", "logits"])
 def test_one_run_and_an_ensemble(make_run, data, tmp_path, capsys, average):
     runs = [make_run("a"), make_run("b", seed=2, ending="logits", mean=(80.0, 80.0, 80.0))]
@@ -313,8 +324,11 @@ def test_a_folder_that_can_not_be_made_is_told_before_anything_is_predicted(make
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("crop", "10"), ("class_names", [1, 2]), ("model", None), ("classes", [7]), ("logits", 2.0), ("channel_order", 3)],
-)
+    [
+        ("crop", "10"), ("class_names", [1, 2]), ("model", None), ("classes", [7]), ("logits", 2.0), ("channel_order", 3),
+        ("standardize", 1), ("several_labels", "no"),
+    ],
+)  # fmt: skip
 def test_facts_of_another_type_are_one_clear_line(make_run, data, capsys, name, value):
     refused([make_run("a", **{name: value}), "--data", str(data)], f"what it says about training has a wrong {name!r}", capsys)
 
@@ -388,12 +402,15 @@ def network(shape, classes):
 """
 
 
-def test_a_run_of_a_network_that_keras_does_not_know(data, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("options", [[], ["--standardize", "--mean", "none"]])
+def test_a_run_of_a_network_that_keras_does_not_know(data, tmp_path, monkeypatch, capsys, options):
     (tmp_path / "my_own_network.py").write_text(SUBCLASSED)
     monkeypatch.syspath_prepend(tmp_path)
-    command = ["--train", str(data), "--val", str(data), "--crop", str(SIDE), "--batch-size", "8", "--epochs", "1"]
+    command = ["--train", str(data), "--val", str(data), "--crop", str(SIDE), "--batch-size", "8", "--epochs", "1", *options]
     assert train.main([*command, "--model", "my_own_network:network", "--out", str(tmp_path / "run")]) == 0
     trained = capsys.readouterr().out
+    state, _ = checkpoint.read(tmp_path / "run" / "best.keras")
+    assert state["about"].get("standardize", False) == ("--standardize" in options)
     command = [str(tmp_path / "run"), "--data", str(data)]
     refused(command, "names the network my_own_network:network, whose code would run: name it with --model", capsys)
     refused([*command, "--model", "json:loads"], "names the network my_own_network:network, whose code would run", capsys)

@@ -1,10 +1,11 @@
-"""Damages one kind of file again and again, reads it with fastprep and with h5py, and prints what broke the rules.
+"""Damages one kind of file again and again, reads it with fastprep and with h5py, and notes what broke the rules.
 
 A process of its own, started by test_damage.py, because a crash or a hang of native code ends the process:
 
     python damage.py FOLDER KIND FIRST_CASE N_CASES
 
-Case numbers are seeds, so a case can be repeated alone. The last line of FOLDER/progress is the current case.
+Case numbers are seeds, so a case can be repeated alone. The last line of FOLDER/progress is the current case, and
+FOLDER/report.json is written at the end: standard output belongs to filters, which may write to it after Python's last word.
 """
 
 from __future__ import annotations
@@ -212,4 +213,5 @@ def run(folder: Path, kind: str, first: int, n_cases: int) -> dict:
 if __name__ == "__main__":
     if "asan" not in os.environ.get("LD_PRELOAD", ""):  # its shadow memory exceeds any limit
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    print(json.dumps(run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
+    found = run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    Path(sys.argv[1], "report.json").write_text(json.dumps(found))

@@ -26,3 +26,10 @@ def test_any_byte_may_be_wrong(tmp_path, read):
         with contextlib.suppress(DataError):  # whose message names the file
             read(path)
         path.unlink()
+
+
+@pytest.mark.parametrize("mean", ["flie", "compute", ""])
+def test_a_text_for_the_mean_is_refused(tmp_path, mean):
+    with pytest.raises(ValueError, match=f'^mean must be None, numbers or "none", got {mean!r}'):
+        write_images(tmp_path / "a.h5", np.zeros((2, 2, 2, 3), np.uint8), [0, 1], mean=mean)
+    assert not list(tmp_path.iterdir())

@@ -1,21 +1,17 @@
 """Files from other writers and in other formats: equal to what h5py reads, or an error that names the file."""
 
 import ctypes
-import os
 import pickle
 import subprocess
 import sys
 
-if os.environ.get("HDF5_PLUGIN_PATH") == "disable":  # as TensorFlow leaves it; netCDF4 finds its own filters through it
-    del os.environ["HDF5_PLUGIN_PATH"]
-
 import h5py
 import hdf5plugin
-import netCDF4
 import numpy as np
 import pytest
 import tables
 from like_h5py import assert_reads_like_h5py, low_level
+from netcdf import netCDF4
 
 from fastprep.errors import DataError
 from fastprep.h5 import open_images

@@ -1,4 +1,4 @@
-/* Runs launches that a file describes: CASES is generated, a list of kernels compiled from crop.cu. For each: int64 threads, first
+/* Runs launches that a file describes: CASES is generated, a list of kernels compiled as C++. For each: int64 threads, first
  * block, blocks; then for each argument int64 its bytes (-1: a null pointer), bytes between it and a multiple of 16, and bytes of
  * its end that follow in the file (of the fifth argument, that are wanted back; the sixth is wanted back, too). */
 #include "cuda_host.h"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastprep import kernels
+from fastprep import kernels, transforms
 from fastprep.diagnostics.gpu import measure
 from fastprep.kernels import CropSpec, _cpu, cuda
 from fastprep.kernels.device import Gpu
@@ -15,7 +15,6 @@ from fastprep.pipeline import BufferPool
 from fastprep.pipeline.backends import CpuBackend
 from fastprep.pipeline.companions import Rows
 from fastprep.pipeline.cuda import CudaBackend
-from fastprep.transforms import crops
 
 SPEC = CropSpec((6, 7, 3), "uint8", (4, 3), mean=[1, 2, 3])
 IMAGES = np.zeros((2, 6, 7, 3), np.uint8)
@@ -69,9 +68,12 @@ def test_a_table_is_checked_once(stand_in, monkeypatch, way):
 
 
 def test_flags_of_a_table_are_the_same_in_python_c_and_cuda():
-    source = Path(cuda.__file__).with_name("crop.cu").read_text()
-    in_cuda = {name.lower(): int(value) for name, value in re.findall(r"\b(MIRRORED|FLIPPED) = (\d+)", source)}
-    assert in_cuda == _cpu.FLAGS == {"mirrored": crops.MIRRORED, "flipped": crops.FLIPPED}
+    in_python = {"mirrored": transforms.MIRRORED, "flipped": transforms.FLIPPED, "transposed": transforms.TRANSPOSED}
+    for kernel, names in (("crop.cu", "mirrored flipped"), ("warp.cu", "mirrored flipped transposed")):
+        source = Path(cuda.__file__).with_name(kernel).read_text()
+        flags = {name.lower(): int(value) for name, value in re.findall(r"\b(MIRRORED|FLIPPED|TRANSPOSED) = (\d+)", source)}
+        assert flags == {name: in_python[name] for name in names.split()}
+    assert {name: in_python[name] for name in ("mirrored", "flipped")} == _cpu.FLAGS
 
 
 def test_a_spec_that_has_made_sinks_can_be_pickled():

@@ -1,15 +1,12 @@
 """The crop kernel against the oracle, bit by bit."""
 
-import os
-import subprocess
-import sys
-
 import ml_dtypes
 import numpy as np
 import pytest
 import reference
 from conftest import CPU_VERSIONS, host, on_device, use_cpu_kernel
 from crop_cases import assert_same_bits, random_table
+from guarded_memory import run_alone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -188,41 +185,28 @@ def test_the_quickest_version_is_the_default_and_others_can_be_asked_for(monkeyp
 
 
 GUARDED = """
-import ctypes, itertools, mmap, sys
+import itertools, sys
 import numpy as np
 import reference
+from guarded_memory import GuardedMemory
 from fastprep.kernels import crop, spec
 
 spec.STREAM_BYTES = int(sys.argv[1])
-libc = ctypes.CDLL(None, use_errno=True)
-kept = []
-
-def guarded(n_bytes, at_the_end):
-    "n_bytes between two pages that nobody may touch, flush with one of them"
-    size = -(-n_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
-    memory = mmap.mmap(-1, size + 2 * mmap.PAGESIZE)
-    kept.append(memory)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for page in (address, address + mmap.PAGESIZE + size):
-        assert libc.mprotect(ctypes.c_void_p(page), mmap.PAGESIZE, 0) == 0
-    first = mmap.PAGESIZE + (size - n_bytes if at_the_end else 0)
-    return np.frombuffer(memory, np.uint8)[first : first + n_bytes]
-
 rng = np.random.default_rng(0)
 shapes = [(1, 1), (3, 5), (7, 16), (4, 17), (5, 21), (3, 22), (3, 63), (4, 64), (2, 65), (6, 85), (3, 129), (2, 256)]
 for at_the_end, (height, width), channels in itertools.product([False, True], shapes, [1, 2, 3, 4, 5]):
-    images = guarded(2 * height * width * channels, at_the_end).reshape(2, height, width, channels)
-    images[:] = rng.integers(0, 256, images.shape)
+    memory = GuardedMemory(at_the_end)
+    images = memory.copy(rng.integers(0, 256, (2, height, width, channels), np.uint8))
     for h, w in {(height, width), ((height + 1) // 2, (width + 1) // 2)}:
         corners = itertools.product([0, 1], {0, height - h}, {0, width - w}, range(4))
         table = np.array(list(corners), np.int32)
         for dtype, layout in itertools.product(["float32", "float16", "bfloat16"], ["channels_last", "channels_first"]):
             arguments = (images, table, (h, w), 117.5, None, dtype, layout)
             wanted = reference.crop(*arguments)
-            out = guarded(wanted.nbytes, at_the_end).view(wanted.dtype).reshape(wanted.shape)
+            out = memory.copy(np.zeros_like(wanted))
             crop(*arguments, out=out)
             assert out.tobytes() == wanted.tobytes(), (images.shape, h, w, dtype, layout)
-            kept.pop()
+            memory.forget()
 print("done")
 """
 
@@ -232,10 +216,4 @@ print("done")
 def test_nothing_outside_images_and_result_is_touched(version, stream_bytes, monkeypatch):
     """The pages before and after them are protected: the process would end with a segmentation fault."""
     use_cpu_kernel(version, monkeypatch)
-    done = subprocess.run(
-        [sys.executable, "-c", GUARDED, str(stream_bytes)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-2000:]
+    run_alone(GUARDED, stream_bytes)

@@ -1,64 +1,16 @@
 """crop.cu, compiled by NVIDIA's own compilers, of CUDA 12 and 13, for every generation of GPUs that they know, without a GPU."""
 
-import ctypes
-import importlib.metadata
 import itertools
 import re
 
 import numpy as np
 import pytest
+from nvrtc import ARCHITECTURES, EACH_ARCHITECTURE, Nvrtc, resources
 
 from fastprep.kernels import CropSpec
 from fastprep.kernels.cuda import plan_of
 
-ARCHITECTURES = {
-    "nvidia-cuda-nvrtc-cu12": (70, 75, 80, 86, 89, 90, 100, 120),
-    "nvidia-cuda-nvrtc": (75, 80, 86, 89, 90, 100, 103, 110, 120, 121),  # of CUDA 13
-}
 MEANS = {"none": None, "channels": [103.939, 116.779, 123.68], "image": np.zeros((256, 256, 3), np.float32)}
-
-
-class Nvrtc:
-    """NVIDIA's run-time compiler, https://docs.nvidia.com/cuda/nvrtc, from a wheel."""
-
-    def __init__(self, wheel):
-        self.wheel = wheel
-        try:
-            files = importlib.metadata.files(wheel) or []
-        except importlib.metadata.PackageNotFoundError:
-            pytest.skip(f"{wheel} is not installed, which compiles CUDA without a GPU (extra `test`)")
-        # first the built-in functions, which some wheels' compilers find only among what is loaded already
-        for pattern in (r"libnvrtc-builtins\.so\.[\d.]+", r"libnvrtc\.so\.\d+"):
-            (file,) = (file for file in files if re.fullmatch(pattern, file.name))
-            self.library = ctypes.CDLL(str(file.locate()))
-
-    def architectures(self):
-        n = ctypes.c_int()
-        assert self.library.nvrtcGetNumSupportedArchs(ctypes.byref(n)) == 0
-        numbers = (ctypes.c_int * n.value)()
-        assert self.library.nvrtcGetSupportedArchs(numbers) == 0
-        return list(numbers)
-
-    def compile(self, launch, architecture, *options):
-        """Return (cubin or PTX, log)."""
-        library, program = self.library, ctypes.c_void_p()
-        assert library.nvrtcCreateProgram(ctypes.byref(program), launch.source.encode(), b"crop.cu", 0, None, None) == 0
-        try:
-            all_options = [f"--gpu-architecture={architecture}", "-Xptxas=-v", *launch.options, *options]
-            texts = (ctypes.c_char_p * len(all_options))(*[option.encode() for option in all_options])
-            status = library.nvrtcCompileProgram(program, len(texts), texts)
-            log = self._get(program, "ProgramLog").decode().rstrip("\0")
-            assert status == 0, log
-            return self._get(program, "CUBIN" if architecture.startswith("sm_") else "PTX"), log
-        finally:
-            library.nvrtcDestroyProgram(ctypes.byref(program))
-
-    def _get(self, program, what):
-        size = ctypes.c_size_t()
-        assert getattr(self.library, f"nvrtcGet{what}Size")(program, ctypes.byref(size)) == 0
-        content = ctypes.create_string_buffer(size.value)
-        assert getattr(self.library, f"nvrtcGet{what}")(program, content) == 0
-        return content.raw
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -80,15 +32,7 @@ VARIANTS += [("uint8", "float32", "channels_last", "none", channels) for channel
 VARIANTS += [(source, dtype, "channels_last", "channels", 3, True) for source in ("float32", "float64") for dtype in DTYPES]
 
 
-@pytest.mark.parametrize(
-    ("nvrtc", "architecture"),
-    [
-        pytest.param(wheel, number, marks=[] if number in (numbers[0], numbers[-1]) else [pytest.mark.large])
-        for wheel, numbers in ARCHITECTURES.items()
-        for number in numbers
-    ],
-    indirect=["nvrtc"],
-)
+@pytest.mark.parametrize(("nvrtc", "architecture"), EACH_ARCHITECTURE, indirect=["nvrtc"])
 def test_no_spills_and_few_registers(nvrtc, architecture):
     """The numbers are from the compiler. A spill would be an access to memory for each element."""
     if architecture not in nvrtc.architectures():
@@ -97,10 +41,10 @@ def test_no_spills_and_few_registers(nvrtc, architecture):
         cubin, log = nvrtc.compile(launch_of(*variant), f"sm_{architecture}")
         assert cubin.startswith(b"\x7fELF")
         assert b"fastprep_crop" in cubin
-        (used,) = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
-        assert used == ("0", "0", "0"), (variant, log)
-        assert int(re.search(r"Used (\d+) registers", log)[1]) <= 64, (variant, log)
-        assert int(re.search(r"(\d+) bytes smem", log)[1]) <= 48 * 1024, (variant, log)
+        spilt, registers, shared = resources(log)
+        assert spilt == 0, (variant, log)
+        assert registers <= 64, (variant, log)
+        assert shared <= 48 * 1024, (variant, log)
 
 
 @pytest.mark.parametrize("architecture", ["compute_75", "compute_90"])
@@ -110,6 +54,21 @@ def test_moves_16_bytes_at_a_time(nvrtc, architecture):
         assert re.search(r"st\.global\S*\.v4\.[fbu]32", ptx), variant
         assert re.search(r"ld\.global\.nc\.v4\.u32", ptx), variant
         assert ".local" not in ptx, variant
+
+
+@pytest.mark.parametrize("architecture", ["sm_75", "sm_90"])
+def test_sources_of_other_orders_need_no_more_than_channels_last(nvrtc, architecture):
+    for order, layout, picked in itertools.product(("CHW", "CWH", "HWC", "WHC"), LAYOUTS, (None, (2, 1, 0))):
+        spec = CropSpec(
+            (256, 256, 3), "uint8", (227, 227), MEANS["channels"], 1 / 255, layout=layout, order=order, channels=picked
+        )
+        images = np.zeros((1, *spec.source_shape), np.uint8)
+        cubin, log = nvrtc.compile(plan_of(spec, images, spec.checked_table(np.zeros((1, 4), np.int32), 1)), architecture)
+        assert b"fastprep_crop" in cubin
+        spilt, registers, shared = resources(log)
+        assert spilt == 0
+        assert registers <= 64, (order, layout, log)
+        assert shared <= 48 * 1024, (order, layout, log)
 
 
 @pytest.mark.parametrize("options", [(), ("-ftz=true",), ("-ftz=true", "--fmad=true"), ("--use_fast_math",)])

@@ -1,88 +1,21 @@
 """crop.cu as C++: each thread of each block runs on the CPU, under sanitizers, in buffers of exactly the right size."""
 
 import shutil
-import struct
-import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import reference
 from crop_cases import assert_same_bits, not_finite_cases, random_table
+from cuda_on_cpu import Launches
 
+from fastprep.kernels.choices import ORDERS
 from fastprep.kernels.cuda import plan, plan_of
 
-HERE = Path(__file__).parent
 DTYPES = ("float32", "float16", "bfloat16")
 LAYOUTS = ("channels_last", "channels_first")
-# -fno-strict-aliasing: CUDA code reads numbers of one type from memory where others were stored.
-FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wno-unknown-pragmas"]
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed, which compiles crop.cu as C++")
-
-
-class Launches:
-    """Launches of the kernel that are compiled into one program and run together."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.sources, self.kernels, self.inputs, self.outs, self.checks = {}, [], [], [], []
-
-    def add(self, launch, out, past=(0, 0), blocks=None, tails=None):
-        """Add a launch; `past`: bytes between a multiple of 16 and where the images, or `out`, begin."""
-        key = (launch.source, launch.options)
-        if key not in self.sources:
-            self.sources[key] = f"kernel_{len(self.sources)}"
-        self.kernels.append(f"case_{self.sources[key]}::run")
-        self.outs.append(out)
-        first, n_blocks = blocks or (0, launch.grid[0])
-        self.inputs.append(struct.pack("3q", launch.block[0], first, n_blocks))
-        checks = np.zeros(len(launch.table), np.uint32) if launch.spec.checks_finite else np.uint64(0)
-        self.checks.append(checks)
-        for k, argument in enumerate((*launch.arguments(out, checks)[:5], checks)):
-            if np.ndim(argument) == 0 and isinstance(argument, np.generic):  # a null pointer
-                self.inputs.append(struct.pack("3q", -1, 0, 0))
-                continue
-            n_bytes = int(np.prod(argument.shape)) * argument.dtype.itemsize
-            tail = argument.tail if isinstance(argument, SimpleNamespace) else np.asarray(argument)
-            self.inputs.append(struct.pack("3q", n_bytes, {0: past[0], 4: past[1]}.get(k, 0), tail.nbytes))
-            self.inputs.append(b"" if k == 4 else np.ascontiguousarray(tail).tobytes())
-
-    def run(self):
-        """Run all launches, and return their results."""
-        parts = []
-        for (source, options), name in self.sources.items():
-            defined = [option[2:].split("=") for option in options if option.startswith("-D")]
-            parts += [f"#define {key} {value}" for key, value in defined]
-            parts += [f"#define fastprep_crop {name}", f"namespace case_{name} {{", source]
-            parts.append("static void run(void *const *a) { fastprep_crop((const SOURCE *)a[0], (const int4 *)a[1],")
-            checked = ", (unsigned *)a[5]" if "-DCHECK_FINITE=1" in options else ""
-            parts.append(f"(const float *)a[2], (const float *)a[3], (Bits *)a[4]{checked}); }} }}")
-            parts += [f"#undef {key}" for key in ["fastprep_crop", *(key for key, _ in defined)]]
-        parts.append(f"static void (*const CASES[])(void *const *) = {{{', '.join(self.kernels)}}};")
-        (self.folder / "cases.h").write_text("\n".join(parts) + "\n")
-        (self.folder / "input").write_bytes(b"".join(self.inputs))
-        program = self.folder / "program"
-        self._call("g++", *FLAGS, *SANITIZERS, f"-I{HERE}", f"-I{self.folder}", HERE / "cuda_host.cpp", "-o", program)
-        self._call(program, self.folder / "input", self.folder / "output")
-        stored = (self.folder / "output").read_bytes()
-        results = []
-        for out, checks in zip(self.outs, self.checks, strict=True):
-            tail = getattr(out, "tail", out)
-            results.append(np.frombuffer(stored[: tail.nbytes], tail.dtype).reshape(tail.shape))
-            stored = stored[tail.nbytes :]
-            if np.ndim(checks):
-                checks[:] = np.frombuffer(stored[: checks.nbytes], np.uint32)
-                stored = stored[checks.nbytes :]
-        assert stored == b""
-        return results
-
-    def _call(self, *command):
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "ASAN_OPTIONS": "detect_leaks=0"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr[:4000]
 
 
 @pytest.fixture
@@ -138,6 +71,31 @@ def test_equals_the_oracle_at_the_size_people_use(launches, rng):
         mean = np.linspace(100.1, 130.7, channels)
         cases += [((images, table, (227, 227), mean, None, d, layout), {}) for d in DTYPES for layout in LAYOUTS]
     check(launches, cases)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_equals_the_oracle_for_sources_of_every_order(launches, order):
+    """Also with some of the channels, in tiles that are parts of a row, and where a pixel does not fit into shared memory."""
+    rng = np.random.default_rng(3)
+    shapes = [(*(int(side) for side in rng.integers(1, 40, 2)), int(rng.integers(1, 6))) for _ in range(10)]
+    wanted = []
+    for height, width, channels in [*shapes, (80, 70, 3), (80, 70, 3), (3, 9000, 3), (2, 3, 7000)]:
+        sides = {"H": height, "W": width, "C": channels}
+        images = random_images(rng, (2, *(sides[axis] for axis in order)), str(rng.choice(["uint8", "uint16", "float64"])))
+        picked = None if rng.integers(3) == 0 or channels > 6 else rng.integers(0, channels, rng.integers(1, 5)).tolist()
+        n_picked = channels if picked is None else len(picked)
+        size = (max(1, height - 5), max(1, width - 3))
+        mean = [None, rng.uniform(0, 255, n_picked), rng.uniform(0, 255, (height, width, n_picked))][rng.integers(3)]
+        table = random_table(rng, 2, 3, height, width, *size)
+        rest = (table, size, mean, 0.5, str(rng.choice(DTYPES)), str(rng.choice(LAYOUTS)))
+        whole = np.stack(
+            [images.transpose(0, *(1 + order.index(axis) for axis in "HWC"))[..., k] for k in picked or range(channels)], -1
+        )
+        wanted.append(reference.crop(whole, *rest))
+        past = (int(rng.integers(16)) * images.itemsize, int(rng.integers(64)) * wanted[-1].itemsize)
+        launches.add(plan(images, *rest, order=order, channels=picked), np.empty_like(wanted[-1]), past=past)
+    for got, want in zip(launches.run(), wanted, strict=True):
+        assert_same_bits(got, want)
 
 
 def test_long_rows_and_many_channels(launches, rng):

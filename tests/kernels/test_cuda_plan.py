@@ -99,7 +99,7 @@ def test_refusals(arguments, message):
 
 
 def test_refuses_a_batch_of_too_many_blocks(monkeypatch):
-    monkeypatch.setattr(cuda, "_MAX_BLOCKS", 1)
+    monkeypatch.setattr(cuda, "MAX_BLOCKS", 1)
     with pytest.raises(ValueError, match="table must have at most 1 rows for crops of this size, got 2"):
         plan(IMAGES, TABLE, (4, 3))
 

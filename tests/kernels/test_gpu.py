@@ -50,6 +50,18 @@ def test_numbers_that_are_subnormal_stay(rng):
     assert_same_bits(host(crop(*arguments, device="cuda")), reference.crop(*arguments))
 
 
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_standardised_images_equal_the_oracle(rng, dtype, layout):
+    for scale in (1.0, 1e-38, 1e30):
+        images = (rng.standard_normal((3, 90, 80, 3)) * scale).astype(np.float32)
+        table = random_table(rng, 3, 7, 90, 80, 77, 71)
+        made = reference.crop(images, table, (77, 71), layout=layout)
+        wanted = np.stack([reference.standardized(image) for image in made]).astype(reference.DTYPES[dtype])
+        got = crop(images, table, (77, 71), dtype=dtype, layout=layout, standardize=True, device="cuda")
+        assert_same_bits(host(got), wanted)
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_batches_are_those_of_the_cpu(make_file, workers):
     path, _, _ = make_file(n=203, height=64, width=70)

@@ -16,6 +16,7 @@ from crop_cases import assert_same_bits, random_table
 
 from fastprep import CenterCrop, RandomCrop, kernels
 from fastprep.diagnostics.contents import Contents
+from fastprep.diagnostics.drawings import Drawings
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import DeviceMemory, Gpu, device_number
@@ -345,5 +346,5 @@ def test_refusals_of_the_kernel(stand_in):
 def test_a_look_at_crops_is_taken_on_the_cpu(path, stand_in, tmp_path):
     """It works on the numbers themselves, with a GPU at hand or not."""
     with Contents(path) as contents:
-        contents.crops(str(tmp_path / "crops.png"), 5, 0)
+        Drawings(contents).crops(str(tmp_path / "crops.png"), 5, 0)
     assert (tmp_path / "crops.png").stat().st_size

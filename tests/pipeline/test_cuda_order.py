@@ -14,16 +14,16 @@ import fake_cupy
 import h5py
 import numpy as np
 import pytest
-from fake_consumers import LIBRARIES, hand_to, train_on
+from fake_consumers import LIBRARIES, OnTwo, hand_to, is_right, train_on, without_waiting_in
 from fake_cupy import CUDARuntimeError, Schedule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastprep import CenterCrop, RandomCrop, TenCrop, kernels
-from fastprep.kernels import captures, device
+from fastprep.kernels import captures, device, launches
 from fastprep.kernels.device import DeviceMemory, Gpu
 from fastprep.loader import Loader
-from fastprep.pipeline import BatchSource, Lease, backends, cuda, fences
+from fastprep.pipeline import BatchSource, Lease, backends, cuda, fences, staging
 from fastprep.pipeline.cuda import CudaBackend, _Staging
 from fastprep.pipeline.fences import DeviceFence, StreamFence
 
@@ -39,12 +39,6 @@ def path(make_file):
     with h5py.File(path, "r+") as file:
         file["labels"][...] = np.arange(N)
     return path
-
-
-def is_right(read, wanted):
-    return len(read) == len(wanted) and all(
-        len(r) == 1 and r[0].tobytes() == w.tobytes() for r, w in zip(read, wanted, strict=True)
-    )
 
 
 def train(machine, path, epochs=2, keep=0, **options):
@@ -90,14 +84,6 @@ def test_every_batch_is_right_on_every_schedule(path, schedule, keep, **options)
 
 
 # --- batches in parts, each on a device of its own
-
-
-class OnTwo(Loader):
-    """As Keras' loader is for a strategy over two GPUs."""
-
-    def _choose_backends(self, device):
-        size = -(-self.batch_size // 2)
-        return [CudaBackend(self._spec, Gpu(number), size, size * self.crop.n_crops) for number in range(2)]
 
 
 def train_on_two(machine, path, epochs=2, **options):
@@ -169,28 +155,6 @@ def test_each_device_is_waited_for_by_itself(path, monkeypatch, kind, number):
 # --- nothing of it can be left out
 
 
-@contextlib.contextmanager
-def without_waiting_in(machine, function):
-    """Leave out what waits in one function of the package."""
-
-    def patched(original):
-        def wait(self, *arguments):
-            frame = sys._getframe(1)
-            if frame.f_code.co_qualname == "Gpu.synchronize":
-                frame = frame.f_back
-            if frame.f_code.co_qualname != function:
-                original(self, *arguments)
-
-        return wait
-
-    with pytest.MonkeyPatch.context() as patch:
-        cuda = machine.cupy.cuda
-        for kind, name in ((cuda.Stream, "synchronize"), (cuda.Device, "synchronize"), (cuda.Event, "synchronize")):
-            patch.setattr(kind, name, patched(getattr(kind, name)))
-        patch.setattr(cuda.Stream, "wait_event", patched(cuda.Stream.wait_event))
-        yield
-
-
 def a_training(machine, path):
     return is_right(*train(machine, path, batch_size=2, crop=RandomCrop(5), shuffle=True, workers=1, prefetch=0))
 
@@ -217,7 +181,7 @@ WAITS = {
     "StreamFence.wait": a_training_of_torch,  # the same
     "DeviceMemory.__del__": a_training,  # before memory is freed
     "Gpu.upload": a_training,  # before another stream reads the mean
-    "crop_on": a_crop,
+    "make_on": a_crop,
 }
 
 
@@ -231,7 +195,7 @@ def test_no_wait_can_be_left_out(path, function):
 
 def test_these_are_all_the_waits_there_are():
     found = set()
-    for module in (device, backends, cuda, fences):
+    for module in (device, launches, backends, cuda, fences, staging):
         tree = ast.parse(Path(module.__file__).read_text())
         owners = [(f"{c.name}.", f) for c in tree.body if isinstance(c, ast.ClassDef) for f in c.body]
         for prefix, function in [*owners, *(("", node) for node in tree.body)]:

@@ -66,7 +66,7 @@ def test_ranks_stay_in_the_same_epoch_however_little_of_it_is_left(n, batch_size
     """After equal steps the states agree, and who loads them stands in the same epoch, with an empty rest if it has none."""
 
     def positions(world):
-        return [Position(sampling(n, batch_size, (rank, world), True, drop), "crop") for rank in range(world)]
+        return [Position(sampling(n, batch_size, (rank, world), True, drop), {"crop": "crop"}) for rank in range(world)]
 
     first = positions(before)
     steps = min(steps, *(len(position._sampler) for position in first))

@@ -11,6 +11,7 @@ import sys
 import fake_cupy
 import keras
 import numpy as np
+import two_inputs
 from dlpack_tensors import dtype_of, look_into
 
 import fastprep
@@ -108,6 +109,10 @@ with fake_cupy.installed(n_devices=N_DEVICES) as machine:
         n_batches, n_arrays = len(told) // (3 if "class_weight" in options else 2), len(told)
         results[f"labels go with x: {name}"] = [n_arrays % n_batches, 0]
 
+    with loader("auto", **two_inputs.OPTIONS) as train, loader("cpu", **two_inputs.OPTIONS) as plain:
+        found = [two_inputs.lists_of(*parts) for parts in train.tensors()]
+        results["two inputs"] = [found, [two_inputs.lists_of(*parts) for parts in plain]]
+
     with loader("auto") as train:
         n_before = machine.calls["Device.synchronize"], machine.calls["free"]
         model().fit(train, epochs=3, verbose=0)
@@ -161,6 +166,10 @@ with fake_cupy.installed(n_devices=N_DEVICES) as machine:
             except RuntimeError as error:
                 results["parts: no distribution"] = [str(error).partition(", and")[0][-24:], "DataParallel over 2 GPUs"]
         keras.distribution.set_distribution(keras.distribution.DataParallel(devices=["cpu:0", "cpu:1"]))
+        several = {"batch_size": 6, "crop": fastprep.CenterCrop(8), "drop_remainder": True, **two_inputs.OPTIONS}
+        with fastprep.Loader(path, **several) as train, fastprep.Loader(path, **several, device="cpu") as plain:
+            batches = [two_inputs.lists_of(*parts) for parts in train.get_jax_iterator()]
+            results["parts: two inputs"] = [batches, [two_inputs.lists_of(*parts) for parts in plain]]
         for name, options in (
             ("batch_size must be a multiple of 2", {"batch_size": 5}),
             ("device must be", {"device": "cuda:1"}),

@@ -6,6 +6,7 @@ import types
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from dlpack_tensors import DeviceTensor
 from fake_cupy import CUDARuntimeError, Wait
 
@@ -13,8 +14,11 @@ from fastprep.adapters import jax
 from fastprep.adapters.jax import to_jax
 from fastprep.adapters.tensorflow import to_tensors
 from fastprep.adapters.torch import to_torch
+from fastprep.dataset.nested import leaves
+from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
 from fastprep.pipeline import Companions, dlpack_capsule
+from fastprep.pipeline.cuda import CudaBackend
 
 VERSION = "1.0 (stand-in)"
 
@@ -196,7 +200,7 @@ def hand_to(library, machine, path, captures=False, epochs=2, keep=0, **options)
         What was read, nothing at all after an error of CUDA's; and what should be: the arrays of each batch, one after the other.
     """
     with Loader(path, device="cpu", **options) as loader:
-        wanted = [np.array(part) for _ in range(epochs) for batch in loader for part in batch]
+        wanted = [np.array(part) for _ in range(epochs) for batch in loader for part in leaves(*batch)]
     name, make, hand_over = LIBRARIES[library]
     capture, read, kept = machine.queue(0), [], []
     forget_devices()
@@ -205,7 +209,7 @@ def hand_to(library, machine, path, captures=False, epochs=2, keep=0, **options)
             with contextlib.ExitStack() as capturing:
                 for step, batch in enumerate(b for _ in range(epochs) for b in loader._epoch_iterator()):
                     arrays = hand_over(batch, loader.dtype)
-                    read += [machine.read_later(array) for array in arrays]
+                    read += [machine.read_later(array) for array in leaves(*arrays)]
                     kept = [*kept, arrays][-keep:] if keep else []
                     del batch, arrays
                     if captures and step == 2:
@@ -224,3 +228,43 @@ def forget_devices():
     """Let the hand-over to JAX look for devices anew."""
     jax._device_of.cache_clear()
     jax._fence_of.cache_clear()
+
+
+# --- what a test asks of it
+
+
+class OnTwo(Loader):
+    """As Keras' loader is for a strategy over two GPUs."""
+
+    def _choose_backends(self, device):
+        size = -(-self.batch_size // 2)
+        return [CudaBackend(self._spec, Gpu(number), size, size * self.crop.n_crops) for number in range(2)]
+
+
+def is_right(read, wanted):
+    """Tell whether each array was read once, and has the bits that it should have."""
+    return len(read) == len(wanted) and all(
+        len(r) == 1 and r[0].tobytes() == w.tobytes() for r, w in zip(read, wanted, strict=True)
+    )
+
+
+@contextlib.contextmanager
+def without_waiting_in(machine, function):
+    """Leave out what waits in one function of the package."""
+
+    def patched(original):
+        def wait(self, *arguments):
+            frame = sys._getframe(1)
+            if frame.f_code.co_qualname == "Gpu.synchronize":
+                frame = frame.f_back
+            if frame.f_code.co_qualname != function:
+                original(self, *arguments)
+
+        return wait
+
+    with pytest.MonkeyPatch.context() as patch:
+        cuda = machine.cupy.cuda
+        for kind, name in ((cuda.Stream, "synchronize"), (cuda.Device, "synchronize"), (cuda.Event, "synchronize")):
+            patch.setattr(kind, name, patched(getattr(kind, name)))
+        patch.setattr(cuda.Stream, "wait_event", patched(cuda.Stream.wait_event))
+        yield

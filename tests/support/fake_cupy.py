@@ -12,7 +12,7 @@ are the rules of the strictest mode, where other threads count as well; only to 
 that are in relaxed mode.
 
 The rules: CUDA C++ Programming Guide, "Asynchronous Concurrent Execution"; CUDA Runtime API, "API synchronization behavior". The
-kernel is the oracle of `reference.py`, on what the device's memory holds when the kernel runs; that crop.cu does the same is
+kernel is the oracle of `reference.py`, on what the device's memory holds when the kernel runs; that the kernels do the same is
 shown in `tests/kernels`. Names and arguments are cupy's, and only those that fastprep uses.
 """
 
@@ -28,11 +28,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import reference
+from standard_launches import Standardizing, Statistics
+from warp_records import warped
 
 from fastprep.kernels import captures
 
 POISON = 0xA5
-FUNCTION = "fastprep_crop"
 NOT_IN_A_CAPTURE = ("Device.synchronize", "malloc", "free", "hostAlloc", "freeHost", "RawModule")
 NOT_UNLESS_RELAXED = ("Event.synchronize", "Stream.synchronize")  # by a thread in relaxed mode they may be called
 GLOBAL, RELAXED = 0, 2  # modes of a thread
@@ -434,12 +435,12 @@ def module(machine):
         def __init__(self, *, code, options, backend):
             assert backend == "nvrtc"
             machine.call("RawModule")
-            assert f"{FUNCTION}(" in code
+            (self.function,) = (name for name in KERNELS if f"{name}(" in code)
             self.constants = dict(option[2:].split("=") for option in options if option.startswith("-D"))
             self.device = machine.current_device
 
         def get_function(self, name):
-            assert name == FUNCTION
+            assert name == self.function
             return lambda grid, block, arguments: launch(self, grid, block, arguments)
 
     def launch(compiled, grid, block, arguments):
@@ -447,7 +448,7 @@ def module(machine):
         queue, device = machine.current_queue, machine.current_device
         machine.touch(queue, "launch")
         assert device == queue.device == compiled.device, "compiled, or the stream, for another device"
-        kernel = Kernel(compiled.constants, grid, block, arguments)
+        kernel = KERNELS[compiled.function](compiled.constants, grid, block, arguments)
         with machine.lock:
             queue.pending.append(lambda: kernel.run(machine, device))
 
@@ -537,13 +538,19 @@ class Kernel:
 
     def __init__(self, constants, grid, block, arguments):
         number = {name: int(value) for name, value in constants.items() if value.isdigit()}
+        self.constants = constants
         images, table, mean, scale, _, *checks = arguments
         assert len(checks) == number.get("CHECK_FINITE", 0)
         tiles = -(-number["CROP_HEIGHT"] // number["TILE_ROWS"]) * -(-number["CROP_WIDTH"] // number["TILE_COLUMNS"])
         assert (grid, block) == ((len(table) * tiles,), (number["THREADS"],))
         assert images.dtype.name == constants["SOURCE"]
-        assert images.shape[1:] == (number["HEIGHT"], number["WIDTH"], number["CHANNELS"])
+        sides = number["HEIGHT"], number["WIDTH"], number["CHANNELS"]
+        self.places = _places(constants, sides) if "ROW_STEP" in number else np.arange(np.prod(sides)).reshape(sides)
+        n_channels = number.get("SOURCE_CHANNELS", number["CHANNELS"])
+        assert sorted(images.shape[1:]) == sorted((*sides[:2], n_channels))
+        assert "ROW_STEP" in number or images.shape[1:] == sides
         assert table.dtype == np.int32
+        assert table.shape[1] == number.get("RECORD", 4)
         assert number["MEAN"] == {0: 0, 1: 1, 3: 2}[mean.ndim]
         assert number["SCALE"] == scale.ndim
         # Null pointers are numpy scalars. No reference is kept to the arrays: CUDA keeps none
@@ -555,12 +562,57 @@ class Kernel:
     def run(self, machine, device):
         arrays = [None if array is None else machine.content(*array, device) for array in self.arrays]
         images, table, mean, scale, out, *checks = arrays
+        images = images.reshape(len(images), -1)[:, self.places]
         try:
-            out[...] = reference.crop(images, table, self.size, mean, scale, self.target, self.layout)
+            out[...] = self.result(images, table, mean, scale)
             for not_finite in checks:
                 not_finite[~np.isfinite(out.astype(np.float32)).reshape(len(out), -1).all(axis=1)] = 1
-        except ValueError as error:  # the table leads outside the images
+        except (ValueError, IndexError) as error:  # the table leads outside the images
             raise CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered") from error
+
+    def result(self, images, table, mean, scale):
+        return reference.crop(images, table, self.size, mean, scale, self.target, self.layout)
+
+
+class Warping(Kernel):
+    """One launch of the warp kernel."""
+
+    def result(self, images, table, mean, scale):
+        return warped(self.constants, images, table, mean, scale)
+
+
+class Blending:
+    """One launch of the blend kernel, like `Kernel`."""
+
+    def __init__(self, constants, grid, block, arguments):
+        x, shares, rectangles, n = arguments
+        parts = -(-int(np.prod(x.shape[1:])) // int(constants["PART"]))
+        assert (grid, block) == ((n // 2 * parts,), (int(constants["THREADS"]),))
+        assert x.dtype == reference.DTYPES[constants["TARGET"]]
+        assert (shares.dtype, rectangles.dtype, n.dtype) == (np.float32, np.int32, np.int32)
+        assert len(x) == len(shares) == len(rectangles) == n
+        self.is_channels_first = constants["CHANNELS_FIRST"] == "1"
+        sides = [x.shape[k] for k in ((2, 3, 1) if self.is_channels_first else (1, 2, 3))]
+        assert sides == [int(constants[name]) for name in ("HEIGHT", "WIDTH", "CHANNELS")]
+        self.arrays = [(a.data.ptr, a.shape, a.dtype) for a in (x, shares, rectangles)]
+
+    def run(self, machine, device):
+        x, shares, rectangles = (machine.content(*array, device) for array in self.arrays)
+        images = x.transpose(0, 2, 3, 1) if self.is_channels_first else x
+        with np.errstate(all="ignore"):
+            images[...] = reference.blend(images, shares, rectangles)
+
+
+KERNELS = {"fastprep_crop": Kernel, "fastprep_warp": Warping, "fastprep_blend": Blending}
+KERNELS |= {"fastprep_statistics": Statistics, "fastprep_standardize": Standardizing}
+
+
+def _places(constants, sides):
+    """Return where in a source image each number of the image (H, W, C) is, by the constants of the kernel."""
+    row, column, channel = (int(constants[name]) for name in ("ROW_STEP", "COLUMN_STEP", "CHANNEL_STEP"))
+    y, x, c = np.indices(sides)
+    picked = np.array([int(part) for part in constants["PICKED"].split(",")]) if "PICKED" in constants else np.arange(sides[2])
+    return y * row + x * column + picked[c] * channel
 
 
 @contextlib.contextmanager

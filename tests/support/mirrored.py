@@ -19,6 +19,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * n_replicas)
 
 import keras  # noqa: E402
+import two_inputs  # noqa: E402
 from dlpack_tensors import dtype_of, look_into  # noqa: E402
 
 import fastprep  # noqa: E402
@@ -75,6 +76,15 @@ compare("class weights, not built yet", {"built": False}, class_weight={0: 0.25,
 compare("steps_per_execution", {"steps_per_execution": 2})  # with `tf.data`, TensorFlow fails under a strategy
 # the ten rows of a sample stay together, so only whole batches are cut as `tf.data` cuts them
 compare("TenCrop, float16", crop=fastprep.TenCrop(8), dtype="float16", drop_remainder=True)
+
+
+# --- several inputs
+
+with loader(**two_inputs.OPTIONS) as train:
+    slices = two_inputs.epoch_of(PlainLoader(path, BATCH, fastprep.CenterCrop(8), device="cpu", **two_inputs.OPTIONS))
+    both = [{"x": train}, {"x": tf.data.Dataset.from_tensor_slices(slices).batch(BATCH)}]
+    with STRATEGY.scope():
+        results["two inputs"] = [two_inputs.trained(data, data["x"]) for data in both]
 
 
 # --- where the tensors lie, and which batches they are

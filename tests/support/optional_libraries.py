@@ -3,7 +3,8 @@
 import importlib.util
 import os
 
-OPTIONAL = ("cv2", "elpv_dataset", "hdf5plugin", "jax", "keras", "netCDF4", "sklearn", "tables", "tensorflow", "torch")
+BACKENDS = ("tensorflow", "jax", "torch")
+OPTIONAL = (*BACKENDS, "cv2", "elpv_dataset", "hdf5plugin", "hdf5storage", "keras", "netCDF4", "skimage", "sklearn", "tables")
 
 
 def missing_library(error):
@@ -18,6 +19,6 @@ def missing_library(error):
 def choose_backend():
     """Have Keras run on JAX or torch where TensorFlow, its default, is not installed; what the user chose stays."""
     if "KERAS_BACKEND" not in os.environ:
-        installed = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name) is not None]
+        installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
         if installed and installed[0] != "tensorflow":
             os.environ["KERAS_BACKEND"] = installed[0]

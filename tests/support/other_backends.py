@@ -11,6 +11,7 @@ import warnings
 
 import keras
 import numpy as np
+import two_inputs
 
 import fastprep
 from fastprep.loader import Loader as PlainLoader
@@ -75,6 +76,12 @@ compare("plain")
 compare("not built yet, class weights", {"built": False}, class_weight={0: 0.25, 2: 3.0})
 compare("TenCrop, float16", crop=fastprep.TenCrop(8), dtype="float16")
 compare("channels_first", {"first": True, "shape": (3, 8, 8)}, layout="channels_first")
+
+with loader(shuffle=True, **two_inputs.OPTIONS) as train, loader(**two_inputs.OPTIONS) as val:
+    (x, y), checks = two_inputs.epoch_of(train), two_inputs.epoch_of(val)
+    wanted = two_inputs.trained({"x": x, "y": y, "shuffle": False, "batch_size": 5}, checks, epochs=1)
+    ours = two_inputs.trained({"x": train}, val, epochs=1)
+results["two inputs"] = [[ours[0], ours[2]], [wanted[0], wanted[2]]]
 
 
 # --- batch normalisation measured anew

@@ -17,6 +17,20 @@ def blocks(path, language):
     return [(text.count("\n", 0, found.start(2)) + 1, found[2]) for found in _BLOCK.finditer(text) if found[1] == language]
 
 
+def sections(path):
+    """Return {heading: {language: (line number, text)}} of the headings of the second level, with a block of each language."""
+    lines, found = path.read_text().splitlines(), {}
+    for number in [k for k, line in enumerate(lines, start=1) if line.startswith("## ")]:
+        found[lines[number - 1].removeprefix("## ")] = (number, {})
+    for language in ("python", "sh"):
+        for number, text in blocks(path, language):
+            above = [under for start, under in found.values() if start < number]
+            if above:
+                assert language not in above[-1], f"{path}:{number} is a second block of {language} in its section"
+                above[-1][language] = (number, text)
+    return {heading: under for heading, (_, under) in found.items()}
+
+
 def links(path):
     """Return the targets of all links and images that stay in the repository."""
     prose = re.sub(r"`[^`\n]*`", "", _BLOCK.sub("", path.read_text()))

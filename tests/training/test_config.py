@@ -13,7 +13,7 @@ from fastprep import train
 from fastprep.errors import InputError
 from fastprep.loader import Loader
 from fastprep.training import config as configuration
-from fastprep.training import data, throughput
+from fastprep.training import config_file, data, throughput
 from fastprep.training.config import Config
 
 
@@ -55,14 +55,14 @@ def test_tensorboard_that_is_not_installed(make_file, monkeypatch):
 def test_a_saved_configuration_is_a_beginning_and_the_command_line_wins(tmp_path):
     options = ["--train", "a.h5", "--val", "b.h5", "--epochs", "3", "--no-mirror", "--lr", "3e-05", "--early-stop", "2"]
     first = train.parse([*options, "--out", "somewhere", "--schedule", "step"])
-    configuration.save(first, tmp_path / "config.json")
+    config_file.save(first, tmp_path / "config.json")
     again = train.parse(["--config", str(tmp_path / "config.json"), "--epochs", "9", "--mirror"])
     assert (again.train, again.epochs, again.mirror, again.lr) == ("a.h5", 9, True, 3e-05)
     assert (again.early_stop, again.schedule, again.out) == (2, "step", None)
 
 
 def test_a_configuration_of_the_demo(tmp_path):
-    configuration.save(Config(demo=True, train="x", val="y", crop=99), tmp_path / "config.json")
+    config_file.save(Config(demo=True, train="x", val="y", crop=99), tmp_path / "config.json")
     again = train.parse([f"--config={tmp_path / 'config.json'}"])
     assert (again.demo, again.train, again.val, again.crop) == (True, None, None, 99)
 
@@ -154,6 +154,14 @@ def test_a_resumed_run_may_name_the_axes_that_it_took_for_granted(tmp_path):
     assert train.parse(["--resume", str(tmp_path), "--axes", "NHWC"]).axes == "NHWC"
 
 
+@pytest.mark.parametrize(("name", "value"), [("axes", "NCWH"), ("shape", "8x9x3"), ("channels", "2,1,0")])
+def test_a_resumed_run_keeps_the_images_that_it_named(tmp_path, name, value):
+    saved = {"axes": "NCHW", "shape": "9x8x3", "channels": "RGB"}
+    (tmp_path / "config.json").write_text(json.dumps({"train": "a.h5", "val": "b.h5", **saved}))
+    with pytest.raises(InputError, match=f"--resume: --{name} was {saved[name]} and can't become {value}; that is another run"):
+        train.parse(["--resume", str(tmp_path), f"--{name}", value])
+
+
 def test_the_axes_and_the_window_are_those_of_the_command_line(make_file):
     paths = [str(make_file(n=24, height=3, width=40, channels=20, name=name)[0]) for name in ("train.h5", "val.h5")]
     for path in paths:
@@ -219,10 +227,68 @@ def test_other_names_of_classes_for_validation(config):
         data.inspect_files(config)
 
 
-def test_texts_for_labels(config):
-    relabel(config.train, np.array(["cat"] * 9, dtype=h5py.string_dtype()))
-    with pytest.raises(InputError, match="labels must be numbers, found strings; names of classes go into the attribute"):
+@pytest.mark.parametrize(
+    ("train_labels", "val_labels"),
+    [
+        (np.eye(3, dtype="f4")[np.arange(9) % 3], np.arange(6) % 3),
+        ((np.arange(9) % 3).astype("f8"), (np.arange(6) % 3).reshape(-1, 1, 1, 1)),
+        (np.array(["ant", "cat", "owl"] * 3, object), np.array(["owl", "cat"] * 3, object)),
+    ],
+    ids=["one-hot", "floats", "texts"],
+)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_labels_of_every_form_are_trained_on_as_numbers_of_classes(config, train_labels, val_labels, smoothing):
+    relabel(config.train, train_labels)
+    relabel(config.val, val_labels)
+    config = Config(**{**vars(config), "label_smoothing": smoothing, "class_weight": "balanced"})
+    found = data.inspect_files(config)
+    assert found.counts.tolist() == [3, 3, 3]
+    is_text = train_labels.dtype == object
+    assert found.class_names == (("ant", "cat", "owl") if is_text else ())
+    assert found.val_counts.tolist() == ([0, 3, 3] if is_text else [2, 2, 2])
+    train_loader, val_loader = data.open_loaders(config, found)
+    with train_loader, val_loader:
+        for loader, wanted in ((train_loader, np.arange(9) % 3), (val_loader, [2, 1] * 3 if is_text else np.arange(6) % 3)):
+            rows = np.eye(3, dtype="f4")[wanted] if smoothing else np.array(wanted)
+            np.testing.assert_array_equal(loader.labels, rows)
+            np.testing.assert_array_equal(loader.batch(0, 1)[1], rows[loader.samples(0, 1)])
+
+
+def test_what_is_not_one_class_for_each_image_is_refused(config):
+    for labels, found in (
+        (np.arange(9) / 2, r"float64 \(9,\), 0\.5 for sample 1: numbers to predict"),
+        (np.full((9, 3), 2), r"int64 \(9, 3\)"),
+    ):
+        relabel(config.train, labels)
+        with pytest.raises(InputError, match=f"labels must be one integer for each image, found {found}"):
+            data.inspect_files(config)
+    relabel(config.train, np.array(["ant", "cat", "owl"] * 3, object))
+    relabel(config.val, np.array(["bee", "cat"] * 3, object))
+    with pytest.raises(InputError, match=r"val\.h5': label 'bee' is not among the classes of training: ant, cat, owl"):
         data.inspect_files(config)
+
+
+def test_validation_has_names_and_files_of_its_own(config, tmp_path):
+    with h5py.File(config.train, "r+") as file:
+        file["train_set_x"], file["train_set_y"] = file.pop("images"), np.arange(9)[None] % 3
+        file["test/x"], file["test/y"] = np.zeros((6, 12, 14, 3), np.uint8), np.arange(6) % 2
+    names = {"images": "train_set_x", "labels": "train_set_y", "val_images": "test/x", "val_labels": "test/y", "mean": "none"}
+    wanted = Config(**{**vars(config), **names, "val": None})
+    configuration.check(wanted)
+    found = data.inspect_files(wanted)
+    assert (found.counts.tolist(), found.val_counts.tolist(), found.notes) == ([3, 3, 3], [3, 3, 0], [])
+    train_loader, val_loader = data.open_loaders(wanted, found)
+    with train_loader, val_loader:
+        assert (train_loader.images, val_loader.images, val_loader.n_samples) == ("train_set_x", "test/x", 6)
+        assert not np.asarray(val_loader.batch(0, 0)[0]).any()
+    for name, n in (("y.h5", 9), ("y-val.h5", 6)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["y"] = np.arange(n) % 3
+    elsewhere = {**vars(config), "images": "train_set_x", "mean": "none", "val_images": "images", "labels": f"{tmp_path}/y.h5:y"}
+    with pytest.raises(InputError, match=r"--labels .*y\.h5:y has the labels of the training images: say --val-labels"):
+        configuration.check(Config(**elsewhere))
+    elsewhere["val_labels"] = f"{tmp_path}/y-val.h5:y"
+    assert data.inspect_files(Config(**elsewhere)).val_counts.tolist() == [2, 2, 2]
 
 
 def test_weights_of_samples_are_for_training_alone(config):

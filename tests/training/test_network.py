@@ -8,7 +8,8 @@ import pytest
 
 from fastprep import train
 from fastprep.errors import InputError
-from fastprep.training import checkpoint, data, determinism, network, schedule
+from fastprep.training import checkpoint, determinism, network, schedule
+from fastprep.training.class_weights import class_weights
 from fastprep.training.config import Config
 
 keras = pytest.importorskip("keras")
@@ -272,12 +273,12 @@ def test_freezing_none_or_all_is_an_error(wanted, message):
 
 def test_class_weights():
     counts, names = np.array([6, 2, 0, 4]), ("cat", "dog", "emu", "owl")
-    assert data.class_weights("none", counts, names) is None
-    balanced = data.class_weights("balanced", counts, names)
+    assert class_weights("none", counts, names) is None
+    balanced = class_weights("balanced", counts, names)
     assert balanced == {0: 12 / 18, 1: 12 / 6, 3: 12 / 12}
     assert sum(balanced[k] * counts[k] for k in balanced) == pytest.approx(12)  # the loss keeps its size
-    assert data.class_weights("cat:0.5, 3:2", counts, names) == {0: 0.5, 3: 2.0}
-    assert data.class_weights("0:1", counts, ()) == {0: 1.0}
+    assert class_weights("cat:0.5, 3:2", counts, names) == {0: 0.5, 3: 2.0}
+    assert class_weights("0:1", counts, ()) == {0: 1.0}
 
 
 @pytest.mark.parametrize(
@@ -292,7 +293,7 @@ def test_class_weights():
 )
 def test_class_weights_that_make_no_sense(wanted, message):
     with pytest.raises(InputError) as caught:
-        data.class_weights(wanted, np.array([6, 2, 0, 4]), ("cat", "dog", "emu", "owl"))
+        class_weights(wanted, np.array([6, 2, 0, 4]), ("cat", "dog", "emu", "owl"))
     assert message in str(caught.value)
 
 

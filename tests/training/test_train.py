@@ -161,7 +161,7 @@ def test_an_interrupt_before_there_is_a_run_folder_speaks_of_none(files, tmp_pat
 
 def test_nothing_to_train_on_and_a_run_that_exists(files, tmp_path, capsys):
     assert train.main([]) == 2
-    assert "--train FILE and --val FILE are needed, or --demo" in capsys.readouterr().err
+    assert "--train FILE and --val FILE are needed (or --val-split SHARE, or --fold K/N), or --demo" in capsys.readouterr().err
     assert train.main([*files, "--out", str(tmp_path)]) == 2
     assert "exists already; a run never writes over another" in capsys.readouterr().err
     assert train.main([*files, "--full"]) == 2
@@ -208,7 +208,7 @@ def test_interrupts(make_file, files, tmp_path, steps, number):
         wait_until(lambda: ready.exists() or process.poll() is not None)
         time.sleep(1.5)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=10)  # about one second, see docs/notes/resuming.md; machines may be busy
+        _, errors = process.communicate(timeout=60)  # about one second, see docs/notes/resuming.md; machines may be busy
     finally:
         process.kill()
     assert process.returncode == 128 + number, errors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from h5py import h5a, h5o, h5s, h5t
 
@@ -15,8 +15,13 @@ _FOR_EACH_AXIS = (b"DIMENSION_LIST", b"DIMENSION_LABELS")  # of the HDF5 Dimensi
 
 
 def copy_attributes(
-    source: h5o.ObjectID, target: h5o.ObjectID, translate: Callable[[h5t.TypeID], h5t.TypeID], n_new_axes: int = 0
-) -> list[bytes]:
+    source: h5o.ObjectID,
+    target: h5o.ObjectID,
+    translate: Callable[[h5t.TypeID], h5t.TypeID],
+    n_new_axes: int = 0,
+    keeps_axes: bool = True,
+    only: Container[bytes] | None = None,
+) -> tuple[list[bytes], list[bytes]]:
     """Copy all attributes of an object; references in them stay empty.
 
     Parameters
@@ -26,14 +31,21 @@ def copy_attributes(
         Function that takes a type of the source and returns the one to use in the target.
     n_new_axes : int
         Number of axes that the target has behind those of the source: dimension scales and labels get an empty entry for each.
+    keeps_axes : bool
+        Copy attributes that describe the axes one by one. Otherwise they are left out.
+    only : container of bytes, optional
+        Names of those to copy. Default: all.
 
     Returns
     -------
-    list of bytes
-        Names of the attributes that hold references, for `copy_references`.
+    (list of bytes, list of bytes)
+        Names of the attributes that hold references, for `copy_references`, and of those that are left out.
     """
-    pending = []
+    pending, left_out = [], []
     for name in names_of_attributes(source):
+        if (not keeps_axes and name in (*_FOR_EACH_AXIS, b"INTERLACE_MODE")) or (only is not None and name not in only):
+            left_out.append(name)
+            continue
         old = h5a.open(source, name)
         kind, space = old.get_type(), old.get_space()
         places = places_of(kind)
@@ -48,7 +60,7 @@ def copy_attributes(
             continue
         with raw.attribute_values(old) as values:
             raw.write_attribute(new, _extended(values, n_more * kind.get_size()))
-    return pending
+    return pending, left_out
 
 
 def copy_references(source: h5o.ObjectID, target: h5o.ObjectID, name: bytes, redirector: Redirector) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import DataError
+from fastprep.h5.groups import ImageGroup
 from fastprep.h5.reader import Reader
 
 _BLOCK_BYTES = 32 << 20
@@ -56,14 +57,14 @@ def block_ranges(n: int, images_per_chunk: int, image_bytes: int) -> Iterator[tu
             yield first, min(first + step, end)
 
 
-def read_blocks(reader: Reader, dataset: h5py.Dataset) -> Iterator[tuple[int, int, Iterator[Part]]]:
+def read_blocks(reader: Reader, dataset: h5py.Dataset | ImageGroup) -> Iterator[tuple[int, int, Iterator[Part]]]:
     """Read all images of a dataset once.
 
     Parameters
     ----------
     reader : Reader
-    dataset : h5py.Dataset
-        The open dataset that the reader is for.
+    dataset : h5py.Dataset or ImageGroup
+        The open images that the reader is for.
 
     Yields
     ------
@@ -78,8 +79,10 @@ def read_blocks(reader: Reader, dataset: h5py.Dataset) -> Iterator[tuple[int, in
     """
     index = reader.index
     n, height, width, channels = index.shape
-    if not index.reason:
-        per_chunk = 1 if dataset.chunks is None else index.images_per_chunk
+    is_usual = index.axes.n_axis == 0 and index.axes.order == "HWC" and dataset.ndim > 2
+    if isinstance(dataset, ImageGroup) or not index.reason or not is_usual:
+        is_contiguous = not isinstance(dataset, ImageGroup) and dataset.chunks is None and not index.reason
+        per_chunk = 1 if is_contiguous else index.images_per_chunk
         for first, last in block_ranges(n, per_chunk, index.image_bytes):
             pixels = reader.array(np.arange(first, last))
             yield first, last, iter([Part(slice(0, height), slice(0, width), pixels)])

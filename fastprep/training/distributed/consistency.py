@@ -69,7 +69,7 @@ def fingerprint(
     for word, loader in (("--train", train), ("--val", val)):
         facts[f"{word}: number of images"] = str(loader.n_samples)
         facts[f"{word}: images"] = f"{loader._dataset.image_shape} {loader._dataset.dtype}"
-        facts[f"{word}: checksum of the labels"] = _crc(loader._dataset.labels)
+        facts[f"{word}: checksum of the labels"] = _crc(loader._dataset.first_labels)
         order = {name: value for name, value in loader.state_dict()["of"].items() if name != "n_samples"}
         facts |= {f"{word}: {name}": str(value) for name, value in order.items()}
     facts["--train: checksum of the weights"] = _crc(train._dataset.weights)

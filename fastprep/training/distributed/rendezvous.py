@@ -128,7 +128,8 @@ def _report_to_first(cluster: Cluster, deadline: float, timeout_s: float, secret
             try:
                 return _report(connection, cluster, deadline, secret)
             except _NotFirstError as error:
-                why = f"; what listens there {error}"
+                if not why or time.monotonic() < deadline:  # what the end cut short says less than what was heard before
+                    why = f"; what listens there {error}"
         if time.monotonic() >= deadline:
             return f"nobody answers as {cluster.name(0)} within {timeout_s:g} s (--rank-timeout){why}"
         time.sleep(_AGAIN_S)

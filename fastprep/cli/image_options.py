@@ -1,0 +1,39 @@
+"""Options of commands that say how images lie in a file: --shape and --channels, as the arguments of loaders."""
+
+from __future__ import annotations
+
+from fastprep.errors import InputError
+
+
+def shape_of(text: str | None) -> tuple[int, ...] | None:
+    """Return the argument `shape` for the option --shape, such as 28x28x1.
+
+    Raises
+    ------
+    InputError
+        If it has another form.
+    """
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) not in (2, 3) or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"--shape must be HEIGHTxWIDTHxCHANNELS, such as 28x28x1, or HEIGHTxWIDTH, got {text!r}")
+    return tuple(map(int, parts))
+
+
+def channels_of(text: str | None) -> list[int | str] | str | None:
+    """Return the argument `channels` for the option --channels: numbers or names between commas, or letters such as RGB.
+
+    Raises
+    ------
+    InputError
+        If it has another form.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise InputError(f"--channels must be numbers from 0 such as 0,1,2, or letters such as RGB, got {text!r}")
+    if len(parts) == 1 and not (text.strip().isascii() and text.strip().isdigit()):
+        return text.strip()
+    return [int(part) if part.isascii() and part.isdigit() else part for part in parts]

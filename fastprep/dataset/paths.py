@@ -1,0 +1,47 @@
+"""Files by path, glob pattern, or list of paths."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def expand_paths(files: Paths, argument: str = "files") -> list[str]:
+    """Return the paths that a `files` argument stands for.
+
+    Parameters
+    ----------
+    files : path, glob pattern, or sequence of paths
+    argument : str
+        Name of the argument, for errors.
+
+    Returns
+    -------
+    list of str
+        Files of a pattern come in alphabetical order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no file matches a pattern.
+    ValueError
+        If `files` is an empty sequence, or something other than paths.
+    """
+    several = isinstance(files, Sequence) and not isinstance(files, bytes)
+    if not isinstance(files, str | os.PathLike) and not (several and all(isinstance(path, str | os.PathLike) for path in files)):
+        raise ValueError(f"{argument} must be a path, a glob pattern, or a list of paths, got {files!r}")
+    if isinstance(files, str | os.PathLike):
+        path = os.path.expanduser(os.fspath(files))
+        if os.path.exists(path) or not glob.has_magic(path):
+            return [path]
+        found = sorted(glob.glob(path, recursive=True))
+        if not found:
+            raise FileNotFoundError(f"{argument}: no file matches {path!r}")
+        return found
+    paths = [os.path.expanduser(os.fspath(path)) for path in files]
+    if not paths:
+        raise ValueError(f"{argument} must name at least one file, got an empty list")
+    return paths

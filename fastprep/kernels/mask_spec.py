@@ -1,0 +1,169 @@
+"""The arguments of the mask kernel: masks follow the geometry of their images, and keep the numbers that they have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastprep.kernels import _masks
+from fastprep.kernels.choices import ORDERS, check_choice
+from fastprep.kernels.spec import by_slot
+from fastprep.transforms import TransformTable
+from fastprep.transforms.target_geometry import nearest_pixels, steps
+
+_FARTHEST = 2.0**30  # pixels; positions are 64-bit multiples of 2**-32
+_NUMBER_BYTES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskSpec:
+    """The operation on masks, which is the same for every batch: each output pixel is the source pixel that is nearest to it.
+
+    Parameters
+    ----------
+    image_shape : (int, int, int)
+        Height, width and channels of the masks, in pixels.
+    dtype : dtype
+        Type of the masks, and of the result: numbers of 1, 2, 4 or 8 bytes in native byte order.
+    size : (int, int)
+        Height and width of the result, in pixels.
+    fill : float or array_like of shape (C,)
+        What there is outside of a mask, where a matrix leads there. `dtype` holds it exactly, or it is a float of it.
+    order : str
+        Order of the masks' axes: "HWC", or another order of these letters.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above.
+    """
+
+    image_shape: tuple[int, int, int]
+    dtype: np.dtype
+    size: tuple[int, int]
+    fill: ArrayLike = 0
+    order: str = "HWC"
+
+    def __post_init__(self) -> None:
+        check_choice("order", self.order, ORDERS)
+        if self.dtype.kind not in "iufb" or self.dtype.itemsize not in _NUMBER_BYTES or not self.dtype.isnative:
+            raise ValueError(f"masks must have numbers of 1, 2, 4 or 8 bytes in native byte order, got {self.dtype!r}")
+        _ = self.fill_values  # raise here, not in a worker
+
+    @property
+    def fill_values(self) -> NDArray:
+        """Fill in the type of the masks, shape (C,).
+
+        Raises
+        ------
+        ValueError
+            If it is not a number, or one for each channel, that the type holds.
+        """
+        channels, values = self.image_shape[2], np.asarray(self.fill)
+        if values.dtype.kind not in "iufb" or values.shape not in ((), (channels,)):
+            raise ValueError(f"fill must be a number, or {channels} of them, got {self.fill!r}")
+        with np.errstate(all="ignore"):
+            filled = values.astype(self.dtype)
+        if self.dtype.kind != "f" and not (filled == values).all():
+            raise ValueError(f"fill must be a number of the masks' type, {self.dtype}, got {self.fill!r}")
+        return np.ascontiguousarray(np.broadcast_to(filled, (channels,)))
+
+    @property
+    def source_steps(self) -> tuple[int, int, int]:
+        """Numbers from a row, a column and a channel of a mask to the next one."""
+        sides = dict(zip("HWC", self.image_shape, strict=True))
+        _, second, third = (sides[axis] for axis in self.order)
+        found = dict(zip(self.order, (second * third, third, 1), strict=True))
+        return found["H"], found["W"], found["C"]
+
+    @property
+    def image_bytes(self) -> int:
+        """Size of a mask, in bytes."""
+        return int(np.prod(self.image_shape)) * self.dtype.itemsize
+
+    def cpu_sink(self, table: TransformTable, n_slots: int, out: NDArray) -> _masks.MaskSink:
+        """Return a sink that executes the geometry of a transform table on masks.
+
+        Parameters
+        ----------
+        table : TransformTable
+        n_slots : int
+            Number of masks that the sink will be handed.
+        out : ndarray of `dtype`, shape (n_out, h, w, C), C-contiguous, aligned, writeable
+            Where the results go.
+
+        Returns
+        -------
+        MaskSink
+            Serves one thread at a time.
+
+        Raises
+        ------
+        ValueError
+            If a row of the table leads outside of the masks, where no matrix has a fill for it, or `out` is not as above.
+        """
+        n, (h, w) = len(table), self.size
+        shape = (n, h, w, self.image_shape[2])
+        if out.shape != shape or out.dtype != self.dtype or not (out.flags.carray and out.flags.writeable):
+            wanted = f"out must be a writeable, aligned, C-contiguous {self.dtype} array of shape {shape}"
+            raise ValueError(f"{wanted}, got {out.dtype} {out.shape}")
+        slots = table.crops[:, 0]
+        if not n or slots.min() < 0 or slots.max() >= n_slots:
+            raise ValueError(f"slot in the transform table must lie in 0..{n_slots - 1}, and there must be a row")
+        order, firsts = by_slot(slots, n_slots)
+        arguments, needs = self._picked(table, order) if table.matrices is None else self._mapped(table, order)
+        return _masks.MaskSink(
+            sides=self.image_shape,
+            size=self.size,
+            steps=self.source_steps,
+            item_bytes=self.dtype.itemsize,
+            fill=self.fill_values.view(np.uint8),
+            **arguments,
+            numbers=order,
+            firsts=firsts,
+            needs=_of_slots(needs, firsts),
+            target=out.reshape(-1).view(np.uint8),
+        )
+
+    def _picked(self, table: TransformTable, order: NDArray[np.int64]) -> tuple[dict[str, Any], NDArray[np.int64]]:
+        """Return the arguments of a sink that picks rows and columns, and the range of bytes that each output needs."""
+        pixels = nearest_pixels(table, self.image_shape[:2], self.size)
+        is_turned = pixels.is_turned[:, None]
+        height, width, channels = self.image_shape
+        for picked, limit in (
+            (pixels.down, np.where(is_turned, width, height)),
+            (pixels.across, np.where(is_turned, height, width)),
+        ):
+            if (picked < 0).any() or (picked >= limit).any():
+                raise ValueError(f"rows of the transform table must stay in masks of {height}x{width} pixels")
+        row_step, column_step, channel_step = self.source_steps
+        down = (pixels.down * np.where(is_turned, column_step, row_step))[order]
+        across = (pixels.across * np.where(is_turned, row_step, column_step))[order]
+        first = down.min(axis=1) + across.min(axis=1)
+        end = down.max(axis=1) + across.max(axis=1) + (channels - 1) * channel_step + 1
+        needs = np.stack([first, end], axis=1) * self.dtype.itemsize
+        return {"down": down, "across": across, "start": None, "right": None}, needs
+
+    def _mapped(self, table: TransformTable, order: NDArray[np.int64]) -> tuple[dict[str, Any], NDArray[np.int64]]:
+        """Return the arguments of a sink that follows matrices; it needs whole masks."""
+        h, w = self.size
+        assert table.matrices is not None
+        if not (np.abs(table.matrices) @ (w, h, 1) <= _FARTHEST).all():
+            raise ValueError("matrices in the transform table must keep within 2**30 pixels")
+        found = steps(table, self.size)
+        needs = np.broadcast_to(np.array([0, self.image_bytes]), (len(table), 2))
+        arguments = {"down": found.down[order], "across": None, "start": found.start[order], "right": found.right[order]}
+        return arguments, needs
+
+
+def _of_slots(needs: NDArray[np.int64], firsts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the first byte, and the number of bytes, of each slot, out of the first and the end of each output."""
+    is_used = firsts[1:] > firsts[:-1]
+    of_slots = np.zeros((len(is_used), 2), np.int64)
+    places = firsts[:-1][is_used]
+    first, end = np.minimum.reduceat(needs[:, 0], places), np.maximum.reduceat(needs[:, 1], places)
+    of_slots[is_used, 0], of_slots[is_used, 1] = first, end - first
+    return of_slots

@@ -1,0 +1,110 @@
+"""The operation of the kernels for a dataset: what it is made of, checked once, with errors that name the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastprep.dataset.dataset import Dataset
+from fastprep.dataset.inputs import by_input
+from fastprep.kernels import CropSpec, WarpSpec
+from fastprep.kernels.choices import DTypeName, Layout
+from fastprep.kernels.ranges import check_range
+from fastprep.transforms import Augmentation
+
+
+def operations_of(
+    dataset: Dataset,
+    augmentation: Augmentation,
+    mean: Any,
+    scale: Any,
+    dtype: Any,
+    layout: Layout,
+    check_finite: bool,
+) -> Any:
+    """Return the operation on the pixels of each input of a dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    augmentation : Augmentation
+    mean, dtype : object, in the structure of the inputs
+        As in `CropSpec`.
+    scale : object
+        As in `CropSpec`, or a mapping for several inputs.
+    layout, check_finite
+        As in `CropSpec`.
+
+    Returns
+    -------
+    CropSpec, or dict of str to CropSpec
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit the images; see `operation_of`.
+    """
+    inputs, scales = dataset.each_input, by_input(scale, dataset.each_input, "scale")
+    if not isinstance(inputs, dict):
+        return operation_of(inputs, augmentation, mean, scales, dtype, layout, check_finite)
+    return {
+        name: operation_of(images, augmentation.for_input(name), mean[name], scales[name], dtype[name], layout, check_finite)
+        for name, images in inputs.items()
+    }
+
+
+def operation_of(
+    dataset: Dataset,
+    augmentation: Augmentation,
+    mean: NDArray[np.float32] | None,
+    scale: ArrayLike | None,
+    dtype: DTypeName,
+    layout: Layout,
+    check_finite: bool,
+) -> CropSpec:
+    """Return the operation on the pixels of a dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    augmentation : Augmentation
+    mean, scale, dtype, layout, check_finite
+        As in `CropSpec`.
+
+    Returns
+    -------
+    CropSpec
+        A `WarpSpec` where images are more than cut out, mirrored and flipped.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit the images. The text names the first file and its dataset.
+    """
+    try:
+        scale = None if scale is None else np.array(scale, np.float32)
+        shape, source_dtype = dataset.image_shape, dataset.dtype.name
+        source = dataset.order, dataset.channels, dataset.file_channels
+        what = (augmentation.size, mean, scale, dtype, layout, check_finite)
+        arguments = (shape, source_dtype, *what, *source, augmentation.standardize)
+        augmentation.check_colors(shape[2])
+        spec = CropSpec(*arguments) if not augmentation.warps(*shape[:2]) else WarpSpec(*arguments, **_warp(augmentation, shape))
+        if check_finite:
+            for stored in dataset.stored_dtypes:
+                check_range(spec, stored)
+        return spec
+    except ValueError as error:
+        raise ValueError(f"{error} (file {dataset.paths[0]!r}, dataset {dataset.images!r})") from None
+
+
+def _warp(augmentation: Augmentation, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Return the arguments that a `WarpSpec` has beside those of a `CropSpec`."""
+    erase = augmentation.erase
+    return {
+        "geometry": augmentation.geometry(*shape[:2]),
+        "fill": augmentation.fill,
+        "has_colors": augmentation.has_colors,
+        "erase_value": None if erase is None else erase.value,
+    }

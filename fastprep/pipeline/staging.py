@@ -1,0 +1,94 @@
+"""Memory of one thread for the images of one input of a network, on their way to a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastprep._sink import Sink
+from fastprep.h5 import CopySink
+from fastprep.kernels import CropSpec
+from fastprep.kernels.device import DeviceMemory, Gpu
+from fastprep.kernels.launches import CropKernel
+from fastprep.transforms import TransformTable
+
+
+class InputStaging:
+    """Memory on the host and on the device for the images and the table of a batch, and what the kernel says of its results.
+
+    Parameters
+    ----------
+    gpu : Gpu
+    spec : CropSpec
+    kernel : CropKernel
+        Executes `spec`.
+    stream : cupy stream
+        On which everything is queued.
+    n_images, n_rows : int
+        Largest number of images, and of table rows, in a batch.
+    """
+
+    def __init__(self, gpu: Gpu, spec: CropSpec, kernel: CropKernel, stream: Any, n_images: int, n_rows: int) -> None:
+        self._gpu, self._spec, self._kernel, self._stream = gpu, spec, kernel, stream
+        self._image_bytes, n_words = spec.source_bytes, kernel.n_words
+        self._images = gpu.pinned(n_images * self._image_bytes)
+        self._table = gpu.pinned(n_rows * n_words * 4).view(np.int32).reshape(n_rows, n_words)
+        self._images_on_device = DeviceMemory(gpu, n_images * self._image_bytes)
+        self._table_on_device = DeviceMemory(gpu, self._table.nbytes)
+        self._work = DeviceMemory(gpu, n_bytes) if (n_bytes := kernel.work_bytes(n_rows)) else None
+        self._rows = self._table[:0]
+        if spec.checks_finite:
+            self._not_finite = gpu.pinned(n_rows * 4).view(np.uint32)
+            self._not_finite_on_device = DeviceMemory(gpu, n_rows * 4)
+
+    @property
+    def sink(self) -> Sink:
+        """Sink that takes the images of a batch."""
+        return CopySink(self._images, self._image_bytes)
+
+    def fill(self, table: TransformTable, n_images: int) -> None:
+        """Check the table of a batch, and keep it as the kernel reads it."""
+        self._rows = self._table[: len(table)]
+        self._rows[:] = self._kernel.rows(table, n_images)
+
+    def upload(self, n_images: int) -> tuple[Any, Any]:
+        """Queue the copies; return images and table as arrays on the device."""
+        images = self.images_on_device(n_images)
+        table = self._gpu.array(self._table_on_device, self._rows.shape, np.dtype(np.int32))
+        self._gpu.copy(images, self._images[: n_images * self._image_bytes], self._stream)
+        self._gpu.copy(table, self._rows, self._stream)
+        return images, table
+
+    def launch(self, images: Any, table: Any, x: Any) -> Callable[[], None]:
+        """Return a function that queues the kernel in the thread's current stream, see `CropKernel.launch`."""
+        return self._kernel.launch(images, self._rows, table, x, self._cleared_marks(), self._work)
+
+    def images_on_device(self, n_images: int) -> Any:
+        """Return the array on the device for a number of images."""
+        return self._gpu.array(self._images_on_device, (n_images, *self._spec.source_shape), self._spec.source_dtype)
+
+    def download(self) -> None:
+        """Queue the copy of the marks of results that are not finite."""
+        if self._spec.checks_finite:
+            marks = self._marks(len(self._rows))
+            self._gpu.copy_back(self._not_finite[: len(marks)], marks, self._stream)
+
+    def first_not_finite(self) -> int | None:
+        """Return the slot of an image with results that are not finite, once the stream was waited for; None if there is none."""
+        if not self._spec.checks_finite:
+            return None
+        wrong = np.flatnonzero(self._not_finite[: len(self._rows)])
+        return int(self._rows[wrong[0], 0]) if wrong.size else None
+
+    def _cleared_marks(self) -> Any:
+        """Return an array of zeros on the device, in which the kernel marks rows whose results are not finite."""
+        if not self._spec.checks_finite:
+            return None
+        marks = self._marks(len(self._rows))
+        self._gpu.clear(marks, self._stream)
+        return marks
+
+    def _marks(self, n_rows: int) -> Any:
+        return self._gpu.array(self._not_finite_on_device, (n_rows,), np.dtype(np.uint32))
