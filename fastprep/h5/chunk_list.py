@@ -63,7 +63,7 @@ class ChunkList:
         return len(self.offsets)
 
 
-def list_chunks(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes) -> ChunkList:
+def list_chunks(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, reference_bytes: int | None = None) -> ChunkList:
     """List the chunks of a dataset for which `fastprep.h5.storage.find_storage` found a chunked storage.
 
     Parameters
@@ -73,6 +73,8 @@ def list_chunks(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes) -> Ch
         File and dataset as the user named them, for errors.
     axes : Axes
         Those of the dataset, which do not have N behind others.
+    reference_bytes : int or None
+        As `find_storage` takes it.
 
     Returns
     -------
@@ -93,7 +95,7 @@ def list_chunks(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes) -> Ch
     offsets, sizes, masks = _read_list(dataset, chunk, grid, named, 1 if axes.n_axis is None else 0)
     written = offsets != _NEVER
     has_filters = properties.get_nfilters() > 0
-    chunk_bytes = math.prod(chunk) * dataset.dtype.itemsize
+    chunk_bytes = math.prod(chunk) * (reference_bytes or dataset.dtype.itemsize)
 
     def refuse(k: int, problem: str) -> None:
         row = k // math.prod(grid[1:])

@@ -157,7 +157,8 @@ def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
     for stage in filters:
         if stage.code == _BITSHUFFLE and stage.values[2:3] == (0,):
             raise ValueError("bitshuffle has elements of 0 bytes")  # HDF5's filter would divide by zero
-        usable = usable and (stage.code != _SHUFFLE or stage.values[:1] == (element_bytes,))
+        # without values, which HDF5 does not write for rows of variable length, it fails, and each chunk says that it was skipped
+        usable = usable and (stage.code != _SHUFFLE or stage.values[:1] in ((element_bytes,), ()))
         usable = usable and (stage.code != _BITSHUFFLE or _bitshuffle_is_known(stage.values))
     if not usable:
         raise Unsupported(f"filters {pipeline.names}")
@@ -176,6 +177,8 @@ def missing_filters(dataset: h5py.Dataset) -> str:
 
 def _unshuffle(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
     # shuffle stores the first bytes of all elements, then the second bytes, and so on; bytes that fill no element stay at the end
+    if not values:
+        raise ValueError("the size of an element is not known")
     element_bytes = values[0]
     n_elements = len(data) // element_bytes
     whole = n_elements * element_bytes

@@ -53,7 +53,7 @@ class Storage:
     extent: tuple[int, int] | None = None
 
 
-def find_storage(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes) -> Storage:
+def find_storage(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, reference_bytes: int | None = None) -> Storage:
     """Find out how a dataset is stored.
 
     Parameters
@@ -63,6 +63,8 @@ def find_storage(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes) -> S
         File and dataset as the user named them, for errors.
     axes : Axes
         Those of the dataset.
+    reference_bytes : int or None
+        Size in the file of a reference to a row, for a dataset of rows of variable length; None for numbers.
 
     Returns
     -------
@@ -85,14 +87,15 @@ def find_storage(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes) -> S
         raise Unsupported(f"its axes {axes.name} do not begin with N")
     holder = dataset.file
     check_access(holder)
-    _check_number_type(dataset)
+    if reference_bytes is None:
+        _check_number_type(dataset)
     if properties.get_external_count():
         raise Unsupported("external storage")
     identity = identity_of_open(holder)
     if layout == h5py.h5d.CONTIGUOUS:
-        return _contiguous_storage(dataset, identity, named, axes)
+        return _contiguous_storage(dataset, identity, named, axes, reference_bytes)
     if layout == h5py.h5d.CHUNKED:
-        return _chunked_storage(dataset, properties, identity, named, axes)
+        return _chunked_storage(dataset, properties, identity, named, axes, reference_bytes)
     raise Unsupported("compact layout" if layout == h5py.h5d.COMPACT else "unknown layout")
 
 
@@ -180,14 +183,16 @@ def chunk_grid(shape: Sides, chunk: Sides) -> Sides:
     return n, height, width, channels
 
 
-def _contiguous_storage(dataset: h5py.Dataset, identity: tuple[int, ...], named: tuple[str, str], axes: Axes) -> Storage:
+def _contiguous_storage(
+    dataset: h5py.Dataset, identity: tuple[int, ...], named: tuple[str, str], axes: Axes, reference_bytes: int | None
+) -> Storage:
     try:
         offset, file_bytes = dataset.id.get_offset(), identity[2]
     except RuntimeError as error:  # h5py takes an offset of 0 for an error
         raise DataError("the header says that its data begin at byte 0; it is damaged", *named) from error
     if offset is None:
         raise Unsupported("never written: all fill value")
-    n_bytes = math.prod(dataset.shape) * dataset.dtype.itemsize
+    n_bytes = math.prod(dataset.shape) * (reference_bytes or dataset.dtype.itemsize)
     if offset + n_bytes > file_bytes:
         raise DataError(beyond_end(offset, n_bytes, file_bytes), *named, 0)
     holder = os.path.abspath(dataset.file.filename)
@@ -195,14 +200,20 @@ def _contiguous_storage(dataset: h5py.Dataset, identity: tuple[int, ...], named:
 
 
 def _chunked_storage(
-    dataset: h5py.Dataset, properties: h5py.h5p.PropDCID, identity: tuple[int, ...], named: tuple[str, str], axes: Axes
+    dataset: h5py.Dataset,
+    properties: h5py.h5p.PropDCID,
+    identity: tuple[int, ...],
+    named: tuple[str, str],
+    axes: Axes,
+    reference_bytes: int | None,
 ) -> Storage:
+    element_bytes = reference_bytes or dataset.dtype.itemsize
     try:
-        pipeline = pipeline_of(properties, dataset.dtype.itemsize)
+        pipeline = pipeline_of(properties, element_bytes)
     except ValueError as error:
         raise DataError(str(error), *named) from error
     shape, chunk = axes.sides, axes.four_sides(dataset.chunks)
-    chunk_bytes = math.prod(chunk) * dataset.dtype.itemsize
+    chunk_bytes = math.prod(chunk) * element_bytes
     if chunk_bytes > _MAX_CHUNK_BYTES:
         raise Unsupported(f"chunks of {chunk_bytes} bytes")
     if not hasattr(dataset.id, "chunk_iter"):
@@ -210,8 +221,9 @@ def _chunked_storage(
     if pipeline.filters:
         partial_chunks_are_raw(properties)  # raises where that can't be known
     split = "" if chunk[1:] == shape[1:] else f", {math.prod(chunk_grid(shape, chunk)[1:])} to an image"
-    images = "1 image" if chunk[0] == 1 else f"{chunk[0]} images"
-    layout = f"chunked, {images} each{split}, filters {pipeline.names}"
+    one = "image" if reference_bytes is None else "row"
+    several = f"1 {one}" if chunk[0] == 1 else f"{chunk[0]} {one}s"
+    layout = f"chunked, {several} each{split}, filters {pipeline.names}"
     return Storage(layout, os.path.abspath(dataset.file.filename), identity, chunk, pipeline)
 
 
