@@ -11,7 +11,8 @@ from setuptools import Extension, setup
 
 COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
 KERNELS = Path("fastprep/kernels")
-HEADERS = ["fastprep/_sink.pxd", *map(str, sorted(KERNELS.glob("*.pxd"))), *map(str, sorted(KERNELS.glob("*.h")))]
+READING = ["fastprep/_sink.pxd", "fastprep/h5/_pread.pxd"]
+HEADERS = [*READING, *map(str, sorted(KERNELS.glob("*.pxd"))), *map(str, sorted(KERNELS.glob("*.h")))]
 CROP = [str(path) for path in sorted(KERNELS.glob("_crop*.c"))]
 WARP = [f"{KERNELS}/_blend.c", *(str(path) for path in sorted(KERNELS.glob("_warp*.c")))]
 
@@ -26,6 +27,7 @@ setup(
         [
             extension("fastprep._sink"),
             extension("fastprep.pipeline._buffers"),
+            extension("fastprep.h5._heap"),
             extension("fastprep.h5._read"),
             extension("fastprep.kernels._cpu", *CROP),
             extension("fastprep.kernels._cpu_warp", *CROP, *WARP),  # which runs the crop kernel, too

@@ -2,6 +2,7 @@
 
 from fastprep.h5._read import CopySink
 from fastprep.h5.axes import Axes, check_axes_name, check_image_shape
+from fastprep.h5.byte_rows import ByteRows, open_rows
 from fastprep.h5.cache import BlockCache, Scratch
 from fastprep.h5.candidates import Candidate, find_candidates, seems_network
 from fastprep.h5.chunks import NOT_FINITE
@@ -31,6 +32,7 @@ __all__ = [
     "NOT_FINITE",
     "Axes",
     "BlockCache",
+    "ByteRows",
     "Candidate",
     "CopySink",
     "FileSurvey",
@@ -61,6 +63,7 @@ __all__ = [
     "one_row_each",
     "only_if_whole",
     "open_images",
+    "open_rows",
     "read_file_names",
     "read_labels",
     "read_metadata",

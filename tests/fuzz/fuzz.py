@@ -1,4 +1,4 @@
-"""Runs one target under the coverage-guided fuzzer atheris: python fuzz.py files|chunks CORPUS [LIBFUZZER OPTION ...].
+"""Runs one target under the coverage-guided fuzzer atheris: python fuzz.py files|heaps|chunks CORPUS [LIBFUZZER OPTION ...].
 
 CORPUS is a folder; where it is empty the seeds are written to it first. A file as CORPUS is run once: that is how a failure
 is looked at again. Coverage is that of fastprep's Python; HDF5 and the codecs are seen through it only.
@@ -37,6 +37,10 @@ def main() -> None:
         target, mutator = targets.read_file, {"custom_mutator": keep_places}
         if is_empty:
             targets.file_seeds(Path(corpus))
+    elif name == "heaps":
+        target, mutator = targets.read_heap, {"custom_mutator": keep_places}
+        if is_empty:
+            targets.heap_seeds(Path(corpus))
     else:
 
         def target(data: bytes) -> None:

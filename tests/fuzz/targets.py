@@ -1,4 +1,4 @@
-"""What is fuzzed: any bytes as an HDF5 file, and any bytes as a chunk of each filter pipeline.
+"""What is fuzzed: any bytes as an HDF5 file, as references and a heap, and as a chunk of each filter pipeline.
 
 A target returns where the bytes give images or an error that users are promised; all else is for the fuzzer to see: another
 exception, a crash, a hang, memory without bound.
@@ -7,6 +7,7 @@ exception, a crash, a hang, memory without bound.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,8 +17,12 @@ import numpy as np
 
 from fastprep.errors import DataError
 from fastprep.h5 import open_images, read_labels, read_metadata
+from fastprep.h5._heap import HeapStatus, HeapTables
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Filter, Pipeline, pipeline_of
 from fastprep.h5.metadata import read_file_names, read_std
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.support.heaps import collection, read, reference
 
 SHAPE = (6, 8, 9, 3)
 ONE = (1, *SHAPE[1:])
@@ -100,6 +105,31 @@ def _read_all(path: Path) -> None:
                 _check_names(path, error)
     finally:
         reader.close()
+
+
+def heap_seeds(folder: Path) -> None:
+    """Write the references and heaps that the fuzzer begins with: the references of four rows, then the file."""
+    rows = [bytes([number]) * length for number, length in ((1, 9), (2, 0), (7, 40), (3, 4097))]
+    for order in ((0, 1, 2, 3), (3, 0, 2, 1)):
+        heap = collection(*[(rows[k][0] if rows[k] else 2, rows[k]) for k in order], n_bytes=4400)
+        references = b"".join(reference(len(row), 64, row[0] if row else 2) for row in rows)
+        (folder / "".join(map(str, order))).write_bytes(references + heap)
+
+
+def read_heap(data: bytes) -> None:
+    """Read four rows of a file of these bytes; what lies around the memory for them must stay as it is."""
+    references = data[:64].ljust(64, b"\0")
+    lengths = np.frombuffer(references, "<u4")[::4]
+    number, name = tempfile.mkstemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    try:
+        with open(number, "wb") as file:
+            file.write(data)
+        tables = HeapTables()
+        for sample in np.flatnonzero(lengths <= len(data)).tolist() * 2:  # others are refused before memory is taken
+            _, (status, *_) = read(Path(name), references, [sample], tables)
+            assert status == 0 or status in list(HeapStatus)
+    finally:
+        os.unlink(name)
 
 
 def pipelines() -> list[tuple[Pipeline, int, bytes]]:

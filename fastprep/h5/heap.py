@@ -1,0 +1,112 @@
+"""Rows of bytes from an open file, by their references, and what is wrong with those that can't be read, in words."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep._sink import Status
+from fastprep.errors import DataError
+from fastprep.h5 import _heap
+from fastprep.h5._heap import HeapStatus, HeapTables
+from fastprep.h5.cache import Scratch
+from fastprep.h5.retries import machine_fault
+from fastprep.h5.row_index import RowIndex
+
+_MARGINS = _heap.MARGIN_BEFORE + _heap.MARGIN_BEHIND
+_MOST_OBJECTS = 2**16 - 1  # of a collection
+
+
+def read_from_heap(
+    index: RowIndex, descriptor: int, tables: HeapTables, samples: NDArray[np.int64], scratch: Scratch
+) -> list[NDArray[np.uint8]]:
+    """Read rows without HDF5.
+
+    Parameters
+    ----------
+    index : RowIndex
+        One with references.
+    descriptor : int
+        Of `index.holder`, which is open for reading.
+    tables : HeapTables
+        Those of that file.
+    samples : ndarray of int64, shape (n,)
+        Rows of the dataset, 0..N-1.
+    scratch : Scratch
+        Its memory for "rows" holds the result.
+
+    Returns
+    -------
+    list of ndarray of uint8
+        The bytes of each row, valid until this thread asks `scratch` for "rows" again.
+
+    Raises
+    ------
+    OSError
+        If the system fails to read.
+    DataError
+        If a row can't be where its reference says, naming its sample.
+    """
+    wanted = index.references[samples]
+    lengths = wanted["length"].astype(np.int64)
+    _check_claims(index, wanted, lengths, samples)
+    # a multiple of 8, so that nothing of a row shares a word with what another one reads
+    ends = np.cumsum((lengths + _MARGINS + 7) // 8 * 8)
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) + _heap.MARGIN_BEFORE
+    out = scratch.memory("rows", int(ends[-1]))
+    references = index.references.view(np.uint8)
+    status, position, first, second = _heap.read_rows(descriptor, index.file_bytes, tables, references, samples, out, starts)
+    if status:
+        sample = int(samples[position])
+        if status > 0:
+            raise machine_fault(status, index.file, index.dataset, None, sample)
+        raise _error(index, sample, _problem(index, sample, status, first, second))
+    return [out[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
+
+
+def _check_claims(index: RowIndex, wanted: NDArray[np.void], lengths: NDArray[np.int64], samples: NDArray[np.int64]) -> None:
+    """Check what references say before memory is taken: where they lead to, and that rows have no more bytes than the file."""
+    leads, file_bytes = wanted["address"] > 0, index.file_bytes
+    room = file_bytes - _heap.MARGIN_BEFORE - np.minimum(wanted["address"], np.uint64(file_bytes)).astype(np.int64)
+    nowhere, outside = ~leads & ((lengths > 0) | (wanted["number"] > 0)), leads & (lengths > room)
+    wrong = nowhere | outside | (leads & ((wanted["number"] == 0) | (wanted["number"] > _MOST_OBJECTS)))
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        sample = int(samples[k])
+        if nowhere[k]:
+            raise _error(
+                index,
+                sample,
+                f"its reference has a length of {lengths[k]} bytes, the number {wanted['number'][k]}, and no address",
+            )
+        if outside[k]:
+            raise _error(index, sample, _problem(index, sample, HeapStatus.OUTSIDE, 0, 0))
+        raise _error(index, sample, f"its reference has the number {wanted['number'][k]}, and numbers are 1..{_MOST_OBJECTS}")
+    if int(lengths.sum()) > file_bytes:
+        _, places = np.unique(samples, return_index=True)
+        total, k = int(lengths[places].sum()), int(np.argmax(lengths))
+        if total > file_bytes:
+            claim = f"{len(places)} rows that are read together claim {total} bytes, this one {lengths[k]} of them"
+            raise _error(index, int(samples[k]), f"{claim}, in a file of {file_bytes}")
+
+
+def _error(index: RowIndex, sample: int, problem: str) -> DataError:
+    return DataError(f"{problem}; the file is damaged", index.file, index.dataset, None, sample)
+
+
+def _problem(index: RowIndex, sample: int, status: int, first: int, second: int) -> str:
+    """Describe why a row can't be read, for a status of `_heap` and its numbers."""
+    length, address, number = index.references[sample].item()
+    heap = f"the heap collection at byte {address}"
+    words: dict[int, str] = {
+        Status.TRUNCATED: f"the file ends before {heap} does; it may have been truncated",
+        HeapStatus.OUTSIDE: f"its reference leads to {length} bytes in {heap}, in a file of {index.file_bytes}",
+        HeapStatus.NO_HEAP: f"its reference leads to byte {address}, where there is no heap collection",
+        HeapStatus.HEAP_SIZE: f"{heap} has a size of {first} bytes, where {second} are left of the file",
+        HeapStatus.BEYOND: f"object {first} of {heap} has a size of {second} bytes, more than are left of it",
+        HeapStatus.FREE_SPACE: f"the free space of {heap} has a size of {first} bytes, where {second} are left",
+        HeapStatus.TWICE: f"{heap} has two objects {first}",
+        HeapStatus.NO_OBJECT: f"its reference leads to object {number} of {heap}, which is none of the {first} there",
+        HeapStatus.LENGTH: f"its reference has a length of {length} bytes, object {number} of {heap} one of {first}",
+    }
+    return words[status]
