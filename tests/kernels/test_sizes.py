@@ -92,7 +92,9 @@ def test_only_the_bytes_that_the_kernel_asks_for_are_needed(version, geometry, r
     crops = np.array([[0, 3, 5, 1], [1, 2, 1, 2]], np.int32)
     boxes = np.array([[2.5, 3.0, 20.0, 30.5], [1.0, 0.0, 31.0, 20.0]]) if geometry == "box" else None
     matrices = np.array([[[1, 0, 2], [0, 1, 3]], [[1, 0, 1], [0, 1, 4]]], float) if geometry == "matrix" else None
-    alone = [TransformTable(*(None if part is None else part[k : k + 1].copy() for part in (crops, boxes, matrices))) for k in (0, 1)]
+    alone = [
+        TransformTable(*(None if part is None else part[k : k + 1].copy() for part in (crops, boxes, matrices))) for k in (0, 1)
+    ]
     for table in alone:
         table.crops[:, 0] = 0
     wanted = np.concatenate([oracle(image[None], table, (12, 16)) for image, table in zip(images, alone, strict=True)])
