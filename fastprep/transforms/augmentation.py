@@ -119,8 +119,8 @@ class Augmentation:
         if (farthest := 2 * np.max(farthest) * self.policy.reach(*self.size)) > FARTHEST:
             raise ValueError(
                 f"crop and policy must keep within 2**30 pixels of the image, found up to {farthest:.3g} for images of "
-                f"{np.max(height)}x{np.max(width)} pixels: take a larger least scale, a smaller shear, or an n that is smaller, got {self.crop} "
-                f"and {self.policy}"
+                f"{np.max(height)}x{np.max(width)} pixels: take a larger least scale, a smaller shear, or an n that is smaller, "
+                f"got {self.crop} and {self.policy}"
             )
         return "matrix"
 
