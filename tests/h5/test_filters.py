@@ -33,3 +33,12 @@ def test_pipeline_refuses_what_does_not_fill_a_chunk():
             Pipeline((Filter(code, (0, 4, 1, 0, 2)),)).decode(np.full(8, 255, np.uint8), 0, 12, out, spare)
     with pytest.raises(DecodeError, match=r"fletcher32 data is damaged \(checksum is"):
         Pipeline((Filter(3),)).decode(np.zeros(16, np.uint8) + 1, 0, 12, out, spare)
+
+
+def test_shuffle_without_an_element_size_may_only_be_skipped():
+    """HDF5 writes it so for rows of variable length, and skips it."""
+    out, spare, stored = np.empty(80, np.uint8), np.empty(80, np.uint8), np.arange(16, dtype=np.uint8)
+    pipeline = Pipeline((Filter(2),))
+    assert pipeline.decode(stored, 1, 16, out, spare).tolist() == list(range(16))
+    with pytest.raises(DecodeError, match=r"shuffle data is damaged \(the size of an element is not known\)"):
+        pipeline.decode(stored, 0, 16, out, spare)
