@@ -11,8 +11,7 @@ from setuptools import Extension, setup
 
 COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
 KERNELS = Path("fastprep/kernels")
-READING = ["fastprep/_sink.pxd", "fastprep/h5/_pread.pxd"]
-HEADERS = [*READING, *map(str, sorted(KERNELS.glob("*.pxd"))), *map(str, sorted(KERNELS.glob("*.h")))]
+HEADERS = ["fastprep/_sink.pxd", *map(str, sorted(KERNELS.glob("*.pxd"))), *map(str, sorted(KERNELS.glob("*.h")))]
 CROP = [str(path) for path in sorted(KERNELS.glob("_crop*.c"))]
 WARP = [f"{KERNELS}/_blend.c", *(str(path) for path in sorted(KERNELS.glob("_warp*.c")))]
 
