@@ -31,6 +31,7 @@ class WarpSink(Sink):
         matrices: NDArray[np.float64] | None,
         colors: NDArray[np.float32] | None,
         erasures: NDArray[np.int32] | None,
+        sizes: NDArray[np.int64] | None,
         numbers: NDArray[np.int64],
         firsts: NDArray[np.int64],
         target: NDArray[np.uint8],

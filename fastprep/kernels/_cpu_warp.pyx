@@ -7,7 +7,7 @@ from posix.stdlib cimport posix_memalign
 
 from fastprep._sink cimport NOT_FINITE, OK, Sink
 from fastprep.kernels._cpu cimport (
-    FASTPREP_ROOM_ALIGNMENT, CropParameters, fastprep_crop, fastprep_crop_span, fastprep_part,
+    FASTPREP_COLUMNS, FASTPREP_ROOM_ALIGNMENT, CropParameters, fastprep_crop, fastprep_crop_span, fastprep_part,
 )
 
 from fastprep.kernels._cpu import TARGET_TYPES, VERSIONS
@@ -95,6 +95,7 @@ cdef struct Batch:
     fastprep_warp warp
     fastprep_warp_row table  # the first row; rows are sorted by slot
     int64_t n_colors         # numbers of a row
+    const int64_t *sizes     # height and width of the source of each row; NULL: all have the same
     const int64_t *numbers   # which output each row is
     const int64_t *firsts    # rows of slot s: firsts[s] .. firsts[s + 1]
     uint8_t *target
@@ -114,6 +115,7 @@ cdef class WarpSink(Sink):
     cdef const double[:, :, ::1] matrices
     cdef const float[:, :, ::1] colors
     cdef const int32_t[:, ::1] erasures
+    cdef const int64_t[:, ::1] sizes
     cdef const int64_t[::1] numbers
     cdef const int64_t[::1] firsts
     cdef uint8_t[::1] target
@@ -129,13 +131,16 @@ cdef class WarpSink(Sink):
         const double[:, :, ::1] matrices,
         const float[:, :, ::1] colors,
         const int32_t[:, ::1] erasures,
+        const int64_t[:, ::1] sizes,
         const int64_t[::1] numbers not None,
         const int64_t[::1] firsts not None,
         uint8_t[::1] target not None,
     ):
         cdef Batch *batch = &self.batch
+        cdef fastprep_warp largest
         self.parameters, self.crops, self.boxes, self.matrices = parameters, crops, boxes, matrices
-        self.colors, self.erasures, self.numbers, self.firsts, self.target = colors, erasures, numbers, firsts, target
+        self.colors, self.erasures, self.sizes, self.numbers = colors, erasures, sizes, numbers
+        self.firsts, self.target = firsts, target
         batch.warp = parameters.warp
         batch.warp.straight.version = batch.warp.turned.version = VERSIONS[version]
         batch.warp.straight.stream = batch.warp.turned.stream = stream
@@ -149,12 +154,17 @@ cdef class WarpSink(Sink):
             batch.n_colors = colors.shape[1] * colors.shape[2]
         if erasures is not None:
             batch.table.erasure = &erasures[0, 0]
+        if sizes is not None:
+            batch.sizes = &sizes[0, 0]
         batch.numbers = &numbers[0]
         batch.firsts = &firsts[0]
         batch.target = &target[0]
         batch.target_bytes = parameters.image_bytes
         batch.check_finite = parameters.check_finite
-        if posix_memalign(&batch.room, FASTPREP_ROOM_ALIGNMENT, fastprep_warp_room(&batch.warp)):
+        largest = batch.warp
+        if sizes is not None:
+            set_size(&largest, max(sizes[:, 0]), max(sizes[:, 1]))
+        if posix_memalign(&batch.room, FASTPREP_ROOM_ALIGNMENT, fastprep_warp_room(&largest)):
             batch.room = NULL
             raise MemoryError
         self.take = warp_image
@@ -163,6 +173,23 @@ cdef class WarpSink(Sink):
 
     def __dealloc__(self):
         free(self.batch.room)
+
+
+cdef void set_size(fastprep_warp *warp, int64_t height, int64_t width) noexcept nogil:
+    """Let the source have a size, and channels last."""
+    cdef int64_t pixel = warp.straight.source_channels
+    warp.straight.height, warp.straight.width = height, width
+    warp.straight.row_step, warp.straight.column_step = width * pixel, pixel
+    warp.turned.height, warp.turned.width = width, height
+    warp.turned.row_step, warp.turned.column_step = pixel, width * pixel
+    warp.turned.order = FASTPREP_COLUMNS
+
+
+cdef fastprep_warp warp_of(const Batch *batch, int64_t k) noexcept nogil:
+    cdef fastprep_warp warp = batch.warp
+    if batch.sizes != NULL:
+        set_size(&warp, batch.sizes[2 * k], batch.sizes[2 * k + 1])
+    return warp
 
 
 cdef fastprep_warp_row row_of(const Batch *batch, int64_t k) noexcept nogil:
@@ -184,28 +211,33 @@ cdef int warp_image(void *context, int64_t slot, const void *pixels) noexcept no
     cdef fastprep_warp_row row
     cdef int64_t k
     cdef bint is_finite = True
+    cdef fastprep_warp warp
+    if batch.firsts[slot] == batch.firsts[slot + 1]:
+        return OK
+    warp = warp_of(batch, batch.firsts[slot])  # all rows of a slot have the same source
     for k in range(batch.firsts[slot], batch.firsts[slot + 1]):
         row = row_of(batch, k)
-        is_finite &= fastprep_warp_run(
-            &batch.warp, &row, pixels, batch.target + batch.numbers[k] * batch.target_bytes, batch.room
-        )
+        is_finite &= fastprep_warp_run(&warp, &row, pixels, batch.target + batch.numbers[k] * batch.target_bytes, batch.room)
     return OK if is_finite or not batch.check_finite else NOT_FINITE
 
 
 cdef void bytes_of_parts(void *context, int64_t slot, int64_t *first, int64_t *n_bytes) noexcept nogil:
     cdef Batch *batch = <Batch *> context
-    cdef fastprep_part part, whole = fastprep_part(batch.warp.straight.height, 0, batch.warp.straight.width, 0)
+    cdef fastprep_warp warp
+    cdef fastprep_part part, whole
     cdef fastprep_warp_row row
     cdef int64_t k
+    first[0] = n_bytes[0] = 0
+    if batch.firsts[slot] == batch.firsts[slot + 1]:  # nothing is made of this image
+        return
+    warp = warp_of(batch, batch.firsts[slot])
+    whole = fastprep_part(warp.straight.height, 0, warp.straight.width, 0)
     for k in range(batch.firsts[slot], batch.firsts[slot + 1]):
         row = row_of(batch, k)
-        part = fastprep_warp_part(&batch.warp, &row)
+        part = fastprep_warp_part(&warp, &row)
         whole.top, whole.bottom = min(whole.top, part.top), max(whole.bottom, part.bottom)
         whole.left, whole.right = min(whole.left, part.left), max(whole.right, part.right)
-    if whole.bottom <= whole.top:  # nothing is made of this image
-        first[0] = n_bytes[0] = 0
-    else:
-        fastprep_crop_span(&batch.warp.straight, &whole, first, n_bytes)
+    fastprep_crop_span(&warp.straight, &whole, first, n_bytes)
 
 
 cdef void erase(const fastprep_crop *crop, const float *value, const int32_t *rectangle, void *target) noexcept nogil:

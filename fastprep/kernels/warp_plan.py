@@ -28,9 +28,18 @@ class Record:
     Parameters
     ----------
     spec : WarpSpec
+
+    Raises
+    ------
+    ValueError
+        If images are of different sizes, which the CUDA kernel does not take.
     """
 
     spec: WarpSpec
+
+    def __post_init__(self) -> None:
+        if self.spec.has_sizes:
+            raise ValueError("images of different sizes are made on the CPU: the CUDA kernel takes images of one size")
 
     @cached_property
     def most_across(self) -> int:

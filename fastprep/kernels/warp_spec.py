@@ -21,6 +21,7 @@ from fastprep.transforms import FLIPPED, MIRRORED, TRANSPOSED, TransformTable, c
 from fastprep.transforms.table import FARTHEST, Geometry
 
 _MOST_CHANNELS_OF_COLORS = 3
+_LONGEST_SIDE = 2**24  # of an image, in pixels, so that float64 and int64 hold all products of sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,9 @@ class WarpSpec(CropSpec):
         Whether the tables have `colors`. Images have one or three channels then.
     erase_value : float or array_like of shape (C,), optional
         What erased rectangles become, in the numbers of the result. None: the tables have no `erasures`.
+    has_sizes : bool
+        Whether the tables have `sizes`, as those of images of different sizes do; the first two numbers of `image_shape` say
+        nothing then. Sources have the order "HWC", and only the CPU kernel takes them.
 
     Raises
     ------
@@ -48,9 +52,12 @@ class WarpSpec(CropSpec):
     fill: ArrayLike = 0.0
     has_colors: bool = False
     erase_value: ArrayLike | None = None
+    has_sizes: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.has_sizes and self.order != "HWC":
+            raise ValueError(f"images of different sizes must have the order 'HWC', got {self.order!r}")
         if self.mean_values is not None and self.mean_values.ndim == 3:
             raise ValueError(
                 "mean must be a number for each channel where images are turned, resized or recoloured, got a mean image: "
@@ -72,7 +79,7 @@ class WarpSpec(CropSpec):
         return replace(self, dtype="float32", check_finite=False, standardize=False, erase_value=None)
 
     def _check_size(self) -> None:
-        if self.geometry == "crop":
+        if self.geometry == "crop" and not self.has_sizes:
             check_fits(check_size(self.size), *self.image_shape[:2])
         else:
             check_size(self.size)
@@ -161,7 +168,7 @@ class WarpSpec(CropSpec):
         table = self.checked(table if isinstance(table, TransformTable) else TransformTable(table), n_slots)
         self._check_out(len(table), out)
         order, firsts = by_slot(table.crops[:, 0], n_slots)
-        parts: tuple[Any, ...] = (table.boxes, table.matrices, table.colors, table.erasures)
+        parts: tuple[Any, ...] = (table.boxes, table.matrices, table.colors, table.erasures, table.sizes)
         rows = TransformTable(table.crops[order], *(None if part is None else part[order] for part in parts))
         return sink_of(self, rows, order, firsts, out, out.nbytes >= spec.STREAM_BYTES)
 
@@ -176,6 +183,7 @@ class WarpSpec(CropSpec):
             matrices=rows.matrices,
             colors=rows.colors,
             erasures=rows.erasures,
+            sizes=rows.sizes,
             numbers=numbers,
             firsts=firsts,
             target=out.reshape(-1).view(np.uint8),
@@ -201,12 +209,13 @@ class WarpSpec(CropSpec):
             If a row leads outside the images or the result, if a number is not finite, if the table has other parts than this
             operation, or if colours may make numbers that `dtype` does not hold and `check_finite` is set.
         """
-        n, (height, width), (h, w) = len(table), self.image_shape[:2], self.size
+        n, (h, w) = len(table), self.size
         crops = integers("crops", table.crops)
-        if table.geometry != self.geometry or (table.colors is not None, table.erasures is not None) != (
-            self.has_colors, self.erase_value is not None,
-        ):  # fmt: skip
-            raise ValueError(f"the table must have what the operation says: {self.geometry}, colors and erasures alike")
+        found = table.colors is not None, table.erasures is not None, table.sizes is not None
+        if table.geometry != self.geometry or found != (self.has_colors, self.erase_value is not None, self.has_sizes):
+            raise ValueError(f"the table must have what the operation says: {self.geometry}, colors, erasures and sizes alike")
+        sizes = None if table.sizes is None else _sizes(table.sizes, crops[:, 0])
+        height, width = self.image_shape[:2] if sizes is None else sizes.T
         flags = crops[:, 3]
         most = FLIPPED | MIRRORED | (TRANSPOSED if self.geometry != "matrix" else 0)
         _check_within("flags", flags, 0, most)
@@ -222,7 +231,8 @@ class WarpSpec(CropSpec):
                 not ((tops >= 0) & (lefts >= 0) & (heights > 0) & (widths > 0)).all()
                 or not ((tops + heights <= height) & (lefts + widths <= width)).all()
             ):
-                raise ValueError(f"boxes must lie in images of {height}x{width} pixels, and not be empty")
+                images = "their images" if self.has_sizes else f"images of {height}x{width} pixels"
+                raise ValueError(f"boxes must lie in {images}, and not be empty")
         erasures = None if table.erasures is None else integers("erasures", table.erasures, n)
         if erasures is not None:
             for first, extent, limit in ((0, 2, h), (1, 3, w)):
@@ -238,12 +248,26 @@ class WarpSpec(CropSpec):
         colors = _floats("colors", table.colors, (n, channels, channels + 1), np.float32)
         if colors is not None:
             self._check_colors(colors)
-        return TransformTable(crops, boxes, matrices, colors, erasures)
+        return TransformTable(crops, boxes, matrices, colors, erasures, sizes)
 
 
 def _check_within(name: str, values: NDArray[np.int32], low: int, high: int | NDArray[np.int32]) -> None:
     if (values < low).any() or (values > high).any():
         raise ValueError(f"{name} in the transform table must lie in {low}..{np.min(high)}, found {values.min()}..{values.max()}")
+
+
+def _sizes(sizes: NDArray[np.int64], slots: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the height and width of the source of each row, the same for all rows of a slot."""
+    array: NDArray = np.ascontiguousarray(sizes, np.int64)
+    if array.shape != (len(slots), 2) or (array < 1).any() or (array > _LONGEST_SIDE).any():
+        raise ValueError(
+            f"sizes must be heights and widths in 1..{_LONGEST_SIDE}, of shape ({len(slots)}, 2), got {array.shape}, "
+            f"{array.min(initial=0)}..{array.max(initial=0)}"
+        )
+    _, firsts, which = np.unique(slots, return_index=True, return_inverse=True)
+    if (array != array[firsts][which]).any():
+        raise ValueError("sizes must be the same in all rows of a slot, which are of one image")
+    return array
 
 
 def _floats(name: str, values: NDArray | None, shape: tuple[int, ...], dtype: type) -> NDArray | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.transforms.crops import check_size
 from fastprep.transforms.draws import Draws, Stream
-from fastprep.transforms.geometry import Size, draw_flags, first_rows
+from fastprep.transforms.geometry import Side, Size, draw_flags, first_rows
 from fastprep.transforms.resizing import check_range, numbers_of
 from fastprep.transforms.table import FARTHEST, Geometry, TransformTable
 
@@ -90,7 +90,7 @@ class RandomAffine:
         """Return the same for images of one size, as `Loader` needs it: with the size of the result."""
         return self if self.size is not None else dataclasses.replace(self, size=(height, width))
 
-    def geometry(self, height: int, width: int) -> Geometry:
+    def geometry(self, height: Side, width: Side) -> Geometry:
         """Return "matrix".
 
         Raises
@@ -98,30 +98,31 @@ class RandomAffine:
         ValueError
             If images of this size could be mapped so far that the kernels can't count the pixels.
         """
-        if (farthest := self.farthest(height, width)) > FARTHEST:
+        if (farthest := np.max(self.farthest(height, width))) > FARTHEST:
             raise ValueError(
                 f"scale and shear of a crop must keep within 2**30 pixels of the image, found up to {farthest:.3g} for images of "
-                f"{height}x{width} pixels: take a larger least scale or a smaller shear, got {self}"
+                f"{np.max(height)}x{np.max(width)} pixels: take a larger least scale or a smaller shear, got {self}"
             )
         return "matrix"
 
-    def farthest(self, height: int, width: int) -> float:
+    def farthest(self, height: Side, width: Side) -> Any:
         """Return what |a| * w + |b| * h + |c| is at most, for a row (a, b, c) of a matrix and a result of h x w pixels."""
         steepest = math.prod(1 + max(abs(_tangent(np.array(limits)))) for limits in self._shears)
-        return 4 * steepest / cast(Range, self.scale)[0] * (height + width + sum(self.fitted(height, width).height_width))
+        h, w = (height, width) if self.size is None else self.height_width
+        return 4 * steepest / cast(Range, self.scale)[0] * (height + width + (h + w))
 
-    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+    def table(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return slots and flags of a batch: int32, shape (n, 4); y and x are 0, since matrices have the places."""
         rows = first_rows(len(samples))
         rows[:, 3] = draw_flags(self, samples, seed, epoch)
         return rows
 
-    def rows(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
-        """Return the geometry of a batch of images of this size."""
+    def rows(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
+        """Return the geometry of a batch of images of this size, or of these."""
         matrices = self._matrices(height, width, samples, seed, epoch)
         return TransformTable(self.table(height, width, samples, seed, epoch), matrices=matrices)
 
-    def _matrices(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.float64]:
+    def _matrices(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.float64]:
         """Return where each position of the result lies in the source: float64, shape (n, 2, 3)."""
         draws = Draws(samples, seed, epoch)
         shear_x, shear_y = self._shears
@@ -135,11 +136,12 @@ class RandomAffine:
         matrices[:, :, :2] = np.stack([d, -b, -c, a], axis=1).reshape(-1, 2, 2) / scale[:, None, None]
         h, w = (height, width) if self.size is None else self.height_width
         (x, y), (x0, y0) = (width / 2, height / 2), ((width - w) // 2, (height - h) // 2)
-        most_x, most_y = np.multiply(cast(Range, self.translate), (width, height)).tolist()
+        most_x, most_y = (share * side for share, side in zip(cast(Range, self.translate), (width, height), strict=True))
         right = np.rint(draws.uniform(Stream.SHIFT_X, (-most_x, most_x)))
         down = np.rint(draws.uniform(Stream.SHIFT_Y, (-most_y, most_y)))
         corner = np.stack([x0 - x - right, y0 - y - down], axis=1)
-        matrices[:, :, 2] = matrices[:, :, 0] * corner[:, :1] + matrices[:, :, 1] * corner[:, 1:] + (x, y)
+        center = np.stack([x, y], axis=-1)
+        matrices[:, :, 2] = matrices[:, :, 0] * corner[:, :1] + matrices[:, :, 1] * corner[:, 1:] + center
         return matrices
 
     @property

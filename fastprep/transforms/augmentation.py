@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastprep.transforms.colors import compose_colors
 from fastprep.transforms.crops import Crop, check_fits
-from fastprep.transforms.geometry import geometry_of, is_drawn, moved, rows_of, turns
+from fastprep.transforms.geometry import Side, geometry_of, is_drawn, moved, rows_of, turns
 from fastprep.transforms.policies import Policy
 from fastprep.transforms.table import FARTHEST, BlendTable, Geometry, TransformTable
 
@@ -102,8 +102,8 @@ class Augmentation:
             )
         return (0.0 if given is None else given) if fill is None else fill
 
-    def geometry(self, height: int, width: int) -> Geometry:
-        """Return what says where the pixels of images of this size come from.
+    def geometry(self, height: Side, width: Side) -> Geometry:
+        """Return what says where the pixels of images of this size, or of these, come from.
 
         Raises
         ------
@@ -116,15 +116,15 @@ class Augmentation:
         if geometry == "crop":
             check_fits(self.size, height, width)
         farthest = self.crop.farthest(height, width) if hasattr(self.crop, "farthest") else height + width
-        if (farthest := 2 * farthest * self.policy.reach(*self.size)) > FARTHEST:
+        if (farthest := 2 * np.max(farthest) * self.policy.reach(*self.size)) > FARTHEST:
             raise ValueError(
                 f"crop and policy must keep within 2**30 pixels of the image, found up to {farthest:.3g} for images of "
-                f"{height}x{width} pixels: take a larger least scale, a smaller shear, or an n that is smaller, got {self.crop} "
-                f"and {self.policy}"
+                f"{np.max(height)}x{np.max(width)} pixels: take a larger least scale, a smaller shear, or an n that is smaller, "
+                f"got {self.crop} and {self.policy}"
             )
         return "matrix"
 
-    def warps(self, height: int, width: int) -> bool:
+    def warps(self, height: Side, width: Side) -> bool:
         """Tell whether images of this size need more than cutting out, mirroring and flipping."""
         return self.has_colors or self.erase is not None or turns(self.crop) or self.geometry(height, width) != "crop"
 
@@ -149,13 +149,13 @@ class Augmentation:
         policy = self.policy if self.policy is not None and self.policy.has_geometry else None
         return dataclasses.replace(self, color=(), erase=None, policy=policy, standardize=False)
 
-    def table(self, image_shape: tuple[int, int, int], samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
+    def table(self, image_shape: tuple[Side, Side, int], samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
         """Return the transform table of a batch; where there are several inputs, what they have in common.
 
         Parameters
         ----------
-        image_shape : (int, int, int)
-            Height, width and channels of the source images.
+        image_shape : (int, int, int), or (ndarray of int64, ndarray of int64, int)
+            Height, width and channels of the source images; or the heights and widths of each, of shape (n,).
         samples : ndarray of int64, shape (n,)
             Sample ids. The image of `samples[k]` is in slot k.
         seed, epoch : int

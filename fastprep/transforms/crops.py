@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.transforms.draws import Draws, Stream
-from fastprep.transforms.geometry import Size, boxes_of, check_turn, draw_flags, first_rows, resized_size
+from fastprep.transforms.geometry import Side, Size, boxes_of, check_turn, draw_flags, first_rows, has_sizes, resized_size
 from fastprep.transforms.table import MIRRORED, Geometry, TransformTable
 
 Order = Literal["tutorial", "torchvision"]
@@ -63,14 +63,14 @@ class _Sized:
         """Height and width of the crops, in pixels."""
         return check_size(self.size)
 
-    def _check_fits(self, height: int, width: int) -> tuple[int, int]:
+    def _check_fits(self, height: Side, width: Side) -> tuple[int, int]:
         return check_fits(self.height_width, height, width, "image" if self.resize is None else "resized image")
 
-    def _resized(self, height: int, width: int) -> tuple[int, int]:
+    def _resized(self, height: Side, width: Side) -> tuple[Side, Side]:
         return (height, width) if self.resize is None else resized_size(self.resize, height, width)
 
-    def geometry(self, height: int, width: int) -> Geometry:
-        """Return "box" if images of this size are resized, else "crop".
+    def geometry(self, height: Side, width: Side) -> Geometry:
+        """Return "box" if images of this size, or of different sizes, are resized, else "crop".
 
         Raises
         ------
@@ -78,20 +78,20 @@ class _Sized:
             If the crop is larger than the resized image.
         """
         resized = self._resized(height, width)
-        if resized == (height, width):
+        if self.resize is None or (not has_sizes(height) and resized == (height, width)):
             return "crop"
         self._check_fits(*resized)
         return "box"
 
-    def rows(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
-        """Return the geometry of a batch of images of this size; see `table` for what is drawn."""
+    def rows(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
+        """Return the geometry of a batch of images of this size, or of these; see `table` for what is drawn."""
         resized = self._resized(height, width)
         crops = self.table(*resized, samples, seed, epoch)
-        if resized == (height, width):
+        if self.resize is None or (not has_sizes(height) and resized == (height, width)):
             return TransformTable(crops)
         return boxes_of(crops, self.height_width, resized, height, width)
 
-    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+    def table(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return the crop table of a batch."""
         raise NotImplementedError
 
@@ -130,13 +130,13 @@ class RandomCrop(_Sized):
         super().__post_init__()
         check_turn(self.turn, self.height_width)
 
-    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+    def table(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return the crop table of a batch.
 
         Parameters
         ----------
-        height, width : int
-            Size of the source images in pixels; with `resize`, of the resized ones.
+        height, width : int or ndarray of int64, shape (n,)
+            Size of the source images in pixels, of all of them or of each; with `resize`, of the resized ones.
         samples : ndarray of int64, shape (n,)
             Sample ids. The image of `samples[k]` is in slot k.
         seed, epoch : int
@@ -172,22 +172,26 @@ class _FixedCrop(_Sized):
         if self.order not in ("tutorial", "torchvision"):
             raise ValueError(f'order must be "tutorial" or "torchvision", got {self.order!r}')
 
-    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+    def table(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return the crop table of a batch, as `RandomCrop.table` does; `seed` and `epoch` do not matter."""
         h, w = self._check_fits(height, width)
-        crops = np.array(self._crops(height - h, width - w), np.int32)
+        crops = self._crops(height - h, width - w)
         rows = np.empty((len(samples), len(crops), 4), np.int32)
         rows[:, :, 0] = np.arange(len(samples))[:, None]
-        rows[:, :, 1:] = crops
+        for k, crop in enumerate(crops):
+            for column, values in enumerate(crop, 1):
+                rows[:, k, column] = values
         return rows.reshape(-1, 4)
 
-    def _crops(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+    def _crops(self, bottom: Side, right: Side) -> list[tuple[Side, Side, int]]:
         """Return (y, x, flags) of each crop of an image in which crops fit at y = 0..bottom and x = 0..right."""
         raise NotImplementedError
 
-    def _center(self, bottom: int, right: int) -> tuple[int, int]:
-        # Python's round() rounds half to even; torchvision calls it
-        return (bottom // 2, right // 2) if self.order == "tutorial" else (round(bottom / 2), round(right / 2))
+    def _center(self, bottom: Side, right: Side) -> tuple[Side, Side]:
+        if self.order == "tutorial":
+            return bottom // 2, right // 2
+        # half to even, as Python's round(), which torchvision calls
+        return np.rint(bottom / 2).astype(np.int64), np.rint(right / 2).astype(np.int64)
 
 
 @dataclass(frozen=True, repr=False)
@@ -207,7 +211,7 @@ class CenterCrop(_FixedCrop):
 
     n_crops = 1
 
-    def _crops(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+    def _crops(self, bottom: Side, right: Side) -> list[tuple[Side, Side, int]]:
         return [(*self._center(bottom, right), 0)]
 
 
@@ -234,10 +238,10 @@ class TenCrop(_FixedCrop):
 
     n_crops = 10
 
-    def _crops(self, bottom: int, right: int) -> list[tuple[int, int, int]]:
+    def _crops(self, bottom: Side, right: Side) -> list[tuple[Side, Side, int]]:
         center = self._center(bottom, right)
         if self.order == "tutorial":
-            five = [(0, 0), (0, right), (bottom, right), (bottom, 0), center]
+            five: list[tuple[Side, Side]] = [(0, 0), (0, right), (bottom, right), (bottom, 0), center]
             mirrored = five
         else:
             five = [(0, 0), (0, right), (bottom, 0), (bottom, right), center]
@@ -259,16 +263,34 @@ def check_size(size: Size, name: str = "size") -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def check_fits(size: tuple[int, int], height: int, width: int, image: str = "image") -> tuple[int, int]:
-    """Return `size`, a pair (height, width) in pixels, if such a crop fits into the image.
+class TooSmallError(ValueError):
+    """An image that is smaller than its crop.
+
+    Attributes
+    ----------
+    number : int
+        Which of several images it is.
+    """
+
+    def __init__(self, problem: str, number: int) -> None:
+        super().__init__(problem)
+        self.number = number
+
+
+def check_fits(size: tuple[int, int], height: Side, width: Side, image: str = "image") -> tuple[int, int]:
+    """Return `size`, a pair (height, width) in pixels, if such a crop fits into the image, or into each of several.
 
     Raises
     ------
-    ValueError
+    TooSmallError
         If it does not.
     """
-    if size[0] > height or size[1] > width:
-        raise ValueError(f"crop is larger than the {image}: {size[0]}x{size[1]} from {height}x{width} pixels")
+    heights, widths = np.atleast_1d(height), np.atleast_1d(width)
+    is_small = (size[0] > heights) | (size[1] > widths)
+    if is_small.any():
+        number = int(is_small.argmax())
+        height, width = heights[number % len(heights)], widths[number % len(widths)]
+        raise TooSmallError(f"crop is larger than the {image}: {size[0]}x{size[1]} from {height}x{width} pixels", number)
     return size
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from fastprep.sampling import hashing
 
 _TRIES = 10
 Range = tuple[float, float]
-Sides = tuple[int, int]
+Sides = tuple[int | NDArray[np.int64], int | NDArray[np.int64]]
 
 
 class Stream(IntEnum):
@@ -73,8 +74,11 @@ class Draws:
         self.samples = samples
         self._seed, self._epoch = seed, epoch
 
-    def uniform(self, stream: Stream, limits: tuple[float, float] = (0.0, 1.0), *turn: int) -> NDArray[np.float64]:
-        """Draw numbers that are uniform in a range, its upper end excluded: float64, shape (n,). `turn`: which of several."""
+    def uniform(self, stream: Stream, limits: tuple[Any, Any] = (0.0, 1.0), *turn: int) -> NDArray[np.float64]:
+        """Draw numbers that are uniform in a range, its upper end excluded: float64, shape (n,). `turn`: which of several.
+
+        The range is one of numbers, or of arrays of shape (n,).
+        """
         low, high = limits
         return low + (high - low) * hashing.uniform(hashing.key(self._seed, self._epoch, stream, *turn), self.samples)
 
@@ -108,11 +112,11 @@ class Draws:
             Least and largest area, as a fraction of the image's.
         ratios : (float, float)
             Least and largest first side, as a multiple of the second.
-        size : (int, int)
-            The image's sides.
+        size : (int, int), or two ndarray of int64, shape (n,)
+            The image's sides, or those of the image of each sample.
         least : int
             Least length of both sides.
-        most : (int, int)
+        most : (int, int), or two ndarray of int64, shape (n,)
             Largest length of each.
 
         Returns
@@ -123,14 +127,15 @@ class Draws:
         sides = np.zeros((len(self.samples), 2), np.int64)
         left = np.arange(len(self.samples))  # samples without sides that fit
         logarithms = math.log(ratios[0]), math.log(ratios[1])
+        area_of_image, longest = np.asarray(size[0] * size[1]), np.stack(most, axis=-1)
         for k in range(_TRIES):
             if not len(left):
                 break
             mine = Draws(self.samples[left], self._seed, self._epoch)
-            pixels = size[0] * size[1] * mine.uniform(area, scale, k)
+            pixels = (area_of_image[left] if area_of_image.ndim else area_of_image) * mine.uniform(area, scale, k)
             quotient = np.exp(mine.uniform(ratio, logarithms, k))
             tried = np.rint(np.sqrt(np.stack([pixels * quotient, pixels / quotient], axis=1)))
-            fits = ((tried >= least) & (tried <= most)).all(axis=1)
+            fits = ((tried >= least) & (tried <= (longest[left] if longest.ndim == 2 else longest))).all(axis=1)
             sides[left[fits]] = tried[fits].astype(np.int64)
             left = left[~fits]
         return sides

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,19 @@ _QUARTER_TURNS = np.array([0, TRANSPOSED | FLIPPED, MIRRORED | FLIPPED, TRANSPOS
 
 Size = int | tuple[int, int]
 
+Side = int | NDArray[np.int64]
+"""Height or width of the source images in pixels: of all of them, or of each, in an array of shape (n,)."""
 
-def geometry_of(crop: Any, height: int, width: int) -> Geometry:
+
+def geometry_of(crop: Any, height: Side, width: Side) -> Geometry:
     """Return what the rows of a crop's table say of where the pixels of images of this size come from.
 
     Parameters
     ----------
     crop : Crop
         One that has no `geometry` of its own cuts pixels out as they are.
-    height, width : int
-        Size of the source images in pixels.
+    height, width : int or ndarray of int64, shape (n,)
+        Size of the source images in pixels. Where each has its own, those that need not be resized have boxes, too.
 
     Raises
     ------
@@ -44,26 +48,44 @@ def is_drawn(crop: Any) -> bool:
     return bool(getattr(crop, "is_random", False))
 
 
-def rows_of(crop: Any, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
+def rows_of(crop: Any, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
     """Return the geometry of a batch: a table with crops, and boxes or matrices where the crop resizes or maps images.
 
     Parameters
     ----------
     crop : Crop
-    height, width : int
-        Size of the source images in pixels.
+    height, width : int or ndarray of int64, shape (n,)
+        Size of the source images in pixels: of all of them, or of each.
     samples : ndarray of int64, shape (n,)
         Sample ids. The image of `samples[k]` is in slot k.
     seed, epoch : int
+
+    Returns
+    -------
+    TransformTable
+        With the sizes of the images where each has its own.
 
     Raises
     ------
     ValueError
         If the crop does not fit.
     """
-    if hasattr(crop, "rows"):
-        return crop.rows(height, width, samples, seed, epoch)
-    return TransformTable(crop.table(height, width, samples, seed, epoch))
+    if not hasattr(crop, "rows"):
+        return TransformTable(crop.table(height, width, samples, seed, epoch))
+    table: TransformTable = crop.rows(height, width, samples, seed, epoch)
+    if not has_sizes(height):
+        return table
+    return dataclasses.replace(table, sizes=of_rows(np.stack([height, width], axis=1), len(table)))
+
+
+def has_sizes(height: Side) -> TypeGuard[NDArray[np.int64]]:
+    """Tell whether each image has a size of its own."""
+    return isinstance(height, np.ndarray)
+
+
+def of_rows(values: NDArray, n_rows: int) -> NDArray:
+    """Return the values of each image for the rows of its table, as many for each image."""
+    return values.repeat(n_rows // len(values), axis=0)
 
 
 def first_rows(n: int) -> NDArray[np.int32]:
@@ -97,7 +119,7 @@ def check_turn(turn: bool, size: tuple[int, int]) -> None:
         raise ValueError(f"turn=True needs square crops, got {size[0]}x{size[1]}")
 
 
-def resized_size(resize: Size, height: int, width: int) -> tuple[int, int]:
+def resized_size(resize: Size, height: Side, width: Side) -> tuple[Side, Side]:
     """Return height and width of a resized image.
 
     Parameters
@@ -105,21 +127,25 @@ def resized_size(resize: Size, height: int, width: int) -> tuple[int, int]:
     resize : int or (int, int)
         Its height and width; or the length of its shorter side. The longer one is then in proportion, rounded down as in
         `torchvision.transforms.Resize`.
-    height, width : int
-        Size of the image in pixels.
+    height, width : int or ndarray of int64, shape (n,)
+        Size of the image in pixels, or of each of n images.
 
     Returns
     -------
-    (int, int)
+    (int, int), or two ndarray of int64, shape (n,)
     """
     if isinstance(resize, tuple):
         return resize
+    if has_sizes(height):
+        longer_sides = (resize * np.maximum(height, width) / np.minimum(height, width)).astype(np.int64)
+        is_wide = height <= width
+        return np.where(is_wide, resize, longer_sides), np.where(is_wide, longer_sides, resize)
     longer = int(resize * max(height, width) / min(height, width))
     return (resize, longer) if height <= width else (longer, resize)
 
 
 def boxes_of(
-    crops: NDArray[np.int32], size: tuple[int, int], resized: tuple[int, int], height: int, width: int
+    crops: NDArray[np.int32], size: tuple[int, int], resized: tuple[Side, Side], height: Side, width: Side
 ) -> TransformTable:
     """Return the table of crops of resized images: each becomes a box of the source, so that it is resized in one pass.
 
@@ -129,9 +155,9 @@ def boxes_of(
         Crop table of the resized images. Crops that are turned by a quarter are square.
     size : (int, int)
         Height and width of the crops.
-    resized : (int, int)
-        Height and width of the resized images.
-    height, width : int
+    resized : (int, int), or two ndarray of int64, shape (n,)
+        Height and width of the resized images: of all of them, or of each.
+    height, width : int or ndarray of int64, shape (n,)
         Size of the source images.
 
     Returns
@@ -141,9 +167,13 @@ def boxes_of(
         have in the resized image. A first edge and a length never add up to more than the side, in float64 either: their sum is
         off by half of the last bit at most, and a side is even in that bit.
     """
-    source = np.array([height, width], np.float64)
+    source, sides = np.stack([height, width], axis=-1).astype(np.float64), np.stack(np.broadcast_arrays(*resized), axis=-1)
+    if has_sizes(height):
+        source = of_rows(source, len(crops))
+    if sides.ndim == 2:
+        sides = of_rows(sides, len(crops))
     starts = crops[:, 1:3].astype(np.float64)
-    first, last = starts * source / resized, (starts + size) * source / resized
+    first, last = starts * source / sides, (starts + size) * source / sides
     rows = crops.copy()
     rows[:, 1:3] = 0
     return TransformTable(rows, np.concatenate([first, last - first], axis=1))
@@ -207,4 +237,4 @@ def moved(table: TransformTable, size: tuple[int, int], positions: NDArray[np.fl
     """
     rows = np.zeros_like(table.crops)
     rows[:, 0] = table.crops[:, 0]
-    return TransformTable(rows, matrices=compose_positions(as_matrices(table, size), positions))
+    return TransformTable(rows, matrices=compose_positions(as_matrices(table, size), positions), sizes=table.sizes)

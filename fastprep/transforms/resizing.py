@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.transforms.crops import check_size
 from fastprep.transforms.draws import Draws, Stream
-from fastprep.transforms.geometry import Size, check_turn, draw_flags, first_rows, resized_size
+from fastprep.transforms.geometry import Side, Size, check_turn, draw_flags, first_rows, has_sizes, resized_size
 from fastprep.transforms.table import Geometry, TransformTable
 
 
@@ -40,27 +41,29 @@ class Resize:
 
     def fitted(self, height: int, width: int) -> Resize:
         """Return the same for images of one size, as `Loader` needs it: with both sides of the result."""
-        return Resize(resized_size(self.size, height, width))
+        return Resize(cast(Size, resized_size(self.size, height, width)))
 
     @property
     def height_width(self) -> tuple[int, int]:
         """Height and width of the result, in pixels. A single number counts for both sides until the images' size is known."""
         return check_size(self.size)
 
-    def geometry(self, height: int, width: int) -> Geometry:
-        """Return "box", or "crop" for images that have that size."""
-        return "crop" if resized_size(self.size, height, width) == (height, width) else "box"
+    def geometry(self, height: Side, width: Side) -> Geometry:
+        """Return "box", or "crop" for images that all have that size."""
+        return "crop" if not has_sizes(height) and resized_size(self.size, height, width) == (height, width) else "box"
 
-    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+    def table(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return slots and flags of a batch: int32, shape (n, 4), the slot of each sample, and zeros."""
         return first_rows(len(samples))
 
-    def rows(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
-        """Return the geometry of a batch of images of this size."""
+    def rows(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
+        """Return the geometry of a batch of images of this size, or of these."""
         crops = self.table(height, width, samples, seed, epoch)
         if self.geometry(height, width) == "crop":
             return TransformTable(crops)
-        return TransformTable(crops, np.tile(np.array([0.0, 0.0, height, width]), (len(samples), 1)))
+        boxes = np.zeros((len(samples), 4))
+        boxes[:, 2], boxes[:, 3] = height, width
+        return TransformTable(crops, boxes)
 
 
 @dataclass(frozen=True)
@@ -110,41 +113,40 @@ class RandomResizedCrop:
         """Height and width of the result, in pixels."""
         return check_size(self.size)
 
-    def geometry(self, height: int, width: int) -> Geometry:
+    def geometry(self, height: Side, width: Side) -> Geometry:
         """Return "box"."""
         return "box"
 
-    def table(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
+    def table(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return slots and flags of a batch: int32, shape (n, 4); y and x are 0, since boxes have the places."""
         rows = first_rows(len(samples))
         rows[:, 3] = draw_flags(self, samples, seed, epoch)
         return rows
 
-    def rows(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
-        """Return the geometry of a batch of images of this size."""
+    def rows(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
+        """Return the geometry of a batch of images of this size, or of these."""
         return TransformTable(
             self.table(height, width, samples, seed, epoch), self._boxes(height, width, samples, seed, epoch).astype(np.float64)
         )
 
-    def _boxes(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
+    def _boxes(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
         """Return y, x, height and width of each part in pixels: int64, shape (n, 4)."""
         draws, size = Draws(samples, seed, epoch), (height, width)
         streams = Stream.PART_AREA, Stream.PART_ASPECT
         sides = draws.sides(*streams, self.scale, self.ratio, size, least=1, most=(width, height))[:, ::-1]  # widths to heights
         has_none = (sides == 0).any(axis=1)
-        sides = np.where(has_none[:, None], self._fallback(height, width), sides)
+        sides = np.where(has_none[:, None], np.stack(self._fallback(height, width), axis=-1), sides)
         places = draws.places(Stream.PART_Y, Stream.PART_X, size, sides)
-        places[has_none] = (np.array(size) - sides[has_none]) // 2
+        places[has_none] = ((np.stack(size, axis=-1) - sides) // 2)[has_none]
         return np.concatenate([places, sides], axis=1)
 
-    def _fallback(self, height: int, width: int) -> tuple[int, int]:
+    def _fallback(self, height: Side, width: Side) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return height and width of the largest part with a ratio in the range."""
         least, largest = self.ratio
-        if width / height < least:
-            return max(1, round(width / least)), width
-        if width / height > largest:
-            return height, max(1, round(height * largest))
-        return height, width
+        quotient = width / height
+        lower = np.rint(np.clip(width / least, 1, height)).astype(np.int64)
+        narrower = np.rint(np.clip(height * largest, 1, width)).astype(np.int64)
+        return np.where(quotient < least, lower, height), np.where(quotient > largest, narrower, width)
 
 
 def numbers_of(values: object) -> tuple[float, ...]:

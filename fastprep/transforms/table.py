@@ -39,6 +39,9 @@ class TransformTable:
     erasures : ndarray of int32, shape (n_out, 4), optional
         y, x, height and width, in pixels of the output image, of the rectangle that is filled with a constant; of height 0 for
         none.
+    sizes : ndarray of int64, shape (n_out, 2), optional
+        Height and width of the source of each output image, in pixels, where they differ from image to image. None: all have
+        the size that the operation says.
     """
 
     crops: NDArray[np.int32]
@@ -46,6 +49,7 @@ class TransformTable:
     matrices: NDArray[np.float64] | None = None
     colors: NDArray[np.float32] | None = None
     erasures: NDArray[np.int32] | None = None
+    sizes: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Count the output images."""
