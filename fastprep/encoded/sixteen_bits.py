@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fastprep.encoded.header import Header, Mode
 from fastprep.encoded.png_header import check_chunks
-from fastprep.encoded.tiff_header import MIN_IS_BLACK, MIN_IS_WHITE, RGB, photometric
+from fastprep.encoded.tiff_header import MIN_IS_WHITE, check_meaning
 from fastprep.errors import DecodeError
 
 _DECODERS = {"PNG": imagecodecs.png_decode, "TIFF": imagecodecs.tiff_decode, "JPEG 2000": imagecodecs.jpeg2k_decode}
@@ -36,12 +36,7 @@ def decode_sixteen_bits(data: memoryview, header: Header, mode: Mode | None) -> 
     DecodeError
         If imagecodecs finds damage, or other pixels than the header says, or if what the numbers mean is not known here.
     """
-    meaning = photometric(data) if header.kind == "TIFF" else MIN_IS_BLACK
-    if meaning not in (MIN_IS_WHITE, MIN_IS_BLACK, RGB):
-        raise DecodeError(
-            f"the TIFF has channels of 16 bits that are neither grey nor RGB (PhotometricInterpretation {meaning}); "
-            "convert it first"
-        )
+    meaning = check_meaning(data) if header.kind == "TIFF" else None
     if header.kind == "PNG":
         check_chunks(data)  # imagecodecs 2026.3.6 loses the memory for the pixels of a PNG that libpng finds damaged
     try:
@@ -61,7 +56,7 @@ def decode_sixteen_bits(data: memoryview, header: Header, mode: Mode | None) -> 
             f"the {header.kind} is damaged: its header says {size} with {header.channels} channels of uint16, "
             f"it decodes to {pixels.dtype} {pixels.shape}"
         )
-    if header.kind == "TIFF" and meaning == MIN_IS_WHITE:
+    if meaning == MIN_IS_WHITE:
         pixels = _WHITE - pixels
     return _channels(_on_white(pixels), header.shape(mode)[2])
 

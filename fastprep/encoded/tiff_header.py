@@ -6,22 +6,15 @@ from fastprep.encoded.exif import orientation_of, read_directory
 from fastprep.encoded.header import Header, damaged
 from fastprep.errors import DecodeError
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _FORMAT = (
-    256,
-    257,
-    258,
-    259,
-    262,
-    277,
-    322,
-    323,
-    339,
-)
+# Tags
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA, _FORMAT = 277, 322, 323, 338, 339
 _PALETTE = 3
 _COMPRESSIONS = (1, 5, 8, 32773, 32946, 34925, 50000)  # none, LZW, deflate (two numbers), PackBits, LZMA, zstd
 _REFUSED = {2: "CCITT fax", 3: "CCITT fax", 4: "CCITT fax", 6: "JPEG", 7: "JPEG"}  # libtiff fills what is missing, and warns
 MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
 """Meanings of the numbers that images of 16 bits may have, in the tag PhotometricInterpretation."""
+_UNASSOCIATED_ALPHA = 2  # colours are not multiplied by it
 _TILE_SIDE = 1 << 16
 
 
@@ -70,9 +63,38 @@ def read_tiff(data: memoryview) -> Header:
     return Header("TIFF", height, width, channels, max(bits, 8), orientation_of(tags) or 1)
 
 
-def photometric(data: memoryview) -> int:
-    """Return the meaning of the numbers of a TIFF, by its tag PhotometricInterpretation; 0 if there is none."""
-    return _tags(data).get(_PHOTOMETRIC, (0,))[0]
+def check_meaning(data: memoryview) -> int:
+    """Return what the numbers of a TIFF of 16 bits mean, by its tag PhotometricInterpretation.
+
+    Parameters
+    ----------
+    data : memoryview of uint8
+
+    Returns
+    -------
+    int
+        `MIN_IS_WHITE`, `MIN_IS_BLACK` or `RGB`.
+
+    Raises
+    ------
+    DecodeError
+        If they mean something else, or if there is a channel besides that is not plain transparency.
+    """
+    tags = _tags(data)
+    meaning, channels = tags.get(_PHOTOMETRIC, (MIN_IS_WHITE,))[0], tags.get(_SAMPLES, (1,))[0]
+    if meaning not in (MIN_IS_WHITE, MIN_IS_BLACK, RGB):
+        raise DecodeError(
+            f"the TIFF has channels of 16 bits that are neither grey nor RGB (PhotometricInterpretation {meaning}); "
+            "convert it first"
+        )
+    n_colors, extra = 3 if meaning == RGB else 1, tags.get(_EXTRA, ())
+    is_transparent = channels == n_colors + 1 and extra[:1] == (_UNASSOCIATED_ALPHA,) and meaning != MIN_IS_WHITE
+    if channels != n_colors and not is_transparent:
+        raise DecodeError(
+            f"the TIFF has {channels} channels of 16 bits, and besides {n_colors} of colour only plain transparency is decoded "
+            f"(ExtraSamples {extra}); convert it first"
+        )
+    return meaning
 
 
 def _tags(data: memoryview) -> dict[int, tuple[int, ...]]:

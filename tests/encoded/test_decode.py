@@ -168,6 +168,15 @@ def test_transparent_parts_of_sixteen_bits_become_white():
     np.testing.assert_array_equal(decode(imagecodecs.png_encode(grey)), on_white(grey))
 
 
+def test_a_fourth_channel_of_sixteen_bits_in_a_tiff_has_to_be_plain_transparency():
+    data = by_tifffile(DEEP_TRANSPARENT, photometric="rgb", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(decode(data), on_white(DEEP_TRANSPARENT))
+    for kind, number in (("unspecified", 0), ("assocalpha", 1)):
+        data = by_tifffile(DEEP_TRANSPARENT, photometric="rgb", extrasamples=[kind])
+        with pytest.raises(DecodeError, match=rf"4 channels of 16 bits, .*plain transparency .*\(ExtraSamples \({number},\)\)"):
+            decode(data)
+
+
 def test_grey_with_transparency_stays_grey():
     image = Image.fromarray(GREY)
     image.putalpha(Image.fromarray(np.ascontiguousarray(RAMP[..., 0])))
