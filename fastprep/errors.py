@@ -152,6 +152,10 @@ class MissingMeanError(DataError):
     """A file without a mean, although the mean of the file was asked for."""
 
 
+class DecodeError(ValueError):
+    """Bytes that are not a whole encoded image, such as a JPEG that was cut short, or one that can't be decoded here."""
+
+
 class DeviceUnavailableError(RuntimeError):
     """A CUDA device that can't be used; the text says what is missing."""
 
