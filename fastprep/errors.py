@@ -105,6 +105,10 @@ class DamagedIndexError(DataError):
     """A file whose list of chunks can't be true, so that none of its images can be located."""
 
 
+ONE_INPUT = "a network of several inputs is for Python, fastprep.Loader(..., images={...}): commands take one dataset of images"
+"""What users are told who name several inputs on a command line."""
+
+
 class MissingDatasetError(DataError):
     """A file without the dataset that an argument names.
 
@@ -136,7 +140,8 @@ class MissingDatasetError(DataError):
         """Return the message with the option of the commands, in place of Python's argument."""
         likely = shlex.join(option_words(self.suggestion, usual={}))
         option = f"--{self.argument.replace('_', '-')}"
-        return f"{super().__str__()}{likely and f'; likely {likely}'} ({option} takes another name)"
+        several = self.argument.endswith("images") and any(mark in self.problem.partition("; it has")[0] for mark in ",={")
+        return f"{super().__str__()}{likely and f'; likely {likely}'} ({option} takes another name{several * f'; {ONE_INPUT}'})"
 
     def __reduce__(self) -> tuple:
         made = functools.partial(type(self), argument=self.argument, suggestion=self.suggestion)
@@ -145,6 +150,10 @@ class MissingDatasetError(DataError):
 
 class MissingMeanError(DataError):
     """A file without a mean, although the mean of the file was asked for."""
+
+
+class DecodeError(ValueError):
+    """Bytes that are not a whole encoded image, such as a JPEG that was cut short, or one that can't be decoded here."""
 
 
 class DeviceUnavailableError(RuntimeError):

@@ -420,7 +420,7 @@ class Loader(ReadOnlyArguments, Resuming):
             "workers": self._pool.n_threads,
             "order": self._sampler.describe(),
             "blocks_decoded": self._dataset.n_blocks_decoded,
-            "corrupt": self._dataset.describe_corrupt(),
+            "corrupt": self._source.describe_corrupt(),
             "files": self._dataset.describe(),
         }
 

@@ -63,6 +63,9 @@ class _Options:
     of an image, with the mean added back."""
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
     """With --crops: height and width of the crops. Default: 227, or seven eighths of smaller images."""
+    standardize: bool = False
+    """With --crops: draw the images as training with --standardize sees them, with mean 0 and standard deviation 1. Grey is 0,
+    and black and white are two standard deviations away."""
     masks: Annotated[str | None, arg(metavar="NAME")] = None
     """With --crops: draw masks of this dataset over the images, as DATASET or FILE:DATASET. Classes have colours, of which 0 has
     none; floats are a quantity."""
@@ -109,7 +112,7 @@ def parse(argv: list[str] | None) -> Config:
 def _run(config: Config) -> None:
     if config.store and not config.mean:
         raise InputError("--store goes with --mean only")
-    if config.crops is None and (given := given_options(config)):
+    if config.crops is None and (given := given_options(config) + ["--standardize"] * config.standardize):
         raise InputError(f"{', '.join(given)}: goes with --crops, which draws what training will see")
     _targets(config)  # before anything is drawn
     if config.n < 1:
@@ -198,7 +201,8 @@ def _draw(config: Config) -> None:
             transforms = functools.partial(training_transforms, config)
             what = "a random crop" if config.augment == "crop" else f"--augment {config.augment}: a crop"
             what = what if config.policy is None else f"--policy {config.policy}, {what}"
-            Drawings(contents).crops(config.crops, config.size, config.seed, transforms, what, config.resize, _targets(config))
+            of_training = Drawings(contents, config.standardize)
+            of_training.crops(config.crops, config.size, config.seed, transforms, what, config.resize, _targets(config))
             write_line(f"wrote {config.crops}")
 
 

@@ -29,6 +29,7 @@ LAYERS = [
     "_sink",
     "sampling",
     "transforms",
+    "encoded",
     "h5",
     "h5.convert",
     "cli",
@@ -52,7 +53,7 @@ COMMANDS = ["__main__", "build", "convert", "doctor", "evaluate", "show", "train
 DOORS = {
     "h5py": {"h5"},
     "cupy": {"kernels.device"},
-    "PIL": {"building.decode", "demo"},
+    "PIL": {"building.decode", "demo", "encoded"},
     "keras": {"adapters", "model", "cli.keras_startup", "training", "evaluation", "demo"},
     "tensorflow": {"adapters", "cli.keras_startup", "training"},
     "jax": {"adapters.jax", "adapters.sharded"},

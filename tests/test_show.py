@@ -254,6 +254,30 @@ def test_crops_are_drawn_with_the_policy_of_training(built, tmp_path, capsys, mo
     check_refused(capsys, "--policy must be trivial, rand, or", path, "--crops", tmp_path / "x.png", "--policy", "auto")
 
 
+def test_standardised_crops_are_drawn_around_grey(built, tmp_path, capsys, monkeypatch):
+    calls, (path, _) = caught(monkeypatch, "draw_crops"), built
+    assert run(capsys, path, "--crops", tmp_path / "crops.png", "--size", 20, "--seed", 3, "--standardize")[0] == 0
+    ((rows, heading, _),) = calls
+    assert heading.endswith("standardised, grey for 0, and black and white two standard deviations away")
+    with h5py.File(path) as file:
+        images, order = file["images"][()], file["images"].attrs["channel_order"].decode()
+    rgb = [order.index(letter) for letter in "RGB"]
+    whole = [next(k for k in range(len(images)) if np.array_equal(images[k][..., rgb], row.images[0])) for row in rows[:5]]
+    with Loader(path, len(images), fastprep.RandomCrop(20, mirror=True), seed=3, standardize=True, device="cpu") as loader:
+        for epoch in range(9):
+            x, _ = loader.batch(epoch, 0)
+            wanted = np.clip(np.rint((np.asarray(x)[..., rgb] + 2) * (255 / 4)), 0, 255)
+            for row, sample in zip(rows[:5], whole, strict=True):
+                np.testing.assert_array_equal(row.images[1 + epoch], wanted[sample])
+    check_refused(capsys, "--standardize: goes with --crops", path, "--standardize")
+
+
+@pytest.mark.parametrize("names", ["rgb=images,depth=masks", "images,masks", "{'a': 'images'}"])
+def test_names_of_several_inputs_are_refused_with_the_way_out(built, capsys, names):
+    way_out = "a network of several inputs is for Python, fastprep.Loader(..., images={...})"
+    check_refused(capsys, way_out, built[0], "--images", names)
+
+
 @pytest.fixture
 def with_targets(tmp_path, rng):
     """A file with masks, boxes and points beside its images; their names are those of the options."""
@@ -264,6 +288,7 @@ def with_targets(tmp_path, rng):
         file["boxes"] = [[[3, 4, 5, 6, 1], [10, 11, 30, 4, 2]]] * 12
         file["points"] = rng.uniform(5, 25, (12, 3, 2))
         file["across"] = file["masks"][()].swapaxes(1, 2)
+        file["first"], file["depth"] = np.zeros((12, 3, 30, 40), "u1"), np.full(size, np.nan)
     return path
 
 
@@ -339,6 +364,9 @@ def test_a_drawing_has_colours_for_classes_and_a_scale_for_quantities(tmp_path):
         (["--boxes", "boxes", "--box-format", "corners"], "--box-format must be one of xyxy"),
         (["--box-format", "xywh"], "--box-format goes with --boxes only"),
         (["--mask-axes", "NWH"], "--mask-axes goes with --masks only"),
+        (["--masks", "masks", "--mask-axes", "xyz"], "show: --mask-axes must be the letters H and W"),
+        (["--masks", "first"], "channels first; say --mask-axes NCHW, if that is so"),
+        (["--masks", "depth"], "its mask has NaN or infinity; mend the file\n"),
     ],
 )
 def test_targets_that_can_not_be_drawn_are_refused_in_the_words_of_the_command(with_targets, tmp_path, capsys, options, message):

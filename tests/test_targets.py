@@ -178,6 +178,56 @@ def test_rows_of_any_length_are_boxes(path, rng):
         np.testing.assert_array_equal(y["two"][k, : min(len(row), 2)], row[:2].astype(np.float32))
 
 
+@pytest.mark.parametrize("form", ["fifth column", "array", "dataset", "list", "rows of any length"])
+def test_rows_without_a_box_have_the_class_minus_1_however_classes_are_given(path, form):
+    """Every second image has one box of class 0, and the others none."""
+    has_box = np.arange(N) % 2 == 0
+    boxes = [np.array([[1.0, 2, 5, 6]]) if has else np.empty((0, 4)) for has in has_box]
+    classes = [np.zeros(len(own)) for own in boxes]
+    filled = np.where(has_box[:, None, None], [[[1.0, 2, 5, 6], [0, 0, 0, 0]]], 0)
+    with h5py.File(path, "r+") as file:
+        file["filled"], file["filled_classes"] = filled, np.zeros((N, 2), int)
+        for name, values in (("rows", boxes), ("row_classes", classes)):
+            dataset = file.create_dataset(name, (N,), h5py.vlen_dtype("f8"))
+            for k, row in enumerate(values):
+                dataset[k] = row.reshape(-1)
+    described = {
+        "fifth column": Boxes(np.concatenate([filled, np.zeros((N, 2, 1))], axis=2), max_boxes=3),
+        "array": Boxes(filled, classes=np.zeros((N, 2)), max_boxes=3),
+        "dataset": Boxes("filled", classes="filled_classes", max_boxes=3),
+        "list": Boxes([np.column_stack([own, kind]) for own, kind in zip(boxes, classes, strict=True)], max_boxes=3),
+        "rows of any length": Boxes("rows", classes="row_classes", max_boxes=3),
+    }
+    with Loader(path, N, None, labels=described[form], device="cpu") as loader:
+        _, y = loader.batch(0, 0)
+    wanted = np.full((N, 3, 5), -1, np.float32)
+    wanted[has_box, 0] = [1, 2, 5, 6, 0]
+    np.testing.assert_array_equal(y, wanted)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "width"),
+    [
+        ([[]] * N, 4),
+        ([np.empty((0, 4))] * N, 4),
+        ([np.empty((0, 5))] * N, 5),
+        (np.empty((N, 0, 5)), 5),
+        ([[]] * (N - 1) + [np.empty((0, 5))], 5),
+    ],
+)
+def test_no_boxes_at_all_are_rows_of_minus_1_with_a_class_where_there_is_a_column_for_it(path, boxes, width):
+    with Loader(path, N, None, labels=Boxes(boxes), device="cpu") as loader:
+        _, y = loader.batch(0, 0)
+    np.testing.assert_array_equal(y, np.full((N, 1, width), -1))
+
+
+def test_class_names_of_another_loader_go_with_outputs_that_have_none(path):
+    labels = {"mask": Mask("masks_uint8"), "number": "labels", "text": np.array(["a", "b"] * N)[:N]}
+    with Loader(path, 4, CROPS["cut"], labels=labels, device="cpu") as train:
+        assert train.class_names == {"mask": (), "number": (), "text": ("a", "b")}
+        Loader(path, 4, CROPS["cut"], labels=labels, class_names=train.class_names, device="cpu").close()
+
+
 def test_a_box_that_only_touches_the_result_is_none(path):
     boxes = np.tile([[0.0, 0, 3, 5], [0, 0, 3.1, 5], [9.9, 2, 14, 5], [10, 2, 14, 5]], (N, 1, 1))
     with Loader(path, N, CenterCrop((12, 7)), labels=Boxes(boxes), device="cpu") as loader:  # columns 3 to 9
@@ -509,12 +559,53 @@ class Half:
         (Mask("masks_float32", fill=np.nan), {}, "fill of a Mask must be finite in the masks' type, float32, got nan"),
         (Mask("masks_float16", fill=1e6), {}, "fill of a Mask must be finite in the masks' type, float16"),
         ("labels", {"sample_weight": Mask("masks_uint8")}, "sample_weight must be a dataset's name"),
-        (Mask("masks_uint8"), {"sampling": "balanced"}, 'sampling="balanced" needs one array of labels'),
+        (
+            Mask("masks_uint8"),
+            {"sampling": "balanced"},
+            'sampling="balanced" needs one array of labels.* pass weights of the samples',
+        ),
+        (
+            Mask("masks_uint8"),
+            {"class_names": ["a", "b"]},
+            "class_names is for labels that are texts, labels is a Mask: leave it out",
+        ),
+        ({"m": Boxes("boxes")}, {"class_names": {"m": ["a"]}}, r"labels\['m'\] is a Boxes"),
+        (
+            Mask("masks_uint8", axes="NHWC"),
+            {},
+            "labels: masks are read as images, and axes='NHWC' are 4, but images have the shape",
+        ),
+        (Mask("masks_uint8", axes="xyz"), {}, "labels: axes of a Mask must be the letters H and W.* got 'xyz'"),
+        (Mask("channels_first"), {}, r"channels first; say Mask\(\.\.\., axes='NCHW'\), if that is so, .*axes='NHWC'\)$"),
+        (Mask("one"), {}, r"found \(12, 14\); if it is one image, say Mask\(\.\.\., axes='HW'\)$"),
+        (
+            Boxes("flat_classes"),
+            {},
+            r"found a row of shape \(5,\) for sample 1; flat rows have no classes: .*Boxes\(\.\.\., classes=",
+        ),
+        (Boxes([[[1, 2, 3, 4, 0]], [[1, 2, 3, 4]], *[[]] * (N - 2)]), {}, "found boxes with a class and boxes without"),
+        (Boxes([[[1, 2, 3, 4], [1, 2]], *[[]] * (N - 1)]), {}, "labels must be numbers, .* found rows of several lengths"),
+        (
+            Boxes("boxes", classes="texts"),
+            {},
+            r"dataset 'texts': classes of Boxes in labels must be numbers, found \(23,\) strings",
+        ),
+        (
+            Boxes("boxes", classes="few"),
+            {},
+            "dataset 'few': classes of Boxes in labels must have a row for each of the 23 images",
+        ),
+        (Points(np.full((N, 15), 2)), {}, rf"if these are x, y and a visibility, pass an array of shape \({N}, 5, 3\)"),
     ],
 )
 def test_what_does_not_go_together_is_an_error_that_says_so(path, labels, options, problem):
     with h5py.File(path, "r+") as file:
         file["small"], file["few"] = np.zeros((N, 6, 7), "u1"), np.zeros((5, *SOURCE), "u1")
+        file["channels_first"], file["one"] = np.zeros((N, 3, *SOURCE), "u1"), np.zeros(SOURCE, "u1")
+        file["texts"] = np.array(["cat"] * N, h5py.string_dtype())
+        rows = file.create_dataset("flat_classes", (N,), h5py.vlen_dtype("f4"))
+        for k in range(N):
+            rows[k] = [1, 2, 3, 4, 0] * (k % 3)
     with pytest.raises(ValueError, match=problem):
         Loader(path, 4, CROPS["cut"], labels=labels, **options)
 
@@ -532,6 +623,7 @@ def test_what_does_not_go_together_is_an_error_that_says_so(path, labels, option
         (lambda: Boxes("b", min_visible=1.5), r"min_visible of Boxes must be a number in 0\.\.1"),
         (lambda: Boxes("b", classes=3), "classes of Boxes must be of a dataset's name"),
         (lambda: Points("p", center=1), r"center of Points must be 0\.5 or 0"),
+        (lambda: Points("p", center=np.array([0, 0.5])), r"center of Points must be 0\.5 or 0"),
         (lambda: Points("p", pairs=[(1,)]), "pairs of Points must be pairs of their numbers"),
         (lambda: Points("p", pairs=[(1, 2), (2, 3)]), "pairs of Points must name each point once"),
     ],

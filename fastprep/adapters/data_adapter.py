@@ -161,10 +161,10 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
         """Return the iterator for an evaluation: over all samples, whatever was read before, and with no effect on a training."""
         if self._evaluation is not None:
             self._evaluation.close()
-        if self.on_corrupt == "raise" or self._gives_replacements:
+        if method == "predict":
+            self._evaluation = PredictionIterator(self._source, self._gives_replacements)
+        elif self.on_corrupt == "raise":
             self._evaluation = EvaluationIterator(self._source)
-        elif method == "predict":
-            self._evaluation = PredictionIterator(self._source)
         else:
             self._evaluation = IntactIterator(self._source, functools.partial(_set_steps, weakref.ref(keras_iterator)))
         return self._evaluation

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Self
 
 from fastprep.errors import DataError
-from fastprep.pipeline import Batch, BatchSource, EpochIterator, SharedBatch
+from fastprep.pipeline import Batch, BatchSource, EpochIterator, ImageIterator, SharedBatch
 
 
 class KerasEpochIterator(EpochIterator):
@@ -169,19 +169,25 @@ class IntactIterator(EvaluationIterator):
                 return batch
 
 
-class PredictionIterator(EvaluationIterator):
+class PredictionIterator(EvaluationIterator, ImageIterator):
     """Iterator for a prediction, whose rows are told apart by their places: none may be that of another image.
 
     Parameters
     ----------
     source : BatchSource
+    gives_replacements : bool
+        Whether rows of other images may be in the place of damaged ones, because they are erased afterwards.
     """
+
+    def __init__(self, source: BatchSource, gives_replacements: bool) -> None:
+        super().__init__(source)
+        self._gives_replacements = gives_replacements
 
     def __next__(self) -> Batch | SharedBatch:
         batch = super().__next__()
-        if any(part.replaced is not None for part in batch.parts):
+        if not self._gives_replacements and any(part.replaced is not None for part in batch.parts):
             samples = self._source.samples(self._epoch, self._step - 1)
-            sample = int(samples[self._source.replaced(samples)][0])
+            sample = int(samples[self._source.replaced(samples, has_labels=False)][0])
             self.close()
             raise DataError(
                 f"sample {sample} can't be read, and by on_corrupt='skip' its row of predict would be that of another image; use "

@@ -29,7 +29,8 @@ def predict(model: keras.Model, loader: Loader, *, verbose: Any = 0) -> NDArray:
         A model with one output.
     loader : Loader
         A loader that is not shuffled, not sharded, drops nothing, and changes nothing at random; a function in `transform=` has
-        to give the same each time, too. It is read from the start of an epoch, and its position stays where it is.
+        to give the same each time, too. It is read from the start of an epoch, and its position stays where it is. Masks are not
+        read.
     verbose : int or "auto", default 0
         As for `keras.Model.predict`.
 
@@ -55,7 +56,7 @@ def predict(model: keras.Model, loader: Loader, *, verbose: Any = 0) -> NDArray:
     with _with_replacements(loader):
         rows = model.predict(loader, verbose=verbose)
     rows = rows.reshape(loader.n_samples, loader.crop.n_crops, *rows.shape[1:]).mean(axis=1, dtype=rows.dtype)
-    damaged = np.flatnonzero(loader._source.replaced(np.arange(loader.n_samples)))
+    damaged = np.flatnonzero(loader._source.replaced(np.arange(loader.n_samples), has_labels=False))
     if len(damaged):
         _erase(rows, damaged)
     return rows

@@ -32,6 +32,8 @@ class Loader(KerasLoader, keras.utils.PyDataset):  # noqa: D101 - the docstring 
     def __getitem__(self, step: int) -> Any:
         """Return batch `step` of the epoch under way."""
         self._check_on_host()
+        if self._gives_replacements:  # to `predict`, which needs no labels
+            return self._source.make_images(self.next_epoch, step).hand_out()
         return self.batch(self.next_epoch, step)
 
     def on_epoch_begin(self) -> None:

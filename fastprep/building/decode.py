@@ -15,6 +15,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from fastprep.building.memory import MIB, Memory, TooLargeError
 from fastprep.building.source import Source
+from fastprep.encoded.flattening import ChannelOrder, flat, strip_bytes
 from fastprep.system import is_machine_fault
 
 _ENDINGS = "jpg jpeg jpe jfif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm"
@@ -25,9 +26,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 
 JPEG_GAP = 2  # a JPEG is decoded at a half, quarter or eighth if that leaves this many times the size: see docs/notes/building.md
 
-_STRIP_PIXELS = 1 << 18
-_STRIP_BYTES = 24  # a pixel of a strip: cut out, with its transparency, white, on white, as RGB, and as it is pasted
-
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # bytes of a pixel in Pillow; others have 4
 _CANVAS = {"WEBP": 12, "TIFF": 4, "GIF": 4, "BMP": 4, "PPM": 6}  # bytes a pixel that a decoder takes besides the image itself
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF 6.0, section 15
@@ -35,7 +33,6 @@ _TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF 6.0, section 15
 DECODER = f"Pillow {__version__}, recipe 1"
 """What the pixels depend on besides the file; the number is raised when `read_image` gives other pixels."""
 
-ChannelOrder = Literal["RGB", "L"]
 Resize = Literal["crop", "pad", "stretch"]
 
 _UPRIGHT = {
@@ -155,7 +152,7 @@ def _decode(
         # each step lets go of the image before it, as `bytes_needed` counts on
         image, turned = _upright(image)
         image, note = _eight_bits(image, kind)
-        image = _flat(image, channel_order)
+        image = flat(image, channel_order)
         square = _SQUARES[resize](image, size)
         pixels = np.asarray(square).reshape(size, size, len(channel_order))
     if turned:
@@ -201,7 +198,7 @@ def bytes_needed(image: Image.Image, full_size: tuple[int, int], n_file_bytes: i
         n_bytes += 8 * full_size[0] * full_size[1]  # coefficients of 16 bits of up to four components, at the full size
     if image.format in ("WEBP", "TIFF"):
         n_bytes += 2 * n_file_bytes
-    n_bytes += _STRIP_BYTES * min(width * height, max(_STRIP_PIXELS, width))
+    n_bytes += strip_bytes(width, height)
     n_rows = min(image.size) if resize == "crop" else max(image.size)  # of the image between the two passes of resizing
     return n_bytes + 4 * size * (n_rows + 2 * size)
 
@@ -231,26 +228,6 @@ def _eight_bits(image: Image.Image, kind: str | None) -> tuple[Image.Image, str]
         kinds = {"I": "32-bit whole numbers", "F": "floating-point numbers"}
         raise UnreadableError(f"its pixels are {kinds[image.mode]}, whose range is not known; convert it to 8 or 16 bits first")
     return image, ""
-
-
-def _flat(image: Image.Image, channel_order: ChannelOrder) -> Image.Image:
-    """Return an image in RGB or grey, with white where it was transparent."""
-    if image.has_transparency_data:
-        image = _on_white(image)
-    if image.mode not in ("1", "L", "RGB"):
-        image = image.convert("RGB")  # and from there to grey, so that there is one rule for grey
-    return image if image.mode == channel_order else image.convert(channel_order)
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Put an image on white, a few rows at a time, because whole images with transparency would be in memory four times."""
-    result = Image.new("RGB", image.size)
-    rows = max(1, _STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
-        white = Image.new("RGBA", strip.size, "white")
-        result.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
-    return result
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:

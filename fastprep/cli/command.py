@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from tyro.conf import FlagCreatePairsOff
 
 from fastprep.cli.help import wrapped_description
 from fastprep.cli.output import safe_output, status_of_output, write_message
-from fastprep.errors import DataError, InputError, RankError, one_line
+from fastprep.errors import ONE_INPUT, DataError, InputError, RankError, one_line
 from fastprep.system import as_by_ctrl_c, status_of
 
 _Config = TypeVar("_Config")
@@ -122,6 +124,14 @@ def _show_traceback(kind: type[BaseException], error: BaseException, trace: Trac
         sys.__excepthook__(kind, error, trace)
 
 
+def _names_several_inputs(words: Sequence[str]) -> bool:
+    """Tell whether a command line has two words after --images that are no files, such as those of two inputs."""
+    if "--images" not in words:
+        return False
+    following = itertools.takewhile(lambda word: not word.startswith("-"), words[words.index("--images") + 1 :])
+    return len([word for word in following if not os.path.exists(word)]) > 1
+
+
 def parse_command_line(config: type[_Config], words: Sequence[str] | None, name: str, **options: Any) -> _Config:
     """Read a command line into a dataclass of options.
 
@@ -149,5 +159,7 @@ def parse_command_line(config: type[_Config], words: Sequence[str] | None, name:
         try:
             return tyro.cli(marked, args=words, prog=prog, description=description, **options)
         except SystemExit as end:
+            if end.code and _names_several_inputs(words):
+                write_message(f"fastprep.{name}: --images takes one name; {ONE_INPUT}")
             end.code = status_of_output(f"fastprep.{name}", int(end.code or 0))
             raise

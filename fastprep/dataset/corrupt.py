@@ -158,6 +158,14 @@ class Corrupt:
         run = [runs[place - 1, 0] if before else first, runs[place, 1] if after else stop, size]
         return np.concatenate([runs[: place - before], [run], runs[place + after :]])
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which samples are known to be damaged: bool, shape (n_samples,)."""
+        is_known = np.zeros(self.n_samples, np.bool_)
+        for first, stop in self._runs[:, :2].tolist():
+            is_known[first:stop] = True
+        return is_known
+
     def replace(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the samples, each damaged one replaced by the sample in the same place of the next intact block.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -278,11 +279,31 @@ class Dataset(ReadTogether):
             return self.image_files.describe()
         return [{**facts, "input": name} for name, images in inputs.items() for facts in images.image_files.describe()]
 
-    def describe_corrupt(self) -> dict[str, Any] | None:
-        """Describe the samples that are known to be damaged: keys samples, problems. None if they are errors."""
-        if self.corrupt is None:
+    def without_masks(self) -> Self:
+        """Return the same images without the masks that are read with them; this dataset if there are none.
+
+        They have a record of their own of the samples that can't be read: a damaged mask is no reason to replace an image.
+        """
+        if not self.masks:
+            return self
+        images = copy.copy(self)
+        images.masks, images.parts = [], [part for part in self.parts if part not in self.masks]
+        if self.corrupt is not None:
+            images.corrupt = Corrupt(self.n_samples, by_sample=bool(self.inputs))
+        return images
+
+    def describe_corrupt(self, images: Dataset) -> dict[str, Any] | None:
+        """Describe the samples that are known to be damaged, here or among the images alone, see `without_masks`.
+
+        Returns
+        -------
+        dict or None
+            Keys samples, problems. None if they are errors.
+        """
+        if self.corrupt is None or images.corrupt is None:
             return None
-        return {"samples": self.corrupt.n_known, "problems": list(self.corrupt.problems)}
+        problems = dict.fromkeys([*self.corrupt.problems, *images.corrupt.problems])
+        return {"samples": int((self.corrupt.known | images.corrupt.known).sum()), "problems": list(problems)}
 
     @property
     def first_index(self) -> ImageIndex:

@@ -66,7 +66,10 @@ def _sampling_weights(
     """Return the weight of each sample; balanced ones give each class of each group `within` the same sum."""
     if isinstance(sampling, str) and sampling == "balanced":
         if not isinstance(dataset.labels, np.ndarray):
-            raise ValueError('sampling="balanced" needs one array of labels, the classes to balance')
+            raise ValueError(
+                'sampling="balanced" needs one array of labels, the classes to balance, and not several outputs, masks, boxes, '
+                "points or none: pass weights of the samples as sampling="
+            )
         classes = strata_of(dataset.labels, "labels", "pass weights of the samples as sampling=")
         cell = classes if within is None else within * (int(classes.max()) + 1) + classes
         return 1 / np.bincount(cell)[cell]

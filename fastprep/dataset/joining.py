@@ -89,10 +89,13 @@ def join_weights(dataset: Dataset, sources: Any, found: Columns) -> Any:
 
 def _output(dataset: Dataset, source: Source, found: Columns, class_names: Any, stored: tuple[str, ...]) -> Output:
     if source.target is not None:
+        if class_names is not None and tuple(class_names) not in ((), stored):
+            kind = type(source.target).__name__
+            raise ValueError(f"class_names is for labels that are texts, {source.argument} is a {kind}: leave it out")
         return Output(np.empty((dataset.n_samples, 0), np.uint8), stored, target=target_values(dataset, source))
     values = _values(dataset, source, found)
     if values.dtype != object:
-        if class_names is not None:
+        if class_names is not None and tuple(class_names) != ():  # as another loader tells it of such an output
             raise ValueError(f"class_names is for labels that are texts, {source.argument} are {values.dtype} {values.shape}")
         return Output(values, stored)
     names = stored if class_names is None else check_class_names(class_names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,10 @@ def open_masks(dataset: Dataset, source: Source) -> MaskValues:
     assert isinstance(description, Mask)
     if source.column is None:
         return _masks_of_array(dataset, description, source.argument)
-    check_axes_name(description.axes)
+    try:
+        check_axes_name(description.axes)
+    except ValueError as error:
+        raise ValueError(f"{source.argument}: {str(error).replace('axes', 'axes of a Mask', 1)}") from None
     paths = source.files or tuple(dataset.paths)
     wanted = images_of_each(source.argument, "masks", len(paths), dataset.file_sizes)
     scratch, readers = Scratch(), list[Reader]()
@@ -140,15 +144,24 @@ def _named(argument: str) -> Iterator[None]:
     except MissingDatasetError as error:
         raise MissingDatasetError(error.problem, error.file, error.dataset, argument=argument) from None
     except DataError as error:
-        if type(error) is not DataError or not error.problem.startswith("images"):
+        if type(error) is not DataError or not error.problem.startswith(("images", "axes=")):
             raise
-        raise DataError(f"{argument}: masks are read as images, and {error.problem}", error.file, error.dataset) from None
+        raise DataError(
+            f"{argument}: masks are read as images, and {_for_masks(error.problem)}", error.file, error.dataset
+        ) from None
+
+
+def _for_masks(problem: str) -> str:
+    """Return an error of images with the ways out that there are for masks: an axes name, but no shape and no conversion."""
+    of_images = r"; or `python -m fastprep\.convert [^`]*` writes [^;]*|; if these are flat rows, say the shape [^;]*"
+    return re.sub(r"axes='(\w+)', --axes \w+(?: of a command)?", r"Mask(..., axes='\1')", re.sub(of_images, "", problem))
 
 
 def _check_masks(dataset: Dataset, index: ImageIndex, n: int, first: ImageIndex) -> None:
     named, (height, width) = (index.file, index.dataset), dataset.image_shape[:2]
     if index.shape[0] != n:
-        raise DataError(f"there must be one mask for each of the {n} images, found {index.shape[0]}", *named)
+        problem = f"there must be one mask for each of the {n} images, found {index.shape[0]}"
+        raise DataError(f"{problem}; name the masks of these images, or, if these are other axes, Mask(..., axes=...)", *named)
     if index.shape[1:3] != (height, width):
         found = f"masks have {index.shape[1]}x{index.shape[2]} pixels, and the images that they follow {height}x{width}"
         way_out = "store both in one size; or, if these are other axes, say which: Mask(..., axes=...)"
@@ -176,7 +189,7 @@ def _masks_of_array(dataset: Dataset, description: Mask, argument: str) -> MaskV
     are_numbers = array.dtype.kind in "iufb" and array.dtype.itemsize <= 8
     if not are_numbers or array.ndim not in (3, 4) or array.shape[:3] != (n, height, width):
         rule = f"{argument}: masks must be numbers of shape ({n}, {height}, {width}) or ({n}, {height}, {width}, C)"
-        raise ValueError(f"{rule}, like their images, got {array.dtype} {array.shape}")
+        raise ValueError(f"{rule}, one for each image of the files, got {array.dtype} {array.shape}")
     dtype = np.dtype(np.uint8) if array.dtype == np.bool_ else array.dtype.newbyteorder("=")
     if description.interpolation == "bilinear" and dtype.name not in _KERNEL_TYPES:
         dtype = np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)

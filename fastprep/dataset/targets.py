@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from fastprep.dataset.box_values import BoxValues, PointValues
 from fastprep.dataset.label_errors import label_error
 from fastprep.dataset.label_files import images_of_each
-from fastprep.dataset.label_sources import Source, label_sources
+from fastprep.dataset.label_sources import Source, named_source
 from fastprep.dataset.masks import MaskValues, open_masks
 from fastprep.dataset.nested import map_outputs
+from fastprep.dataset.plausible_targets import warn_of_boxes, warn_of_points
 from fastprep.h5 import read_rows
 from fastprep.transforms import Boxes, Mask, Points
 from fastprep.transforms.box_formats import to_edges
@@ -56,10 +57,11 @@ def target_values(dataset: Dataset, source: Source) -> TargetValues:
     if isinstance(target, Points):
         return PointValues(target, _points(dataset, source, target))
     assert isinstance(target, Boxes)
-    boxes, counts = _boxes(dataset, source, target)
+    boxes, counts, may_have_classes = _boxes(dataset, source, target)
     classes = boxes[:, 4] if boxes.shape[1] == 5 else None
     if target.classes is not None:
         classes = _classes(dataset, source, target, counts, classes)
+    warn_of_boxes(boxes[:, :4], target.format, dataset.image_shape[:2], _place(dataset, source), may_have_classes)
     edges = to_edges(boxes[:, :4], target.format, dataset.image_shape[:2])
     with np.errstate(invalid="ignore"):
         is_box = np.isfinite(edges).all(axis=1) & (edges[:, 2] > edges[:, 0]) & (edges[:, 3] > edges[:, 1])
@@ -70,8 +72,9 @@ def target_values(dataset: Dataset, source: Source) -> TargetValues:
     return BoxValues(target, edges[is_box], None if classes is None else classes[is_box], starts)
 
 
-def _boxes(dataset: Dataset, source: Source, target: Boxes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return all boxes, shape (boxes, 4) or (boxes, 5), and how many each sample has."""
+def _boxes(dataset: Dataset, source: Source, target: Boxes) -> tuple[NDArray[np.float64], NDArray[np.int64], bool]:
+    """Return all boxes, shape (boxes, 4) or (boxes, 5), how many each sample has, and whether flat rows may have classes."""
+    may_have_classes = False
     rows = _rows(dataset, source, target.source)
     rule = "boxes must be rows of shape (N, M, 4), (N, M, 5) with a class in the last column, or of four numbers for each box"
     if isinstance(rows, np.ndarray):
@@ -83,10 +86,16 @@ def _boxes(dataset: Dataset, source: Source, target: Boxes) -> tuple[NDArray[np.
     else:
         parts = [row.reshape(-1, 4) if row.ndim == 1 and row.size % 4 == 0 else row for row in rows]
         wrong = next((k for k, part in enumerate(parts) if part.ndim != 2 or part.shape[1] not in (4, 5)), None)
-        widths = {part.shape[1] for part in parts if part.ndim == 2 and part.size}
-        if wrong is not None or len(widths) > 1:
-            found = f"found a row of shape {rows[wrong].shape} for sample {wrong}" if wrong is not None else "found both"
+        given = {row.shape[1] for row in rows if row.ndim == 2 and row.shape[1] in (4, 5)}  # of images without boxes as well
+        widths = {part.shape[1] for part in parts if part.ndim == 2 and part.size} or given
+        if wrong is not None:
+            found = f"found a row of shape {rows[wrong].shape} for sample {wrong}"
+            if rows[wrong].ndim == 1:
+                found += "; flat rows have no classes: give those as Boxes(..., classes=...), or a list of arrays (M, 5)"
             raise _error(dataset, source, f"{rule}, {found}")
+        if len(widths) > 1:
+            raise _error(dataset, source, f"{rule}, found boxes with a class and boxes without; give all of them one")
+        may_have_classes = all(row.ndim == 1 and row.size % 5 == 0 for row in rows)
         width = widths.pop() if widths else 4
         counts = np.array([len(part) for part in parts], np.int64)
         boxes = np.concatenate([part.reshape(-1, width) for part in parts if part.size] or [np.empty((0, width))])
@@ -94,7 +103,7 @@ def _boxes(dataset: Dataset, source: Source, target: Boxes) -> tuple[NDArray[np.
     if (are_infinite := np.isinf(boxes).any(axis=1)).any():
         sample = int(np.searchsorted(np.cumsum(counts), np.argmax(are_infinite), side="right"))
         raise _error(dataset, source, f"boxes must be finite, or NaN for none, found infinity for sample {sample}")
-    return boxes, counts
+    return boxes, counts, may_have_classes
 
 
 def _check_classes(
@@ -111,18 +120,15 @@ def _check_classes(
 def _classes(
     dataset: Dataset, source: Source, target: Boxes, counts: NDArray[np.int64], column: NDArray | None
 ) -> NDArray[np.float64]:
-    own = (
-        label_sources(target.classes, dataset.paths)
-        if isinstance(target.classes, str)
-        else Source(f"classes of Boxes in {source.argument}")
-    )
+    argument = f"classes of Boxes in {source.argument}"
+    own = named_source(target.classes, argument, dataset.paths) if isinstance(target.classes, str) else Source(argument)
     if column is not None:
         raise _error(dataset, source, "boxes have a class in the last column, so that Boxes(classes=) says it twice")
     rows = [row.reshape(-1) for row in _rows(dataset, own, target.classes)]
     if [len(row) for row in rows] != counts.tolist():
         sample = next(k for k, (row, n) in enumerate(zip(rows, counts.tolist(), strict=True)) if len(row) != n)
         found = f"found {len(rows[sample])} for the {counts[sample]} boxes of sample {sample}"
-        raise _error(dataset, own, f"there must be a class for each box, {found}")
+        raise _error(dataset, own, f"there must be a class for each box, {found}; for rows of boxes that are filled up, as well")
     return np.concatenate(rows).astype(np.float64)
 
 
@@ -139,6 +145,9 @@ def _points(dataset: Dataset, source: Source, target: Points) -> NDArray[np.floa
     if not isinstance(values, np.ndarray) or values.ndim != 3 or values.shape[2] not in (2, 3) or not values.size:
         found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "rows of several lengths"
         rule = "points must have the shape (N, M, 2), (N, M, 3), or (N, 2 * M) for flat rows of x and y"
+        if isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.shape[1] and rows.shape[1] % 3 == 0:
+            n, width = rows.shape
+            found += f"; if these are x, y and a visibility, pass an array of shape ({n}, {width // 3}, 3)"
         raise _error(dataset, source, f"{rule}, found {found}")
     points = np.ones((*values.shape[:2], 3))
     points[:, :, : values.shape[2]] = values
@@ -146,6 +155,7 @@ def _points(dataset: Dataset, source: Source, target: Points) -> NDArray[np.floa
         raise _error(dataset, source, "points must be finite, or NaN for those that are not labelled, found infinity")
     if target.pairs and (most := max(map(max, target.pairs))) >= points.shape[1]:
         raise ValueError(f"pairs of Points must be numbers in 0..{points.shape[1] - 1}, got {most}")
+    warn_of_points(points, dataset.image_shape[:2], _place(dataset, source))
     points[:, :, :2] += 0.5 - target.center
     points[np.isnan(points).any(axis=2)] = 0
     return points
@@ -156,12 +166,16 @@ def _rows(dataset: Dataset, source: Source, given: Any) -> NDArray | list[NDArra
     if source.column is not None:
         return _stored_rows(dataset, source)
     n, argument = dataset.n_samples, source.argument
-    if isinstance(given, list | tuple) and (len({np.shape(row) for row in given}) > 1 or not np.size(given)):
-        rows: NDArray | list[NDArray] = [np.asarray(row) for row in given]
-        others = [row.dtype for row in rows if row.dtype.kind not in "iufb"]
-    else:
-        rows = np.array(given)
-        others = [] if rows.dtype.kind in "iufb" else [rows.dtype]
+    try:
+        if isinstance(given, list | tuple) and (len({np.shape(row) for row in given}) > 1 or not np.size(given)):
+            rows: NDArray | list[NDArray] = [np.asarray(row) for row in given]
+            others = [row.dtype for row in rows if row.dtype.kind not in "iufb"]
+        else:
+            rows = np.array(given)
+            others = [] if rows.dtype.kind in "iufb" else [rows.dtype]
+    except ValueError:
+        rule = "must be numbers, an array for each image, all rows of which are of one length"
+        raise ValueError(f"{argument} {rule}: found rows of several lengths for one image") from None
     if others:
         raise ValueError(f"{argument} must be numbers, or a dataset's name, got an array of {others[0]}")
     if len(rows) != n:
@@ -179,6 +193,13 @@ def _stored_rows(dataset: Dataset, source: Source) -> NDArray | list[NDArray]:
     if len(arrays) == len(parts) and len({array.shape[1:] for array in arrays}) == 1:
         return np.concatenate(arrays)
     return [row for part in parts for row in part]
+
+
+def _place(dataset: Dataset, source: Source) -> str:
+    """Return what a warning calls a source: its argument, and the file and the dataset, if it is one."""
+    if source.column is None:
+        return source.argument
+    return f"{(source.files or dataset.paths)[0]}, dataset {source.column!r}"
 
 
 def _error(dataset: Dataset, source: Source, problem: str) -> ValueError:

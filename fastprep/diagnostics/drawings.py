@@ -40,6 +40,8 @@ def _errors_of_options() -> Iterator[None]:
         yield
     except (ValueError, FileNotFoundError) as error:
         text = _TARGET.sub(r"--\1", one_line(error)).replace("Mask(..., axes=...)", "--mask-axes")
+        text = re.sub(r"Mask\(\.\.\., axes='(\w+)'\)", r"--mask-axes \1", text).replace("--masks: axes of a Mask", "--mask-axes")
+        text = text.replace(", or pass check_finite=False to get such masks", "")  # which is no option here
         raise InputError(text) from error
 
 
@@ -57,10 +59,12 @@ class Drawings:
     ----------
     contents : Contents
         Open.
+    standardize : bool, default False
+        Whether `crops` draws images of mean 0 and standard deviation 1.
     """
 
-    def __init__(self, contents: Contents) -> None:
-        self._contents = contents
+    def __init__(self, contents: Contents, standardize: bool = False) -> None:
+        self._contents, self._standardize = contents, standardize
         self._factor: float | None = None
 
     def sheet(self, path: str, n: int, seed: int) -> None:
@@ -136,6 +140,7 @@ class Drawings:
         if side <= shortest:
             rows.append(self._ten_crops(samples[:1], TenCrop(side, resize=resize), seed, targets))
         mean = "mean added back" if self._has_mean else "no mean to subtract"
+        mean = "standardised, grey for 0, and black and white two standard deviations away" if self._standardize else mean
         draw_crops(rows, f"{os.path.basename(self._contents.path)} as loaders give it, {mean}{self._order_note()}", path)
 
     def _ten_crops(self, sample: NDArray[np.int64], ten: TenCrop, seed: int, targets: Mapping[str, Target] | None) -> CropRow:
@@ -176,6 +181,7 @@ class Drawings:
             "channels": contents.channels,
             "labels": dict(targets) if targets else None,
             "mean": mean,
+            "standardize": self._standardize,
             "seed": seed,
             "workers": 1,
             "device": "cpu",
@@ -185,7 +191,8 @@ class Drawings:
                 batch = loader._source.make_of(epoch, samples).hand_out()
                 x, y = batch if targets else (batch, {})
                 values = np.asarray(x)
-                images = self._drawable(values if loader.mean is None else values + loader.mean)
+                with_mean = values if loader.mean is None else values + loader.mean
+                images = self._standardized(values) if self._standardize else self._drawable(with_mean)
                 overlays = self._overlays(y, targets or {}, images.shape[1:3])
                 n_crops = len(images) // len(samples)
                 for k, of_sample in enumerate(seen):
@@ -204,18 +211,29 @@ class Drawings:
         n = max(map(len, drawn.values()), default=0)
         return [Overlay(**{name: rows[row] for name, rows in drawn.items()}) for row in range(n)]
 
+    @staticmethod
+    def _scaled(images: NDArray, factor: float) -> NDArray[np.uint8]:
+        return np.clip(np.rint(images * factor), 0, 255).astype(np.uint8)
+
+    def _standardized(self, values: NDArray) -> NDArray[np.uint8]:
+        """Return standardised images as uint8, in RGB or grey: 0 in the middle, and two standard deviations on each side."""
+        return self._scaled(self._in_rgb(values) + 2, 255 / 4)
+
     def _drawable(self, images: NDArray) -> NDArray[np.uint8]:
         """Return images of any range as uint8, in RGB or grey."""
-        order = (self._contents.metadata.channel_order or "").upper()
-        n_channels = images.shape[-1]
-        if {"R", "G", "B"} <= set(order) and len(order) == n_channels:
-            images = images[..., [order.index(letter) for letter in "RGB"]]
-        else:
-            images = images[..., :3] if n_channels >= 3 else images[..., :1]
+        images = self._in_rgb(images)
         if self._factor is None:  # from the first images that are drawn
             highest = float(images.max())
             self._factor = 255.0 if 0 < highest <= 1 else 255 / highest if highest > 255.5 else 1.0
-        return np.clip(np.rint(images * self._factor), 0, 255).astype(np.uint8)
+        return self._scaled(images, self._factor)
+
+    def _in_rgb(self, images: NDArray) -> NDArray:
+        """Return the channels of images that are drawn: red, green and blue, or the first three, or one."""
+        order = (self._contents.metadata.channel_order or "").upper()
+        n_channels = images.shape[-1]
+        if {"R", "G", "B"} <= set(order) and len(order) == n_channels:
+            return images[..., [order.index(letter) for letter in "RGB"]]
+        return images[..., :3] if n_channels >= 3 else images[..., :1]
 
     def _some(self, n: int, seed: int) -> NDArray[np.int64]:
         """Return the numbers of up to `n` random images, in ascending order."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.errors import InputError, input_errors
+from fastprep.errors import ONE_INPUT, InputError, input_errors
 from fastprep.evaluation.config import Config
 from fastprep.loader import Loader
 from fastprep.training import checkpoint, saved_model
@@ -148,7 +148,9 @@ def load_model(config: Config, candidate: Candidate, several: bool = False) -> t
         return model, (side, side), facts["logits"]
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4:
-        raise InputError(f"{str(candidate.path)!r} must take images (height, width, channels), its input is {shape}")
+        way_out = f"; {ONE_INPUT}" if len(getattr(model, "inputs", None) or ()) > 1 else ""
+        problem = f"must take images (height, width, channels), its input is {shape}{way_out}"
+        raise InputError(f"{str(candidate.path)!r} {problem}")
     height, width = (config.crop, config.crop) if config.crop else shape[1:3]
     if height is None or width is None:
         raise InputError(f"{str(candidate.path)!r} takes images of any size: say --crop")

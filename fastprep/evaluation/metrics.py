@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.loader import Loader
+from fastprep.pipeline import ImageIterator
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +61,7 @@ def predict_crops(
     check_file_order(loader)
     rows: list[NDArray[np.float64]] = []
     loader.set_epoch(loader.next_epoch)  # from the start, wherever an earlier pass ended
-    for batch in loader._epoch_iterator():
+    for batch in ImageIterator(loader._source):
         (whole,) = batch.parts
         out = np.asarray(model.predict_on_batch(to_backend(whole, loader.dtype)), np.float64)
         if not np.isfinite(out).all():  # no comparison with NaN holds, so each would count as right

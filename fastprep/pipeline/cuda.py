@@ -247,7 +247,7 @@ class _Staging:
 
     def upload_companions(self, lease: Lease, arrays: Sequence[NDArray | None], placed: Sequence[Placed | None]) -> None:
         """Queue the copies of the labels and the weights to their places behind x."""
-        pairs = [(array, place) for array, place in zip(arrays, placed, strict=False) if place is not None]
+        pairs = [(array, place) for array, place in zip(arrays, placed, strict=False) if array is not None and place is not None]
         if not pairs:
             return
         assert self._companions is not None

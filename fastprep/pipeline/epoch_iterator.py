@@ -1,4 +1,4 @@
-"""Epoch iterator: batches prepared ahead by threads, handed out in order, with errors raised where a batch is asked for."""
+"""Epoch iterators: batches prepared ahead by threads, handed out in order, with errors raised where a batch is asked for."""
 
 from __future__ import annotations
 
@@ -125,3 +125,11 @@ class EpochIterator:
                 return
             self._ahead.append(future)
             self._submitted += 1
+
+
+class ImageIterator(EpochIterator):
+    """Iterator over the batches of one epoch without labels and weights, for whoever needs x alone: masks are not read."""
+
+    @property
+    def _prepare(self) -> Callable[[int, int], Batch | SharedBatch]:
+        return self._source.prepare_images

@@ -45,6 +45,8 @@ class BatchSource:
 
     Attributes
     ----------
+    images : Dataset
+        The dataset without its masks, for batches without labels.
     n_batches, n_samples : int
         Batches and samples that were handed out so far.
     wait_s : float
@@ -66,6 +68,7 @@ class BatchSource:
         self.dataset, self.labels, self.weights, self.augmentation = dataset, labels, weights, augmentation
         self.sampler, self.position, self.backends, self.pool = sampler, position, backends, pool
         self.finish = finish
+        self.images = dataset.without_masks()
         self.n_batches = self.n_samples = 0
         self.wait_s = 0.0
 
@@ -88,24 +91,36 @@ class BatchSource:
         """Read, crop and label one batch in this thread; see `fastprep.loader.Loader.batch`."""
         return self.make_of(epoch, self._numbers(epoch, step))
 
+    def make_images(self, epoch: int, step: int) -> Batch | SharedBatch:
+        """Make one batch in this thread without labels and weights: masks are not read."""
+        return self.make_of(epoch, self._numbers(epoch, step), has_labels=False)
+
     def _numbers(self, epoch: int, step: int) -> NDArray[np.int64]:
         """Return the numbers by which the crops of a step are drawn; see `Sampler.numbers`."""
         check_integer("epoch", epoch, 0)
         return self.sampler.numbers(epoch, step, self.position.since(epoch))
 
-    def make_of(self, epoch: int, numbers: NDArray[np.int64]) -> Batch | SharedBatch:
+    def make_of(self, epoch: int, numbers: NDArray[np.int64], has_labels: bool = True) -> Batch | SharedBatch:
         """Make a batch of the samples of some numbers, see `Sampler.numbers`, in this thread."""
         n_parts = len(self.backends)
         if n_parts == 1:
-            return self._make_part(0, epoch, numbers)
+            return self._make_part(0, epoch, numbers, has_labels)
         size = -(-len(numbers) // n_parts)  # as `tf.distribute` cuts the batches of a `tf.data.Dataset`
-        return SharedBatch(tuple(self._make_part(k, epoch, numbers[k * size : (k + 1) * size]) for k in range(n_parts)))
+        parts = (self._make_part(k, epoch, numbers[k * size : (k + 1) * size], has_labels) for k in range(n_parts))
+        return SharedBatch(tuple(parts))
 
     def prepare(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Make the batch of a step of an iteration, and decode the part of the next window that is due with it."""
         batch = self.make(epoch, step)
         if len(due := self.sampler.due(epoch, step, self.position.since(epoch))):
             self.dataset.fetch(due)
+        return batch
+
+    def prepare_images(self, epoch: int, step: int) -> Batch | SharedBatch:
+        """Make the batch of a step as `prepare` does, but without labels and weights: masks are not read."""
+        batch = self.make_images(epoch, step)
+        if len(due := self.sampler.due(epoch, step, self.position.since(epoch))):
+            self.images.fetch(due)
         return batch
 
     def prepare_intact(self, epoch: int, step: int) -> Batch | SharedBatch:
@@ -116,9 +131,13 @@ class BatchSource:
         numbers = self._numbers(epoch, step)
         return self.make_of(epoch, numbers[~self.replaced(self.sampler.samples_of(epoch, numbers))])
 
-    def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell which samples are replaced by others, among those that were read at least once."""
-        return self.dataset.replaced(samples) != samples
+    def replaced(self, samples: NDArray[np.int64], has_labels: bool = True) -> NDArray[np.bool_]:
+        """Tell which samples are replaced by others, among those that were read at least once, with their labels or without."""
+        return self._dataset(has_labels).replaced(samples) != samples
+
+    def describe_corrupt(self) -> dict[str, Any] | None:
+        """Describe the samples that are known to be damaged; see `Dataset.describe_corrupt`."""
+        return self.dataset.describe_corrupt(self.images)
 
     def whole_epoch(self) -> int:
         """Return the next epoch of which every sample can be asked for: not one that was begun with other shards or batches."""
@@ -131,26 +150,30 @@ class BatchSource:
         self.n_samples += batch.n_rows // self.augmentation.n_crops
         self.wait_s += waited_s
 
-    def _make_part(self, part: int, epoch: int, numbers: NDArray[np.int64]) -> Batch:
-        samples = self.sampler.samples_of(epoch, numbers)
+    def _dataset(self, has_labels: bool) -> Dataset:
+        return self.dataset if has_labels else self.images
+
+    def _make_part(self, part: int, epoch: int, numbers: NDArray[np.int64], has_labels: bool) -> Batch:
+        dataset, samples = self._dataset(has_labels), self.sampler.samples_of(epoch, numbers)
         backend, new_lease = self.backends[part], functools.partial(self.pool.lease, part)
         if len(samples):
             draw = numbers, self.sampler.seed, epoch
             table = self.augmentation.table(self.dataset.image_shape, *draw)
             blends = self.augmentation.blends(*draw)
-            read = functools.partial(self._read, samples, table, blends)
+            read = functools.partial(self._read, samples, table, blends, has_labels)
             try:
                 x, lease, rows, on_device = backend.make(read, len(samples), self._tables(table, *draw), new_lease, blends)
             except NotFiniteOnDevice as error:
-                sample = int(self.dataset.replaced(samples)[error.slot])
-                raise self.dataset.not_finite(sample, error.number) from None
+                sample = int(dataset.replaced(samples)[error.slot])
+                raise dataset.not_finite(sample, error.number) from None
             if self.finish is not None:
                 self.finish.apply(x, *draw)
         else:
             nothing = TransformTable(np.empty((0, 4), np.int32))
-            lease, rows = new_lease(), self._rows(samples, TargetBatch(None, nothing, 0))
+            lease, rows = new_lease(), self._rows(samples, TargetBatch(None, nothing, 0), None, has_labels)
             x, on_device = backend.view(lease, 0), backend.companions.place(0, 0)
         replaced = rows.samples != samples
+        on_device = on_device if has_labels else []
         offsets = offsets_of_x(backend.spec, len(outputs_of(x)[0]))
         return Batch(x, rows.y, rows.weights, lease, replaced if replaced.any() else None, tuple(on_device), offsets)
 
@@ -164,14 +187,18 @@ class BatchSource:
             for name, images in inputs.items()
         }
 
-    def _read(self, samples: NDArray[np.int64], table: TransformTable, blends: BlendTable | None, *sinks: Sink) -> Rows:
+    def _read(
+        self, samples: NDArray[np.int64], table: TransformTable, blends: BlendTable | None, has_labels: bool, *sinks: Sink
+    ) -> Rows:
         """Hand images to sinks; return what belongs to them."""
-        targets = TargetBatch(self.labels, table, len(samples))
-        samples = self.dataset.read(samples, *sinks, *targets.sinks)
-        targets.check_finite(self.dataset, samples, len(sinks))
-        return self._rows(samples, targets, blends)
+        targets, dataset = TargetBatch(self.labels if has_labels else None, table, len(samples)), self._dataset(has_labels)
+        samples = dataset.read(samples, *sinks, *targets.sinks)
+        targets.check_finite(dataset, samples, len(sinks))
+        return self._rows(samples, targets, blends, has_labels)
 
-    def _rows(self, samples: NDArray[np.int64], targets: TargetBatch, blends: BlendTable | None = None) -> Rows:
+    def _rows(self, samples: NDArray[np.int64], targets: TargetBatch, blends: BlendTable | None, has_labels: bool) -> Rows:
+        if not has_labels:
+            return Rows(samples, None, None)
         rows = samples.repeat(self.augmentation.n_crops)
 
         def of_batch(values: NDArray | MaskRows | MappedRows) -> NDArray:

@@ -9,6 +9,7 @@ from fastprep.sampling.sampler import WHOLE_EPOCH, Sampler, Since, check_integer
 
 # In a state only where the loader has such an argument
 _ONLY_IF_GIVEN = ("indices", "sampling", "policy", "color", "erase", "blend", "standardize")
+_NOT_IN_OLDER = ("chunks",)  # states that were saved before it was there do not have it
 
 
 class Position:
@@ -97,7 +98,8 @@ class Position:
             raise ValueError(f"state must be from state_dict() of version 2, got version {state.get('version')!r}")
         if missing := [name for name in ("epoch", "seen", "of") if name not in state]:
             raise ValueError(f"state must be from state_dict(), but it lacks {', '.join(missing)}")
-        mine, theirs = self._fingerprint(), dict(state["of"])
+        theirs = dict(state["of"])
+        mine = {name: value for name, value in self._fingerprint().items() if name in theirs or name not in _NOT_IN_OLDER}
         named = {**mine, **{name: theirs.get(name) for name in _ONLY_IF_GIVEN if name in theirs}}
         if different := [f"{k} {theirs.get(k)!r} (here {mine.get(k)!r})" for k in named if theirs.get(k) != mine.get(k)]:
             raise ValueError("state is from a loader with other batches: " + ", ".join(different) + self._way_out(mine, theirs))
@@ -112,11 +114,13 @@ class Position:
         self._resumed = (epoch, since) if since.seen != self._sampler.seen(since.step) else (-1, WHOLE_EPOCH)
 
     def _way_out(self, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-        """Name the argument that gives the windows of a state; empty if something else differs, too."""
+        """Name the argument that gives the windows of a state, or what its chunks are; empty if other things differ."""
         blocks = theirs.get("chunks_per_window")
         if isinstance(blocks, int) and mine["chunks_per_window"] and theirs == {**mine, "chunks_per_window": blocks}:
             window = self._sampler.window_of(blocks)
             return f"; shuffle_window={window} (--shuffle-window {window}) gives those windows"
+        if theirs.get("chunks") != mine.get("chunks"):
+            return "; the shuffled order follows the chunks of the file, or of masks and inputs that are read with it"
         return ""
 
     def _fingerprint(self) -> dict[str, Any]:

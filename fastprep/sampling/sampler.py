@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -206,6 +207,7 @@ class Sampler:
             "shuffle": self.shuffle,
             "chunks_per_window": None if windows is None else windows.blocks_per_window,
             "seed": self.seed,
+            **({} if windows is None else {"chunks": self._chunks}),
             **({} if self.draws is None else {"sampling": self.draws.digest()}),
         }
 
@@ -220,6 +222,16 @@ class Sampler:
         if self.draws is None or self.windows is None:
             return None
         return BlockDraws(self.draws, self.windows.starts, self.block_order, self.windows.blocks_per_window)
+
+    @cached_property
+    def _chunks(self) -> str:
+        """What tells these blocks, whose bounds decide about the order, from others."""
+        digest = hashlib.blake2b(cast(NDArray[np.int64], self.block_starts).tobytes(), digest_size=8)
+        if self.block_order is not None:
+            digest.update(self.block_order.tobytes())
+        return (
+            f"{len(cast(NDArray[np.int64], self.block_starts)) - 1} of up to {self._largest_block} images, {digest.hexdigest()}"
+        )
 
     @cached_property
     def _largest_block(self) -> int:

@@ -41,6 +41,8 @@ def check_labels(loader: Loader, hint: str = "", class_names: Sequence[str] = ()
             found = "none" if output is None else "several outputs"
         else:
             found = describe_not_classes(output.values)
+            if output.values.ndim > 2:
+                found += "; masks, boxes and points are for Python, fastprep.Loader(..., labels=fastprep.Mask(...))"
         raise InputError(f"{name_file(loader)}: labels must be one integer for each image, found {found}{hint}")
     if labels.min() < 0:
         raise InputError(f"{name_file(loader)}: labels must be 0 and up, found {labels.min()}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.errors import InputError
+from fastprep.errors import ONE_INPUT, InputError
 from fastprep.training import saved_model
 from fastprep.training.augmentation import blends
 from fastprep.training.config import Config
@@ -49,6 +49,8 @@ def build_model(config: Config, input_shape: tuple[int, int, int], classes: int)
         keras.config.set_dtype_policy(before)
     if not isinstance(model, keras.Model):
         raise InputError(f"--model {config.model} must return a Keras model, got {type(model).__name__}")
+    if len(getattr(model, "inputs", None) or ()) > 1:
+        raise InputError(f"--model {config.model} must take one input, it has {len(model.inputs)}; {ONE_INPUT}")
     try:
         output_shape = _try_out(model, input_shape).shape
     except Exception as error:  # a user's own layers may raise anything

@@ -28,7 +28,7 @@ class FileOptions:
     """Groups of the images, such as the patient of each, which --val-split and --fold never divide: a dataset of the training
     file, DATASET:FIELD, or FILE:DATASET, of integers or texts. The shares are then as close as whole groups come."""
     images: Annotated[str, arg(metavar="NAME")] = "images"
-    """Dataset of images in the files; X/ for a group X of datasets of one image."""
+    """Dataset of images in the files; X/ for a group X of datasets of one image. Several inputs of a network are for Python."""
     axes: Annotated[str | None, arg(metavar="AXES")] = None
     """Axes of the dataset of images, a letter for each in its order: N, H, W and C. NCHW is channels first, HWC one image a file.
     Default: what the file says, else NHWC or NHW, if the shape makes it plausible."""

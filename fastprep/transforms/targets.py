@@ -143,7 +143,7 @@ class Points:
 
     def __post_init__(self) -> None:
         check_source("Points", self.source)
-        if isinstance(self.center, bool) or self.center not in (0, 0.5):
+        if not is_number(self.center) or self.center not in (0, 0.5):
             raise ValueError(f"center of Points must be 0.5 or 0, got {self.center!r}")
         pairs = tuple(self.pairs) if isinstance(self.pairs, list | tuple) else ((),)
         if not all(isinstance(pair, list | tuple) and len(pair) == 2 and all(map(_is_number, pair)) for pair in pairs):

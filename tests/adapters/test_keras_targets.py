@@ -118,3 +118,64 @@ def test_predict_refuses_to_average_what_lies_in_ten_crops(make_file, labels):
                 fastprep.predict(classes, loader)
     with fastprep.Loader(path, 2, fastprep.CenterCrop(8), labels=labels) as loader:
         assert fastprep.predict(maps, loader).shape == (4, 8, 8, 2)
+
+
+def classifier():
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(inputs)))
+
+
+@pytest.fixture
+def with_damaged_masks(make_file):
+    """A file of images in chunks of one, one of which is damaged, and of masks in chunks of 4, all of which are."""
+    path, _, _ = make_file(n=N, chunks=(1, 12, 14, 3), compression="gzip", fletcher32=True)
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("masks", data=np.ones((N, 12, 14), "u1"), chunks=(4, 12, 14), compression="gzip", fletcher32=True)
+        masks, images = (file[name].id for name in ("masks", "images"))
+        chunks = [masks.get_chunk_info(k) for k in range(masks.get_num_chunks())] + [images.get_chunk_info(3)]
+    content = bytearray(path.read_bytes())
+    for chunk in chunks:
+        content[chunk.byte_offset + chunk.size // 2] ^= 0x55
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("labels", [Mask("masks"), {"mask": Mask("masks"), "class": "labels"}], ids=["mask", "with classes"])
+@pytest.mark.parametrize("indices", [None, np.arange(N)[::-1]], ids=["all", "part"])
+def test_predictions_read_no_masks_so_that_damaged_ones_are_no_obstacle(with_damaged_masks, labels, indices):
+    path, model = with_damaged_masks, classifier()
+    rows = np.arange(N) if indices is None else indices
+    whole = rows != 3
+    options = {"mean": None, "on_corrupt": "skip", "device": "cpu", "indices": indices}
+    with fastprep.Loader(path, 5, fastprep.CenterCrop(8), labels=None, **options) as plain:
+        wanted = fastprep.predict(model, plain)
+    with fastprep.Loader(path, 5, fastprep.CenterCrop(8), labels=labels, **options) as loader:
+        with pytest.raises(fastprep.DataError, match="dataset 'masks'"):
+            loader.batch(0, 0)  # after which the loader knows that no sample is whole
+        found = fastprep.predict(model, loader)
+        assert loader.stats()["corrupt"]["samples"] == N
+        with pytest.raises(fastprep.DataError, match=r"dataset 'images': sample .* can't be read, .* use fastprep\.predict"):
+            model.predict(loader, verbose=0)
+    np.testing.assert_array_equal(found, wanted)
+    assert np.isnan(found).all(axis=1).tolist() == (~whole).tolist()
+    intact = {**options, "indices": rows[whole], "on_corrupt": "raise"}
+    with fastprep.Loader(path, 5, fastprep.CenterCrop(8), labels=labels, **intact) as loader:
+        for predicted in (model.predict(loader, verbose=0), fastprep.predict(model, loader)):
+            np.testing.assert_array_equal(predicted, wanted[whole])
+        model.compile("sgd", "mse")
+        with pytest.raises(fastprep.DataError, match="dataset 'masks'"):
+            model.evaluate(loader, verbose=0)
+
+
+def test_predictions_of_a_loader_with_weights_blends_and_targets_are_those_of_its_images(path):
+    model, weights = classifier(), np.linspace(0, 1, N)
+    labels = {"mask": Mask("masks"), "boxes": Boxes("boxes"), "points": Points("points"), "class": "labels"}
+    with (
+        fastprep.Loader(path, 6, fastprep.CenterCrop(8), labels=labels, sample_weight=weights, device="cpu") as loader,
+        fastprep.Loader(path, 6, fastprep.CenterCrop(8), labels=None, device="cpu") as plain,
+    ):
+        before = loader.stats()
+        np.testing.assert_array_equal(fastprep.predict(model, loader), fastprep.predict(model, plain))
+        assert loader.stats()["samples"] == before["samples"] + N
+        assert loader.next_epoch == 0

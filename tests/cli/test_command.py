@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import fastprep
+import fastprep.show
 from fastprep.__main__ import COMMANDS, main
 from fastprep.cli.command import Command, overwrite_hint
 from fastprep.errors import DataError, InputError, RankError
@@ -166,3 +167,20 @@ print(sorted({"h5py", "numpy", "keras", "tensorflow", "rich", "tyro"} & set(sys.
     command = [sys.executable, "-m", "fastprep", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == f"fastprep {fastprep.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "is_said"),
+    [
+        (["--images", "rgb", "depth"], True),
+        (["--images", "rgb", "--nothing"], False),
+        (["--nothing"], False),
+        (["a", "b", "c"], False),
+    ],
+)
+def test_words_of_several_inputs_are_refused_with_the_way_out(words, is_said, capsys):
+    with pytest.raises(SystemExit) as caught:
+        fastprep.show.parse(["x.h5", *words])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert ("fastprep.show: --images takes one name; a network of several inputs is for Python" in error) == is_said

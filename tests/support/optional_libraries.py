@@ -4,7 +4,20 @@ import importlib.util
 import os
 
 BACKENDS = ("tensorflow", "jax", "torch")
-OPTIONAL = (*BACKENDS, "cv2", "elpv_dataset", "hdf5plugin", "hdf5storage", "keras", "netCDF4", "skimage", "sklearn", "tables")
+OPTIONAL = (
+    *BACKENDS,
+    "cv2",
+    "elpv_dataset",
+    "hdf5plugin",
+    "hdf5storage",
+    "keras",
+    "netCDF4",
+    "simplejpeg",
+    "skimage",
+    "sklearn",
+    "tables",
+    "tifffile",
+)
 
 
 def missing_library(error):

@@ -258,6 +258,7 @@ def test_what_is_not_one_class_for_each_image_is_refused(config):
     for labels, found in (
         (np.arange(9) / 2, r"float64 \(9,\), 0\.5 for sample 1: numbers to predict"),
         (np.full((9, 3), 2), r"int64 \(9, 3\)"),
+        (np.zeros((9, 2, 2)), r"float64 \(9, 2, 2\); masks, boxes and points are for Python, fastprep\.Loader\("),
     ):
         relabel(config.train, labels)
         with pytest.raises(InputError, match=f"labels must be one integer for each image, found {found}"):

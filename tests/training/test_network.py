@@ -86,6 +86,11 @@ def fails(shape, classes):
 def wrong_output(shape, classes):
     return keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(1)])
 
+def two_inputs(shape, classes):
+    one, other = keras.Input(shape), keras.Input(shape)
+    flat = keras.layers.Flatten()(keras.layers.Concatenate()([one, other]))
+    return keras.Model([one, other], keras.layers.Dense(classes)(flat))
+
 def wrong_input(shape, classes):
     return keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(classes)])
 
@@ -148,6 +153,10 @@ def test_the_dropout_behind_the_poolings_of_alexnet(options, wanted):
         ("some_networks:fails", "called with the shape (10, 10, 3) and 3 classes: I do not like squares"),
         ("some_networks:nothing", "must return a Keras model, got NoneType"),
         ("some_networks:wrong_output", "must have an output of 3 numbers, one for each class, got the shape (1,)"),
+        (
+            "some_networks:two_inputs",
+            "must take one input, it has 2; a network of several inputs is for Python, fastprep.Loader(",
+        ),
         ("some_networks:wrong_input", "does not take images of (10, 10, 3)"),
         ("alexnet", "too small for AlexNet"),
     ],

@@ -153,7 +153,9 @@ def test_a_state_of_a_loader_that_earlier_code_saved_goes_on_with_the_same_sampl
         loader.load_state_dict(state)
         assert [loader.samples(epoch, step).tolist() for epoch, step in ((1, 4), (1, 5), (2, 0))] == rest
         loader.load_state_dict(state)
-        assert loader.state_dict() == state
+        saved = loader.state_dict()
+        saved["of"].pop("chunks", None)  # which came later
+        assert saved == state
     with Loader(path, 5, crop, shard=(1, 2), **options) as loader:
         loader.load_state_dict(state)
         assert [loader.samples(1, step).tolist() for step in range(loader.next_step, len(loader))] == rest_of_rank_1

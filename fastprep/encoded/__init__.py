@@ -1,0 +1,8 @@
+"""Encoded images: what their bytes are, what their headers say, and their pixels. Nothing here knows HDF5."""
+
+from fastprep.encoded.decode import decode
+from fastprep.encoded.header import MAX_PIXELS, Header
+from fastprep.encoded.headers import read_header
+from fastprep.encoded.kinds import kind_of
+
+__all__ = ["MAX_PIXELS", "Header", "decode", "kind_of", "read_header"]
