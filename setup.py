@@ -26,11 +26,13 @@ setup(
         [
             extension("fastprep._sink"),
             extension("fastprep.pipeline._buffers"),
+            extension("fastprep.sampling._hashes"),
             extension("fastprep.h5._heap"),
             extension("fastprep.h5._read"),
             extension("fastprep.kernels._cpu", *CROP),
             extension("fastprep.kernels._cpu_warp", *CROP, *WARP),  # which runs the crop kernel, too
             extension("fastprep.kernels._cpu_standard", f"{KERNELS}/_standard.c"),
+            extension("fastprep.kernels._tables"),
             extension("fastprep.kernels._masks", f"{KERNELS}/_mask.c"),
         ],
         language_level=3,

@@ -15,7 +15,9 @@ EXTENSIONS = (
     "fastprep/kernels/_cpu_standard",
     "fastprep/kernels/_cpu_warp",
     "fastprep/kernels/_masks",
+    "fastprep/kernels/_tables",
     "fastprep/pipeline/_buffers",
+    "fastprep/sampling/_hashes",
 )
 FOR_BOTH = (".py", ".pyi", ".typed", ".cu", ".cuh")
 FOR_COMPILING = (".pyx", ".pxd", ".c", ".h")

@@ -12,12 +12,17 @@ class MaskSink(Sink):
         steps: tuple[int, int, int],
         item_bytes: int,
         fill: NDArray[np.uint8],
-        down: NDArray[np.int64],
-        across: NDArray[np.int64] | None,
+        crops: NDArray[np.int32],
+        boxes: NDArray[np.float64] | None,
         start: NDArray[np.int64] | None,
         right: NDArray[np.int64] | None,
+        down: NDArray[np.int64] | None,
         numbers: NDArray[np.int64],
         firsts: NDArray[np.int64],
-        needs: NDArray[np.int64],
+        places: NDArray[np.int64],
         target: NDArray[np.uint8],
     ) -> None: ...
+
+def stay_inside(
+    crops: NDArray[np.int32], boxes: NDArray[np.float64] | None, sides: tuple[int, int, int], size: tuple[int, int]
+) -> bool: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprep.kernels import _masks
 from fastprep.kernels.choices import ORDERS, check_choice
-from fastprep.kernels.spec import by_slot
+from fastprep.kernels.tables import by_slot, integers
 from fastprep.transforms import TransformTable
-from fastprep.transforms.target_geometry import nearest_pixels, steps
+from fastprep.transforms.target_geometry import steps
 
 _FARTHEST = 2.0**30  # pixels; positions are 64-bit multiples of 2**-32
 _NUMBER_BYTES = (1, 2, 4, 8)
@@ -53,7 +54,7 @@ class MaskSpec:
             raise ValueError(f"masks must have numbers of 1, 2, 4 or 8 bytes in native byte order, got {self.dtype!r}")
         _ = self.fill_values  # raise here, not in a worker
 
-    @property
+    @cached_property
     def fill_values(self) -> NDArray:
         """Fill in the type of the masks, shape (C,).
 
@@ -114,56 +115,38 @@ class MaskSpec:
         if not n or slots.min() < 0 or slots.max() >= n_slots:
             raise ValueError(f"slot in the transform table must lie in 0..{n_slots - 1}, and there must be a row")
         order, firsts = by_slot(slots, n_slots)
-        arguments, needs = self._picked(table, order) if table.matrices is None else self._mapped(table, order)
         return _masks.MaskSink(
             sides=self.image_shape,
             size=self.size,
             steps=self.source_steps,
             item_bytes=self.dtype.itemsize,
             fill=self.fill_values.view(np.uint8),
-            **arguments,
+            **(self._picked(table, order) if table.matrices is None else self._mapped(table, order)),
             numbers=order,
             firsts=firsts,
-            needs=_of_slots(needs, firsts),
+            places=np.empty(h + w, np.int64),
             target=out.reshape(-1).view(np.uint8),
         )
 
-    def _picked(self, table: TransformTable, order: NDArray[np.int64]) -> tuple[dict[str, Any], NDArray[np.int64]]:
-        """Return the arguments of a sink that picks rows and columns, and the range of bytes that each output needs."""
-        pixels = nearest_pixels(table, self.image_shape[:2], self.size)
-        is_turned = pixels.is_turned[:, None]
-        height, width, channels = self.image_shape
-        for picked, limit in (
-            (pixels.down, np.where(is_turned, width, height)),
-            (pixels.across, np.where(is_turned, height, width)),
-        ):
-            if (picked < 0).any() or (picked >= limit).any():
-                raise ValueError(f"rows of the transform table must stay in masks of {height}x{width} pixels")
-        row_step, column_step, channel_step = self.source_steps
-        down = (pixels.down * np.where(is_turned, column_step, row_step))[order]
-        across = (pixels.across * np.where(is_turned, row_step, column_step))[order]
-        first = down.min(axis=1) + across.min(axis=1)
-        end = down.max(axis=1) + across.max(axis=1) + (channels - 1) * channel_step + 1
-        needs = np.stack([first, end], axis=1) * self.dtype.itemsize
-        return {"down": down, "across": across, "start": None, "right": None}, needs
+    def _picked(self, table: TransformTable, order: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the arguments of a sink that picks rows and columns."""
+        crops, boxes = integers("crops", table.crops), None
+        if table.boxes is not None:
+            boxes = np.ascontiguousarray(table.boxes, np.float64)
+            if boxes.shape != crops.shape:
+                raise ValueError(f"boxes must have the shape {crops.shape}, got {boxes.shape}")
+        if not _masks.stay_inside(crops, boxes, self.image_shape, self.size):
+            height, width, _ = self.image_shape
+            raise ValueError(f"rows of the transform table must stay in masks of {height}x{width} pixels")
+        boxes = None if boxes is None else boxes[order]
+        return {"crops": crops[order], "boxes": boxes, "start": None, "right": None, "down": None}
 
-    def _mapped(self, table: TransformTable, order: NDArray[np.int64]) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    def _mapped(self, table: TransformTable, order: NDArray[np.int64]) -> dict[str, Any]:
         """Return the arguments of a sink that follows matrices; it needs whole masks."""
         h, w = self.size
         assert table.matrices is not None
         if not (np.abs(table.matrices) @ (w, h, 1) <= _FARTHEST).all():
             raise ValueError("matrices in the transform table must keep within 2**30 pixels")
         found = steps(table, self.size)
-        needs = np.broadcast_to(np.array([0, self.image_bytes]), (len(table), 2))
-        arguments = {"down": found.down[order], "across": None, "start": found.start[order], "right": found.right[order]}
-        return arguments, needs
-
-
-def _of_slots(needs: NDArray[np.int64], firsts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the first byte, and the number of bytes, of each slot, out of the first and the end of each output."""
-    is_used = firsts[1:] > firsts[:-1]
-    of_slots = np.zeros((len(is_used), 2), np.int64)
-    places = firsts[:-1][is_used]
-    first, end = np.minimum.reduceat(needs[:, 0], places), np.maximum.reduceat(needs[:, 1], places)
-    of_slots[is_used, 0], of_slots[is_used, 1] = first, end - first
-    return of_slots
+        positions = {name: values[order] for name, values in found._asdict().items()}
+        return {"crops": integers("crops", table.crops)[order], "boxes": None, **positions}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NewType, Self
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprep._sink import Sink
 from fastprep.kernels import _cpu
+from fastprep.kernels._tables import Limits
 from fastprep.kernels.channel_values import finite, per_channel
 from fastprep.kernels.choices import NUMPY_DTYPES, ORDERS, SOURCE_DTYPES, DTypeName, Layout, check_choice, cpu_version
 from fastprep.kernels.standardizing import sink_of
@@ -144,7 +146,7 @@ class CropSpec:
     @property
     def source_bytes(self) -> int:
         """Size of a source image, in bytes."""
-        return int(np.prod(self.source_shape)) * np.dtype(self.source_dtype).itemsize
+        return math.prod(self.source_shape) * np.dtype(self.source_dtype).itemsize
 
     def out_shape(self, n_out: int) -> tuple[int, int, int, int]:
         """Return the shape of a result of `n_out` crops."""
@@ -159,7 +161,7 @@ class CropSpec:
     @property
     def crop_bytes(self) -> int:
         """Size of one crop of the result, in bytes."""
-        return int(np.prod(self.out_shape(1))) * self.out_dtype.itemsize
+        return math.prod(self.out_shape(1)) * self.out_dtype.itemsize
 
     @cached_property
     def mean_values(self) -> NDArray[np.float32] | None:
@@ -231,6 +233,11 @@ class CropSpec:
             check_finite=self.checks_finite,
         )
 
+    @cached_property
+    def _crop_limits(self) -> Limits:
+        """What is surely sound in a crop table, so that most tables need no second look."""
+        return Limits(geometry="crop", image_shape=self.image_shape, size=self.size, most_flags=MIRRORED | FLIPPED)
+
     def cpu_sink(self, table: NDArray[np.int32] | TransformTable, n_slots: int, out: NDArray) -> Sink:
         """Return a sink that executes a crop table on the CPU.
 
@@ -291,6 +298,8 @@ class CropSpec:
             If a row leads outside the images, or the table is not as above.
         """
         table = np.asarray(crops_alone(table) if isinstance(table, TransformTable) else table)
+        if self._crop_limits.hold(table, None, None, None, None, n_slots):
+            return CheckedTable(table.astype(np.int32, copy=False))
         if table.ndim != 2 or table.shape[1] != 4 or len(table) == 0 or table.dtype.kind not in "iu":
             raise ValueError(f"table must be integers of shape (n_out, 4), n_out > 0, got {table.dtype} {table.shape}")
         limits = (n_slots - 1, self.image_shape[0] - self.size[0], self.image_shape[1] - self.size[1], MIRRORED | FLIPPED)

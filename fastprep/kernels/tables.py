@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.kernels import _tables
 from fastprep.transforms import TransformTable
 
 
@@ -23,8 +24,7 @@ def crops_alone(table: TransformTable) -> NDArray[np.int32]:
 
 def by_slot(slots: NDArray[np.int32], n_slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the order of the rows of a table by slot, and where the rows of each slot begin in that order; the end, too."""
-    order = np.argsort(slots, kind="stable").astype(np.int64, copy=False)
-    return order, np.searchsorted(slots[order], np.arange(n_slots + 1)).astype(np.int64, copy=False)
+    return _tables.by_slot(np.asarray(slots, np.int32), n_slots)
 
 
 def integers(name: str, values: NDArray, n: int | None = None) -> NDArray[np.int32]:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprep._sink import Sink
 from fastprep.kernels import _cpu_warp, spec
+from fastprep.kernels._tables import Limits
 from fastprep.kernels.choices import NUMPY_DTYPES, DTypeName, cpu_version
 from fastprep.kernels.ranges import FIRST_INFINITE
 from fastprep.kernels.spec import CropSpec
@@ -143,6 +144,28 @@ class WarpSpec(CropSpec):
             erase_value=self.erase_values,
         )
 
+    @cached_property
+    def _limits(self) -> Limits:
+        """What is surely sound in a table, so that most tables need no second look."""
+        source, most_source, most_mapped = np.dtype(self.source_dtype), 0, None
+        if self.has_colors and self.check_finite and source.kind != "f":
+            most_source = max(-np.iinfo(source).min, np.iinfo(source).max)
+            mean = 0.0 if self.mean_values is None else float(np.abs(self.mean_values).max())
+            scale = 1.0 if self.scale_values is None else max(float(np.abs(self.scale_values).max()), 1e-30)
+            # rounded sums of a few numbers are off by far less than a thousandth
+            most_mapped = 0.999 * FIRST_INFINITE[self.made_dtype] / scale - mean
+        return Limits(
+            geometry=self.geometry,
+            image_shape=self.image_shape,
+            size=self.size,
+            most_flags=FLIPPED | MIRRORED | (TRANSPOSED if self.geometry != "matrix" else 0),
+            has_colors=self.has_colors,
+            has_erasures=self.erase_value is not None,
+            farthest=FARTHEST,
+            most_source=most_source,
+            most_mapped=most_mapped,
+        )
+
     def cpu_sink(self, table: NDArray[np.int32] | TransformTable, n_slots: int, out: NDArray) -> Sink:
         """Return a sink that executes a transform table on the CPU.
 
@@ -209,6 +232,9 @@ class WarpSpec(CropSpec):
             If a row leads outside the images or the result, if a number is not finite, if the table has other parts than this
             operation, or if colours may make numbers that `dtype` does not hold and `check_finite` is set.
         """
+        parts = table.crops, table.boxes, table.matrices, table.colors, table.erasures
+        if table.sizes is None and not self.has_sizes and self._limits.hold(*parts, n_slots):
+            return table
         n, (h, w) = len(table), self.size
         crops = integers("crops", table.crops)
         found = table.colors is not None, table.erasures is not None, table.sizes is not None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-_GOLDEN_GAMMA = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd
-_MASK = 0xFFFFFFFFFFFFFFFF
+from fastprep.sampling import _hashes
 
 
 def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -47,11 +47,7 @@ def key(*parts: int) -> int:
     -------
     int in 0..2**64-1
     """
-    state = 0
-    for part in parts:
-        mixed = mix64(np.array([(state + _GOLDEN_GAMMA + (int(part) & _MASK)) & _MASK], np.uint64))
-        state = int(mixed[0])
-    return state
+    return _hashes.key(int(part) for part in parts)
 
 
 def draw(stream: int, counters: NDArray[np.integer], n_values: int | NDArray[np.int64]) -> NDArray[np.int64]:
@@ -75,7 +71,7 @@ def draw(stream: int, counters: NDArray[np.integer], n_values: int | NDArray[np.
     The upper 32 bits of the hash are scaled by multiplication (Lemire, "Fast random integer generation in an interval",
     ACM TOMACS 2019), without the rejection step of that paper: the bias is at most n_values / 2**32.
     """
-    return ((_bits(stream, counters) >> np.uint64(32)) * np.asarray(n_values, np.uint64) >> np.uint64(32)).astype(np.int64)
+    return _hashes.draw(stream, _numbers(counters), _numbers(n_values))
 
 
 def uniform(stream: int, counters: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -91,8 +87,13 @@ def uniform(stream: int, counters: NDArray[np.integer]) -> NDArray[np.float64]:
     -------
     ndarray of float64, shape (n,)
     """
-    return (_bits(stream, counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return uniforms([stream], counters)[0]
 
 
-def _bits(stream: int, counters: NDArray[np.integer]) -> NDArray[np.uint64]:
-    return mix64(mix64(np.asarray(counters).astype(np.uint64) * np.uint64(_GOLDEN_GAMMA) + np.uint64(stream)))
+def uniforms(streams: Sequence[int], counters: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Draw a number for each counter on each of some streams, as `uniform` does: float64, shape (streams, n)."""
+    return _hashes.uniform(streams, _numbers(counters))
+
+
+def _numbers(values: int | NDArray[np.integer]) -> NDArray[np.int64]:
+    return np.ascontiguousarray(values, np.int64)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.sampling import hashing
+from fastprep.sampling import _hashes, hashing
 
 _ROUNDS = 8
 
@@ -209,15 +209,7 @@ def permute(positions: NDArray[np.int64], n_samples: int, stream: int) -> NDArra
     with n_samples.
     """
     columns = math.isqrt(n_samples - 1) + 1
-    rows = -(-n_samples // columns)
-    keys = [hashing.key(stream, round_number) for round_number in range(_ROUNDS)]
-    result = np.array(positions, np.int64)
-    outside = np.ones(result.shape, bool)
-    while outside.any():
-        row, column = np.divmod(result[outside], columns)
-        for shift_row, shift_column in zip(keys[::2], keys[1::2], strict=True):
-            row = (row + hashing.draw(shift_row, column, rows)) % rows
-            column = (column + hashing.draw(shift_column, row, columns)) % columns
-        result[outside] = row * columns + column
-        outside = result >= n_samples
+    keys = np.array([hashing.key(stream, round_number) for round_number in range(_ROUNDS)], np.uint64)
+    result = np.array(positions, np.int64, order="C")
+    _hashes.permute(result.reshape(-1), n_samples, columns, keys)  # a view, since a new array is contiguous
     return result

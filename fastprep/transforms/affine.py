@@ -126,8 +126,10 @@ class RandomAffine:
         """Return where each position of the result lies in the source: float64, shape (n, 2, 3)."""
         draws = Draws(samples, seed, epoch)
         shear_x, shear_y = self._shears
-        cosine, sine = cosine_and_sine(draws.uniform(Stream.ANGLE, cast(Range, self.degrees)))
-        tangent_x, tangent_y = _tangent(draws.uniform(Stream.SHEAR_X, shear_x)), _tangent(draws.uniform(Stream.SHEAR_Y, shear_y))
+        angles = (Stream.ANGLE, cast(Range, self.degrees)), (Stream.SHEAR_X, shear_x), (Stream.SHEAR_Y, shear_y)
+        cosines, sines = cosine_and_sine(np.stack([draws.uniform(*angle) for angle in angles]))
+        (cosine, *cosines_of_shear), (sine, *sines_of_shear) = cosines, sines
+        tangent_x, tangent_y = np.divide(sines_of_shear, cosines_of_shear)
         scale = draws.uniform(Stream.SCALE, cast(Range, self.scale))
         # the map to the result is [[a, b], [c, d]] * scale, of determinant 1 before scaling: rotation @ shear y @ shear x
         a, c = cosine + sine * tangent_y, sine - cosine * tangent_y

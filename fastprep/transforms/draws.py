@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -82,6 +83,10 @@ class Draws:
         low, high = limits
         return low + (high - low) * hashing.uniform(hashing.key(self._seed, self._epoch, stream, *turn), self.samples)
 
+    def _uniforms(self, streams: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
+        """Draw numbers in 0..1 of several streams, each with the `turn` after it, in one go: float64, shape (streams, n)."""
+        return hashing.uniforms([hashing.key(self._seed, self._epoch, *stream) for stream in streams], self.samples)
+
     def integers(self, stream: Stream, n_values: int | NDArray[np.int64], *turn: int) -> NDArray[np.int64]:
         """Draw integers that are uniform in 0..n_values-1, shape (n,). `turn`: which of several."""
         return hashing.draw(hashing.key(self._seed, self._epoch, stream, *turn), self.samples, n_values)
@@ -126,19 +131,28 @@ class Draws:
         """
         sides = np.zeros((len(self.samples), 2), np.int64)
         left = np.arange(len(self.samples))  # samples without sides that fit
-        logarithms = math.log(ratios[0]), math.log(ratios[1])
         area_of_image, longest = np.asarray(size[0] * size[1]), np.stack(most, axis=-1)
-        for k in range(_TRIES):
+        for tries in (range(1), range(1, _TRIES)):  # most need one; for the few others, all are as fast as one after the other
             if not len(left):
                 break
             mine = Draws(self.samples[left], self._seed, self._epoch)
-            pixels = (area_of_image[left] if area_of_image.ndim else area_of_image) * mine.uniform(area, scale, k)
-            quotient = np.exp(mine.uniform(ratio, logarithms, k))
-            tried = np.rint(np.sqrt(np.stack([pixels * quotient, pixels / quotient], axis=1)))
-            fits = ((tried >= least) & (tried <= (longest[left] if longest.ndim == 2 else longest))).all(axis=1)
-            sides[left[fits]] = tried[fits].astype(np.int64)
-            left = left[~fits]
+            area_of_each = area_of_image[left] if area_of_image.ndim else area_of_image
+            tried = mine._tries(area, ratio, scale, ratios, area_of_each, tries)
+            fits = ((tried >= least) & (tried <= (longest[left] if longest.ndim == 2 else longest))).all(axis=2)
+            chosen = np.flatnonzero(fits.any(axis=0))
+            sides[left[chosen]] = tried[fits.argmax(axis=0)[chosen], chosen].astype(np.int64)
+            left = np.delete(left, chosen)
         return sides
+
+    def _tries(
+        self, area: Stream, ratio: Stream, scale: Range, ratios: Range, area_of_image: NDArray[np.int64], tries: range
+    ) -> NDArray[np.float64]:
+        """Draw the two sides of some tries: whole numbers, shape (tries, n, 2)."""
+        areas, quotients = (self._uniforms([(stream, k) for k in tries]) for stream in (area, ratio))
+        least, largest = math.log(ratios[0]), math.log(ratios[1])
+        pixels = area_of_image * (scale[0] + (scale[1] - scale[0]) * areas)
+        quotient = np.exp(least + (largest - least) * quotients)
+        return np.rint(np.sqrt(np.stack([pixels * quotient, pixels / quotient], axis=2)))
 
     def places(self, y: Stream, x: Stream, size: Sides, sides: NDArray[np.int64]) -> NDArray[np.int64]:
         """Draw y and x of parts with these heights and widths, inside an image of a size: int64, shape (n, 2)."""
@@ -152,9 +166,9 @@ class Draws:
         ----------
         Box, Muller: "A note on the generation of random normal deviates", Annals of Mathematical Statistics 29, 1958.
         """
-        radii = [np.sqrt(-2 * np.log1p(-self.uniform(stream, (0, 1), k, 0))) for k in range(n_each)]
-        angles = [2 * math.pi * self.uniform(stream, (0, 1), k, 1) for k in range(n_each)]
-        return steady(np.stack(radii, axis=1) * np.cos(np.stack(angles, axis=1)))
+        uniform = self._uniforms([(stream, k, which) for which in range(2) for k in range(n_each)])
+        radii = np.sqrt(-2 * np.log1p(-uniform[:n_each]))
+        return steady(radii * np.cos(2 * math.pi * uniform[n_each:])).T
 
     def symmetric_beta(self, stream: Stream, alpha: float) -> NDArray[np.float64]:
         """Draw numbers of the beta distribution whose two parameters are `alpha` > 0: float64, shape (n,), multiples of 2**-16.

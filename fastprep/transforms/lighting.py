@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -58,13 +59,18 @@ class Lighting:
         known = covariance() if isinstance(self.covariance, str) else self.covariance
         return dataclasses.replace(self, covariance=known, white=white_of(self, self.white, dtype))
 
+    @cached_property
+    def _numbers(self) -> NDArray[np.float64]:
+        """The covariance as an array, shape (C, C)."""
+        return np.array(self.covariance)
+
     def matrices(
         self, samples: NDArray[np.int64], seed: int, epoch: int, channel_order: str | None = None
     ) -> NDArray[np.float64]:
         """Return the linear map of the channels of each sample, as `ColorJitter.matrices` does."""
         if isinstance(self.covariance, str):
             raise ValueError('covariance="file" is known to a loader only: pass numbers')
-        covariance = np.array(self.covariance)
+        covariance = self._numbers
         n_channels = len(covariance)
         if channel_order is not None and len(channel_order) != n_channels:
             raise ValueError(
@@ -72,7 +78,8 @@ class Lighting:
             )
         z = Draws(samples, seed, epoch).normal(Stream.LIGHTING, n_channels)
         offsets = sum(z[:, k, None] * covariance[k] for k in range(n_channels))
-        maps = np.tile(np.eye(n_channels, n_channels + 1), (len(samples), 1, 1))
+        maps = np.empty((len(samples), n_channels, n_channels + 1))
+        maps[...] = np.eye(n_channels, n_channels + 1)
         maps[..., -1] = offsets * (self.alpha_std / (255 if self.white is None else self.white))
         return maps
 

@@ -1,4 +1,4 @@
-"""Where a transform table sends positions of the source, and which source pixel each output pixel is nearest to."""
+"""Where a transform table sends positions of the source, and from where its matrices take each output pixel."""
 
 from __future__ import annotations
 
@@ -14,24 +14,6 @@ Size = tuple[int, int]
 _FIXED = 2.0**32  # positions of a matrix are whole multiples of 1 / _FIXED pixels
 
 
-class Pixels(NamedTuple):
-    """The source pixel of each output pixel, where rows and columns are picked by themselves.
-
-    Output pixel (i, j) of image k is the pixel in row `across[k, j]` and column `down[k, i]` of the source if `is_turned[k]`, and
-    in row `down[k, i]` and column `across[k, j]` if not.
-
-    Attributes
-    ----------
-    down : ndarray of int64, shape (n_out, h)
-    across : ndarray of int64, shape (n_out, w)
-    is_turned : ndarray of bool, shape (n_out,)
-    """
-
-    down: NDArray[np.int64]
-    across: NDArray[np.int64]
-    is_turned: NDArray[np.bool_]
-
-
 class Steps(NamedTuple):
     """The source position (x, y) of each output pixel's centre, in whole multiples of 2**-32 pixels.
 
@@ -45,45 +27,6 @@ class Steps(NamedTuple):
     start: NDArray[np.int64]
     right: NDArray[np.int64]
     down: NDArray[np.int64]
-
-
-def nearest_pixels(table: TransformTable, source: Size, size: Size) -> Pixels:
-    """Return the source pixel of each output pixel, for a table of crops or boxes.
-
-    Parameters
-    ----------
-    table : TransformTable
-    source, size : (int, int)
-        Height and width of the source and of the output, in pixels.
-
-    Returns
-    -------
-    Pixels
-        Of a crop, the pixels that are cut out; of a box, those that have the centres of the output pixels in them. All of them
-        lie in the source.
-    """
-    flags, (h, w), (height, width) = table.crops[:, 3], size, source
-    is_turned = (flags & TRANSPOSED) != 0
-    turned = is_turned[:, None]
-    # along the output's columns and rows, the source's rows and columns or, where it is turned, its columns and rows
-    if table.boxes is None:
-        y: NDArray = table.crops[:, 1:2].astype(np.int64)
-        x: NDArray = table.crops[:, 2:3].astype(np.int64)
-        down, across = np.where(turned, x, y) + np.arange(h), np.where(turned, y, x) + np.arange(w)
-    else:
-        y, x, box_height, box_width = np.hsplit(np.asarray(table.boxes, np.float64), 4)
-        down = _floors(np.where(turned, x, y), np.where(turned, box_width, box_height), h)
-        across = _floors(np.where(turned, y, x), np.where(turned, box_height, box_width), w)
-        down = np.minimum(down, np.where(turned, width, height) - 1)
-        across = np.minimum(across, np.where(turned, height, width) - 1)
-    is_flipped, is_mirrored = (flags & FLIPPED) != 0, (flags & MIRRORED) != 0
-    down[is_flipped] = down[is_flipped, ::-1]
-    across[is_mirrored] = across[is_mirrored, ::-1]
-    return Pixels(down, across, is_turned)
-
-
-def _floors(start: NDArray[np.float64], length: NDArray[np.float64], n_out: int) -> NDArray[np.int64]:
-    return (start + (np.arange(n_out) + 0.5) * (length / n_out)).astype(np.int64)
 
 
 def steps(table: TransformTable, size: Size) -> Steps:

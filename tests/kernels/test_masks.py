@@ -73,6 +73,20 @@ def test_the_eight_symmetries_of_a_square_are_those_of_numpy():
     np.testing.assert_array_equal(out, wanted)
 
 
+def test_a_box_of_the_output_size_at_whole_numbers_is_a_crop():
+    masks = random_masks(np.random.default_rng(0), "int32")
+    crops = np.array([[0, 1, 2, flags] for flags in range(8)], np.int32)
+    boxes = np.array([(1, 2, *(SIZE[::-1] if flags & 4 else SIZE)) for flags in range(8)], np.float64)
+    same(*(pick(masks, TransformTable(crops, boxes=b)) for b in (None, boxes)))
+
+
+@pytest.mark.parametrize("height", [1e-9, 1e-300])
+def test_a_box_at_the_edge_keeps_to_the_last_pixel(height):
+    masks = random_masks(np.random.default_rng(0), "int32")
+    table = TransformTable(np.zeros((1, 4), np.int32), boxes=np.array([[SOURCE[0], 0.0, height, SOURCE[1]]]))
+    same(pick(masks, table, size=(5, SOURCE[1]))[0], np.repeat(masks[0, -1:], 5, axis=0))
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("order", ["HWC", "CHW", "WHC"])
 def test_only_the_bytes_that_a_sink_asks_for_matter(geometry, order, tmp_path):
@@ -123,6 +137,13 @@ def test_rows_that_lead_outside_are_errors(row, size, problem):
     masks = random_masks(np.random.default_rng(0), "uint8")
     with pytest.raises(ValueError, match=problem):
         pick(masks, TransformTable(np.array([row], np.int32)), size=size)
+
+
+@pytest.mark.parametrize("boxes", [[[-2, 0, 4, 4]], [[0, np.nan, 4, 4]], [[0, 0, 4, np.inf]], [[0, 0, -40, 4]], [[0, 0, 4]]])
+def test_boxes_that_lead_outside_are_errors(boxes):
+    masks = random_masks(np.random.default_rng(0), "uint8")
+    with pytest.raises(ValueError, match=r"must stay in masks of 11x14 pixels|boxes must have the shape \(1, 4\)"):
+        pick(masks, TransformTable(np.zeros((1, 4), np.int32), boxes=np.array(boxes, np.float64)))
 
 
 def test_matrices_that_lead_too_far_are_errors():

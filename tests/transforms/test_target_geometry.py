@@ -1,14 +1,13 @@
 """Positions follow the pixels: points and boxes are mapped as the oracle does it, and lie where the mask has them."""
 
 import numpy as np
-import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transform_tables import SIZE, SOURCE, arguments, random_table
 
 from fastprep.transforms import TransformTable
-from fastprep.transforms.target_geometry import map_boxes, map_points, nearest_pixels
+from fastprep.transforms.target_geometry import map_boxes, map_points
 
 GEOMETRIES = st.sampled_from(["crop", "box", "matrix"])
 SEEDS = st.integers(0, 2**32 - 1)
@@ -79,21 +78,6 @@ def test_a_box_that_leaves_the_result_is_clipped_and_knows_its_share():
     np.testing.assert_array_equal(share[0], [1, 0.5, 0, 0])
 
 
-def test_a_box_of_the_output_size_at_whole_numbers_takes_the_pixels_of_a_crop():
-    crops = np.array([[0, 1, 2, flags] for flags in range(8)], np.int32)
-    sizes = [SIZE[::-1] if flags & 4 else SIZE for flags in range(8)]
-    boxes = np.array([(1, 2, h, w) for h, w in sizes], np.float64)
-    one, other = (nearest_pixels(TransformTable(crops, boxes=b), SOURCE, SIZE) for b in (None, boxes))
-    for picked, as_picked in zip(one, other, strict=True):
-        np.testing.assert_array_equal(picked, as_picked)
-
-
 def test_a_matrix_that_cannot_be_inverted_gives_numbers_that_are_not_finite():
     table = TransformTable(np.zeros((1, 4), np.int32), matrices=np.array([[[1, 1, 0], [1, 1, 0.0]]]))
     assert not np.isfinite(map_points(np.array([[[3.0, 4.0]]]), table, SIZE)).any()
-
-
-@pytest.mark.parametrize("height", [1e-9, 1e-300])
-def test_a_box_at_the_edge_keeps_to_the_last_pixel(height):
-    table = TransformTable(np.zeros((1, 4), np.int32), boxes=np.array([[SOURCE[0], 0.0, height, 2.0]]))
-    assert nearest_pixels(table, SOURCE, SIZE).down.max() == SOURCE[0] - 1
