@@ -19,3 +19,4 @@ cdef class Sink:
     cdef image_sink take
     cdef image_need need    # NULL: every byte
     cdef void *context
+    cdef public object sizes  # None, or height and width of the image that each slot takes: int64, shape (n_slots, 2)

@@ -25,6 +25,7 @@ from fastprep.dataset import (
     open_dataset,
     part_of,
     sample_weights,
+    takes_any_size,
 )
 from fastprep.dataset.paths import Paths
 from fastprep.dataset.shuffling import choose_window
@@ -253,11 +254,14 @@ class Loader(ReadOnlyArguments, Resuming):
         colors = check_transforms(policy, color, erase, blend, standardize)
         finish = None if transform is None else HostTransform(transform, check_finite)
         if finish is not None:
-            device = host_device(device)
+            device = host_device(device, "transform= is called with batches in memory of the host")
         workers, prefetch = check_workers(workers, prefetch)
         self._dataset = open_dataset(files, images, labels, sample_weight, io, on_corrupt, axes, shape, channels, class_names)
         if indices is not None:
             self._dataset = part_of(self._dataset, indices)
+        if takes_any_size(self._dataset, crop):
+            self._dataset.tell_sizes()
+            device = host_device(device, "encoded images of any size are decoded, and cropped, in memory of the host")
         inputs = self._dataset.each_input
         dtype = map_outputs(dtype_name, by_input(dtype, inputs, "dtype"))
         mean = means_of(mean, self._dataset)

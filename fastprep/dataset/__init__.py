@@ -1,6 +1,6 @@
 """Datasets: one or several files as one long dataset of images, with labels, weights and the mean."""
 
-from fastprep.dataset.augmenting import augmentation_of
+from fastprep.dataset.augmenting import augmentation_of, takes_any_size
 from fastprep.dataset.blending import blended, check_blend
 from fastprep.dataset.box_values import BoxValues, PointValues
 from fastprep.dataset.carried import other_labels
@@ -54,4 +54,5 @@ __all__ = [
     "read_output",
     "resolve_mean",
     "sample_weights",
+    "takes_any_size",
 ]

@@ -36,9 +36,11 @@ from fastprep.h5 import (
     Metadata,
     Reader,
     Scratch,
+    SizeSink,
     check_axes_name,
     check_image_shape,
     describe_images,
+    reader_of,
     survey,
 )
 
@@ -116,6 +118,8 @@ class Dataset(ReadTogether):
         Samples that can't be read; None if they are errors.
     handles : Handles
         Open files.
+    has_sizes : bool
+        Whether `shapes` tells a size for each image; False unless `tell_sizes` was called.
 
     Raises
     ------
@@ -163,7 +167,7 @@ class Dataset(ReadTogether):
         )
         with contextlib.closing(surveys) as surveyed_files:
             for surveyed in surveyed_files:
-                readers.append(Reader(surveyed.index, io, self.handles, scratch))
+                readers.append(reader_of(surveyed.index, io, self.handles, scratch))
                 self.metadata.append(surveyed.metadata)
                 check_images(self, surveyed.index, readers[0].index)
                 warn_of_unwritten_rows(surveyed)
@@ -186,6 +190,7 @@ class Dataset(ReadTogether):
         self.masks = [output.target for output in outputs_of(self.outputs) if isinstance(output.target, MaskValues)]
         self.weights = join_weights(self, own_weights, found_weights)
         self.corrupt = Corrupt(self.n_samples, by_sample=bool(self.masks)) if on_corrupt == "skip" else None
+        self.has_sizes = False
         self._input_names: tuple[str, ...] = ()
         self.inputs: dict[str, Dataset] = {}
         self.parts = [self.image_files, *self.masks]
@@ -226,6 +231,42 @@ class Dataset(ReadTogether):
             return samples
         return self.corrupt.read(self._read, samples, sinks)
 
+    @property
+    def is_encoded(self) -> bool:
+        """Whether images are encoded, so that each has a size of its own."""
+        return self.first_index.rows is not None
+
+    def tell_sizes(self) -> None:
+        """Take encoded images as they are: `image_shape` is only that of the first one, and `shapes` tells those of all."""
+        self.has_sizes = True
+
+    def shapes(self, samples: NDArray[np.int64]) -> tuple[Any, Any, int]:
+        """Return height, width and number of channels of images.
+
+        Parameters
+        ----------
+        samples : ndarray of int64, shape (n,)
+
+        Returns
+        -------
+        int or ndarray of int64, shape (n,)
+            Height: of all images; or, with `has_sizes`, of each, or of the one that replaces it.
+        int or ndarray of int64, shape (n,)
+            Width.
+        int
+            Channels.
+
+        Raises
+        ------
+        OSError, DataError
+            If a header can't be read.
+        """
+        if not self.has_sizes:
+            return self.image_shape
+        sink = SizeSink(len(samples))
+        self.read(samples, sink)
+        return sink.found[:, 0], sink.found[:, 1], self.image_shape[2]
+
     def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return what `read` reads for these samples, as far as it is known by now which ones can't be read."""
         return samples if self.corrupt is None else self.corrupt.replace(samples)
@@ -236,6 +277,10 @@ class Dataset(ReadTogether):
     def not_finite(self, sample: int, part: int = 0) -> DataError:
         """Return the error of a sample with values that are not finite in what goes to one of the sinks of `read`."""
         return self.parts[part].not_finite(sample)
+
+    def image_error(self, sample: int, problem: str) -> DataError:
+        """Return the error of a sample's image, which names file, dataset and row."""
+        return self.image_files.error(sample, problem)
 
     def error_of(self, sample: int, problem: str, source: Source | None) -> DataError:
         """Return the error of a sample's label, which names file, dataset and row."""

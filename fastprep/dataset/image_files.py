@@ -91,6 +91,12 @@ class ImageFiles:
         number = int(np.searchsorted(self.starts, sample, side="right")) - 1
         return number, sample - int(self.starts[number])
 
+    def error(self, sample: int, problem: str) -> DataError:
+        """Return the error of a sample, which names file, dataset and row."""
+        number, row = self.locate(sample)
+        index = self.readers[number].index
+        return DataError(problem, index.file, index.name_of(row), None, row)
+
     def not_finite(self, sample: int, problem: str = NOT_FINITE) -> NotFiniteError:
         """Return the error of a sample that has values which are not finite."""
         number, row = self.locate(sample)

@@ -16,7 +16,7 @@ from fastprep.dataset.label_files import images_of_each
 from fastprep.dataset.label_sources import Source
 from fastprep.dataset.notices import warn_of_slow_reading
 from fastprep.errors import DataError, MissingDatasetError, NotFiniteError
-from fastprep.h5 import ImageIndex, Reader, Scratch, check_axes_name, survey, warn_of_unwritten, wrong_pair
+from fastprep.h5 import ImageIndex, Reader, Scratch, check_axes_name, reader_of, survey, warn_of_unwritten, wrong_pair
 from fastprep.transforms import Mask
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def open_masks(dataset: Dataset, source: Source) -> MaskValues:
                 _check_pairs(index, members)
             warn_of_unwritten(index.file, index.dataset, index.n_unwritten, n, "masks")
             index = index.unwidened() if description.interpolation == "nearest" else index
-            readers.append(Reader(index, dataset.image_files.readers[0].io, dataset.handles, scratch))
+            readers.append(reader_of(index, dataset.image_files.readers[0].io, dataset.handles, scratch))
     warn_of_slow_reading(reader.index for reader in readers)
     return MaskValues(description, ImageFiles(readers), "C" in readers[0].index.axes.name, dataset.paths[0])
 

@@ -71,6 +71,10 @@ class Part(Dataset):
         """Return the error of a sample with values that are not finite; see `Dataset.not_finite`."""
         return super().not_finite(int(self._rows[sample]), part)
 
+    def image_error(self, sample: int, problem: str) -> DataError:
+        """Return the error of a sample's image, which names file, dataset and row."""
+        return super().image_error(int(self._rows[sample]), problem)
+
     def error_of(self, sample: int, problem: str, source: Source | None) -> DataError:
         """Return the error of a sample's label, which names file, dataset and row."""
         return super().error_of(int(self._rows[sample]), problem, source)

@@ -8,6 +8,7 @@ from fastprep.h5.candidates import Candidate, find_candidates, seems_network
 from fastprep.h5.chunks import NOT_FINITE
 from fastprep.h5.columns import count_rows, has_column, has_row_each, join_columns, one_row_each
 from fastprep.h5.convert_line import convert_line_of, only_if_whole, way_to_read_directly
+from fastprep.h5.encoded_reader import OtherSizeError, SizeSink, reader_of
 from fastprep.h5.groups import Images, describe_images, is_group, is_pattern
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
@@ -40,8 +41,10 @@ __all__ = [
     "ImageIndex",
     "Images",
     "Metadata",
+    "OtherSizeError",
     "Reader",
     "Scratch",
+    "SizeSink",
     "are_weights",
     "belong_together",
     "check_axes_name",
@@ -71,6 +74,7 @@ __all__ = [
     "read_std",
     "read_vector",
     "read_weights",
+    "reader_of",
     "seems_network",
     "source_files",
     "store_mean",

@@ -175,15 +175,20 @@ def open_rows(
     named = os.fspath(path), dataset
     with open_file(path) as file:
         found = get_dataset(file, dataset)
-        index = index_rows(found, named)
-        if not index.reason and (different := _first_difference(index, found)) is not None:
-            index = index.by_hdf5(f"row {different} differs from HDF5's when it is read directly")
+        index = verified(index_rows(found, named), found)
+    return ByteRows(index, handles, scratch)
+
+
+def verified(index: RowIndex, dataset: h5py.Dataset) -> RowIndex:
+    """Return an index that leaves the dataset to HDF5, with a warning, if one of three rows differs from HDF5's."""
+    if not index.reason and (different := _first_difference(index, dataset)) is not None:
+        index = index.by_hdf5(f"row {different} differs from HDF5's when it is read directly")
     if index.reason:
         load_filters()
         _log.warning(
-            "%s: HDF5 has to read %r, which is slower and does not run in parallel: %s", index.file, dataset, index.reason
+            "%s: HDF5 has to read %r, which is slower and does not run in parallel: %s", index.file, index.dataset, index.reason
         )
-    return ByteRows(index, handles, scratch)
+    return index
 
 
 def _first_difference(index: RowIndex, dataset: h5py.Dataset) -> int | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastprep.errors import DamagedIndexError, DataError
 from fastprep.h5.chunk_list import ChunkList, list_chunks
+from fastprep.h5.encoded_index import index_encoded, is_encoded
 from fastprep.h5.filters import Unsupported
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.index import ImageIndex, index_images
@@ -37,7 +38,9 @@ def index_any(
     n_labels: int | None = None,
     shape: tuple[int, int, int] | None = None,
 ) -> ImageIndex:
-    """Describe images, in one dataset or in one each; see `fastprep.h5.index.index_images`."""
+    """Describe images, in one dataset or in one each, as pixels or encoded; see `fastprep.h5.index.index_images`."""
+    if is_encoded(dataset):
+        return index_encoded(dataset, named, axes, shape)
     index = index_images(dataset, named, axes, n_labels, shape)
     if not isinstance(dataset, ImageGroup):
         return index

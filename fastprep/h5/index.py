@@ -20,6 +20,7 @@ from fastprep.h5.convert_line import way_to_read_directly
 from fastprep.h5.filters import Pipeline, Unsupported
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.header_checks import check_header
+from fastprep.h5.row_index import RowIndex
 from fastprep.h5.storage import find_storage, storage_by_hdf5
 from fastprep.h5.types import describe_type, number_type
 from fastprep.h5.unwritten import n_unwritten, rows_of
@@ -83,6 +84,8 @@ class ImageIndex:
         Whether the chunks have been listed and verified, or are not needed.
     members : tuple of str
         Names of the datasets of images that have one each; empty for images in one dataset.
+    rows : RowIndex or None
+        Where the bytes of encoded images are; None for pixels. Height and width are those of the first image then.
     """
 
     file: str
@@ -103,6 +106,7 @@ class ImageIndex:
     n_unwritten: int = 0
     is_complete: bool = False
     members: tuple[str, ...] = ()
+    rows: RowIndex | None = None
 
     @property
     def image_bytes(self) -> int:
@@ -137,7 +141,7 @@ class ImageIndex:
     @property
     def is_addressable(self) -> bool:
         """Whether each image is a range of bytes in the file, so that it can be read alone."""
-        return not self.reason and not self.pipeline.filters and not self.is_split
+        return not self.reason and not self.pipeline.filters and not self.is_split and self.rows is None
 
     def name_of(self, sample: int) -> str:
         """Name of the dataset that has an image."""
@@ -183,9 +187,6 @@ def index_images(
     DataError
         If the dataset does not hold images, probably has other axes, or can't be as large as its header says.
     """
-    if dataset.id.get_type().get_class() == h5py.h5t.VLEN:
-        problem = f"images are numbers of one size, found {describe_type(dataset)}: encoded images such as JPEG, perhaps"
-        raise DataError(f"{problem}; write them to files, of which python -m fastprep.build makes a data set", *named)
     if not dataset.shape or 0 in dataset.shape:
         raise DataError(
             f"images have the shape (N, height, width, channels) or (N, height, width), found {dataset.shape}", *named

@@ -7,6 +7,7 @@ import os
 from fastprep.h5 import verify
 from fastprep.h5.axes import check_axes_name
 from fastprep.h5.columns import find_quietly, n_rows_of
+from fastprep.h5.encoded_reader import reader_of
 from fastprep.h5.files import load_filters, open_file
 from fastprep.h5.group_index import index_any
 from fastprep.h5.groups import Images, describe_images, get_images
@@ -69,4 +70,4 @@ def open_images(
         load_filters()
         if warns:
             warn_of_hdf5(index)
-    return Reader(index, io)
+    return reader_of(index, io)

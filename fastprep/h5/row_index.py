@@ -94,7 +94,7 @@ def index_rows(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
     DataError
         If the dataset does not hold rows of bytes, or its references can't be read.
     """
-    if not _holds_bytes(dataset.id.get_type()) or dataset.ndim != 1:
+    if not holds_bytes(dataset.id.get_type()) or dataset.ndim != 1:
         problem = (
             f"rows of bytes have the shape (N,) and a type of one byte and variable length, found {describe_dataset(dataset)}"
         )
@@ -114,7 +114,8 @@ def index_rows(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
     return RowIndex(*named, path, len(dataset), storage.holder, storage.identity, storage.layout, reason, references)
 
 
-def _holds_bytes(file_type: h5t.TypeID) -> bool:
+def holds_bytes(file_type: h5t.TypeID) -> bool:
+    """Tell whether a type is that of rows of bytes: of variable length, of numbers of one byte or of characters."""
     if file_type.get_class() == h5t.STRING:
         return bool(file_type.is_variable_str())
     if file_type.get_class() != h5t.VLEN:

@@ -181,7 +181,7 @@ class WarpSpec(CropSpec):
         -------
         Sink
             Serves one thread at a time. With `check_finite` it refuses an image that has a result which is not finite, even one
-            that is erased.
+            that is erased. Its `sizes` are those of the images that it must be handed, if the table has such.
 
         Raises
         ------
@@ -193,7 +193,11 @@ class WarpSpec(CropSpec):
         order, firsts = by_slot(table.crops[:, 0], n_slots)
         parts: tuple[Any, ...] = (table.boxes, table.matrices, table.colors, table.erasures, table.sizes)
         rows = TransformTable(table.crops[order], *(None if part is None else part[order] for part in parts))
-        return sink_of(self, rows, order, firsts, out, out.nbytes >= spec.STREAM_BYTES)
+        sink = sink_of(self, rows, order, firsts, out, out.nbytes >= spec.STREAM_BYTES)
+        if table.sizes is not None:
+            sink.sizes = np.zeros((n_slots, 2), np.int64)
+            sink.sizes[table.crops[:, 0]] = table.sizes
+        return sink
 
     def sink(self, rows: Any, numbers: NDArray[np.int64], firsts: NDArray[np.int64], out: NDArray, stream: bool) -> Sink:
         """Return the sink that makes these images, without standardisation; see `sink_of`."""

@@ -74,8 +74,15 @@ class HostTransform:
             raise ValueError(f"transform made NaN or infinity{where}; mend it, or pass check_finite=False to get such values")
 
 
-def host_device(device: str) -> str:
+def host_device(device: str, why: str) -> str:
     """Return "cpu" for a device on which a batch can be made in memory of the host.
+
+    Parameters
+    ----------
+    device : str
+        Argument of a loader.
+    why : str
+        Why it has to be made there, for an error.
 
     Raises
     ------
@@ -83,7 +90,5 @@ def host_device(device: str) -> str:
         If `device` asks for a CUDA device.
     """
     if device not in ("auto", "cpu"):
-        raise ValueError(
-            f'transform= is called with batches in memory of the host: device must be "auto" or "cpu", got {device!r}'
-        )
+        raise ValueError(f'{why}: device must be "auto" or "cpu", got {device!r}')
     return "cpu"

@@ -13,6 +13,7 @@ from fastprep.kernels import CropSpec, WarpSpec
 from fastprep.kernels.choices import DTypeName, Layout
 from fastprep.kernels.ranges import check_range
 from fastprep.transforms import Augmentation
+from fastprep.transforms.geometry import Side
 
 
 def operations_of(
@@ -90,7 +91,9 @@ def operation_of(
         what = (augmentation.size, mean, scale, dtype, layout, check_finite)
         arguments = (shape, source_dtype, *what, *source, augmentation.standardize)
         augmentation.check_colors(shape[2])
-        spec = CropSpec(*arguments) if not augmentation.warps(*shape[:2]) else WarpSpec(*arguments, **_warp(augmentation, shape))
+        height, width = (np.array([side]) for side in shape[:2]) if dataset.has_sizes else shape[:2]
+        warp = _warp(augmentation, height, width, dataset.has_sizes)
+        spec = CropSpec(*arguments) if warp is None else WarpSpec(*arguments, **warp)
         if check_finite:
             for stored in dataset.stored_dtypes:
                 check_range(spec, stored)
@@ -99,12 +102,15 @@ def operation_of(
         raise ValueError(f"{error} (file {dataset.paths[0]!r}, dataset {dataset.images!r})") from None
 
 
-def _warp(augmentation: Augmentation, shape: tuple[int, int, int]) -> dict[str, Any]:
-    """Return the arguments that a `WarpSpec` has beside those of a `CropSpec`."""
+def _warp(augmentation: Augmentation, height: Side, width: Side, has_sizes: bool) -> dict[str, Any] | None:
+    """Return the arguments that a `WarpSpec` has beside those of a `CropSpec`; None if that is enough."""
+    if not has_sizes and not augmentation.warps(height, width):
+        return None
     erase = augmentation.erase
     return {
-        "geometry": augmentation.geometry(*shape[:2]),
+        "geometry": augmentation.geometry(height, width),
         "fill": augmentation.fill,
         "has_colors": augmentation.has_colors,
         "erase_value": None if erase is None else erase.value,
+        "has_sizes": has_sizes,
     }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastprep._sink import Sink
 from fastprep.dataset import Dataset, blended, map_outputs, outputs_of
+from fastprep.h5 import OtherSizeError
 from fastprep.pipeline.backends import Backend
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.companions import Rows
@@ -21,7 +22,7 @@ from fastprep.pipeline.targets import MappedRows, MaskRows, TargetBatch
 from fastprep.pipeline.worker_pool import WorkerPool
 from fastprep.sampling import Position, Sampler, check_integer
 from fastprep.sampling.sampler import WHOLE_EPOCH
-from fastprep.transforms import Augmentation, BlendTable, TransformTable
+from fastprep.transforms import Augmentation, BlendTable, TooSmallError, TransformTable
 
 
 class BatchSource:
@@ -155,10 +156,22 @@ class BatchSource:
 
     def _make_part(self, part: int, epoch: int, numbers: NDArray[np.int64], has_labels: bool) -> Batch:
         dataset, samples = self._dataset(has_labels), self.sampler.samples_of(epoch, numbers)
+        while True:
+            read_before = dataset.replaced(samples)
+            try:
+                return self._try_part(part, epoch, numbers, samples, has_labels)
+            except OtherSizeError:  # an image has come in the place of one that turned out to be damaged: drawn for its size now
+                if (dataset.replaced(samples) == read_before).all():
+                    raise
+
+    def _try_part(
+        self, part: int, epoch: int, numbers: NDArray[np.int64], samples: NDArray[np.int64], has_labels: bool
+    ) -> Batch:
+        dataset = self._dataset(has_labels)
         backend, new_lease = self.backends[part], functools.partial(self.pool.lease, part)
         if len(samples):
             draw = numbers, self.sampler.seed, epoch
-            table = self.augmentation.table(self.dataset.image_shape, *draw)
+            table = self._table(dataset, samples, draw)
             blends = self.augmentation.blends(*draw)
             read = functools.partial(self._read, samples, table, blends, has_labels)
             try:
@@ -176,6 +189,15 @@ class BatchSource:
         on_device = on_device if has_labels else []
         offsets = offsets_of_x(backend.spec, len(outputs_of(x)[0]))
         return Batch(x, rows.y, rows.weights, lease, replaced if replaced.any() else None, tuple(on_device), offsets)
+
+    def _table(
+        self, dataset: Dataset, samples: NDArray[np.int64], draw: tuple[NDArray[np.int64], int, int]
+    ) -> TransformTable:
+        try:
+            return self.augmentation.table(dataset.shapes(samples), *draw)
+        except TooSmallError as error:
+            sample = int(dataset.replaced(samples)[error.number])
+            raise dataset.image_error(sample, f"{error}; leave it out by indices=, or choose a crop that resizes") from None
 
     def _tables(self, table: TransformTable, numbers: NDArray[np.int64], seed: int, epoch: int) -> Any:
         """Return the transform table of each input: the same rows, with colours of its own."""

@@ -4,7 +4,17 @@ from fastprep.transforms.affine import RandomAffine
 from fastprep.transforms.augmentation import Augmentation, Blend, Color, Erase, check_transforms
 from fastprep.transforms.blending import CutMix, MixUp, MixUpOrCutMix
 from fastprep.transforms.colors import ChannelPermutation, ColorJitter, compose_colors, fitted_colors
-from fastprep.transforms.crops import CenterCrop, Crop, RandomCrop, TenCrop, check_crop, check_fits, check_size, fitted
+from fastprep.transforms.crops import (
+    CenterCrop,
+    Crop,
+    RandomCrop,
+    TenCrop,
+    TooSmallError,
+    check_crop,
+    check_fits,
+    check_size,
+    fitted,
+)
 from fastprep.transforms.erasing import RandomErasing
 from fastprep.transforms.geometry import geometry_of, is_drawn, rows_of
 from fastprep.transforms.lighting import Lighting
@@ -42,6 +52,7 @@ __all__ = [
     "Resize",
     "Target",
     "TenCrop",
+    "TooSmallError",
     "TransformTable",
     "TrivialAugment",
     "check_crop",

@@ -18,11 +18,11 @@ from fastprep.h5.convert.objects import free_name, notes_on_name
 from fastprep.h5.convert.options import Options, OtherLabels, Rewritten, check_elsewhere, files_elsewhere
 from fastprep.h5.convert.rows import OtherRows, write_column, write_file_names
 from fastprep.h5.convert.target import check_space, check_target
+from fastprep.h5.encoded_reader import reader_of
 from fastprep.h5.files import open_file
 from fastprep.h5.groups import ImageGroup, get_images, is_group, names_of_group, owner_of
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.marks import mark
-from fastprep.h5.reader import Reader
 from fastprep.h5.survey import FileSurvey, survey
 from fastprep.h5.unwritten import describe_unwritten
 from fastprep.h5.write import new_file, new_images
@@ -143,7 +143,7 @@ class _Joined:
         n_unwritten = 0
         with Uint8Images(images, options.gzip_level, options.rounded, options.progress) as writer:
             for part in found:
-                with contextlib.closing(Reader(part.index)) as reader, open_file(part.index.path) as file:
+                with contextlib.closing(reader_of(part.index)) as reader, open_file(part.index.path) as file:
                     reader.complete()
                     n_unwritten += reader.index.n_unwritten
                     writer.append(reader, get_images(file, self._images))

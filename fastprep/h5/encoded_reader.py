@@ -1,0 +1,168 @@
+"""Reader of encoded images: rows of bytes that are decoded one by one, each in the thread that hands it to a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep._sink import Sink, hand_over
+from fastprep.encoded import Header, decode, read_header
+from fastprep.encoded.header import Mode
+from fastprep.errors import DataError, DecodeError
+from fastprep.h5.byte_rows import ByteRows
+from fastprep.h5.cache import Scratch
+from fastprep.h5.chunks import reading_error
+from fastprep.h5.handles import Handles
+from fastprep.h5.index import ImageIndex
+from fastprep.h5.reader import Reader
+
+_ROWS_BYTES = 4 << 20  # encoded bytes that are read together
+_NO_OFFSET = np.zeros(1, np.int64)
+
+
+class SizeSink(Sink):
+    """A sink that takes no pixels, but the sizes of images that are not decoded for it. Only an `EncodedReader` may have it.
+
+    Parameters
+    ----------
+    n_slots : int
+
+    Attributes
+    ----------
+    found : ndarray of int64, shape (n_slots, 2)
+        Height and width of the image of each slot, as soon as it was read.
+    """
+
+    def __init__(self, n_slots: int) -> None:
+        self.found = np.zeros((n_slots, 2), np.int64)
+
+
+class OtherSizeError(Exception):
+    """An image that does not have the size that its sink takes: another sample may have come in the place of a damaged one."""
+
+
+class EncodedReader(Reader):
+    """Reads encoded images of one dataset, as `Reader` reads pixels.
+
+    Parameters
+    ----------
+    index : ImageIndex
+        One with `rows`.
+    io : {"pread", "mmap"}
+        As in `Reader`; rows of bytes are read by pread in either case.
+    handles, scratch
+        As in `Reader`.
+
+    Notes
+    -----
+    A sink with `sizes` is handed images of these sizes; a `SizeSink` learns them. Where a sink has none, an image of another size
+    than the first one's is an error.
+    """
+
+    def __init__(
+        self, index: ImageIndex, io: str = "pread", handles: Handles | None = None, scratch: Scratch | None = None
+    ) -> None:
+        super().__init__(index, io, handles, scratch)
+        assert index.rows is not None
+        self._bytes = ByteRows(index.rows, self._handles, self._scratch)
+        self._sizes = np.zeros((index.shape[0], 2), np.int32)  # 0 until a header was read
+        self._mode: Mode = "L" if index.shape[3] == 1 else "RGB"
+
+    def sizes(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return height and width of images, which their headers tell.
+
+        Parameters
+        ----------
+        samples : ndarray of int64, shape (n,)
+
+        Returns
+        -------
+        ndarray of int64, shape (n, 2)
+
+        Raises
+        ------
+        OSError, DataError
+            As `read`, if a header can't be read.
+        """
+        unknown = samples[self._sizes[samples, 0] == 0]
+        for sample, data in self._rows(np.unique(unknown)):
+            self._sizes[sample] = self._header(sample, data).upright
+        return self._sizes[samples].astype(np.int64)
+
+    def images(self, samples: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """Yield images one by one, (H, W, C) each, of any size; each is valid until the next one is asked for by this thread."""
+        for sample, data in self._rows(samples):
+            yield self._decoded(sample, data)
+
+    def close(self) -> None:
+        """Close the files as soon as nobody reads from them. A later read opens them again."""
+        super().close()
+        self._bytes.close()
+
+    def _read(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
+        if isinstance(sink, SizeSink):
+            sink.found[slots] = self.sizes(samples)
+            return
+        for (sample, data), slot in zip(self._rows(samples), slots.reshape(-1, 1), strict=True):
+            pixels = self._decoded(sample, data)
+            if sink.sizes is not None:
+                if pixels.shape[:2] != tuple(sink.sizes[slot[0]]):
+                    raise OtherSizeError(sample)
+            elif pixels.shape != self.index.shape[1:]:
+                raise DataError(_another_size(pixels.shape, self.index), self.index.file, self.index.dataset, None, sample)
+            status, _ = hand_over(pixels.reshape(-1), _NO_OFFSET, slot, sink)
+            if status:
+                raise reading_error(self.index, status, sample)
+
+    def _rows(self, samples: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yield each sample and its bytes, a few MiB of which are read together."""
+        if len(samples) == 0:
+            return
+        assert self.index.rows is not None
+        if self.index.rows.reason:
+            parts = [samples[k : k + 1] for k in range(len(samples))]  # their lengths are not known
+        else:
+            ends = np.cumsum(self.index.rows.references["length"][samples], dtype=np.int64)
+            parts = np.split(samples, np.flatnonzero(np.diff(ends // _ROWS_BYTES)) + 1)
+        for part in parts:
+            yield from zip(part.tolist(), self._bytes.read(part), strict=True)
+
+    def _decoded(self, sample: int, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        shape = self._header(sample, data).shape(self._mode)
+        out = self._scratch.memory("pixels", int(np.prod(shape))).reshape(shape)
+        try:
+            decode(data, self._mode, out)
+        except DecodeError as error:
+            raise self._error(sample, error) from error
+        return out
+
+    def _header(self, sample: int, data: NDArray[np.uint8]) -> Header:
+        try:
+            header = read_header(data)
+        except DecodeError as error:
+            raise self._error(sample, error) from error
+        if header.bits > 8:
+            raise self._error(sample, f"encoded images have 8 bits a channel, this {header.kind} has {header.bits}")
+        return header
+
+    def _error(self, sample: int, problem: object) -> DataError:
+        return reading_error(self.index, str(problem), sample)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EncodedReader, (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}
+
+
+def _another_size(shape: tuple[int, ...], index: ImageIndex) -> str:
+    height, width = index.shape[1:3]
+    return (
+        f"images have different sizes: {height}x{width} pixels in sample 0, {shape[0]}x{shape[1]} here; choose a crop "
+        "whose result has one size, such as RandomResizedCrop(224), CenterCrop(224, resize=256) or Resize((224, 224))"
+    )
+
+
+def reader_of(index: ImageIndex, io: str = "pread", handles: Handles | None = None, scratch: Scratch | None = None) -> Reader:
+    """Return the reader for an index: of pixels, or of encoded images."""
+    return (Reader if index.rows is None else EncodedReader)(index, io, handles, scratch)
