@@ -116,10 +116,12 @@ def _report(config: Config, path: str) -> None:
         height, width, channels = whole._spec.image_shape
         described = whole._dataset.describe()[0]
         size = config.size or (227 if min(height, width) > 227 else max(1, min(height, width) * 7 // 8))
-    crop = fastprep.RandomCrop(size, mirror=True)
+        is_encoded = whole._dataset.is_encoded
+    crop = (fastprep.RandomResizedCrop if is_encoded else fastprep.RandomCrop)(size, mirror=True)
     with make(1) as loader:
         facts = {
-            "images": f"{described['samples']} of {height}x{width}x{described['shape'][2]}, {described['dtype']}",
+            "images": f"{described['samples']} {'encoded, the first ' * is_encoded}of {height}x{width}x{described['shape'][2]}, "
+            f"{described['dtype']}",
             **({"channels": f"{channels} are used: {config.channels}"} if config.channels else {}),
             "read": str(described["read"]),
             "shuffled order": order_of(loader),
@@ -129,7 +131,7 @@ def _report(config: Config, path: str) -> None:
             facts["not written"] = describe_unwritten(n_unwritten, described["samples"], "images")
         _section("File" if config.file else "Temporary file", {"file": path, **facts} if config.file else facts)
         rates = measure(make, config.rounds)
-        _rates(rates, size, config)
+        _rates(rates, f"Random {'resized ' * is_encoded}crops of {size} pixels, mirrored", config)
         for hint in advice(loader, rates):
             write_line(f"* {hint}")
     if gpu:
@@ -196,8 +198,8 @@ def _section(title: str, facts: dict[str, str]) -> None:
     write_line("")
 
 
-def _rates(rates: Rates, size: int, config: Config) -> None:
-    write_line(f"Random mirrored crops of {size} pixels, float32, batches of {config.batch_size}, file in the page cache")
+def _rates(rates: Rates, what: str, config: Config) -> None:
+    write_line(f"{what}, float32, batches of {config.batch_size}, file in the page cache")
     limit = rates.values[LIMIT]
     for name, value in rates.values.items():
         write_line(f"  {name:20} {value:>10,.0f} images/s {value / limit:>7.2f} of a memset of the result")

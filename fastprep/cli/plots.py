@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_NUMBERS, MOST_NAMES = 20, 60  # classes up to which cells have their numbers, and axes their names
 _DPI = 120
+_TALLEST = 2.0  # height to width of the cells of a sheet, at most
 _TITLE_LENGTH = 22  # characters over an image of a sheet; longer titles would run into each other
 
 
@@ -64,13 +65,15 @@ def draw_sizes(sizes: Sequence[tuple[int, int]], size: int, path: str | os.PathL
     _save(figure, path)
 
 
-def draw_sheet(images: NDArray, titles: Sequence[str], heading: str, path: str | os.PathLike[str], n_columns: int = 8) -> None:
+def draw_sheet(
+    images: Sequence[NDArray], titles: Sequence[str], heading: str, path: str | os.PathLike[str], n_columns: int = 8
+) -> None:
     """Draw images in rows, each with a title.
 
     Parameters
     ----------
-    images : ndarray of uint8, shape (n, H, W, 1 or 3)
-        Channels in the order RGB.
+    images : sequence of ndarray of uint8, shape (H, W, 1 or 3)
+        Channels in the order RGB. They may have different sizes.
     titles : sequence of str
         Title of each image.
     heading : str
@@ -83,8 +86,8 @@ def draw_sheet(images: NDArray, titles: Sequence[str], heading: str, path: str |
     from matplotlib.figure import Figure
 
     n_rows = -(-len(images) // n_columns)
-    shape = images.shape[1] / images.shape[2]
-    figure = Figure(figsize=(1.5 * n_columns, (1.5 * shape + 0.25) * n_rows + 0.4), layout="constrained")
+    shape = max(image.shape[0] / image.shape[1] for image in images)
+    figure = Figure(figsize=(1.5 * n_columns, (1.5 * min(shape, _TALLEST) + 0.25) * n_rows + 0.4), layout="constrained")
     figure.suptitle(_plain(heading), fontsize=10)
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
     for axes in grid.flat:

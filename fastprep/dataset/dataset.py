@@ -7,7 +7,7 @@ import copy
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -266,6 +266,13 @@ class Dataset(ReadTogether):
         sink = SizeSink(len(samples))
         self.read(samples, sink)
         return sink.found[:, 0], sink.found[:, 1], self.image_shape[2]
+
+    def images_of(self, samples: NDArray[np.int64]) -> Iterator[NDArray]:
+        """Yield images one by one, (H, W, C) each with all channels of the file; damaged ones are errors.
+
+        Each is valid until this thread asks for the next one.
+        """
+        return self.image_files.images(samples)
 
     def replaced(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return what `read` reads for these samples, as far as it is known by now which ones can't be read."""

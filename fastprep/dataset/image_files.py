@@ -75,6 +75,12 @@ class ImageFiles:
                 first = error.sample // size * size
                 raise Unreadable(start + first, start + min(first + size, reader.index.shape[0]), error) from None
 
+    def images(self, samples: NDArray[np.int64]) -> Iterator[NDArray]:
+        """Yield images one by one; see `fastprep.h5.Reader.images`."""
+        for sample in samples:
+            number, row = self.locate(int(sample))
+            yield from self.readers[number].images(np.array([row]))
+
     def fetch(self, samples: NDArray[np.int64]) -> None:
         """Decode the blocks that hold `samples`, so that they are in memory; see `keep`."""
         for number, mine in self._by_file(samples):

@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -183,7 +183,7 @@ def computed_mean(
     first: tuple[Metadata, str] | None = None  # that names its channels
     for path in expand_paths(files):
         with contextlib.closing(open_images(path, images, axes=axes, shape=image_shape)) as reader:
-            n, height, width, n_channels = reader.index.shape
+            n, n_channels = reader.index.shape[0], reader.index.shape[3]
             name = reader.index.dataset
             warn_of_unwritten(path, name, reader.index.n_unwritten, n, "images")
             if total is not None and len(total) != n_channels:
@@ -194,43 +194,62 @@ def computed_mean(
                 check_channel_orders((first[0], metadata), (first[1], path), name)
             if total is None and channels is not None:
                 picked = pick_channels(channels, metadata.channel_order, n_channels)
-            sums = _channel_sums(reader, n, moments)
+            sums, n_added = _channel_sums(reader, n, moments)
         total = sums if total is None else total + sums
-        n_pixels += n * height * width
+        n_pixels += n_added
     assert total is not None  # there is a file, and a file has images
     mean = total / n_pixels
     return mean if picked is None else mean[list(picked)], picked
 
 
 def _mean_of_part(part: Part, moments: Adds | None) -> NDArray[np.float64]:
-    axes, (height, width, _) = part.axes, part.image_shape
-    image_bytes = math.prod(axes.sides[1:]) * part.dtype.itemsize
-    step, sums = max(1, _BATCH_BYTES // image_bytes), np.zeros(part.file_channels)
-    for first in range(0, part.n_samples, step):
-        samples = np.arange(first, min(first + step, part.n_samples))
-        stored = np.empty((len(samples), *axes.sides[1:]), part.dtype)
-        part.read(samples, CopySink(stored.reshape(-1).view(np.uint8), image_bytes))
-        images = axes.as_images(stored)
+    sums, n_pixels = np.zeros(part.file_channels), 0
+    for first, images in _blocks_of_part(part):
         if not _are_finite(images) and not (finite := np.isfinite(images).reshape(len(images), -1).all(axis=1)).all():
             raise part.not_finite(first + int(np.argmin(finite)))
         sums += _sums_of(images)
+        n_pixels += math.prod(images.shape[:3])
         if moments is not None:
             moments.add(images)
-    mean = sums / (part.n_samples * height * width)
+    mean = sums / n_pixels
     return mean if part.channels is None else mean[list(part.channels)]
 
 
-def _channel_sums(reader: Reader, n: int, moments: Adds | None) -> NDArray[np.float64]:
+def _blocks_of_part(part: Part) -> Iterator[tuple[int, NDArray]]:
+    """Yield the number of the first image of a block, and the block, shape (n, H, W, C)."""
+    axes, samples = part.axes, np.arange(part.n_samples)
+    if part.is_encoded:
+        yield from ((first, image[None]) for first, image in enumerate(part.images_of(samples)))
+        return
+    image_bytes = math.prod(axes.sides[1:]) * part.dtype.itemsize
+    step = max(1, _BATCH_BYTES // image_bytes)
+    for first in range(0, part.n_samples, step):
+        stored = np.empty((len(samples[first : first + step]), *axes.sides[1:]), part.dtype)
+        part.read(samples[first : first + step], CopySink(stored.reshape(-1).view(np.uint8), image_bytes))
+        yield first, axes.as_images(stored)
+
+
+def _blocks(reader: Reader, n: int) -> Iterator[tuple[int, NDArray]]:
+    """Yield the number of the first image of a block, and the block, shape (n, H, W, C)."""
+    if reader.index.rows is not None:
+        yield from ((first, image[None]) for first, image in enumerate(reader.images(np.arange(n))))
+        return
     step = max(1, _BATCH_BYTES // reader.index.image_bytes)
-    sums = np.zeros(reader.index.shape[3])
     for first in range(0, n, step):
-        images = reader.array(np.arange(first, min(first + step, n)))
+        yield first, reader.array(np.arange(first, min(first + step, n)))
+
+
+def _channel_sums(reader: Reader, n: int, moments: Adds | None) -> tuple[NDArray[np.float64], int]:
+    """Return the sum of each channel over all images, and the number of their pixels."""
+    sums, n_pixels = np.zeros(reader.index.shape[3]), 0
+    for first, images in _blocks(reader, n):
         if not _are_finite(images):
             _check_finite(images, first, reader.index)
         sums += _sums_of(images)
+        n_pixels += math.prod(images.shape[:3])
         if moments is not None:
             moments.add(images)
-    return sums
+    return sums, n_pixels
 
 
 def _are_finite(images: NDArray) -> bool:

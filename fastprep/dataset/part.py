@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,10 @@ class Part(Dataset):
     def not_finite(self, sample: int, part: int = 0) -> DataError:
         """Return the error of a sample with values that are not finite; see `Dataset.not_finite`."""
         return super().not_finite(int(self._rows[sample]), part)
+
+    def images_of(self, samples: NDArray[np.int64]) -> Iterator[NDArray]:
+        """Yield images one by one; see `Dataset.images_of`."""
+        return super().images_of(self._rows[samples])
 
     def image_error(self, sample: int, problem: str) -> DataError:
         """Return the error of a sample's image, which names file, dataset and row."""

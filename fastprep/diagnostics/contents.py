@@ -126,11 +126,11 @@ class Contents:
     def describe(self) -> list[str]:
         """Return lines for people: images, how they are read, mean, channel order, and the number of images in each class."""
         index, metadata = self.reader.index, self.metadata
-        n, height, width, channels = index.shape
+        n, channels = index.shape[0], index.shape[3]
         std = read_std(self.path, self.images, channels)
         std = std if std is None or self.picked is None else std[list(self.picked)]
         facts = {
-            "images": f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}, in {self._place()} {self.images!r}",
+            "images": f"{self._what()}, in {self._place()} {self.images!r}",
             **({"axes": f"{index.axes.name}: {index.axes.why}"} if index.axes.why else {}),
             "read": "; ".join(filter(None, (index.layout, way_to_read_directly(index)))),
             **self._elsewhere(),
@@ -160,6 +160,15 @@ class Contents:
             return order
         named = f" ({order})" if self.metadata.channel_order else ""
         return f"{', '.join(map(str, self.picked))} of {self.shape[3]}{named}"
+
+    def _what(self) -> str:
+        index = self.reader.index
+        n, height, width, channels = index.shape
+        if index.rows is None:
+            return f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}"
+        n_bytes = index.rows.n_bytes
+        size = "" if n_bytes is None else f", {n_bytes / 2**20:,.1f} MiB"
+        return f"{n:,} encoded, the first of {height}x{width}x{channels}{size}"
 
     def _place(self) -> str:
         return f"{self.n_datasets:,} dataset{'s' * (self.n_datasets > 1)}" if self.n_datasets else "dataset"

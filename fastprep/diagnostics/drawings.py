@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +65,7 @@ class Drawings:
 
     def __init__(self, contents: Contents, standardize: bool = False) -> None:
         self._contents, self._standardize = contents, standardize
-        self._factor: float | None = None
+        self._factor: float | None = None  # of the first images that are drawn
 
     def sheet(self, path: str, n: int, seed: int) -> None:
         """Draw random images with their classes.
@@ -81,7 +81,7 @@ class Drawings:
         samples = self._some(n, seed)
         titles = [self._title(int(sample)) for sample in samples]
         heading = f"{len(samples)} of {self._contents.n:,} images of {os.path.basename(self._contents.path)}{self._order_note()}"
-        draw_sheet(self._drawable(self._read(samples)), titles, heading, path)
+        draw_sheet(self._whole(samples), titles, heading, path)
 
     def crops(
         self,
@@ -127,7 +127,7 @@ class Drawings:
         except ValueError as error:
             raise InputError(f"--size: {error}") from None
         samples = self._some(_N_ROWS, seed)
-        images = self._drawable(self._read(samples))  # first, because white is that of the images, whatever colours make of them
+        images = self._whole(samples)  # first, because white is that of the images, whatever colours make of them
         with _errors_of_options():
             seen = self._seen(samples, arguments, seed, _N_EPOCHS, targets)
             wholes = self._seen(samples, {"crop": None}, seed, 1, targets) if targets else []
@@ -158,9 +158,13 @@ class Drawings:
     def _n_channels(self) -> int:
         return self._contents.shape[3] if self._contents.picked is None else len(self._contents.picked)
 
-    def _read(self, samples: NDArray[np.int64]) -> NDArray:
-        images = self._contents.reader.array(samples)
-        return images if self._contents.picked is None else images[..., list(self._contents.picked)]
+    def _whole(self, samples: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Return whole images as they are drawn, each in its own size."""
+        reader, picked = self._contents.reader, self._contents.picked
+        each = iter(reader.array(samples)) if reader.index.rows is None else map(np.copy, reader.images(samples))
+        images = [image if picked is None else image[..., list(picked)] for image in each]
+        self._choose_factor(images)
+        return [self._drawable(image) for image in images]
 
     def _seen(
         self,
@@ -176,7 +180,8 @@ class Drawings:
         seen = [_Seen([], []) for _ in samples]
         options = {
             "images": contents.images,
-            "axes": contents.reader.index.axes.name,  # which labels may have helped to find
+            # which labels may have helped to find
+            "axes": contents.reader.index.axes.name if contents.reader.index.rows is None else None,
             "shape": contents.image_shape,
             "channels": contents.channels,
             "labels": dict(targets) if targets else None,
@@ -221,11 +226,13 @@ class Drawings:
 
     def _drawable(self, images: NDArray) -> NDArray[np.uint8]:
         """Return images of any range as uint8, in RGB or grey."""
-        images = self._in_rgb(images)
-        if self._factor is None:  # from the first images that are drawn
-            highest = float(images.max())
+        return self._scaled(self._in_rgb(images), self._factor or 1.0)
+
+    def _choose_factor(self, images: Sequence[NDArray]) -> None:
+        """Choose what makes 255 of white, from the first images that are drawn."""
+        if self._factor is None:
+            highest = float(max(self._in_rgb(image).max() for image in images))
             self._factor = 255.0 if 0 < highest <= 1 else 255 / highest if highest > 255.5 else 1.0
-        return self._scaled(images, self._factor)
 
     def _in_rgb(self, images: NDArray) -> NDArray:
         """Return the channels of images that are drawn: red, green and blue, or the first three, or one."""

@@ -129,6 +129,11 @@ def advice(loader: Loader, rates: Rates) -> list[str]:
     if n_bytes > 1:
         large = f"Each value of a pixel takes {n_bytes} bytes in the file"
         sentences.append(f"{large}{way_out('stores whole numbers up to 255 in one')}.")
+    if rates.share_read > 0.75 and loader._dataset.is_encoded:
+        sentences.append(
+            f"Reading and decoding take {rates.share_read:.0%} of a thread's time: more processors help, or smaller images, or pixels "
+            "instead, which take more room on the disk."
+        )
     if rates.share_read > 0.75 and "filters" in files[0]["read"]:
         share = f"Reading and decoding take {rates.share_read:.0%} of a thread's time"
         sentences.append(f"{share}{way_out('needs no decoding')}.")
@@ -182,30 +187,37 @@ def _memset(loader: Loader) -> Callable[[], int]:
 
 def _crop(loader: Loader) -> Callable[[], int]:
     samples = loader.samples(0, 0)
-    images = np.empty((len(samples), *loader._spec.source_shape), loader._dataset.dtype)
-    loader._dataset.read(samples, CopySink(_bytes_of(images), images[0].nbytes))
-    spec = loader._spec
-    table = loader._source.augmentation.table(spec.image_shape, samples, 0, 0)
+    spec, dataset = loader._spec, loader._dataset
+    if dataset.is_encoded:
+        images = [np.copy(image).reshape(-1) for image in dataset.images_of(samples)]
+        pixels, sizes = np.concatenate(images), [image.nbytes for image in images]
+    else:
+        pixels = np.empty((len(samples), *spec.source_shape), dataset.dtype)
+        sizes = [pixels[0].nbytes] * len(samples)
+        dataset.read(samples, CopySink(_bytes_of(pixels), sizes[0]))
+    table = loader._source.augmentation.table(dataset.shapes(samples), samples, 0, 0)
     lease = BufferPool(len(table) * spec.crop_bytes, 1).lease()
     out = as_array(lease, spec.out_shape(len(table)), spec.out_dtype)
     sink = spec.cpu_sink(table, len(samples), out)
-    offsets = np.arange(len(samples), dtype=np.int64) * images[0].nbytes
+    offsets = np.cumsum([0, *sizes[:-1]])
 
     def crop() -> int:
-        hand_over(_bytes_of(images), offsets, np.arange(len(samples), dtype=np.int64), sink)
+        hand_over(_bytes_of(pixels), offsets, np.arange(len(samples), dtype=np.int64), sink)
         return len(samples)
 
     return crop
 
 
 def _read(loader: Loader) -> Callable[[], int]:
-    scratch = np.empty((loader.batch_size, *loader._spec.source_shape), loader._dataset.dtype)
+    dataset, steps = loader._dataset, itertools.cycle(range(len(loader)))
+    if dataset.is_encoded:
+        return lambda: sum(1 for _ in dataset.images_of(loader.samples(0, next(steps))))
+    scratch = np.empty((loader.batch_size, *loader._spec.source_shape), dataset.dtype)
     sink = CopySink(_bytes_of(scratch), scratch[0].nbytes)
-    steps = itertools.cycle(range(len(loader)))
 
     def read() -> int:
         samples = loader.samples(0, next(steps))
-        loader._dataset.read(samples, sink)
+        dataset.read(samples, sink)
         return len(samples)
 
     return read

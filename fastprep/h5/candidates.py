@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import h5py
 
 from fastprep.errors import DataError
+from fastprep.h5.encoded_index import index_encoded, is_encoded
 from fastprep.h5.files import HDF5_ERRORS, open_file
 from fastprep.h5.flat_rows import shape_of_rows
 from fastprep.h5.groups import ImageGroup, get_images
@@ -143,6 +144,8 @@ def candidates_in(file: h5py.File) -> list[Candidate]:
                 names.append(_Name(path))
             elif _may_be_flat(path, dataset):
                 names.append(_Name(path, True))
+            elif _may_be_encoded(path, dataset):
+                names.append(_Name(path))
     found = []
     for name in sorted(names, key=_order)[:_MOST_OPENED]:
         candidate = _flat(file, name.images, columns) if name.is_flat else _opened(file, name.images, columns)
@@ -172,6 +175,8 @@ def _opened(file: h5py.File, name: str, columns: LabelColumns) -> Candidate | No
     """Return the candidate of a name; None if a loader would refuse it, whatever axes are named."""
     with contextlib.suppress(DataError, *HDF5_ERRORS):
         dataset = get_images(file, name)
+        if is_encoded(dataset):
+            return _candidate(file, dataset, index_encoded(dataset, (file.filename, name)), columns, None, None, "")
         sides = dataset.shape[0], *sorted(dataset.shape[1:], reverse=True)
         n_labels = next((side for side in sides if columns.best(name, side)), None)
         why, likely = doubt(dataset, n_labels) if dataset.ndim in AXES else ("", ())
@@ -216,7 +221,8 @@ def _candidate(
     n, height, width, channels = index.shape
     name = index.dataset
     labels = columns.best(name, n) or labels_beside(file.filename, name, n)
-    words = f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}"
+    size = f"{height}x{width}x{channels}"
+    words = f"{n:,} of {size}, {index.stored_dtype}" if index.rows is None else f"{n:,} encoded, the first of {size}"
     has_mean = metadata_of(dataset, (file.filename, name), channels).mean is not None
     return Candidate(name, labels, axes, words, n, shape, why, index.shape[1:], has_mean)
 
@@ -227,6 +233,12 @@ def _may_be(name: str, dataset: h5py.Dataset) -> bool:
         return False
     is_named = words_of(name) & IMAGE_WORDS and not words_of(name) & (OTHER_WORDS | LABEL_WORDS)
     return min(sorted(dataset.shape)[-2:]) >= (2 if is_named else _SMALLEST)
+
+
+def _may_be_encoded(name: str, dataset: h5py.Dataset) -> bool:
+    """Tell whether a dataset may be encoded images: rows of bytes, and not of characters, unless the name is one of images."""
+    is_text = dataset.id.get_type().get_class() == h5py.h5t.STRING
+    return dataset.ndim == 1 and is_encoded(dataset) and (not is_text or bool(words_of(name) & IMAGE_WORDS))
 
 
 def _may_be_flat(name: str, dataset: h5py.Dataset) -> bool:

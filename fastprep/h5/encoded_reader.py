@@ -93,7 +93,7 @@ class EncodedReader(Reader):
         return self._sizes[samples].astype(np.int64)
 
     def images(self, samples: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        """Yield images one by one, (H, W, C) each, of any size; each is valid until the next one is asked for by this thread."""
+        """Yield images one by one, (H, W, C) each, of any size; each is valid until this thread asks for the next one."""
         for sample, data in self._rows(samples):
             yield self._decoded(sample, data)
 
@@ -158,8 +158,8 @@ class EncodedReader(Reader):
 def _another_size(shape: tuple[int, ...], index: ImageIndex) -> str:
     height, width = index.shape[1:3]
     return (
-        f"images have different sizes: {height}x{width} pixels in sample 0, {shape[0]}x{shape[1]} here; choose a crop "
-        "whose result has one size, such as RandomResizedCrop(224), CenterCrop(224, resize=256) or Resize((224, 224))"
+        f"images have different sizes: {height}x{width} pixels in sample 0, {shape[0]}x{shape[1]} here; "
+        "they need a crop whose result has one size, such as RandomResizedCrop(224), CenterCrop(224, resize=256) or Resize((224, 224))"
     )
 
 

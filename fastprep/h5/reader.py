@@ -146,6 +146,11 @@ class Reader:
             self.read(samples, np.arange(len(samples)), sink)
         return self.index.axes.as_images(out)
 
+    def images(self, samples: NDArray[np.int64]) -> Iterator[NDArray]:
+        """Yield images one by one, (H, W, C) each; each is valid until this thread asks for the next one."""
+        for sample in samples:
+            yield self.array(np.array([sample]))[0]
+
     def close(self) -> None:
         """Close the files as soon as nobody reads from them. A later read opens them again."""
         self._close_files()

@@ -64,6 +64,11 @@ class RowIndex:
     references: NDArray[np.void]
 
     @property
+    def n_bytes(self) -> int | None:
+        """Size of all rows together, in bytes; None if HDF5 would have to read them for that."""
+        return None if self.reason else int(self.references["length"].sum(dtype=np.int64))
+
+    @property
     def file_bytes(self) -> int:
         """Size of `holder`, in bytes."""
         return self.identity[2]
