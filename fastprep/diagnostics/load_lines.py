@@ -18,6 +18,7 @@ from fastprep.h5 import Candidate, belong_together, find_candidates
 
 _FEWEST = 10  # images of which a share is left for validation
 _OTHER_PARTS = ("val", "valid", "validation", "dev", "test", "testing")
+_CROP_OF_ANY_SIZE = "fastprep.RandomResizedCrop(224, mirror=True)"
 
 
 def describe_candidates(file: str, candidates: Sequence[Candidate]) -> list[str]:
@@ -62,7 +63,8 @@ def loading_lines(contents: Contents, candidates: Sequence[Candidate]) -> list[s
         "shape": contents.image_shape,
         "channels": contents.channels,
     }
-    lines = ["in Python:", f"  {python_line(contents.path, given, contents.metadata.mean is not None)}"]
+    crop = "None" if contents.reader.index.rows is None else _CROP_OF_ANY_SIZE
+    lines = ["in Python:", f"  {python_line(contents.path, given, contents.metadata.mean is not None, crop)}"]
     if words := option_words(given):
         lines += ["as a command:", f"  {command_line('show', [path_word(contents.path)], words)}"]
     options, problem = _class_options(contents)
@@ -72,8 +74,8 @@ def loading_lines(contents: Contents, candidates: Sequence[Candidate]) -> list[s
     return lines
 
 
-def python_line(file: str, given: dict[str, Any], has_mean: bool) -> str:
-    """Return a line of Python that makes a loader of images as they are.
+def python_line(file: str, given: dict[str, Any], has_mean: bool, crop: str = "None") -> str:
+    """Return a line of Python that makes a loader of images as they are, or of these crops.
 
     Parameters
     ----------
@@ -82,8 +84,10 @@ def python_line(file: str, given: dict[str, Any], has_mean: bool) -> str:
         Arguments of the loader; those that are None are left out, but for labels.
     has_mean : bool
         Whether a mean is stored.
+    crop : str
+        Expression of the crop.
     """
-    arguments = [repr(file), "batch_size=32", "crop=None"]
+    arguments = [repr(file), "batch_size=32", f"crop={crop}"]
     for name, value in given.items():
         if (value is not None or name == "labels") and value != USUAL.get(name, ""):
             arguments.append(f"{name}={value!r}")

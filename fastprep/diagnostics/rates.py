@@ -131,8 +131,8 @@ def advice(loader: Loader, rates: Rates) -> list[str]:
         sentences.append(f"{large}{way_out('stores whole numbers up to 255 in one')}.")
     if rates.share_read > 0.75 and loader._dataset.is_encoded:
         sentences.append(
-            f"Reading and decoding take {rates.share_read:.0%} of a thread's time: more processors help, or smaller images, or pixels "
-            "instead, which take more room on the disk."
+            f"Reading and decoding take {rates.share_read:.0%} of a thread's time: more processors help, or smaller images, "
+            "or pixels instead, which take more room on the disk."
         )
     if rates.share_read > 0.75 and "filters" in files[0]["read"]:
         share = f"Reading and decoding take {rates.share_read:.0%} of a thread's time"

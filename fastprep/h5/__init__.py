@@ -8,6 +8,7 @@ from fastprep.h5.candidates import Candidate, find_candidates, seems_network
 from fastprep.h5.chunks import NOT_FINITE
 from fastprep.h5.columns import count_rows, has_column, has_row_each, join_columns, one_row_each
 from fastprep.h5.convert_line import convert_line_of, only_if_whole, way_to_read_directly
+from fastprep.h5.encoded_index import has_encoded_images
 from fastprep.h5.encoded_reader import OtherSizeError, SizeSink, reader_of
 from fastprep.h5.groups import Images, describe_images, is_group, is_pattern
 from fastprep.h5.handles import Handles
@@ -57,6 +58,7 @@ __all__ = [
     "files_beside",
     "find_candidates",
     "has_column",
+    "has_encoded_images",
     "has_mark",
     "has_row_each",
     "is_group",

@@ -1,4 +1,4 @@
-"""Index of encoded images, such as the bytes of JPEG files: rows of bytes, the first of which tells how many channels all have."""
+"""Index of encoded images, such as JPEG files: rows of bytes, the first of which tells how many channels all images have."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from fastprep.errors import DataError, DecodeError
 from fastprep.h5.axes import Axes
 from fastprep.h5.byte_rows import ByteRows, verified
 from fastprep.h5.chunk_list import ChunkList
+from fastprep.h5.files import open_file
 from fastprep.h5.filters import Pipeline
-from fastprep.h5.groups import ImageGroup
+from fastprep.h5.groups import ImageGroup, Images, get_images
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.row_index import holds_bytes, index_rows
 from fastprep.h5.types import describe_dataset
@@ -20,6 +21,18 @@ from fastprep.h5.types import describe_dataset
 def is_encoded(dataset: h5py.Dataset | ImageGroup) -> bool:
     """Tell whether a dataset has rows of bytes, which can't be pixels: of variable length, and of a type of one byte."""
     return not isinstance(dataset, ImageGroup) and holds_bytes(dataset.id.get_type())
+
+
+def has_encoded_images(path: str, images: Images) -> bool:
+    """Tell whether the images of a file are encoded.
+
+    Raises
+    ------
+    OSError, DataError
+        If the file can't be opened, or has no such images.
+    """
+    with open_file(path) as file:
+        return is_encoded(get_images(file, images))
 
 
 def index_encoded(

@@ -157,10 +157,9 @@ class EncodedReader(Reader):
 
 def _another_size(shape: tuple[int, ...], index: ImageIndex) -> str:
     height, width = index.shape[1:3]
-    return (
-        f"images have different sizes: {height}x{width} pixels in sample 0, {shape[0]}x{shape[1]} here; "
-        "they need a crop whose result has one size, such as RandomResizedCrop(224), CenterCrop(224, resize=256) or Resize((224, 224))"
-    )
+    sizes = f"{height}x{width} pixels in sample 0, {shape[0]}x{shape[1]} here"
+    crops = "RandomResizedCrop(224), CenterCrop(224, resize=256) or Resize((224, 224))"
+    return f"images have different sizes: {sizes}; they need a crop whose result has one size, such as {crops}"
 
 
 def reader_of(index: ImageIndex, io: str = "pread", handles: Handles | None = None, scratch: Scratch | None = None) -> Reader:

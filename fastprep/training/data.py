@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from fastprep.command_lines import command_line, path_word
 from fastprep.dataset import image_mean
 from fastprep.dataset.paths import expand_paths
 from fastprep.errors import DataError, InputError, MissingMeanError, input_errors
+from fastprep.h5 import has_encoded_images
 from fastprep.loader import Loader
 from fastprep.training.augmentation import blends, plain_crop, training_transforms
 from fastprep.training.class_weights import class_weights
@@ -180,6 +182,25 @@ def _shape_of_images(files: str | None, images: dict[str, Any]) -> tuple[int, in
     assert files is not None
     with Loader(expand_paths(files)[:1], 1, None, mean=None, labels=None, device="cpu", workers=1, **images) as loader:
         return loader.output_shape
+
+
+def with_resizing(config: Config) -> Config:
+    """Return a configuration that says how encoded images, which may have any size, are resized before they are cropped.
+
+    Raises
+    ------
+    InputError
+        If there are no such images.
+    """
+    if config.resize is not None:
+        return config
+    with input_errors(DataError, ValueError, OSError):
+        assert config.train is not None
+        assert config.val_files is not None
+        named = (config.train, config.images), (config.val_files, config.val_images or config.images)
+        if not any(has_encoded_images(expand_paths(files)[0], images) for files, images in named):
+            return config
+    return dataclasses.replace(config, resize=round((config.crop or 227) * 256 / 227))
 
 
 def _side_of_crops(config: Config) -> int:

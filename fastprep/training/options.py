@@ -146,7 +146,8 @@ class AugmentOptions:
     """Turn training crops by 0, 90, 180 or 270 degrees, each as often."""
     resize: Annotated[int | None, arg(metavar="PIXELS")] = None
     """Resize images to this length of their shorter side before they are cropped, those for validation as well. Random-resized
-    crops (--scale) are cut out of the images as they are."""
+    crops (--scale) are cut out of the images as they are. Default: none, and 256/227 of --crop for encoded images, which may have
+    any size."""
     policy: Annotated[str | None, arg(metavar="trivial|rand:N:M")] = None
     """Draw operations for each image, after its crop: rotation, shear, translation, brightness, contrast and colour. `trivial`:
     one, of random magnitude (TrivialAugment); `rand:N:M`: N, all of magnitude M in 0 to 30 (RandAugment); `rand`: as rand:2:9."""
@@ -176,7 +177,8 @@ class ImageOptions:
 
     crop: Annotated[int | None, arg(metavar="PIXELS")] = None
     """Side of the crops in pixels: random crops for training, the centre crop for validation. Default: 227 of 256 pixels, about
-    seven eighths of the shorter side of the training images, but no more than the validation images have."""
+    seven eighths of the shorter side of the training images, but no more than the validation images have; 227 for encoded
+    images."""
     mean: Annotated[str, arg(metavar="file|compute|none|JSON")] = "file"
     """Mean to subtract: `file` (stored in the training file), `compute`, `none`, or the path of a JSON file with R, G and B."""
     standardize: bool = False

@@ -14,7 +14,7 @@ from fastprep.cli.keras_startup import start_keras
 from fastprep.errors import InputError
 from fastprep.training import determinism, network
 from fastprep.training.config import Config, shared_options
-from fastprep.training.data import Inputs, inspect_files, open_loaders
+from fastprep.training.data import Inputs, inspect_files, open_loaders, with_resizing
 from fastprep.training.distributed.consistency import check_alike, fingerprint
 from fastprep.training.distributed.ranks import Ranks
 
@@ -92,6 +92,7 @@ def open_session(config: Config, ranks: Ranks, mean: NDArray[np.float32] | str |
     """
     with ranks.together():
         # problems with files are reported before Keras takes seconds to start
+        config = with_resizing(config)
         inputs = inspect_files(config, mean)
         labels: Literal["one", "several"] = "several" if inputs.several else "one"
         config = dataclasses.replace(config, crop=inputs.input_shape[0], labels_per_image=labels)

@@ -130,11 +130,20 @@ def test_a_neighbour_of_any_type_does_not_make_a_file_damaged(tmp_path):
     assert "damaged" not in text
 
 
-def test_encoded_images_say_what_to_do(tmp_path):
+def test_encoded_images_of_which_none_was_written_are_an_error(tmp_path):
     with h5py.File(tmp_path / "jpeg.h5", "w") as file:
         file.create_dataset("images", (12,), h5py.vlen_dtype(np.uint8))
-    with pytest.raises(DataError, match=r"rows of variable length, of uint8: encoded images such as JPEG.*fastprep\.build"):
+    with pytest.raises(
+        DataError, match="sample 0: there are no bytes: an encoded image is empty or was never written; the first"
+    ):
         open_images(tmp_path / "jpeg.h5")
+
+
+def test_rows_of_variable_length_that_are_not_bytes_are_no_images(tmp_path):
+    with h5py.File(tmp_path / "lists.h5", "w") as file:
+        file.create_dataset("images", (12,), h5py.vlen_dtype(np.float32))
+    with pytest.raises(DataError, match="found .*rows of variable length, of float32"):
+        open_images(tmp_path / "lists.h5")
 
 
 # --- the list of what there is
