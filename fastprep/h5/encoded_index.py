@@ -103,9 +103,10 @@ def _first_header(rows: ByteRows, named: tuple[str, str]) -> Header:
     except DecodeError as error:
         raise DataError(f"{error}; the first image has to tell how many channels there are", *named, None, 0) from error
     if header.bits > 8:
-        raise DataError(_too_deep(header), *named, None, 0)
+        raise DataError(too_deep(header), *named, None, 0)
     return header
 
 
-def _too_deep(header: Header) -> str:
+def too_deep(header: Header) -> str:
+    """Say that an image has more bits a channel than are read."""
     return f"encoded images have 8 bits a channel, this {header.kind} has {header.bits}: store pixels of uint16 instead"

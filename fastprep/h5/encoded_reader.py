@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep._sink import Sink, hand_over
-from fastprep.encoded import Header, decode, read_header
+from fastprep.encoded import decode, read_header
 from fastprep.encoded.header import Mode
 from fastprep.errors import DataError, DecodeError
 from fastprep.h5.byte_rows import ByteRows
 from fastprep.h5.cache import Scratch
 from fastprep.h5.chunks import reading_error
+from fastprep.h5.encoded_index import too_deep
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.reader import Reader
@@ -89,7 +90,7 @@ class EncodedReader(Reader):
         """
         unknown = samples[self._sizes[samples, 0] == 0]
         for sample, data in self._rows(np.unique(unknown)):
-            self._sizes[sample] = self._header(sample, data).upright
+            self._size(sample, data)
         return self._sizes[samples].astype(np.int64)
 
     def images(self, samples: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
@@ -131,22 +132,28 @@ class EncodedReader(Reader):
             yield from zip(part.tolist(), self._bytes.read(part), strict=True)
 
     def _decoded(self, sample: int, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        shape = self._header(sample, data).shape(self._mode)
-        out = self._scratch.memory("pixels", int(np.prod(shape))).reshape(shape)
+        height, width = self._size(sample, data)
+        n_channels = self.index.shape[3]
+        out = self._scratch.memory("pixels", height * width * n_channels).reshape(height, width, n_channels)
         try:
             decode(data, self._mode, out)
         except DecodeError as error:
             raise self._error(sample, error) from error
         return out
 
-    def _header(self, sample: int, data: NDArray[np.uint8]) -> Header:
+    def _size(self, sample: int, data: NDArray[np.uint8]) -> tuple[int, int]:
+        """Return height and width of an image; its header is read once."""
+        height, width = self._sizes[sample].tolist()
+        if height:
+            return height, width
         try:
             header = read_header(data)
         except DecodeError as error:
             raise self._error(sample, error) from error
         if header.bits > 8:
-            raise self._error(sample, f"encoded images have 8 bits a channel, this {header.kind} has {header.bits}")
-        return header
+            raise self._error(sample, too_deep(header))
+        self._sizes[sample] = header.upright
+        return header.upright
 
     def _error(self, sample: int, problem: object) -> DataError:
         return reading_error(self.index, str(problem), sample)
