@@ -164,9 +164,7 @@ class BatchSource:
                 if (dataset.replaced(samples) == read_before).all():
                     raise
 
-    def _try_part(
-        self, part: int, epoch: int, numbers: NDArray[np.int64], samples: NDArray[np.int64], has_labels: bool
-    ) -> Batch:
+    def _try_part(self, part: int, epoch: int, numbers: NDArray[np.int64], samples: NDArray[np.int64], has_labels: bool) -> Batch:
         dataset = self._dataset(has_labels)
         backend, new_lease = self.backends[part], functools.partial(self.pool.lease, part)
         if len(samples):
@@ -190,9 +188,7 @@ class BatchSource:
         offsets = offsets_of_x(backend.spec, len(outputs_of(x)[0]))
         return Batch(x, rows.y, rows.weights, lease, replaced if replaced.any() else None, tuple(on_device), offsets)
 
-    def _table(
-        self, dataset: Dataset, samples: NDArray[np.int64], draw: tuple[NDArray[np.int64], int, int]
-    ) -> TransformTable:
+    def _table(self, dataset: Dataset, samples: NDArray[np.int64], draw: tuple[NDArray[np.int64], int, int]) -> TransformTable:
         try:
             return self.augmentation.table(dataset.shapes(samples), *draw)
         except TooSmallError as error:

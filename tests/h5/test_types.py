@@ -142,7 +142,7 @@ def test_encoded_images_of_which_none_was_written_are_an_error(tmp_path):
 def test_rows_of_variable_length_that_are_not_bytes_are_no_images(tmp_path):
     with h5py.File(tmp_path / "lists.h5", "w") as file:
         file.create_dataset("images", (12,), h5py.vlen_dtype(np.float32))
-    with pytest.raises(DataError, match="found .*rows of variable length, of float32"):
+    with pytest.raises(DataError, match=r"found .*rows of variable length, of float32"):
         open_images(tmp_path / "lists.h5")
 
 
