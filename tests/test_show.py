@@ -173,7 +173,7 @@ def test_sheet(built, tmp_path, capsys, monkeypatch):
     assert len(set(samples)) == 5
     assert titles == ["cat" if sample < 8 else "dog" for sample in samples]
     run(capsys, path, "--sheet", tmp_path / "sheet.png", "--overwrite")
-    assert sorted(calls[1][0].tobytes()) == sorted(images.tobytes())  # all there are
+    assert sorted(np.stack(calls[1][0]).tobytes()) == sorted(images.tobytes())  # all there are
     run(capsys, path, "--sheet", tmp_path / "sheet.png", "--overwrite", "--n", 5, "--seed", 4)
     assert not np.array_equal(calls[2][0], drawn)
 
@@ -199,7 +199,7 @@ def test_values_of_any_range_are_drawn(make_file, tmp_path, capsys, monkeypatch,
         file["images"] = (images * (highest / 255)).astype(dtype)
     calls = caught(monkeypatch, "draw_sheet")
     assert run(capsys, path, "--sheet", tmp_path / "x.png")[0] == 0
-    assert np.abs(calls[0][0].astype(int) - images).max() <= (1 if dtype == "uint16" else 0)
+    assert np.abs(np.stack(calls[0][0]).astype(int) - images).max() <= (1 if dtype == "uint16" else 0)
 
 
 @pytest.mark.parametrize("mean", [True, False])
