@@ -15,18 +15,22 @@ if TYPE_CHECKING:
 def check_images(dataset: Dataset, index: ImageIndex, first: ImageIndex) -> None:
     """Check that the images of a file have the size, the type and the order of axes of those of the first file.
 
+    Encoded images are alike whatever their sizes are; see `fastprep.h5.like_first`.
+
     Raises
     ------
     DataError
         If they have not.
     """
     found = wanted = ""
-    if index.shape[1:] != first.shape[1:] or index.dtype != first.dtype:
+    if (index.rows is None) != (first.rows is None):
+        found, wanted = ("are encoded", "they are pixels") if first.rows is None else ("are pixels", "they are encoded")
+    elif index.shape[1:] != first.shape[1:] or index.dtype != first.dtype:
         found, wanted = f"are {index.dtype} {index.shape[1:]}", f"they are {first.dtype} {first.shape[1:]}"
     elif index.axes.order != first.axes.order:
         found, wanted = f"have the axes {index.axes.name}", f"they have {first.axes.name}"
     if found:
-        line = join_line(dataset, first) if index.shape[1:] == first.shape[1:] else ""
+        line = join_line(dataset, first) if index.shape[1:] == first.shape[1:] and index.rows is first.rows is None else ""
         way_out = f"; `{line}` makes one file of them{only_if_whole(index) or only_if_whole(first)}" if line else ""
         raise DataError(f"images {found}, in {first.file!r} {wanted}{way_out}", index.file, dataset.images)
 

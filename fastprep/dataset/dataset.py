@@ -40,6 +40,8 @@ from fastprep.h5 import (
     check_axes_name,
     check_image_shape,
     describe_images,
+    in_decoded_order,
+    like_first,
     reader_of,
     survey,
 )
@@ -167,9 +169,13 @@ class Dataset(ReadTogether):
         )
         with contextlib.closing(surveys) as surveyed_files:
             for surveyed in surveyed_files:
-                readers.append(reader_of(surveyed.index, io, self.handles, scratch))
-                self.metadata.append(surveyed.metadata)
-                check_images(self, surveyed.index, readers[0].index)
+                index, metadata = surveyed.index, surveyed.metadata
+                first = readers[0].index if readers else index
+                if index.rows is not None and first.rows is not None:
+                    index, metadata = like_first(index, first), in_decoded_order(metadata, index, first)
+                check_images(self, index, first)
+                readers.append(reader_of(index, io, self.handles, scratch))
+                self.metadata.append(metadata)
                 warn_of_unwritten_rows(surveyed)
                 found_labels.append(surveyed.labels)
                 found_weights.append(surveyed.weights)

@@ -1,9 +1,13 @@
-"""Index of encoded images, such as JPEG files: rows of bytes, the first of which tells how many channels all images have."""
+"""Index of encoded images, such as JPEG files: rows of bytes, some of which tell how many channels all images have."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprep.encoded import Header, read_header
 from fastprep.errors import DataError, DecodeError
@@ -14,8 +18,11 @@ from fastprep.h5.files import open_file
 from fastprep.h5.filters import Pipeline
 from fastprep.h5.groups import ImageGroup, Images, get_images
 from fastprep.h5.index import ImageIndex
+from fastprep.h5.metadata import Metadata
 from fastprep.h5.row_index import holds_bytes, index_rows
 from fastprep.h5.types import describe_dataset
+
+_N_LOOKED_AT = 64  # images, unless one of the first is in colour
 
 
 def is_encoded(dataset: h5py.Dataset | ImageGroup) -> bool:
@@ -52,14 +59,14 @@ def index_encoded(
     Returns
     -------
     ImageIndex
-        A complete one. Its height, width and channels are those of the first image. Others may have another size, which only
-        their own headers tell, but never other channels: grey images among those in colour become RGB, and the other way round.
+        A complete one. Its height and width are those of the first image whose header can be read. Others may have another size,
+        which only their own headers tell, but never other channels: there are three if an image in colour is found, and one if
+        64 images from the whole dataset are grey. Grey images among those in colour become RGB, and the other way round.
 
     Raises
     ------
     DataError
-        If the dataset has no rows, its references can't be read, the first image's header can't, or images have more than 8 bits
-        a channel.
+        If the dataset has no rows, its references can't be read, or none of the headers that were looked at can.
     """
     for name, value in (("axes", axes), ("shape", shape)):
         if value is not None:
@@ -71,11 +78,11 @@ def index_encoded(
     rows = verified(index_rows(dataset, named), dataset)
     reader = ByteRows(rows)
     try:
-        header = _first_header(reader, named)
+        header, n_channels = _told_by_headers(reader, named)
     finally:
         reader.close()
-    sides = (rows.n, *header.shape())
-    one_image = (1, *header.shape())
+    one_image = (*header.upright, n_channels)
+    sides = (rows.n, *one_image)
     return ImageIndex(
         file=named[0],
         dataset=named[1],
@@ -87,7 +94,7 @@ def index_encoded(
         layout=f"encoded, the first as {header.kind}; rows of bytes, {rows.layout}",
         holder=rows.holder,
         identity=rows.identity,
-        chunk_shape=one_image,
+        chunk_shape=(1, *one_image),
         pipeline=Pipeline(),
         chunks=ChunkList(),
         axes=Axes("NHWC", sides, sides),
@@ -97,16 +104,84 @@ def index_encoded(
     )
 
 
-def _first_header(rows: ByteRows, named: tuple[str, str]) -> Header:
-    try:
-        header = read_header(rows.read([0])[0])
-    except DecodeError as error:
-        raise DataError(f"{error}; the first image has to tell how many channels there are", *named, None, 0) from error
+def like_first(index: ImageIndex, first: ImageIndex) -> ImageIndex:
+    """Return the index of encoded images that are handed on as those of an earlier file are.
+
+    Parameters
+    ----------
+    index : ImageIndex
+        Of encoded images.
+    first : ImageIndex
+        Of those of the first file. Its channels become those of all. Its size becomes the one that images must have where all
+        have one.
+    """
+    sides = (index.shape[0], *first.shape[1:])
+    return replace(index, shape=sides, chunk_shape=(1, *sides[1:]), axes=Axes("NHWC", sides, sides))
+
+
+def in_decoded_order(metadata: Metadata, index: ImageIndex, first: ImageIndex) -> Metadata:
+    """Return the metadata of encoded images, whose channels have the order in which those of the first file are decoded.
+
+    Raises
+    ------
+    DataError
+        If an attribute names another order than that of the file's own images.
+    """
+    order, named = _decoded_order(index), metadata.channel_order
+    if named is not None and named.upper() != order:
+        way_out = "mend or delete that attribute, and see that the mean and the covariance beside it have the same order"
+        problem = f"encoded images are decoded as {order}, the attribute 'channel_order' says {named!r}: {way_out}"
+        raise DataError(problem, index.file, index.dataset)
+    return replace(metadata, channel_order=_decoded_order(first))
+
+
+def _decoded_order(index: ImageIndex) -> str:
+    return "L" if index.shape[3] == 1 else "RGB"
+
+
+def _told_by_headers(rows: ByteRows, named: tuple[str, str]) -> tuple[Header, int]:
+    """Return the first header that can be read, and the number of channels that all images get."""
+    first: Header | None = None
+    problem: DataError | None = None
+    for sample in _looked_at(len(rows)):
+        try:
+            header = readable_header(rows.read([sample])[0])
+        except DecodeError as error:
+            problem = problem or DataError(_none_readable(error, len(rows)), *named, None, sample)
+        except DataError as error:
+            problem = problem or error
+        else:
+            first = first or header
+            if header.shape()[2] == 3:
+                return first, 3
+    if first is None:
+        assert problem is not None  # there is a row
+        raise problem
+    return first, 1
+
+
+def _looked_at(n: int) -> Iterator[int]:
+    """Yield the numbers of images that are looked at: the first one, and others from the whole dataset."""
+    yield from np.unique(np.linspace(0, n - 1, min(n, _N_LOOKED_AT)).astype(np.int64)).tolist()
+
+
+def _none_readable(error: DecodeError, n: int) -> str:
+    n_others = min(n, _N_LOOKED_AT) - 1
+    others = f"; {n_others} others that were looked at can't be decoded either" if n_others else ""
+    return f"{error}{others}; an image has to tell how many channels there are"
+
+
+def readable_header(data: NDArray[np.uint8]) -> Header:
+    """Return the header of an image that can be handed on as uint8.
+
+    Raises
+    ------
+    DecodeError
+        If it can't be read, or the image has more than 8 bits a channel.
+    """
+    header = read_header(data)
     if header.bits > 8:
-        raise DataError(too_deep(header), *named, None, 0)
+        raise DecodeError(
+            f"encoded images have 8 bits a channel, this {header.kind} has {header.bits}: store pixels of uint16 instead"
+        )
     return header
-
-
-def too_deep(header: Header) -> str:
-    """Say that an image has more bits a channel than are read."""
-    return f"encoded images have 8 bits a channel, this {header.kind} has {header.bits}: store pixels of uint16 instead"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep._sink import Sink, hand_over
-from fastprep.encoded import decode, read_header
+from fastprep.encoded import decode
 from fastprep.encoded.header import Mode
 from fastprep.errors import DataError, DecodeError
 from fastprep.h5.byte_rows import ByteRows
 from fastprep.h5.cache import Scratch
 from fastprep.h5.chunks import reading_error
-from fastprep.h5.encoded_index import too_deep
+from fastprep.h5.encoded_index import readable_header
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.reader import Reader
+
+_log = logging.getLogger(__name__)
 
 _ROWS_BYTES = 4 << 20  # encoded bytes that are read together
 _NO_OFFSET = np.zeros(1, np.int64)
@@ -71,6 +74,7 @@ class EncodedReader(Reader):
         self._bytes = ByteRows(index.rows, self._handles, self._scratch)
         self._sizes = np.zeros((index.shape[0], 2), np.int32)  # 0 until a header was read
         self._mode: Mode = "L" if index.shape[3] == 1 else "RGB"
+        self._has_warned = False
 
     def sizes(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return height and width of images, which their headers tell.
@@ -147,16 +151,22 @@ class EncodedReader(Reader):
         if height:
             return height, width
         try:
-            header = read_header(data)
+            header = readable_header(data)
         except DecodeError as error:
             raise self._error(sample, error) from error
-        if header.bits > 8:
-            raise self._error(sample, too_deep(header))
+        if self._mode == "L" and header.channels > 2 and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "%s: images of %r become grey: those that were looked at first are, but image %d is in colour",
+                self.index.file,
+                self.index.dataset,
+                sample,
+            )
         self._sizes[sample] = header.upright
         return header.upright
 
     def _error(self, sample: int, problem: object) -> DataError:
-        return reading_error(self.index, str(problem), sample)
+        return DataError(str(problem), self.index.file, self.index.dataset, None, sample)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EncodedReader, (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}
@@ -164,7 +174,7 @@ class EncodedReader(Reader):
 
 def _another_size(shape: tuple[int, ...], index: ImageIndex) -> str:
     height, width = index.shape[1:3]
-    sizes = f"{height}x{width} pixels in sample 0, {shape[0]}x{shape[1]} here"
+    sizes = f"{height}x{width} pixels in the first one, {shape[0]}x{shape[1]} here"
     crops = "RandomResizedCrop(224), CenterCrop(224, resize=256) or Resize((224, 224))"
     return f"images have different sizes: {sizes}; they need a crop whose result has one size, such as {crops}"
 

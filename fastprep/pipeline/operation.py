@@ -91,6 +91,11 @@ def operation_of(
         what = (augmentation.size, mean, scale, dtype, layout, check_finite)
         arguments = (shape, source_dtype, *what, *source, augmentation.standardize)
         augmentation.check_colors(shape[2])
+        if dataset.has_sizes and mean is not None and mean.ndim == 3:
+            raise ValueError(
+                "mean must be a number for each channel where images may have different sizes, got a mean image: pass its mean "
+                "over height and width, such as mean=loader.mean.mean(axis=(0, 1))"
+            )
         height, width = (np.array([side]) for side in shape[:2]) if dataset.has_sizes else shape[:2]
         warp = _warp(augmentation, height, width, dataset.has_sizes)
         spec = CropSpec(*arguments) if warp is None else WarpSpec(*arguments, **warp)
