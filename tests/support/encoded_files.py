@@ -10,8 +10,6 @@ from crop_cases import assert_same_bits
 from encoded_images import by_pillow, photograph
 from PIL import Image, ImageOps
 
-from fastprep.transforms import fitted
-
 
 def encoded(n=13, kind="JPEG", least=36, most=70, seed=5, size=None):
     """Return images, each as the bytes of a file: smooth ones with noise, of different sizes unless `size` is given."""
@@ -89,8 +87,3 @@ def check_batches(loader, images, n_epochs=2, **options):
                 np.testing.assert_array_equal(batch[1], numbers.repeat(loader.crop.n_crops))
             seen.append(samples)
         np.testing.assert_array_equal(np.sort(np.concatenate(seen)), np.arange(loader.n_samples))
-
-
-def whole(crop, images):
-    """Return a crop that knows its size, for images of one."""
-    return fitted(crop, *images[0].shape[:2])
