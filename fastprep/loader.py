@@ -329,7 +329,8 @@ class Loader(ReadOnlyArguments, Resuming):
             channels = "(" + ", ".join(f"{name}: {images.image_shape[2]}" for name, images in inputs.items()) + ")"
         files = self.files[0] if len(self.files) == 1 else f"{len(self.files)} files"
         part = f" of {self._dataset.n_in_files}" if self.indices is not None else ""
-        what = f"{self.n_samples}{part} images of {height}x{width}x{channels}, {len(self)} steps of {self.batch_size}"
+        size = f"any size, {channels} channels" if self._dataset.has_sizes else f"{height}x{width}x{channels}"
+        what = f"{self.n_samples}{part} images of {size}, {len(self)} steps of {self.batch_size}"
         return f"<fastprep.Loader {files!r}: {what}, {self.crop}, {self._sampler.describe()}>"
 
     def __len__(self) -> int:
