@@ -13,7 +13,7 @@ from encoded_images import by_pillow, by_tifffile, photograph, with_orientation
 from loader_batches import check_pure, check_same, copies, epochs
 from PIL import Image
 
-from fastprep import Boxes, CenterCrop, DataError, Mask, RandomCrop, RandomResizedCrop, Resize
+from fastprep import Boxes, CenterCrop, DataError, Mask, RandomCrop, RandomResizedCrop, Resize, image_mean
 from fastprep.loader import Loader
 
 pytest.importorskip("simplejpeg")
@@ -255,6 +255,24 @@ def test_files_in_grey_and_in_colour_are_alike(tmp_path, rows, images):
         with Loader(files, 3, CROP, mean=None, shuffle=True) as loader:
             for step, (x, _) in enumerate(loader):
                 assert_same_bits(x, oracle(loader, wanted, loader.samples(0, step), 0))
+
+
+def test_the_mean_is_that_of_all_pixels_of_images_of_all_sizes(tmp_path, rows, images, path):
+    """Sums of integers are exact, and there is one division."""
+    grey = [by_pillow(photograph(33, 40)[..., 0], "JPEG"), by_pillow(photograph(50, 37)[..., 1], "PNG")]
+    other = write_rows(tmp_path / "grey.h5", grey)
+    everything = images + [by_pillow_upright(row) for row in grey]
+
+    def mean_of(images):
+        return np.concatenate([image.reshape(-1, image.shape[2]) for image in images]).mean(axis=0, dtype=np.float64)
+
+    np.testing.assert_array_equal(image_mean(path), mean_of(images))
+    np.testing.assert_array_equal(image_mean(path, channels="BGR"), mean_of(images)[::-1])
+    np.testing.assert_array_equal(image_mean(path, indices=[5, 2, 2]), mean_of([images[k] for k in (5, 2, 2)]))
+    np.testing.assert_array_equal(image_mean([path, other]), mean_of(everything))
+    np.testing.assert_array_equal(image_mean([path, other], indices=slice(10, None)), mean_of(everything[10:]))
+    in_grey = [by_pillow_upright(row, "L") for row in (*grey, *rows)]
+    np.testing.assert_array_equal(image_mean([other, path]), mean_of(in_grey))
 
 
 def test_files_of_encoded_images_and_of_pixels_are_not_alike(tmp_path):

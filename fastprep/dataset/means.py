@@ -30,9 +30,12 @@ from fastprep.h5 import (
     Metadata,
     Reader,
     check_image_shape,
+    in_decoded_order,
     is_pattern,
+    like_first,
     open_images,
     read_metadata,
+    reader_of,
     warn_of_unwritten,
 )
 
@@ -181,14 +184,16 @@ def computed_mean(
     image_shape = check_image_shape(shape)
     n_pixels, picked = 0, None
     first: tuple[Metadata, str] | None = None  # that names its channels
+    first_index: ImageIndex | None = None
     for path in expand_paths(files):
-        with contextlib.closing(open_images(path, images, axes=axes, shape=image_shape)) as reader:
+        opened, metadata = _open(path, images, axes, image_shape, first_index)
+        with contextlib.closing(opened) as reader:
+            first_index = first_index or reader.index
             n, n_channels = reader.index.shape[0], reader.index.shape[3]
             name = reader.index.dataset
             warn_of_unwritten(path, name, reader.index.n_unwritten, n, "images")
             if total is not None and len(total) != n_channels:
                 raise DataError(f"images have {n_channels} channels, those before have {len(total)}", path, name)
-            metadata = read_metadata(path, images, n_channels)
             first = first or ((metadata, path) if metadata.channel_order else None)
             if first is not None:
                 check_channel_orders((first[0], metadata), (first[1], path), name)
@@ -200,6 +205,19 @@ def computed_mean(
     assert total is not None  # there is a file, and a file has images
     mean = total / n_pixels
     return mean if picked is None else mean[list(picked)], picked
+
+
+def _open(
+    path: str, images: Images, axes: str | None, shape: tuple[int, int, int] | None, first: ImageIndex | None
+) -> tuple[Reader, Metadata]:
+    """Open the images of a file; encoded ones have as many channels as those of the first file."""
+    reader = open_images(path, images, axes=axes, shape=shape)
+    index = reader.index
+    metadata = read_metadata(path, images, index.shape[3])
+    if index.rows is None or (first is not None and first.rows is None):
+        return reader, metadata
+    first = first or index
+    return reader_of(like_first(index, first)), in_decoded_order(metadata, index, first)
 
 
 def _mean_of_part(part: Part, moments: Adds | None) -> NDArray[np.float64]:
