@@ -14,7 +14,7 @@ from crop_cases import assert_same_bits
 from encoded_files import by_pillow_upright, encoded, oracle, write_rows
 from encoded_images import by_pillow, examples, photograph
 
-from fastprep import CenterCrop, DataError, Mask, RandomCrop, RandomResizedCrop
+from fastprep import CenterCrop, DataError, Mask, RandomCrop, RandomResizedCrop, TenCrop
 from fastprep.loader import Loader
 
 pytest.importorskip("simplejpeg")
@@ -149,6 +149,37 @@ def test_images_that_are_read_with_masks_are_replaced_with_their_masks(tmp_path)
             samples = replaced(loader.samples(0, step), {2: 3, 7: 0})
             np.testing.assert_array_equal(y[:, 0, 0], samples)
             np.testing.assert_array_equal(x, np.stack([images[k][:, 3:33] for k in samples]).astype(np.float32))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_files_parts_and_damage_at_random(tmp_path, seed):
+    """Each sample is replaced by the next intact one of the part, in the order of the files, whatever else is asked for."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 25))
+    rows = encoded(n, least=14, most=40, seed=seed)
+    images = [by_pillow_upright(row) for row in rows]
+    cut = int(rng.integers(1, n))
+    bad = set(np.flatnonzero(rng.random(n) < rng.choice([0.1, 0.5])).tolist()) - {0, cut}  # each file tells how many channels
+    for k in bad:
+        rows[k] = list(DAMAGE.values())[rng.integers(0, len(DAMAGE))](rows[k])
+    paths = [write_rows(tmp_path / f"{first}.h5", part) for first, part in ((0, rows[:cut]), (1, rows[cut:]))]
+    numbers = np.concatenate([[0], 1 + rng.permutation(n - 1)[: rng.integers(1, n)]])[:: rng.choice([-1, 1])]
+    intact = sorted(set(numbers.tolist()) - bad)
+    replacement = {int(k): next((other for other in intact if other >= k), intact[0]) for k in numbers}
+    options = {
+        "batch_size": int(rng.integers(1, 9)),
+        "crop": [CROP, RandomCrop(7, mirror=True), CenterCrop(6, resize=8), TenCrop(5)][rng.integers(0, 4)],
+        "shuffle": bool(rng.integers(0, 2)),
+        "shard": (int(rng.integers(0, 2)), 2) if rng.integers(0, 2) else (0, 1),
+        "workers": int(rng.integers(1, 5)),
+        "prefetch": int(rng.integers(0, 4)),
+    }
+    with Loader(paths, mean=None, labels=None, indices=numbers, on_corrupt="skip", seed=seed, **options) as loader:
+        for epoch in range(2):
+            for step, x in enumerate(loader):
+                places = loader.samples(epoch, step)
+                samples = np.array([replacement[int(k)] for k in numbers[places]])
+                assert_same_bits(host(x), oracle(loader, images, samples, epoch, places))
 
 
 def set_reference(path, sample, **fields):

@@ -95,6 +95,29 @@ def test_netcdf4(tmp_path, rows, images):
         check_batches(loader, images)
 
 
+def test_links_and_virtual_datasets_lead_to_the_rows(tmp_path, path, images, caplog):
+    with h5py.File(tmp_path / "linked.h5", "w") as file:
+        file["images"], file["labels"] = h5py.ExternalLink(path, "images"), np.arange(N)
+    layout = h5py.VirtualLayout((N,), h5py.vlen_dtype("uint8"))
+    layout[:] = h5py.VirtualSource(path, "images", (N,), h5py.vlen_dtype("uint8"))
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("images", layout)
+        file["labels"] = np.arange(N)
+    for name, n_warnings in (("linked.h5", 0), ("virtual.h5", 1)):
+        caplog.clear()
+        with Loader(tmp_path / name, 5, CROP, mean=None, shuffle=True) as loader:
+            check_batches(loader, images)
+        assert ["HDF5 has to read" in record.getMessage() for record in caplog.records] == [True] * n_warnings
+
+
+def test_rows_of_several_mebibytes(tmp_path):
+    """More than are read at a time."""
+    rows = [by_pillow(photograph(700 + k, 800 - k), "BMP") for k in range(6)]
+    path = write_rows(tmp_path / "a.h5", rows)
+    with Loader(path, 6, RandomCrop(9), mean=None, shuffle=True) as loader:
+        check_batches(loader, [by_pillow_upright(row) for row in rows], 1)
+
+
 # --- kinds
 
 
