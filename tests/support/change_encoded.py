@@ -52,16 +52,19 @@ def changed(content: bytes, case: int) -> bytes:
     return bytes(damaged) if rng.integers(0, 20) else bytes(damaged[: rng.integers(0, len(damaged))])
 
 
-def batches(path: Path, **options) -> dict[int, np.ndarray] | DataError:
-    """Return the images of a loader by their number, or its error."""
+def each(path: Path, **options) -> list[np.ndarray | DataError] | DataError:
+    """Return the crop of each sample or its error; or the error of opening the file."""
+    found: list[np.ndarray | DataError] = []
     try:
-        with Loader(path, 3, CROP, mean=None, labels=None, workers=1, **options) as loader:
-            found = {}
+        with Loader(path, 1, CROP, mean=None, labels=None, workers=1, **options) as loader:
             for step in range(min(len(loader), 3 * N)):  # a damaged file may claim any number
-                found.update(zip(loader.samples(0, step).tolist(), np.array(loader.batch(0, step)), strict=True))
-            return found
+                try:
+                    found.append(np.array(loader.batch(0, step))[0])
+                except DataError as error:
+                    found.append(error)
     except DataError as error:
         return error
+    return found
 
 
 def cropped(loader: Loader, images: list[np.ndarray]) -> list[np.ndarray]:
@@ -82,7 +85,7 @@ def run(folder: Path, kind: str, n_cases: int) -> dict:
     loader = Loader(whole, 3, CROP, mean=None, labels=None)
     right = cropped(loader, images)
     content, problems = whole.read_bytes(), []
-    counts = Counter({"right": 0, "sample refused": 0, "file refused": 0, "replaced": 0, "as Pillow has it": 0})
+    counts = Counter({"right": 0, "sample refused": 0, "file refused": 0, "replaced": 0})
     with open(folder / "progress", "w") as progress:
         for case in range(n_cases):
             path = folder / f"{case}.h5"
@@ -98,29 +101,34 @@ def run(folder: Path, kind: str, n_cases: int) -> dict:
 
 
 def broken_rules(path: Path, right: list[np.ndarray], loader: Loader, counts: Counter) -> Iterator[str]:
-    found, skipped = batches(path), batches(path, on_corrupt="skip")
-    for got in (found, skipped):
+    found, skipped = each(path), each(path, on_corrupt="skip")
+    if isinstance(found, DataError):
+        counts["file refused"] += 1
+        if found.file != str(path):
+            yield f"the error does not name the file: {found}"
+        if not isinstance(skipped, DataError) or str(skipped) != str(found):
+            yield f"another error where damaged samples are skipped: {skipped!r}"
+        return
+    for sample, got in enumerate(found):
         if isinstance(got, DataError):
-            counts["file refused" if got.sample is None else "sample refused"] += 1
-            if got.file != str(path) or (got.sample is not None and got.dataset != "images"):
+            counts["sample refused"] += 1
+            if (got.file, got.dataset, got.sample) != (str(path), "images", sample):
                 yield f"the error does not name what is damaged: {got}"
-    for sample, image in {} if isinstance(found, DataError) else found.items():
-        if sample < N and np.array_equal(image, right[sample]):
+        elif sample < N and np.array_equal(got, right[sample]):
             counts["right"] += 1
-        elif is_what_pillow_decodes(path, sample, image, loader):
+        elif is_what_pillow_decodes(path, sample, got, loader):
             counts["as Pillow has it"] += 1
         else:
             yield f"sample {sample} is neither right nor what Pillow decodes"
-    if isinstance(skipped, DataError):
-        return
-    for sample, image in skipped.items():
-        if not isinstance(found, DataError):
-            if not np.array_equal(image, found[sample]):
-                yield f"sample {sample} is another one where damaged ones are skipped, and none is"
-        elif any(np.array_equal(image, one) for one in right):
-            counts["replaced"] += 1
-        else:
-            counts["replaced, or as Pillow has it"] += 1
+    intact = [sample for sample, got in enumerate(found) if not isinstance(got, DataError)]
+    for sample, got in enumerate(skipped):
+        wanted = next((other for other in intact if other >= sample), intact[0] if intact else None)
+        if isinstance(got, DataError) != (wanted is None):
+            yield f"sample {sample} with on_corrupt='skip', where {intact} are intact: {got!r}"
+        elif wanted is not None:
+            counts["replaced"] += wanted != sample
+            if not np.array_equal(got, found[wanted]):
+                yield f"sample {sample} is not replaced by {wanted}"
 
 
 if __name__ == "__main__":
