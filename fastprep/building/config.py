@@ -16,6 +16,8 @@ from fastprep.system import check_creatable
 
 WORK = ".fastprep-build"
 _SHARES = (0.8, 0.1, 0.1)
+DEFAULT_SIDE = 256
+"""Height and width of images that are stored as pixels, unless --size says another."""
 RESULT_BYTES = 32
 """Bytes that a pixel of the result takes at most: resized, as an array, and squared for the standard deviation."""
 
@@ -52,8 +54,13 @@ class Config:
     without a mean, which is that of training."""
     seed: int = 42
     """Seed of the split, and of the order in the files."""
-    size: Annotated[int, arg(metavar="PIXELS")] = 256
-    """Height and width of the images in the files."""
+    size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """Height and width of the images in the files. Default: 256; with --encoded, each image keeps its own size."""
+    encoded: bool = False
+    """Store encoded images, which take less space and are decoded in every epoch: the bytes of each image file as they are, or,
+    with --size, resized and encoded as JPEG. Every file is decoded once here, and left out if it can't be."""
+    quality: Annotated[int | None, arg(metavar="1..100")] = None
+    """With --encoded and --size: quality of the JPEGs. Default: 90."""
     resize: Literal["crop", "pad", "stretch"] = "crop"
     """How an image becomes a square: crop keeps the middle of the longer side, pad adds black at both ends of the shorter one,
     stretch changes the proportions."""
@@ -73,6 +80,11 @@ class Config:
     overwrite: bool = False
     """Replace the files of an earlier build; files of these names that no build wrote are never replaced."""
 
+    @property
+    def side(self) -> int | None:
+        """Height and width of the images in the files; None if each keeps its own, because its file is kept."""
+        return None if self.encoded and self.size is None else self.size or DEFAULT_SIDE
+
 
 def check(config: Config) -> None:
     """Check the options before a file is opened.
@@ -83,14 +95,15 @@ def check(config: Config) -> None:
         If an option breaks its rule, or has no effect.
     """
     check_shares(config.split)
-    if config.size < 1:
+    if config.size is not None and config.size < 1:
         raise InputError(f"--size must be at least 1, got {config.size}")
+    _check_encoded(config)
     if config.workers is not None and config.workers < 1:
         raise InputError(f"--workers must be at least 1, got {config.workers}")
-    needed = -(-RESULT_BYTES * config.size**2 // MIB)
+    needed = -(-RESULT_BYTES * (config.side or 1) ** 2 // MIB)
     if config.memory < needed:
-        problem = f"--memory must be at least {needed:,}, the MiB that an image of --size {config.size} takes"
-        raise InputError(f"{problem}; got {config.memory}")
+        problem = f"--memory must be at least {needed:,}, the MiB that an image of --size {config.side} takes"
+        raise InputError(f"{problem if config.side else '--memory must be at least 1'}; got {config.memory}")
     if sum((config.csv is not None, config.pattern is not None, config.split_folders)) > 1:
         raise InputError("one of --csv, --pattern and --split-folders at a time")
     if config.labels == "none" and (config.csv is not None or config.pattern is not None or config.split_folders):
@@ -105,3 +118,17 @@ def check(config: Config) -> None:
         check_creatable(os.path.join(config.out, WORK))
     except OSError as error:
         raise InputError(f"OUT: nothing can be written to {config.out!r}: {error.strerror}; choose another folder") from None
+
+
+def _check_encoded(config: Config) -> None:
+    if config.quality is not None:
+        if not 1 <= config.quality <= 100:
+            raise InputError(f"--quality must be from 1 to 100, got {config.quality}")
+        if not config.encoded or config.size is None:
+            raise InputError("--quality goes with --encoded and --size only, which make JPEGs anew")
+    if not config.encoded:
+        return
+    if config.compression != "none":
+        raise InputError("--encoded goes without --compression, because encoded images are compressed already")
+    if config.size is None and config.resize != "crop":
+        raise InputError("--encoded keeps images as they are, so --resize needs --size")

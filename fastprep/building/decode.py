@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, __version__
 from PIL.JpegImagePlugin import JpegImageFile
 
-from fastprep.building.memory import MIB, Memory, TooLargeError
+from fastprep.building.memory import Memory, TooLargeError
 from fastprep.building.source import Source
 from fastprep.encoded.flattening import ChannelOrder, flat, strip_bytes
 from fastprep.system import is_machine_fault
@@ -34,6 +35,8 @@ DECODER = f"Pillow {__version__}, recipe 1"
 """What the pixels depend on besides the file; the number is raised when `read_image` gives other pixels."""
 
 Resize = Literal["crop", "pad", "stretch"]
+
+_Result = TypeVar("_Result")
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -113,6 +116,30 @@ def read_image(
     Transparent parts become white. 16 bits are divided by 256 to give 8. Colour profiles are not applied. Resizing is bicubic
     over all source pixels that a new pixel covers, so it does not alias.
     """
+    limit = memory or Memory(sys.maxsize)
+    return from_file(path, lambda file, n_bytes: _decode(file, n_bytes, size, channel_order, limit, resize))
+
+
+def from_file(path: str | os.PathLike[str], decode: Callable[[io.BufferedReader, int], _Result]) -> _Result:
+    """Open an image file, and tell a fault of the machine from damage of the image while it is decoded.
+
+    Parameters
+    ----------
+    path : str or path
+    decode : callable
+        Function that takes the open file and its size in bytes; its errors are taken for damage, unless reading failed or memory
+        is short.
+
+    Returns
+    -------
+    object
+        What the function returns.
+
+    Raises
+    ------
+    OutOfReachError, UnreadableError
+        See `read_image`.
+    """
     try:
         source = Source(path)
     except OSError as error:
@@ -121,7 +148,9 @@ def read_image(
         raise (OutOfReachError if is_machine_fault(error) and not is_own_fault else UnreadableError)(_reason(error)) from error
     try:
         with source.buffered() as file:
-            return _decode(file, source.n_bytes, size, channel_order, memory or Memory(sys.maxsize), resize)
+            if source.n_bytes == 0:
+                raise UnreadableError("the file is empty")
+            return decode(file, source.n_bytes)
     except UnreadableError:
         raise
     except Exception as error:  # decoders raise many kinds of errors for damaged files
@@ -136,10 +165,7 @@ def read_image(
 def _decode(
     file: io.BufferedReader, n_bytes: int, size: int, channel_order: ChannelOrder, memory: Memory, resize: Resize
 ) -> DecodedImage:
-    if n_bytes == 0:
-        raise UnreadableError("the file is empty")
-    if n_bytes > memory.limit:  # some decoders read all of it, and that before they know the size in pixels
-        raise TooLargeError(f"the file has {n_bytes / MIB:,.0f} MiB, and at most {memory.limit // MIB:,} MiB may be taken")
+    memory.check_file(n_bytes)  # some decoders read all of it, and that before they know the size in pixels
     image: Image.Image = Image.open(file, formats=FORMATS)
     width, height = image.size
     is_jpeg, kind = isinstance(image, JpegImageFile), image.format

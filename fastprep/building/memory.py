@@ -30,6 +30,11 @@ class Memory:
     def __init__(self, limit: int) -> None:
         self.limit, self._left, self._changed = limit, limit, threading.Condition()
 
+    def check_file(self, n_bytes: int) -> None:
+        """Raise a TooLargeError if a file of that size would not fit, whatever is in it."""
+        if n_bytes > self.limit:
+            raise TooLargeError(f"the file has {n_bytes / MIB:,.0f} MiB, and at most {self.limit // MIB:,} MiB may be taken")
+
     @contextlib.contextmanager
     def taken(self, n_bytes: int) -> Iterator[None]:
         """Wait until there are so many bytes, and keep them until the end.

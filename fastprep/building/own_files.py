@@ -57,7 +57,7 @@ def _is_mean(path: Path, files: Iterable[Path]) -> bool:
         return False
     for other in files:
         try:
-            metadata = read_metadata(other, "images")
+            metadata = read_metadata(other, "images", len(values))
         except DataError:
             continue
         if metadata.mean is None or tuple(values) != tuple(metadata.channel_order or ""):

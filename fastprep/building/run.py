@@ -17,10 +17,12 @@ from pathlib import Path
 
 from fastprep._version import __version__
 from fastprep.building import labels, report, scan, write
-from fastprep.building.config import RESULT_BYTES, WORK, Config, check
-from fastprep.building.decode import DECODER, ChannelOrder, DecodedImage, OutOfReachError, UnreadableError, read_image
-from fastprep.building.decode_cache import Decoded
-from fastprep.building.memory import MIB, Memory
+from fastprep.building.config import DEFAULT_SIDE, RESULT_BYTES, WORK, Config, check
+from fastprep.building.decode import DECODER, ChannelOrder, OutOfReachError, UnreadableError
+from fastprep.building.decode_cache import Cache
+from fastprep.building.encode import decoder
+from fastprep.building.forms import encoding, form, open_cache, pixel_bytes, reader, retried
+from fastprep.building.memory import MIB
 from fastprep.building.own_files import is_of_a_build
 from fastprep.building.scan import SourceFile
 from fastprep.building.split import SPLITS, shuffled, stratify
@@ -29,8 +31,7 @@ from fastprep.building.staging import finishing, is_finished, key_of, locked, pu
 from fastprep.cli.output import write_line, write_message
 from fastprep.cli.progress import shown_progress
 from fastprep.errors import InputError
-from fastprep.system import Progress, check_replaceable, with_retries
-from fastprep.system.machine_faults import WAITS
+from fastprep.system import Progress, check_replaceable
 
 
 def run(config: Config) -> None:
@@ -72,7 +73,7 @@ def _make(config: Config, found: list[SourceFile], candidates: list[SourceFile],
     """Decode the images that are not decoded yet, and write the files."""
     order: ChannelOrder = "RGB" if config.channels == "rgb" else "L"
     with contextlib.ExitStack() as stack:
-        decoded = Decoded(work, keys[0], len(candidates), (config.size, config.size, len(order)))
+        decoded = open_cache(config, candidates, work, keys[0], order)
         stack.callback(lambda: None if decoded.records else remove(work))
         stack.callback(decoded.close)
         progress = stack.enter_context(shown_progress())
@@ -81,7 +82,7 @@ def _make(config: Config, found: list[SourceFile], candidates: list[SourceFile],
         n_before = len(decoded.records)
         for done in decoded.check():
             progress("checking what is decoded", done, n_before)
-        _check_space(config, len(candidates), len(decoded.records))
+        _check_space(config, candidates, len(decoded.records))
         _decode(config, candidates, decoded, order, progress)
         used = [file for file in candidates if file.status == scan.USED]
         names = labels.class_names(used)
@@ -98,7 +99,7 @@ def _make(config: Config, found: list[SourceFile], candidates: list[SourceFile],
                 found,
                 candidates,
                 decoded,
-                size=config.size,
+                size=config.side,
                 channel_order=order,
                 class_names=names,
                 attributes=_attributes(config),
@@ -122,7 +123,8 @@ def _keys(config: Config, candidates: Sequence[SourceFile]) -> tuple[str, str]:
     """Return a digest of everything that the decoded pixels depend on, and one of everything that the files depend on."""
     images = [(file.shown, file.n_bytes, file.mtime_ns) for file in candidates]
     root = os.path.realpath(config.images)
-    decode = key_of(DECODER, root, config.size, config.channels, images, *_special(config.resize, "crop"))
+    encoder = [encoding(config), decoder()] if config.encoded else []
+    decode = key_of(DECODER, root, config.side, config.channels, images, *_special(config.resize, "crop"), *encoder)
     classes = [(file.label, file.split) for file in candidates]
     return decode, key_of(decode, __version__, classes, _attributes(config), config.compression, config.gzip_level)
 
@@ -131,10 +133,12 @@ def _attributes(config: Config) -> dict[str, str]:
     """Return the attributes that say where a file comes from."""
     by = "list" if config.csv is not None else config.labels or config.pattern or "folder"
     shares = "folders" if config.split_folders else "test" if config.labels else config.split
-    settings = {"size": config.size, "channels": config.channels, "classes": by, "split": shares, "seed": config.seed}
+    settings = {"size": config.side, "channels": config.channels, "classes": by, "split": shares, "seed": config.seed}
     if config.resize != "crop":
         settings["resize"] = config.resize
-    software = f"fastprep {__version__}, {DECODER}"
+    if config.encoded:
+        settings["encoded"] = encoding(config)
+    software = f"fastprep {__version__}, {DECODER}{f', {decoder()}' if config.encoded else ''}"
     return {"source": scan.shown(config.images), "settings": json.dumps(settings), "software": software}
 
 
@@ -157,15 +161,18 @@ def _check_target(config: Config, found: Sequence[SourceFile], names: Sequence[s
         check_replaceable(path, asked=True, is_own=lambda path: is_of_a_build(path, out / WORK), inputs=inputs)
 
 
-def _check_space(config: Config, n: int, n_decoded: int) -> None:
-    """Check that there is room for each image twice: decoded, and in its file."""
-    image = config.size**2 * (3 if config.channels == "rgb" else 1)
-    needed = image * (n - n_decoded + (n if config.compression == "none" else 0))
+def _check_space(config: Config, candidates: Sequence[SourceFile], n_decoded: int) -> None:
+    """Check that there is room for each image twice: decoded, and in its file. Files that are kept as they are need it once."""
+    n, part = len(candidates), ", half of it only temporarily,"
+    if config.side is None:
+        needed, part = sum(file.n_bytes for file in candidates), ""
+    elif config.encoded:
+        return  # how large JPEGs become is not known before
+    else:
+        needed = pixel_bytes(config) * (n - n_decoded + (n if config.compression == "none" else 0))
     free = shutil.disk_usage(config.out).free
     if needed > free:
-        raise InputError(
-            f"{config.out!r} needs {needed / 1e6:,.0f} MB, half of it only temporarily, but has {free / 1e6:,.0f} MB free"
-        )
+        raise InputError(f"{config.out!r} needs {needed / 1e6:,.0f} MB{part} but has {free / 1e6:,.0f} MB free")
 
 
 def _check_splits(config: Config, used: Sequence[SourceFile]) -> None:
@@ -181,13 +188,14 @@ def _check_splits(config: Config, used: Sequence[SourceFile]) -> None:
         warn(f"there are too few images for {' and '.join(missing)}; no such file is written")
 
 
-def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, order: ChannelOrder, progress: Progress) -> None:
+def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Cache, order: ChannelOrder, progress: Progress) -> None:
     """Decode missing images in several threads; Pillow releases the GIL while it decodes and resizes."""
-    memory, ended = Memory(config.memory * MIB), threading.Event()
+    ended, read = threading.Event(), reader(config, order)
 
     def decode(number: int) -> tuple[int, str | None]:
+        path = candidates[number].path
         try:
-            image = _read(candidates[number].path, config, order, memory, ended)
+            image = retried(path, lambda: read(path), ended)
         except OutOfReachError:
             raise
         except UnreadableError as error:
@@ -197,7 +205,9 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
 
     n = len(candidates)
     # resized images come on top of the memory for decoding, so there is one of them at a time where they are huge
-    n_threads = min(config.workers or len(os.sched_getaffinity(0)), config.memory * MIB // (RESULT_BYTES * config.size**2))
+    n_threads = config.workers or len(os.sched_getaffinity(0))
+    if config.side is not None:
+        n_threads = min(n_threads, config.memory * MIB // (RESULT_BYTES * config.side**2))
     todo = [number for number in range(n) if number not in decoded.records]
     progress("decoding", n - len(todo), n)
     with warnings.catch_warnings(), _pool(n_threads, ended) as pool:
@@ -215,19 +225,6 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Decoded, 
     for number, record in decoded.records.items():
         file = candidates[number]
         file.status, file.why, file.width, file.height = scan.USED, record.note, record.width, record.height
-
-
-def _read(path: str, config: Config, order: ChannelOrder, memory: Memory, ended: threading.Event) -> DecodedImage:
-    """Decode an image; a fault of the machine is given time to pass, because it says nothing about the image."""
-    try:
-        return with_retries(
-            lambda: read_image(path, config.size, order, memory, config.resize),
-            lambda error: isinstance(error, OutOfReachError),
-            lambda seconds, error: ended.wait(seconds),
-        )
-    except OutOfReachError as error:
-        tries = f"after {len(WAITS) + 1} tries"
-        raise OutOfReachError(f"{path!r} can't be read, {tries}: {error}. The machine is at fault, not the image") from error
 
 
 @contextlib.contextmanager
@@ -255,7 +252,12 @@ def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: 
     for split, (n, n_bytes) in made.files.items():
         path = os.path.join(config.out, f"{split}.h5")
         classes = "no labels" if config.labels else f"{made.n_classes} classes"
-        write_line(f"{path}: {n:,} images of {config.size}x{config.size}, {classes}, {n_bytes / 1e6:,.1f} MB")
+        write_line(f"{path}: {n:,} images {form(config)}, {classes}, {n_bytes / 1e6:,.1f} MB")
+    if config.encoded:
+        n_images, n_bytes = (sum(values) for values in zip(*made.files.values(), strict=True))
+        side = config.side or DEFAULT_SIDE
+        as_pixels = f"as pixels of {side}x{side} they would take {n_images * pixel_bytes(config) / 1e6:,.1f} MB"
+        write_line(f"encoded, the images take {n_bytes / 1e6:,.1f} MB, labels and names included; {as_pixels}")
     letters = "RGB" if config.channels == "rgb" else "L"
     for word, values in (("mean", made.mean), ("std", made.std)):
         if values is None:

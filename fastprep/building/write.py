@@ -5,24 +5,28 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.building.decode_cache import Decoded, Record
+from fastprep.building.decode_cache import Cache, Decoded, Record
+from fastprep.building.encoded_cache import EncodedImages
 from fastprep.building.report import write_report
 from fastprep.building.scan import USED, SourceFile
 from fastprep.building.split import SPLITS
 from fastprep.cli.plots import draw_sizes
-from fastprep.h5 import write_images
+from fastprep.h5 import write_encoded, write_images
 from fastprep.system import Progress
 from fastprep.system.atomic import named_if_full
 
 NAMES = (*(f"{split}.h5" for split in SPLITS), "mean.json", "report.csv", "sizes.png")
 """Names of all possible files."""
+
+_Image = TypeVar("_Image")
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,9 @@ def assemble(
     folder: Path,
     found: Sequence[SourceFile],
     candidates: Sequence[SourceFile],
-    decoded: Decoded,
+    decoded: Cache,
     *,
-    size: int,
+    size: int | None,
     channel_order: str,
     class_names: Sequence[str],
     attributes: dict[str, str],
@@ -66,9 +70,10 @@ def assemble(
         All files, for the report.
     candidates : sequence of SourceFile
         Files that were read, in the order of their numbers in `decoded`. Those with status USED have a split.
-    decoded : Decoded
-    size : int
-        Height and width of the images in pixels.
+    decoded : Cache
+        Pixels, or encoded images.
+    size : int or None
+        Height and width of the images in pixels; None if each has its own.
     channel_order : str
     class_names : sequence of str
         Names in the order of the labels; empty for images without labels.
@@ -91,25 +96,29 @@ def assemble(
     numbers = {split: [k for k, file in enumerate(candidates) if file.status == USED and file.split == split] for split in SPLITS}
     mean = std = covariance = None
     if numbers["train"]:
-        mean, covariance = mean_and_covariance([decoded.records[number] for number in numbers["train"]], size * size)
+        n_pixels = sum(decoded.n_pixels(number) for number in numbers["train"])
+        mean, covariance = mean_and_covariance([decoded.records[number] for number in numbers["train"]], n_pixels)
         std = np.sqrt(covariance.diagonal())
     for split, mine in numbers.items():
         if not mine:
             continue
-        write_images(
-            folder / f"{split}.h5",
-            _pixels(decoded, mine, f"writing {split}.h5", progress),
-            [label_of[candidates[number].label] for number in mine] if class_names else None,
-            mean="none" if mean is None else mean,
-            std=std,
-            covariance=covariance,
-            channel_order=channel_order,
-            class_names=class_names,
-            file_names=[candidates[number].shown for number in mine],
-            attributes={**attributes, "split": split},
-            gzip_level=gzip_level,
-            writer="build",
-        )
+        path, stage = folder / f"{split}.h5", f"writing {split}.h5"
+        labels = [label_of[candidates[number].label] for number in mine] if class_names else None
+        facts: dict[str, Any] = {
+            "std": std,
+            "covariance": covariance,
+            "channel_order": channel_order,
+            "class_names": class_names,
+            "file_names": [candidates[number].shown for number in mine],
+            "attributes": {**attributes, "split": split},
+            "writer": "build",
+        }
+        if isinstance(decoded, EncodedImages):
+            write_encoded(path, _in_order(decoded.data, mine, stage, progress), labels, mean=mean, **facts)
+        else:
+            assert isinstance(decoded, Decoded)
+            images = _in_order(decoded.pixels, mine, stage, progress)
+            write_images(path, images, labels, mean="none" if mean is None else mean, gzip_level=gzip_level, **facts)
     if mean is not None:
         text = json.dumps(dict(zip(channel_order, mean.tolist(), strict=True)))
         with named_if_full(folder / "mean.json"):
@@ -129,14 +138,14 @@ def mean_and_covariance(records: Sequence[Record], n_pixels: int) -> tuple[NDArr
     records : sequence of Record
         At least one record.
     n_pixels : int
-        Number of pixels of an image.
+        Number of pixels of all of them.
 
     Returns
     -------
     ndarray of float64, shape (C,)
     ndarray of float64, shape (C, C)
     """
-    n = len(records) * n_pixels
+    n = n_pixels
     sums, squares, products = (
         [sum(values) for values in zip(*lists, strict=True)]
         for lists in zip(*((record.sums, record.squares, record.products) for record in records), strict=True)
@@ -149,7 +158,7 @@ def mean_and_covariance(records: Sequence[Record], n_pixels: int) -> tuple[NDArr
     return np.array([total / n for total in sums]), covariance
 
 
-def _pixels(decoded: Decoded, numbers: Sequence[int], stage: str, progress: Progress) -> Iterator[NDArray[np.uint8]]:
+def _in_order(read: Callable[[int], _Image], numbers: Sequence[int], stage: str, progress: Progress) -> Iterator[_Image]:
     for done, number in enumerate(numbers, 1):
-        yield decoded.pixels(number)
+        yield read(number)
         progress(stage, done, len(numbers))

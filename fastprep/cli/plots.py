@@ -28,15 +28,15 @@ _TALLEST = 2.0  # height to width of the cells of a sheet, at most
 _TITLE_LENGTH = 22  # characters over an image of a sheet; longer titles would run into each other
 
 
-def draw_sizes(sizes: Sequence[tuple[int, int]], size: int, path: str | os.PathLike[str]) -> None:
+def draw_sizes(sizes: Sequence[tuple[int, int]], size: int | None, path: str | os.PathLike[str]) -> None:
     """Draw the sizes of the source images: shorter sides and proportions.
 
     Parameters
     ----------
     sizes : sequence of (int, int)
         Width and height of each image.
-    size : int
-        Height and width in pixels to which they are reduced.
+    size : int or None
+        Height and width in pixels to which they are reduced; None if they keep their own.
     path : str or path
         PNG to write.
     """
@@ -47,19 +47,22 @@ def draw_sizes(sizes: Sequence[tuple[int, int]], size: int, path: str | os.PathL
     shorter = np.minimum(width, height)
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    low, high = min(shorter.min(), size), max(shorter.max(), size)
+    low, high = (min(shorter.min(), size), max(shorter.max(), size)) if size else (shorter.min(), shorter.max())
     left.hist(shorter, bins=np.geomspace(low * 0.95, high * 1.05, 31), color="tab:blue")
-    left.axvline(size, color="tab:red", label=f"--size {size}")
-    n_small = int((shorter < size).sum())
-    left.set(title=f"Shorter side; {n_small:,} of {len(sizes):,} are enlarged", xlabel="pixels", ylabel="images")
+    n_small = int((shorter < size).sum()) if size else 0
+    title = f"{n_small:,} of {len(sizes):,} are enlarged" if size else f"{len(sizes):,} images, none resized"
+    left.set(title=f"Shorter side; {title}", xlabel="pixels", ylabel="images")
     left.set_xscale("log")
     _plain_ticks(left, low, high)
-    left.legend()
+    if size:
+        left.axvline(size, color="tab:red", label=f"--size {size}")
+        left.legend()
     ratio = width / height
     widest = max(2.0, ratio.max(), 1 / ratio.min()) * 1.05
     right.hist(ratio, bins=np.geomspace(1 / widest, widest, 32), color="tab:blue")
     right.axvline(1, color="tab:red", linewidth=1)
-    right.set(title="Width / height; at 1 nothing is cut off", xlabel="width / height", ylabel="images")
+    title = "Width / height; at 1 nothing is cut off" if size else "Width / height"
+    right.set(title=title, xlabel="width / height", ylabel="images")
     right.set_xscale("log")
     _plain_ticks(right, 1 / widest, widest)
     _save(figure, path)

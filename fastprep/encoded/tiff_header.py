@@ -97,6 +97,12 @@ def check_meaning(data: memoryview) -> int:
     return meaning
 
 
+def tile_sides(data: memoryview) -> tuple[int, int]:
+    """Return height and width of the tiles of a TIFF, each of which is decoded as a whole; 0 if it has none."""
+    tags = _tags(data)
+    return tags.get(_TILE_HEIGHT, (0,))[0], tags.get(_TILE_WIDTH, (0,))[0]
+
+
 def _tags(data: memoryview) -> dict[int, tuple[int, ...]]:
     read = read_directory(data)
     if read is None:

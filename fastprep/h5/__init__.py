@@ -28,6 +28,7 @@ from fastprep.h5.survey import FileSurvey, survey
 from fastprep.h5.unwritten import count_unwritten, describe_unwritten, warn_of_unwritten
 from fastprep.h5.vectors import read_vector
 from fastprep.h5.write import write_images
+from fastprep.h5.write_encoded import write_encoded
 
 __all__ = [
     "MOST_CHANNELS",
@@ -86,6 +87,7 @@ __all__ = [
     "warn_of_hdf5",
     "warn_of_unwritten",
     "way_to_read_directly",
+    "write_encoded",
     "write_images",
     "writer_of",
     "wrong_pair",

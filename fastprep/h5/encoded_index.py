@@ -1,4 +1,7 @@
-"""Index of encoded images, such as JPEG files: rows of bytes, some of which tell how many channels all images have."""
+"""Index of encoded images, such as JPEG files: rows of bytes.
+
+An attribute tells how many channels all images have, or else some of the images do.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastprep.encoded import Header, read_header
 from fastprep.errors import DataError, DecodeError
+from fastprep.h5.attributes import channel_order_of, read_attribute
 from fastprep.h5.axes import Axes
 from fastprep.h5.byte_rows import ByteRows, verified
 from fastprep.h5.chunk_list import ChunkList
@@ -61,7 +65,8 @@ def index_encoded(
     ImageIndex
         A complete one. Its height and width are those of the first image whose header can be read. Others may have another size,
         which only their own headers tell, but never other channels: there are three if an image in colour is found, and one if
-        64 images from the whole dataset are grey. Grey images among those in colour become RGB, and the other way round.
+        64 images from the whole dataset are grey. The attribute `channel_order`, if it is "RGB" or "L", decides instead of
+        them. Grey images among those in colour become RGB, and the other way round.
 
     Raises
     ------
@@ -78,7 +83,8 @@ def index_encoded(
     rows = verified(index_rows(dataset, named), dataset)
     reader = ByteRows(rows)
     try:
-        header, n_channels = _told_by_headers(reader, named)
+        said = _said_channels(dataset, named)
+        header, n_channels = _told_by_headers(reader, named, said)
     finally:
         reader.close()
     one_image = (*header.upright, n_channels)
@@ -101,6 +107,7 @@ def index_encoded(
         n_unwritten=int(np.count_nonzero(rows.references["length"] == 0)),
         is_complete=True,
         rows=rows,
+        channels_are_said=said is not None,
     )
 
 
@@ -139,8 +146,14 @@ def _decoded_order(index: ImageIndex) -> str:
     return "L" if index.shape[3] == 1 else "RGB"
 
 
-def _told_by_headers(rows: ByteRows, named: tuple[str, str]) -> tuple[Header, int]:
-    """Return the first header that can be read, and the number of channels that all images get."""
+def _said_channels(dataset: h5py.Dataset, named: tuple[str, str]) -> int | None:
+    """Return the number of channels that the attribute `channel_order` asks for; None if images are decoded to no such order."""
+    order, _ = channel_order_of(read_attribute(dataset, "channel_order", named), 3)
+    return None if order is None else {"RGB": 3, "L": 1}.get(order.upper())
+
+
+def _told_by_headers(rows: ByteRows, named: tuple[str, str], said: int | None) -> tuple[Header, int]:
+    """Return the first header that can be read, and the number of channels that all images get: `said`, if that is known."""
     first: Header | None = None
     problem: DataError | None = None
     for sample in _looked_at(len(rows)):
@@ -152,8 +165,8 @@ def _told_by_headers(rows: ByteRows, named: tuple[str, str]) -> tuple[Header, in
             problem = problem or error
         else:
             first = first or header
-            if header.shape()[2] == 3:
-                return first, 3
+            if said is not None or header.shape()[2] == 3:
+                return first, said or 3
     if first is None:
         assert problem is not None  # there is a row
         raise problem

@@ -154,7 +154,7 @@ class EncodedReader(Reader):
             header = readable_header(data)
         except DecodeError as error:
             raise self._error(sample, error) from error
-        if self._mode == "L" and header.channels > 2 and not self._has_warned:
+        if self._mode == "L" and header.channels > 2 and not (self._has_warned or self.index.channels_are_said):
             self._has_warned = True
             _log.warning(
                 "%s: images of %r become grey: those that were looked at first are, but image %d is in colour",

@@ -100,21 +100,8 @@ def write_images(
         dataset = file["images"]
         own = totals / (n_images * dataset.shape[1] * dataset.shape[2])
         stored = own if mean is None or not has_mean else np.asarray(mean, np.float64)
-        if has_mean:
-            dataset.attrs["mean"] = stored
-        for name, values in (("std", std), ("covariance", covariance)):
-            if values is not None:
-                dataset.attrs[name] = np.asarray(values, np.float64)
-        if channel_order:
-            _write_text(dataset, "channel_order", channel_order)
-        if class_names:
-            _write_text(dataset, "class_names", class_names)
-        if labels is not None:
-            file.create_dataset("labels", data=np.asarray(labels))
-        if len(file_names):
-            write_texts(file, "file_names", file_names)
-        for name, text in (attributes or {}).items():
-            _write_text(file, name, text)
+        numbers = {"mean": stored if has_mean else None, "std": std, "covariance": covariance}
+        write_facts(dataset, labels, numbers, channel_order, class_names, file_names, attributes or {})
         check_replaceable(path, asked=overwrite, is_own=is_own)  # again: the images may have taken hours
     return stored
 
@@ -143,6 +130,44 @@ def _write_images(
     if count != n_images:
         raise ValueError(f"there are {n_images} labels, but {count} images")
     return totals
+
+
+def write_facts(
+    dataset: h5py.Dataset,
+    labels: ArrayLike | None,
+    numbers: dict[str, ArrayLike | None],
+    channel_order: str | None,
+    class_names: Sequence[str],
+    file_names: Sequence[str],
+    attributes: dict[str, str],
+) -> None:
+    """Write what is known of images that lie in a dataset: labels and names beside them, and attributes.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        The images.
+    labels
+        See `write_images`.
+    numbers : dict of str to array_like or None
+        Attributes of the images, such as their mean; None is not written.
+    channel_order, class_names, file_names, attributes
+        See `write_images`.
+    """
+    file = dataset.file
+    for name, values in numbers.items():
+        if values is not None:
+            dataset.attrs[name] = np.asarray(values, np.float64)
+    if channel_order:
+        _write_text(dataset, "channel_order", channel_order)
+    if class_names:
+        _write_text(dataset, "class_names", class_names)
+    if labels is not None:
+        file.create_dataset("labels", data=np.asarray(labels))
+    if len(file_names):
+        write_texts(file, "file_names", file_names)
+    for name, text in attributes.items():
+        _write_text(file, name, text)
 
 
 def write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:

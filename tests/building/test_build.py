@@ -577,7 +577,7 @@ def test_an_interrupted_build_goes_on_and_ends_the_same(many, out, tmp_path, num
     n_before = n_decoded(out)
     assert n_before >= 10
     read = []
-    monkeypatch.setattr("fastprep.building.run.read_image", lambda path, *more: read.append(path) or read_image(path, *more))
+    monkeypatch.setattr("fastprep.building.forms.read_image", lambda path, *more: read.append(path) or read_image(path, *more))
     assert run(many, out) == 0
     assert len(read) == 120 - n_before
     assert contents(out) == contents(tmp_path / "whole")
@@ -615,7 +615,7 @@ def stop_after(monkeypatch, n):
         read.append(path)
         return read_image(path, *more)
 
-    monkeypatch.setattr("fastprep.building.run.read_image", read_some)
+    monkeypatch.setattr("fastprep.building.forms.read_image", read_some)
 
 
 def test_what_the_work_folder_holds_is_not_trusted(image_folder, out, tmp_path, monkeypatch):
@@ -694,7 +694,7 @@ def test_another_split_of_what_is_decoded_is_not_decoded_again(image_folder, out
     with pytest.raises(StopError):
         run(image_folder, out, "--workers", 1)
     read = []
-    monkeypatch.setattr("fastprep.building.run.read_image", lambda path, *more: read.append(path) or read_image(path, *more))
+    monkeypatch.setattr("fastprep.building.forms.read_image", lambda path, *more: read.append(path) or read_image(path, *more))
     assert run(image_folder, out, "--split", 0.5, 0.5, 0, "--compression", "gzip") == 0
     assert len(read) == 13
     assert len(names_of(out / "val.h5")) == 15
