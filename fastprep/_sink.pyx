@@ -23,6 +23,8 @@ def hand_over(const uint8_t[::1] pixels, const int64_t[::1] offsets, const int64
     number.
     """
     cdef int64_t k = 0, status = OK, n = offsets.shape[0]
+    if sink.take == NULL:
+        raise TypeError(f"{type(sink).__name__} takes no pixels")
     with nogil:
         while k < n:
             status = sink.take(sink.context, slots[k], &pixels[offsets[k]])

@@ -128,7 +128,7 @@ def _report(config: Config, path: str) -> None:
             "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
         }
         if n_unwritten := described["never_written"]:
-            facts["not written"] = describe_unwritten(n_unwritten, described["samples"], "images")
+            facts["not written"] = describe_unwritten(n_unwritten, described["samples"], "images", is_encoded)
         _section("File" if config.file else "Temporary file", {"file": path, **facts} if config.file else facts)
         rates = measure(make, config.rounds)
         _rates(rates, f"Random {'resized ' * is_encoded}crops of {size} pixels, mirrored", config)

@@ -126,6 +126,11 @@ def open_masks(dataset: Dataset, source: Source) -> MaskValues:
     with _named(source.argument), contextlib.closing(surveys) as surveyed_files:
         for surveyed, n in zip(surveyed_files, wanted, strict=True):
             index = surveyed.index
+            if index.rows is not None and (index.kind == "JPEG" or index.shape[3] > 1):
+                problem = f"masks are numbers, found {index.kind} of {index.shape[3]} channels"
+                why = "JPEG changes the numbers, and a palette makes colours of them"
+                way_out = "store the numbers, shape (N, height, width), or as PNG in grey"
+                raise DataError(f"{problem}; {why}: {way_out}", index.file, index.dataset)
             _check_masks(dataset, index, n, readers[0].index if readers else index)
             if index.members and (members := dataset.first_index.members) and len(dataset.paths) == len(paths):
                 _check_pairs(index, members)

@@ -191,7 +191,7 @@ def computed_mean(
             first_index = first_index or reader.index
             n, n_channels = reader.index.shape[0], reader.index.shape[3]
             name = reader.index.dataset
-            warn_of_unwritten(path, name, reader.index.n_unwritten, n, "images")
+            warn_of_unwritten(path, name, reader.index.n_unwritten, n, "images", reader.index.rows is not None)
             if total is not None and len(total) != n_channels:
                 raise DataError(f"images have {n_channels} channels, those before have {len(total)}", path, name)
             first = first or ((metadata, path) if metadata.channel_order else None)
@@ -277,7 +277,8 @@ def _are_finite(images: NDArray) -> bool:
 
 def _sums_of(images: NDArray) -> NDArray[np.float64]:
     if images.dtype == np.uint8:
-        rows = images.sum(axis=(0, 1), dtype=np.uint32)  # at most 255 * 2**24: a batch is 2**24 bytes
+        is_long = images.shape[0] * images.shape[1] > 2**24  # of which sums may be too large: one encoded image, or one in a file
+        rows = images.sum(axis=(0, 1), dtype=np.uint64 if is_long else np.uint32)
         return rows.sum(axis=0, dtype=np.uint64).astype(np.float64)
     return images.sum(axis=(0, 1, 2), dtype=np.float64)
 

@@ -13,11 +13,7 @@ _log = logging.getLogger(__name__)
 def warn_of_unwritten_rows(surveyed: FileSurvey) -> None:
     """Warn of images and labels that nobody has written; of images in many files when their chunks are listed."""
     index = surveyed.index
-    if index.rows is None:
-        warn_of_unwritten(index.file, index.dataset, index.n_unwritten, index.shape[0], "images")
-    elif index.n_unwritten:
-        what = f"{index.n_unwritten:,} of {index.shape[0]:,} images have no bytes, or were never written"
-        _log.warning("%s: dataset %r: %s; they can't be read", index.file, index.dataset, what)
+    warn_of_unwritten(index.file, index.dataset, index.n_unwritten, index.shape[0], "images", index.rows is not None)
     for name, n_unwritten in surveyed.n_unwritten_labels.items():
         warn_of_unwritten(index.file, name, n_unwritten, index.shape[0], "labels")
 

@@ -20,6 +20,7 @@ from fastprep.h5 import (
     count_unwritten,
     describe_unwritten,
     files_beside,
+    in_decoded_order,
     is_group,
     open_images,
     read_file_names,
@@ -83,6 +84,8 @@ class Contents:
         self.reader = open_images(path, images, axes=axes, labels=labels, shape=check_image_shape(shape), n_labels=n_labels)
         self.n = self.reader.index.shape[0]
         metadata = read_metadata(path, images, self.reader.index.shape[3])
+        if self.reader.index.rows is not None:
+            metadata = in_decoded_order(metadata, self.reader.index, self.reader.index)
         self.picked = pick_channels(channels, metadata.channel_order, self.reader.index.shape[3])
         self.metadata = picked_metadata(metadata, self.picked)
         self.labels: NDArray | None = None
@@ -146,7 +149,7 @@ class Contents:
         if metadata.notes:
             facts["notes"] = "; ".join(metadata.notes)
         if index.n_unwritten:
-            facts["not written"] = describe_unwritten(index.n_unwritten, n, "images")
+            facts["not written"] = describe_unwritten(index.n_unwritten, n, "images", index.rows is not None)
         if self._n_unwritten_labels:
             facts["labels"] += f"; {describe_unwritten(self._n_unwritten_labels, n, 'labels')}"
         facts["shuffling"] = self._shuffling()

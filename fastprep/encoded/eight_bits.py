@@ -10,6 +10,7 @@ from PIL import Image
 
 from fastprep.encoded.flattening import flat
 from fastprep.encoded.header import Header, Mode
+from fastprep.encoded.png_header import check_chunks
 from fastprep.errors import DecodeError
 
 _FORMATS = {"PNG": "PNG", "WebP": "WEBP", "TIFF": "TIFF", "GIF": "GIF", "BMP": "BMP", "JPEG 2000": "JPEG2000"}
@@ -36,6 +37,8 @@ def decode_eight_bits(data: memoryview, header: Header, mode: Mode | None) -> ND
     DecodeError
         If Pillow finds damage, or another size or kind of pixels than the header says.
     """
+    if header.kind == "PNG":
+        check_chunks(data)  # which Pillow does for few of them
     try:
         with Image.open(io.BytesIO(data), formats=(_FORMATS[header.kind],)) as image:
             stored = header.upright if header.kind == "TIFF" else (header.height, header.width)

@@ -93,7 +93,7 @@ def check_chunks(data: memoryview) -> None:
         if data[position + 4 : position + 8] == b"IEND":
             return
         position = end + 4
-    raise DecodeError(f"the PNG is cut short: it has {len(data):,} bytes, and its last chunk is not among them")
+    raise DecodeError(f"the PNG is damaged or cut short: it has {len(data):,} bytes, and its last chunk is not among them")
 
 
 def _raw_profile(text: memoryview, is_compressed: bool) -> bytes | None:

@@ -57,6 +57,8 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
     """
     cdef int64_t k = 0, status = OK, n = offsets.shape[0]
     cdef int64_t first = 0, n_bytes = scratch.shape[0]
+    if sink.take == NULL:
+        raise TypeError(f"{type(sink).__name__} takes no pixels")
     with nogil:
         for k in range(min(n, READ_AHEAD)):
             announce(fd, &offsets[0], k, scratch.shape[0])

@@ -107,6 +107,7 @@ def index_encoded(
         n_unwritten=int(np.count_nonzero(rows.references["length"] == 0)),
         is_complete=True,
         rows=rows,
+        kind=header.kind,
         channels_are_said=said is not None,
     )
 

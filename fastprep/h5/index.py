@@ -86,6 +86,8 @@ class ImageIndex:
         Names of the datasets of images that have one each; empty for images in one dataset.
     rows : RowIndex or None
         Where the bytes of encoded images are; None for pixels. Height and width are those of the first image then.
+    kind : str
+        Kind of the first encoded image, such as "JPEG"; empty for pixels.
     channels_are_said : bool
         Whether an attribute says how many channels encoded images are decoded to.
     """
@@ -109,6 +111,7 @@ class ImageIndex:
     is_complete: bool = False
     members: tuple[str, ...] = ()
     rows: RowIndex | None = None
+    kind: str = ""
     channels_are_said: bool = False
 
     @property

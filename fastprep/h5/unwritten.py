@@ -76,12 +76,14 @@ def rows_of(chunks: np.ndarray, rows_per_chunk: int, n_rows: int) -> int:
     return full - (len(chunks) * rows_per_chunk - n_rows) * int(chunks[-1])
 
 
-def describe_unwritten(n: int, n_rows: int, what: str) -> str:
+def describe_unwritten(n: int, n_rows: int, what: str, are_encoded: bool = False) -> str:
     """Return, in words, that rows were never written; `what` they are, in the plural."""
+    if are_encoded:
+        return f"{n:,} of {n_rows:,} {what} have no bytes, or were never written; they can't be read"
     return f"{n:,} of {n_rows:,} {what} were never written, and are read as the file's fill value (0, if it names none)"
 
 
-def warn_of_unwritten(file: str, dataset: str, n: int, n_rows: int, what: str) -> None:
+def warn_of_unwritten(file: str, dataset: str, n: int, n_rows: int, what: str, are_encoded: bool = False) -> None:
     """Log that rows of a dataset were never written, if there are such."""
     if n:
-        _log.warning("%s: dataset %r: %s", file, dataset, describe_unwritten(n, n_rows, what))
+        _log.warning("%s: dataset %r: %s", file, dataset, describe_unwritten(n, n_rows, what, are_encoded))

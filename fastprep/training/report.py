@@ -19,9 +19,10 @@ def describe_inputs(train: Loader, val: Loader, inputs: Inputs) -> list[str]:
     """Describe the images and the classes."""
     lines = []
     for word, loader in (("training", train), ("validation", val)):
-        height, width, channels = loader._spec.image_shape
+        height, width, channels = loader._dataset.image_shape
+        size = f"any size, the first {height}x{width}x{channels}" if loader._dataset.has_sizes else f"{height}x{width}x{channels}"
         reading = loader.stats()["files"][0]["read"]
-        lines.append(f"{word}: {loader.n_samples} images of {height}x{width}x{channels}, {reading}")
+        lines.append(f"{word}: {loader.n_samples} images of {size}, {reading}")
     names = f" ({', '.join(inputs.class_names[:10])}{', ...' if inputs.classes > 10 else ''})" if inputs.class_names else ""
     n_train, n_val = inputs.n_images
     if inputs.several:
