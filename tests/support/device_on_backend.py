@@ -107,8 +107,8 @@ with fake_cupy.installed(n_devices=N_DEVICES) as machine:
         results[f"fit: {name}"] = [trained("auto", **options), wanted]
         results[f"arrays on the device: {name}"] = [sorted({*told}), [(2, 0)]]
         n_steps, n_arrays = len(loader("cpu")), 3 if "class_weight" in options else 2
-        # two epochs of training and of validation, an evaluation, perhaps a batch from which Keras takes shapes; and a prediction,
-        # which has no labels
+        # two epochs of training and of validation, an evaluation, and perhaps a batch from which Keras takes shapes; and then a
+        # prediction, which has no labels
         n_whole, rest = divmod(len(told) - n_steps, n_arrays)
         results[f"labels go with x: {name}"] = [[n_whole in (5 * n_steps, 5 * n_steps + 1), rest], [True, 0]]
 
