@@ -18,7 +18,7 @@ from tyro.conf import FlagCreatePairsOff
 from fastprep.cli.help import wrapped_description
 from fastprep.cli.output import safe_output, status_of_output, write_message
 from fastprep.errors import ONE_INPUT, DataError, InputError, RankError, one_line
-from fastprep.system import as_by_ctrl_c, status_of
+from fastprep.system import as_by_ctrl_c, interrupts_undisguised, status_of
 
 _Config = TypeVar("_Config")
 
@@ -73,7 +73,8 @@ class Command:
         reported: tuple[type[Exception], ...] = (*self.errors, OSError)
         with safe_output(), _each_warning_once(), as_by_ctrl_c():
             try:
-                return status_of_output(self.name, function() or 0)
+                with interrupts_undisguised():
+                    return status_of_output(self.name, function() or 0)
             except KeyboardInterrupt as interrupt:
                 notes = getattr(interrupt, "__notes__", None) or [f"{self.name}: {self.interrupted()}"]
                 write_message("", notes[0])

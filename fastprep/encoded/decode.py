@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.encoded.eight_bits import decode_eight_bits
 from fastprep.encoded.header import MAX_PIXELS, Header, Mode
 from fastprep.encoded.headers import Encoded, as_view, read_header
-from fastprep.encoded.jpeg import decode_jpeg
-from fastprep.encoded.sixteen_bits import decode_sixteen_bits
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -60,11 +57,18 @@ def decode(data: Encoded, mode: Mode | None = None, out: NDArray | None = None, 
     if out is not None:
         _check_out(out, header, mode)
     pixels: Pixels
+    # each brings libraries that reading pixels from HDF5 does without
     if header.kind == "JPEG":
+        from fastprep.encoded.jpeg import decode_jpeg
+
         pixels = decode_jpeg(view, header, mode, out if header.orientation == 1 else None)
     elif header.bits > 8:
+        from fastprep.encoded.sixteen_bits import decode_sixteen_bits
+
         pixels = decode_sixteen_bits(view, header, mode)
     else:
+        from fastprep.encoded.eight_bits import decode_eight_bits
+
         pixels = decode_eight_bits(view, header, mode)
     is_upright = header.kind == "TIFF" and header.bits <= 8
     turned = pixels if is_upright else upright(pixels, header.orientation)

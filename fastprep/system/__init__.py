@@ -7,7 +7,7 @@ from fastprep.system.overwriting import check_creatable, check_replaceable
 from fastprep.system.patch import Change, change_file, lock, undo_half_made
 from fastprep.system.printable import printable
 from fastprep.system.progress import Progress
-from fastprep.system.signals import Notice, as_by_ctrl_c, status_of, stop_soon
+from fastprep.system.signals import Notice, as_by_ctrl_c, interrupts_undisguised, status_of, stop_soon
 
 __all__ = [
     "Change",
@@ -20,6 +20,7 @@ __all__ = [
     "check_replaceable",
     "flush_to_disk",
     "half_written",
+    "interrupts_undisguised",
     "is_machine_fault",
     "lock",
     "printable",

@@ -99,6 +99,21 @@ def status_of(interrupt: KeyboardInterrupt) -> int:
     return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 
+@contextlib.contextmanager
+def interrupts_undisguised() -> Iterator[None]:
+    """Raise the KeyboardInterrupt for which an error of C++ stands.
+
+    What binds C++ to Python by pybind11, as TensorFlow does, may be about to report an error of its own when Ctrl-C is pressed,
+    for example while Keras traces a step. It then raises a RuntimeError that names both.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "error_already_set" in str(error) and "REPLACED BY KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
 class Notice:
     """Record of a request to end that leaves time to save: SIGTERM from a scheduler, or SIGHUP from a terminal that is closed.
 

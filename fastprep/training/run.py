@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fastprep.cli.output import write_line
 from fastprep.errors import InputError, input_errors, one_line
 from fastprep.loader import Loader
-from fastprep.system import Notice, stop_soon
+from fastprep.system import Notice, interrupts_undisguised, stop_soon
 from fastprep.training import checkpoint, report
 from fastprep.training.config import Config
 from fastprep.training.data import AS_CONFIGURED, images_of
@@ -116,6 +116,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
             ranks.watching(),
             stop_soon(swept, message, save_s=config.grace) as notice,
             _with_note(message),
+            interrupts_undisguised(),
         ):
             if not state.finished(session.config):
                 _train(session, folder, state, saved, notice)

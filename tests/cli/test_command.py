@@ -65,6 +65,19 @@ def test_a_warning_of_the_log_comes_once_in_each_command(capsys):
         assert capsys.readouterr().err == "a.h5: odd\nb.h5: odd\n"
 
 
+def test_an_interruption_that_c_plus_plus_reports_as_an_error_is_one(capsys):
+    """The text is pybind11's, seen where Ctrl-C came while TensorFlow traced a step."""
+    mismatch = "MISMATCH of original and normalized active exception types"
+    text = (
+        f"pybind11::error_already_set: {mismatch}: ORIGINAL InvalidArgumentError REPLACED BY KeyboardInterrupt: <EMPTY MESSAGE>"
+    )
+    command = Command("fastprep.x", interrupted=lambda: "interrupted; nothing was written")
+    assert command.run(raising(RuntimeError(text))) == 130
+    assert capsys.readouterr() == ("", "\nfastprep.x: interrupted; nothing was written\n")
+    with pytest.raises(RuntimeError, match="REPLACED BY ValueError"):
+        command.run(raising(RuntimeError(text.replace("KeyboardInterrupt", "ValueError"))))
+
+
 def test_an_interruption_says_what_is_left(capsys):
     assert Command("fastprep.x").run(raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "\nfastprep.x: interrupted\n"
