@@ -115,7 +115,7 @@ cdef class WarpSink(Sink):
     cdef const double[:, :, ::1] matrices
     cdef const float[:, :, ::1] colors
     cdef const int32_t[:, ::1] erasures
-    cdef const int64_t[:, ::1] sizes
+    cdef const int64_t[:, ::1] sizes_of_rows
     cdef const int64_t[::1] numbers
     cdef const int64_t[::1] firsts
     cdef uint8_t[::1] target
@@ -139,7 +139,7 @@ cdef class WarpSink(Sink):
         cdef Batch *batch = &self.batch
         cdef fastprep_warp largest
         self.parameters, self.crops, self.boxes, self.matrices = parameters, crops, boxes, matrices
-        self.colors, self.erasures, self.sizes, self.numbers = colors, erasures, sizes, numbers
+        self.colors, self.erasures, self.sizes_of_rows, self.numbers = colors, erasures, sizes, numbers
         self.firsts, self.target = firsts, target
         batch.warp = parameters.warp
         batch.warp.straight.version = batch.warp.turned.version = VERSIONS[version]
