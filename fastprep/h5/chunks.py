@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep._sink import Status
+from fastprep._sink import Sink, Status, hand_over
 from fastprep.errors import ChangedError, DataError, NotFiniteError
-from fastprep.h5 import _read
+from fastprep.h5 import _decode, _read, native
+from fastprep.h5._decode import ChunkPlan
 from fastprep.h5.cache import Scratch
 from fastprep.h5.files import CHANGED, identity_of
 from fastprep.h5.filters import SLACK_BYTES, DecodeError
@@ -35,10 +36,12 @@ class ChunkReader:
     file : OpenFile
         The file at `index.holder`. It is neither opened nor closed here.
     scratch : Scratch
+    plan : ChunkPlan or None
+        From `plan_of(index)`.
     """
 
-    def __init__(self, index: ImageIndex, file: OpenFile, scratch: Scratch) -> None:
-        self.index, self.file, self._scratch = index, file, scratch
+    def __init__(self, index: ImageIndex, file: OpenFile, scratch: Scratch, plan: ChunkPlan | None) -> None:
+        self.index, self.file, self._scratch, self._plan = index, file, scratch, plan
 
     def block(self, number: int, keeps: bool) -> NDArray:
         """Read a block of images that are decoded together.
@@ -61,11 +64,53 @@ class ChunkReader:
         """
         index, first = self.index, number * self.index.images_decoded_at_once
         if index.pipeline.filters or index.is_split:
-            return self._chunk_row(number, keeps)
+            images = self._row_without_python(number, keeps) if self._plan is not None else None
+            return self._chunk_row(number, keeps) if images is None else images
         row, within = divmod(first, index.images_per_chunk)
         offset = int(index.chunks.offsets[row]) + within * index.stored_image_bytes
         raw = self._read_bytes(offset, index.stored_image_bytes, first)
         return self._widened(raw.view(index.stored_dtype).reshape(1, *index.axes.sides[1:]), first)
+
+    def hand_over(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
+        """Read images and hand them to a sink, each chunk once; without Python if there is a plan and no type to convert.
+
+        Raises
+        ------
+        OSError, DataError
+            As `Reader.read` does.
+        """
+        index, per_row = self.index, self.index.images_decoded_at_once
+        rows, begins, order = grouped(samples, per_row)
+        slots, within, first = slots[order], samples[order] % per_row, 0
+        if self._plan is None or index.stored_dtype != index.dtype:
+            for k, row in enumerate(rows.tolist()):
+                self._hand_over_row(row, samples[order], within, slots, slice(begins[k], begins[k + 1]), sink)
+            return
+        memory = self._memory(self._plan.raw_bytes(rows))
+        images = self._scratch.memory("images", self._plan.row_bytes if index.is_split else 1)
+        while first < len(rows):
+            status, done, failed = _decode.read_rows(
+                self._plan,
+                self._scratch.decoder(),
+                self.file.number,
+                self.file.mapping,
+                rows[first:],
+                begins[first:],
+                within,
+                slots,
+                *memory,
+                images,
+                sink,
+            )
+            first += done
+            if failed >= 0:
+                raise reading_error(index, status, int(samples[order[failed]]))
+            if status == _decode.STATUS_REFUSED:
+                members = slice(begins[first], begins[first + 1])
+                self._hand_over_row(int(rows[first]), samples[order], within, slots, members, sink)
+                first += 1
+            elif status:
+                raise self.error(status, int(rows[first]) * index.images_per_chunk)
 
     def check_unchanged(self) -> None:
         """Raise a ChangedError if the file was written to since it was indexed: the images may be partly old and partly new."""
@@ -84,6 +129,49 @@ class ChunkReader:
         if not isinstance(status, str) and status > 0:
             return machine_fault(status, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
         return reading_error(self.index, status, sample, self.has_changed())
+
+    def _hand_over_row(
+        self,
+        row: int,
+        samples: NDArray[np.int64],
+        within: NDArray[np.int64],
+        slots: NDArray[np.int64],
+        members: slice,
+        sink: Sink,
+    ) -> None:
+        pixels = self.block(row, keeps=False).reshape(-1).view(np.uint8)
+        status, position = hand_over(pixels, within[members] * self.index.image_bytes, slots[members], sink)
+        if status:
+            raise reading_error(self.index, status, int(samples[members][position]))
+
+    def _memory(self, raw_bytes: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        n_out = self.index.chunk_bytes + SLACK_BYTES
+        memory = self._scratch.memory
+        return memory("raw", raw_bytes), memory("spare", n_out), memory("out", n_out)
+
+    def _row_without_python(self, row: int, keeps: bool) -> NDArray | None:
+        """Return what `_chunk_row` does; None if a chunk is refused, which `_chunk_row` then has the last word about."""
+        assert self._plan is not None
+        index, plan, is_converted = self.index, self._plan, self.index.stored_dtype != self.index.dtype
+        raw, spare, out = self._memory(plan.raw_bytes(np.array([row])))
+        if index.is_split:
+            images = (
+                np.empty(plan.row_bytes, np.uint8)
+                if keeps and not is_converted
+                else self._scratch.memory("images", plan.row_bytes)
+            )
+        else:
+            out = images = np.empty(len(out), np.uint8) if keeps and not is_converted else out
+        decoder, file = self._scratch.decoder(), self.file
+        status = _decode.read_row(plan, decoder, file.number, file.mapping, row, raw, spare, out, images)
+        if status == _decode.STATUS_REFUSED:
+            return None
+        first = row * index.images_per_chunk
+        if status:
+            raise self.error(status, first)
+        n_images = min(index.images_per_chunk, index.shape[0] - first)
+        pixels = images[: plan.row_bytes].view(index.stored_dtype).reshape(index.images_per_chunk, *index.axes.sides[1:])
+        return self._widened(pixels[:n_images], first)
 
     def _chunk_row(self, row: int, keeps: bool) -> NDArray:
         """Return the images of a row of chunks, `images_per_chunk` of them, as `index.dtype`; fewer for the last row."""
@@ -137,6 +225,29 @@ class ChunkReader:
         return buffer
 
 
+def plan_of(index: ImageIndex) -> ChunkPlan | None:
+    """Return how the chunks of a dataset are decoded without Python; None if they can't be, or need not be decoded.
+
+    Parameters
+    ----------
+    index : ImageIndex
+        With the list of its chunks.
+    """
+    if index.reason or index.rows is not None or index.is_addressable or native.foreign_filters(index.pipeline):
+        return None
+    chunks = index.chunks
+    return ChunkPlan(
+        [(stage.code, stage.values) for stage in index.pipeline.filters],
+        index.axes.sides,
+        index.chunk_shape,
+        index.stored_dtype.itemsize,
+        SLACK_BYTES,
+        np.ascontiguousarray(chunks.offsets, np.int64),
+        np.ascontiguousarray(chunks.sizes, np.int64),
+        np.ascontiguousarray(chunks.masks, np.uint32),
+    )
+
+
 def reading_error(index: ImageIndex, status: int | str, sample: int, changed: bool = False) -> DataError:
     """Return the error of a sample that can't be read, for a status of `_read` or of a sink, or a problem in words.
 
@@ -155,15 +266,28 @@ def problem_of(status: int) -> str:
     return NOT_FINITE if status == Status.NOT_FINITE else "the crop kernel refused the image"
 
 
-def by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield each block that holds some of the samples, with the positions of those samples."""
-    if len(samples) == 0:
-        return
+def grouped(samples: NDArray[np.int64], per_block: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Sort samples by the block that holds them.
+
+    Returns
+    -------
+    blocks : ndarray of int64, shape (n,)
+        Each block that holds some of the samples.
+    begins : ndarray of int64, shape (n + 1,)
+    order : ndarray of int64
+        Positions of samples: those of block k are order[begins[k] : begins[k + 1]].
+    """
     blocks = samples // per_block
     order = np.argsort(blocks, kind="stable")
-    firsts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
-    groups = np.split(order, firsts[1:])
+    begins = np.flatnonzero(np.diff(blocks[order], prepend=-1))
     # threads that read batches of the same window begin with different blocks, so that none waits for what another one decodes
-    turn = int(samples[0]) % len(groups)
-    for members in groups[turn:] + groups[:turn]:
-        yield int(blocks[members[0]]), members
+    order = np.roll(order, -begins[int(samples[0]) % len(begins)]) if len(samples) else order
+    begins = np.flatnonzero(np.diff(blocks[order], prepend=-1))
+    return blocks[order[begins]], np.append(begins, len(samples)), order
+
+
+def by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield each block that holds some of the samples, with the positions of those samples."""
+    blocks, begins, order = grouped(samples, per_block)
+    for k, block in enumerate(blocks.tolist()):
+        yield block, order[begins[k] : begins[k + 1]]

@@ -250,6 +250,13 @@ def _ungroup(data: Bytes, element_bytes: int, block_elements: int, out: Bytes) -
     return out
 
 
+def _unblosc(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
+    # Blosc takes the stored length from its own header (bytes 12 to 15, little-endian), and would read beyond the end
+    if len(data) < 16 or int.from_bytes(data[12:16].tobytes(), "little") > len(data):
+        raise ValueError("the data end early")
+    return _decode_whole(partial(imagecodecs.blosc_decode, numthreads=1), data, values, out)
+
+
 def _unlz4(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
     # the length comes first, 8 bytes, big-endian; imagecodecs decodes several blocks only into an output of exactly that length
     n_bytes = int.from_bytes(data[:8].tobytes(), "big")
@@ -268,7 +275,7 @@ _DECODERS: dict[int, Callable[[Bytes, tuple[int, ...], Bytes], Bytes]] = {
     _SHUFFLE: _unshuffle,
     _FLETCHER32: _verify_fletcher32,
     _LZF: partial(_decode_whole, imagecodecs.lzf_decode),
-    _BLOSC: partial(_decode_whole, partial(imagecodecs.blosc_decode, numthreads=1)),
+    _BLOSC: _unblosc,
     _LZ4: _unlz4,
     _BITSHUFFLE: _unbitshuffle,
     _ZSTD: partial(_decode_whole, imagecodecs.zstd_decode),

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastprep.errors import DataError
 from fastprep.h5.cache import Scratch
-from fastprep.h5.chunks import ChunkReader
+from fastprep.h5.chunks import ChunkReader, plan_of
 from fastprep.h5.groups import ImageGroup, get_images
 from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex, with_chunks
@@ -59,7 +59,7 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset | ImageGroup) -> 
     """Compare the first image, the last one and another one with HDF5's; return the number of one that differs."""
     n, per_block = index.shape[0], index.images_decoded_at_once
     with contextlib.closing(OpenFile(index.holder)) as file:
-        chunks = ChunkReader(index, file, Scratch())
+        chunks = ChunkReader(index, file, Scratch(), plan_of(index))
         for sample in {0, n - 1, int(hashing.draw(hashing.key(n), np.zeros(1, np.int64), n)[0])}:
             if not index.chunks.direct[sample // index.images_per_chunk]:
                 continue  # HDF5 reads it in any case

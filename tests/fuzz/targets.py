@@ -6,6 +6,7 @@ exception, a crash, a hang, memory without bound.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import hdf5plugin
 import numpy as np
 
 from fastprep.errors import DataError
-from fastprep.h5 import open_images, read_labels, read_metadata
+from fastprep.h5 import _decode, native, open_images, read_labels, read_metadata
 from fastprep.h5._heap import HeapStatus, HeapTables
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Filter, Pipeline, pipeline_of
 from fastprep.h5.metadata import read_file_names, read_std
@@ -160,15 +161,34 @@ def decode_chunk(data: bytes, known: list[tuple[Pipeline, int, bytes]]) -> None:
     if len(data) < 2:
         return
     pipeline, chunk_bytes, _ = known[data[0] % len(known)]
-    n_bytes = chunk_bytes + SLACK_BYTES
-    around = [np.full(n_bytes + 2 * GUARD, 0xA5, np.uint8) for _ in range(2)]
+    stored, n_bytes = np.frombuffer(data, np.uint8, offset=2), chunk_bytes + SLACK_BYTES
+    around = [np.full(n_bytes + 2 * GUARD, 0xA5, np.uint8) for _ in range(4)]
+    out, spare, *others = (memory[GUARD : GUARD + n_bytes] for memory in around)
     try:
-        chunk = pipeline.decode(
-            np.frombuffer(data, np.uint8, offset=2), data[1], chunk_bytes, *(a[GUARD : GUARD + n_bytes] for a in around)
-        )
+        chunk = pipeline.decode(stored, data[1], chunk_bytes, out, spare)
     except DecodeError:
         chunk = None
+    without_python = None
+    if not native.foreign_filters(pipeline):
+        without_python = _decode.undo_filters(_plan(pipeline, chunk_bytes), _decoder(), data[1], stored, *others)
     for memory in around:
         guards = np.concatenate([memory[:GUARD], memory[-GUARD:]])
         assert (guards == 0xA5).all(), "bytes beside the memory for a chunk were written to"
     assert chunk is None or (len(chunk) == chunk_bytes and chunk.dtype == np.uint8)
+    if without_python is not None:  # what is refused there goes to `Pipeline.decode`
+        assert chunk is not None, "decoded without Python, though it is damaged"
+        assert without_python == chunk.tobytes(), "decoded otherwise without Python"
+
+
+def _plan(pipeline: Pipeline, chunk_bytes: int) -> _decode.ChunkPlan:
+    stages, sides, none = (
+        [(stage.code, stage.values) for stage in pipeline.filters],
+        (1, 1, 1, chunk_bytes),
+        np.zeros(1, np.int64),
+    )
+    return _decode.ChunkPlan(stages, sides, sides, 1, SLACK_BYTES, none, none, none.astype(np.uint32))
+
+
+@functools.cache
+def _decoder() -> _decode.Decoder:
+    return _decode.Decoder(native.codecs())
