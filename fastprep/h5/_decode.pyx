@@ -32,7 +32,7 @@ cdef extern from "_filters.h" nogil:
     ctypedef struct fastprep_stage:
         int code
         int n_values
-        uint32_t values[8]
+        uint32_t values[40]
     ctypedef struct fastprep_pipeline:
         int n_stages
         fastprep_stage stages[32]

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LZ4_MOST_BYTES = 0x7E000000 }; /* of a block: LZ4_MAX_INPUT_SIZE of lz4.h */
+
 int64_t fastprep_lz4_block(const fastprep_contexts *contexts, fastprep_bytes data, uint8_t *out, int64_t capacity) {
     if (data.n_bytes > INT_MAX) return -1;
     int room = capacity > INT_MAX ? INT_MAX : (int)capacity;
@@ -43,7 +45,7 @@ static int64_t lz4(const fastprep_contexts *contexts, fastprep_bytes data, uint8
     if (data.n_bytes < 12) return -1;
     uint64_t claimed = fastprep_big_endian(data.first, 8);
     int64_t block_bytes = (int64_t)fastprep_big_endian(data.first + 8, 4), position = 12;
-    if (claimed > (uint64_t)capacity || block_bytes == 0 || block_bytes > INT_MAX) return -1;
+    if (claimed > (uint64_t)capacity || block_bytes == 0 || block_bytes > LZ4_MOST_BYTES) return -1;
     int64_t n_bytes = (int64_t)claimed;
     for (int64_t start = 0; start < n_bytes; start += block_bytes) {
         int64_t length = n_bytes - start < block_bytes ? n_bytes - start : block_bytes;

@@ -18,7 +18,7 @@ enum {
     FASTPREP_BLOSC2 = 32026
 };
 
-enum { FASTPREP_MOST_STAGES = 32, FASTPREP_MOST_VALUES = 8 };
+enum { FASTPREP_MOST_STAGES = 32, FASTPREP_MOST_VALUES = 40 };
 
 /* Blosc2's blosc2_dparams with room behind it, as later releases have made it longer; all of them begin with the threads. */
 typedef struct {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from fastprep._sink import Sink, Status, hand_over
 from fastprep.errors import ChangedError, DataError, NotFiniteError
 from fastprep.h5 import _decode, _read, native
 from fastprep.h5._decode import ChunkPlan
+from fastprep.h5.block_order import grouped
 from fastprep.h5.cache import Scratch
 from fastprep.h5.files import CHANGED, identity_of
 from fastprep.h5.filters import SLACK_BYTES, DecodeError
@@ -43,7 +43,7 @@ class ChunkReader:
     def __init__(self, index: ImageIndex, file: OpenFile, scratch: Scratch, plan: ChunkPlan | None) -> None:
         self.index, self.file, self._scratch, self._plan = index, file, scratch, plan
 
-    def block(self, number: int, keeps: bool) -> NDArray:
+    def block(self, number: int, keeps: bool) -> NDArray | None:
         """Read a block of images that are decoded together.
 
         Parameters
@@ -56,6 +56,7 @@ class ChunkReader:
         Returns
         -------
         ndarray of `index.dtype`, shape (images_decoded_at_once, *index.axes.sides[1:]), less for the last block
+            None if HDF5 has to read it: a chunk is refused, and HDF5 alone knows what is wrong with it.
 
         Raises
         ------
@@ -65,52 +66,37 @@ class ChunkReader:
         index, first = self.index, number * self.index.images_decoded_at_once
         if index.pipeline.filters or index.is_split:
             images = self._row_without_python(number, keeps) if self._plan is not None else None
-            return self._chunk_row(number, keeps) if images is None else images
+            return self._chunk_row(number, keeps) if images is None and index.pipeline.can_decode else images
         row, within = divmod(first, index.images_per_chunk)
         offset = int(index.chunks.offsets[row]) + within * index.stored_image_bytes
         raw = self._read_bytes(offset, index.stored_image_bytes, first)
         return self._widened(raw.view(index.stored_dtype).reshape(1, *index.axes.sides[1:]), first)
 
-    def hand_over(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
-        """Read images and hand them to a sink, each chunk once; without Python if there is a plan and no type to convert.
+    def hand_over(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> NDArray[np.int64]:
+        """Read images and hand them to a sink, each block once; without Python if there is a plan and no type to convert.
+
+        Returns
+        -------
+        ndarray of int64
+            Positions in `samples` of those that HDF5 has to read; see `block`.
 
         Raises
         ------
         OSError, DataError
             As `Reader.read` does.
         """
-        index, per_row = self.index, self.index.images_decoded_at_once
-        rows, begins, order = grouped(samples, per_row)
-        slots, within, first = slots[order], samples[order] % per_row, 0
-        if self._plan is None or index.stored_dtype != index.dtype:
-            for k, row in enumerate(rows.tolist()):
-                self._hand_over_row(row, samples[order], within, slots, slice(begins[k], begins[k + 1]), sink)
-            return
-        memory = self._memory(self._plan.raw_bytes(rows))
-        images = self._scratch.memory("images", self._plan.row_bytes if index.is_split else 1)
-        while first < len(rows):
-            status, done, failed = _decode.read_rows(
-                self._plan,
-                self._scratch.decoder(),
-                self.file.number,
-                self.file.mapping,
-                rows[first:],
-                begins[first:],
-                within,
-                slots,
-                *memory,
-                images,
-                sink,
-            )
-            first += done
-            if failed >= 0:
-                raise reading_error(index, status, int(samples[order[failed]]))
-            if status == _decode.STATUS_REFUSED:
-                members = slice(begins[first], begins[first + 1])
-                self._hand_over_row(int(rows[first]), samples[order], within, slots, members, sink)
+        blocks, begins, order = grouped(samples, self.index.images_decoded_at_once)
+        is_converted = self.index.stored_dtype != self.index.dtype
+        first, left = 0, [np.empty(0, np.int64)]
+        while first < len(blocks):
+            if self._plan is not None and not is_converted:
+                first += self._hand_over_rows(self._plan, blocks[first:], begins[first:], samples[order], slots[order], sink)
+            if first < len(blocks):  # it was refused, or can't be handed over so
+                members = order[begins[first] : begins[first + 1]]
+                if not self._hand_over_block(int(blocks[first]), samples[members], slots[members], sink):
+                    left.append(members)
                 first += 1
-            elif status:
-                raise self.error(status, int(rows[first]) * index.images_per_chunk)
+        return np.concatenate(left)
 
     def check_unchanged(self) -> None:
         """Raise a ChangedError if the file was written to since it was indexed: the images may be partly old and partly new."""
@@ -130,19 +116,39 @@ class ChunkReader:
             return machine_fault(status, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
         return reading_error(self.index, status, sample, self.has_changed())
 
-    def _hand_over_row(
+    def _hand_over_rows(
         self,
-        row: int,
+        plan: ChunkPlan,
+        rows: NDArray[np.int64],
+        begins: NDArray[np.int64],
         samples: NDArray[np.int64],
-        within: NDArray[np.int64],
         slots: NDArray[np.int64],
-        members: slice,
         sink: Sink,
-    ) -> None:
-        pixels = self.block(row, keeps=False).reshape(-1).view(np.uint8)
-        status, position = hand_over(pixels, within[members] * self.index.image_bytes, slots[members], sink)
+    ) -> int:
+        """Hand over the images of rows of chunks until one is refused; return how many rows that were."""
+        index = self.index
+        images = self._scratch.memory("images", plan.row_bytes if index.is_split else 1)
+        memory = (*self._memory(plan.raw_bytes(rows)), images)
+        decoder, file, within = self._scratch.decoder(), self.file, samples % index.images_per_chunk
+        status, done, failed = _decode.read_rows(
+            plan, decoder, file.number, file.mapping, rows, begins, within, slots, *memory, sink
+        )
+        if failed >= 0:
+            raise reading_error(index, status, int(samples[failed]))
+        if status not in (Status.OK, _decode.STATUS_REFUSED):
+            raise self.error(status, int(rows[done]) * index.images_per_chunk)
+        return done
+
+    def _hand_over_block(self, number: int, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> bool:
+        """Hand over the images of one block; return whether that was possible without HDF5."""
+        images = self.block(number, keeps=False)
+        if images is None:
+            return False
+        offsets = samples % self.index.images_decoded_at_once * self.index.image_bytes
+        status, position = hand_over(images.reshape(-1).view(np.uint8), offsets, slots, sink)
         if status:
-            raise reading_error(self.index, status, int(samples[members][position]))
+            raise reading_error(self.index, status, int(samples[position]))
+        return True
 
     def _memory(self, raw_bytes: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         n_out = self.index.chunk_bytes + SLACK_BYTES
@@ -264,30 +270,3 @@ def problem_of(status: int) -> str:
     if status == Status.TRUNCATED:
         return "the file ends before the data do; it may have been truncated"
     return NOT_FINITE if status == Status.NOT_FINITE else "the crop kernel refused the image"
-
-
-def grouped(samples: NDArray[np.int64], per_block: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Sort samples by the block that holds them.
-
-    Returns
-    -------
-    blocks : ndarray of int64, shape (n,)
-        Each block that holds some of the samples.
-    begins : ndarray of int64, shape (n + 1,)
-    order : ndarray of int64
-        Positions of samples: those of block k are order[begins[k] : begins[k + 1]].
-    """
-    blocks = samples // per_block
-    order = np.argsort(blocks, kind="stable")
-    begins = np.flatnonzero(np.diff(blocks[order], prepend=-1))
-    # threads that read batches of the same window begin with different blocks, so that none waits for what another one decodes
-    order = np.roll(order, -begins[int(samples[0]) % len(begins)]) if len(samples) else order
-    begins = np.flatnonzero(np.diff(blocks[order], prepend=-1))
-    return blocks[order[begins]], np.append(begins, len(samples)), order
-
-
-def by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield each block that holds some of the samples, with the positions of those samples."""
-    blocks, begins, order = grouped(samples, per_block)
-    for k, block in enumerate(blocks.tolist()):
-        yield block, order[begins[k] : begins[k + 1]]

@@ -5,7 +5,7 @@ imagecodecs decodes, into our memory and without the GIL. This module handles on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,7 @@ Bytes = NDArray[np.uint8]
 
 # Numbers: H5Zpublic.h, and the registry at https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
-_LZF, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = 32000, 32001, 32004, 32008, 32015
+_LZF, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD, BLOSC2 = 32000, 32001, 32004, 32008, 32015, 32026
 _NAMES = {
     _DEFLATE: "gzip",
     _SHUFFLE: "shuffle",
@@ -34,7 +34,7 @@ _NAMES = {
     _BITSHUFFLE: "bitshuffle",
     32013: "zfp",
     _ZSTD: "zstd",
-    32026: "blosc2",
+    BLOSC2: "blosc2",
 }
 _CHECKSUM_BYTES = 4
 SLACK_BYTES = 64
@@ -83,6 +83,11 @@ class Pipeline:
     filters: tuple[Filter, ...] = ()
 
     @property
+    def can_decode(self) -> bool:
+        """Whether `decode` knows all of the filters."""
+        return all(stage.code in _DECODERS for stage in self.filters)
+
+    @property
     def names(self) -> str:
         """Names of the filters in the order of writing; "none" if there are no filters."""
         return "+".join(stage.name for stage in self.filters) or "none"
@@ -129,7 +134,7 @@ class Pipeline:
         return data
 
 
-def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
+def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int, others: Collection[int] = ()) -> Pipeline:
     """Return the filters of a dataset.
 
     Parameters
@@ -138,6 +143,8 @@ def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
         Creation properties of the dataset.
     element_bytes : int
         Size of its numbers, in bytes.
+    others : collection of int
+        Filters that something else can undo, which `Pipeline.decode` can't.
 
     Returns
     -------
@@ -153,7 +160,7 @@ def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
     filters = tuple(Filter(code, values) for code, _, values, _ in map(properties.get_filter, range(properties.get_nfilters())))
     pipeline = Pipeline(filters)
     codes = [stage.code for stage in filters]
-    usable = all(code in _DECODERS for code in codes) and len(set(codes)) == len(codes)
+    usable = all(code in _DECODERS or code in others for code in codes) and len(set(codes)) == len(codes)
     for stage in filters:
         if stage.code == _BITSHUFFLE and stage.values[2:3] == (0,):
             raise ValueError("bitshuffle has elements of 0 bytes")  # HDF5's filter would divide by zero

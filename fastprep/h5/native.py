@@ -10,7 +10,7 @@ import functools
 import importlib
 
 from fastprep.h5._decode import Codecs
-from fastprep.h5.filters import Pipeline
+from fastprep.h5.filters import BLOSC2, Pipeline
 
 # Module of imagecodecs that is linked to the library, and the name of the function there. All of them belong to the libraries'
 # stable interfaces; a library is asked for by the module, so that it is the one that imagecodecs itself works with.
@@ -54,3 +54,8 @@ def codecs() -> Codecs:
 def foreign_filters(pipeline: Pipeline) -> list[str]:
     """Name the filters of a pipeline that can't be undone without Python here."""
     return [stage.name for stage in pipeline.filters if not codecs().can_undo(stage.code, stage.values)]
+
+
+def further_filters() -> tuple[int, ...]:
+    """Return the numbers of filters that are undone here and by nothing else but HDF5, which has the last word about them."""
+    return (BLOSC2,) if codecs().can_undo(BLOSC2, ()) else ()

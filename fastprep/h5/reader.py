@@ -16,8 +16,9 @@ from fastprep._sink import Sink, hand_over
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
 from fastprep.h5._decode import ChunkPlan
+from fastprep.h5.block_order import by_block
 from fastprep.h5.cache import BlockCache, Scratch
-from fastprep.h5.chunks import ChunkReader, by_block, plan_of, reading_error
+from fastprep.h5.chunks import ChunkReader, plan_of, reading_error
 from fastprep.h5.files import CHANGED, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
@@ -182,12 +183,15 @@ class Reader:
 
     def _read_directly(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         """Read images one by one, without HDF5."""
+        left = np.empty(0, np.int64)
         with self._open() as chunks:
             if self.index.is_plain:
                 self._read_plain(chunks, samples, slots, sink)
             else:
-                chunks.hand_over(samples, slots, sink)
+                left = chunks.hand_over(samples, slots, sink)
             chunks.check_unchanged()
+        if len(left):  # no file is in use here: HDF5's needs room, too (see `Handles`)
+            self._read_by_hdf5(samples[left], slots[left], sink)
 
     def _read_plain(self, chunks: ChunkReader, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         index, file = self.index, chunks.file
@@ -228,7 +232,7 @@ class Reader:
         with self._open() as chunks:
             block = chunks.block(number, keeps=self._cache.n_blocks > 0 or chunks.file.mapping is not None)
             chunks.check_unchanged()
-        return block
+        return self._block_by_hdf5(first, first + per_block) if block is None else block
 
     def _block_by_hdf5(self, first: int, stop: int) -> NDArray:
         stop = min(stop, self.index.shape[0])

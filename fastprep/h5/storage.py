@@ -15,7 +15,7 @@ from fastprep.errors import DataError
 from fastprep.h5.axes import Axes, Sides
 from fastprep.h5.files import identity_of
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
-from fastprep.h5.native import foreign_filters
+from fastprep.h5.native import foreign_filters, further_filters
 from fastprep.h5.sources import VIRTUAL_PREFIX, places
 from fastprep.h5.types import is_plain, number_type, stored_number_type
 
@@ -210,7 +210,7 @@ def _chunked_storage(
 ) -> Storage:
     element_bytes = reference_bytes or dataset.dtype.itemsize
     try:
-        pipeline = pipeline_of(properties, element_bytes)
+        pipeline = pipeline_of(properties, element_bytes, further_filters() if reference_bytes is None else ())
     except ValueError as error:
         raise DataError(str(error), *named) from error
     shape, chunk = axes.sides, axes.four_sides(dataset.chunks)

@@ -64,8 +64,11 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset | ImageGroup) -> 
             if not index.chunks.direct[sample // index.images_per_chunk]:
                 continue  # HDF5 reads it in any case
             try:
-                ours = chunks.block(sample // per_block, keeps=False)[sample % per_block]  # first: HDF5's filters may crash
+                block = chunks.block(sample // per_block, keeps=False)  # first: HDF5's filters may crash
                 chunks.check_unchanged()
+                if block is None:
+                    continue  # HDF5 will read it
+                ours = block[sample % per_block]
                 theirs = widened(index.axes.rows(dataset, sample, sample + 1)[0], index.dtype)
             except (DataError, OSError, RuntimeError, OutOfRange):
                 continue  # a damaged image is reported when it is asked for
