@@ -37,6 +37,11 @@ class Config:
     one row for each image are joined, and attributes that are the same in all of them are kept. What can't be kept is listed.
     The mean of the images is stored if there is none. The new file is checked image by image before it gets its name; until then
     no file of that name exists.
+
+    For example::
+
+        python -m fastprep.convert slow.h5 fast.h5
+        python -m fastprep.convert "slices/*.h5" all.h5 --images data
     """
 
     source: Annotated[Positional[str], arg(metavar="IN")]

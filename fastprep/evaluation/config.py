@@ -17,6 +17,12 @@ class Config:
 
     Several runs are tested one by one and as an ensemble, whose predictions are averaged. The command writes a folder with a
     summary, the predictions, a confusion matrix and a table by class.
+
+    For example::
+
+        python -m fastprep.evaluate runs/20261128-103000 --data test.h5
+        python -m fastprep.evaluate runs/20261128-103000 --split val
+        python -m fastprep.evaluate runs/a runs/b runs/c --data test.h5 --out ensemble
     """
 
     runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
