@@ -75,6 +75,8 @@ class Config:
     this option they are refused, and the files are named: whoever made IN chose them, and whoever gets OUT can read them."""
     overwrite: bool = False
     """Replace OUT if it exists and fastprep wrote it; never IN, or a file that IN takes contents from."""
+    quiet: bool = False
+    """Show no progress, on a terminal either."""
 
     @property
     def sources(self) -> list[str]:
@@ -108,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(config: Config) -> None:
     began, sources = time.perf_counter(), config.sources
-    with shown_progress() as progress:
+    with shown_progress(config.quiet) as progress:
         done = rewrite(
             sources,
             config.out,

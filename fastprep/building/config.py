@@ -86,6 +86,8 @@ class Config:
     """Stop at an image that can't be read, instead of leaving it out."""
     overwrite: bool = False
     """Replace the files of an earlier build; files of these names that no build wrote are never replaced."""
+    quiet: bool = False
+    """Show no progress, on a terminal either."""
 
     @property
     def side(self) -> int | None:

@@ -73,3 +73,5 @@ class Config:
     """Folder to create. Default: evaluation-FILE in the folder of the first run."""
     overwrite: bool = False
     """Replace the folder if it exists and holds an evaluation, and nothing else."""
+    quiet: bool = False
+    """Show no progress, on a terminal either."""

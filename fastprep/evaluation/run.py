@@ -155,7 +155,7 @@ def _predict_all(config: Config, candidates: list[Candidate], several: bool) -> 
 def _predict(config: Config, candidate: Candidate, model: Any, name: str, crop: Crop, **output: bool) -> NDArray[np.float64]:
     import fastprep
 
-    with _open_loader(config, candidate, crop, fastprep.Loader) as loader, shown_progress() as show:
+    with _open_loader(config, candidate, crop, fastprep.Loader) as loader, shown_progress(config.quiet) as show:
         stage = f"{candidate.name}, {name}"
         return metrics.predict_crops(
             model, loader, average=config.average, progress=lambda done: show(stage, done, loader.n_samples), **output

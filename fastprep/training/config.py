@@ -28,7 +28,7 @@ from fastprep.training.options import (
     SeveralHostsOptions,
 )
 
-_OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "rank_timeout")
+_OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "quiet", "rank_timeout")
 # Options that may change when a run is resumed; any other change would make it another run.
 MAY_CHANGE = (*_OF_A_HOST, "epochs", "early_stop", "save_every", "on_corrupt", "shuffle_window")
 # Options that may be given when a run is resumed that had none: they settle a doubt about what it took for granted.
