@@ -53,6 +53,8 @@ class Config:
     """Model of a run to test."""
     crops: Literal["both", "plain", "ten"] = "both"
     """Crops of each image: plain is the centre; ten are the corners, the centre and their mirror images, averaged."""
+    compare: bool = False
+    """Compare each two RUNs by the images that only one of them has right: McNemar's test, exact and two-sided."""
     average: Literal["probs", "logits"] = "probs"
     """Quantity that is averaged over crops and over models."""
     model: Annotated[str | None, arg(metavar="MODULE:FUNCTION")] = None
