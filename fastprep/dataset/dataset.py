@@ -39,9 +39,8 @@ from fastprep.h5 import (
     SizeSink,
     check_axes_name,
     check_image_shape,
+    decoded_like,
     describe_images,
-    in_decoded_order,
-    like_first,
     reader_of,
     survey,
 )
@@ -172,7 +171,7 @@ class Dataset(ReadTogether):
                 index, metadata = surveyed.index, surveyed.metadata
                 first = readers[0].index if readers else index
                 if index.rows is not None and first.rows is not None:
-                    index, metadata = like_first(index, first), in_decoded_order(metadata, index, first)
+                    index, metadata = decoded_like(first, index, metadata)
                 check_images(self, index, first)
                 readers.append(reader_of(index, io, self.handles, scratch))
                 self.metadata.append(metadata)

@@ -8,7 +8,7 @@ from fastprep.h5.candidates import Candidate, find_candidates, seems_network
 from fastprep.h5.chunks import NOT_FINITE
 from fastprep.h5.columns import count_rows, has_column, has_row_each, join_columns, one_row_each
 from fastprep.h5.convert_line import convert_line_of, only_if_whole, way_to_read_directly
-from fastprep.h5.encoded_index import has_encoded_images, in_decoded_order, like_first
+from fastprep.h5.encoded_index import decoded_like, has_encoded_images, like_first
 from fastprep.h5.encoded_reader import OtherSizeError, SizeSink, reader_of
 from fastprep.h5.groups import Images, describe_images, is_group, is_pattern
 from fastprep.h5.handles import Handles
@@ -54,6 +54,7 @@ __all__ = [
     "convert_line_of",
     "count_rows",
     "count_unwritten",
+    "decoded_like",
     "describe_images",
     "describe_unwritten",
     "files_beside",
@@ -62,7 +63,6 @@ __all__ = [
     "has_encoded_images",
     "has_mark",
     "has_row_each",
-    "in_decoded_order",
     "is_group",
     "is_pattern",
     "join_columns",

@@ -127,8 +127,22 @@ def like_first(index: ImageIndex, first: ImageIndex) -> ImageIndex:
     return replace(index, shape=sides, chunk_shape=(1, *sides[1:]), axes=Axes("NHWC", sides, sides))
 
 
-def in_decoded_order(metadata: Metadata, index: ImageIndex, first: ImageIndex) -> Metadata:
-    """Return the metadata of encoded images, whose channels have the order in which those of the first file are decoded.
+def decoded_like(first: ImageIndex, index: ImageIndex, metadata: Metadata) -> tuple[ImageIndex, Metadata]:
+    """Return index and metadata of encoded images that are decoded as those of the first file are.
+
+    Parameters
+    ----------
+    first : ImageIndex
+        Of the encoded images of the first file, or `index` itself.
+    index, metadata
+        Of encoded images.
+
+    Returns
+    -------
+    ImageIndex
+        See `like_first`.
+    Metadata
+        With the order of the channels in which the images are decoded.
 
     Raises
     ------
@@ -140,7 +154,7 @@ def in_decoded_order(metadata: Metadata, index: ImageIndex, first: ImageIndex) -
         way_out = "mend or delete that attribute, and see that the mean and the covariance beside it have the same order"
         problem = f"encoded images are decoded as {order}, the attribute 'channel_order' says {named!r}: {way_out}"
         raise DataError(problem, index.file, index.dataset)
-    return replace(metadata, channel_order=_decoded_order(first))
+    return like_first(index, first), replace(metadata, channel_order=_decoded_order(first))
 
 
 def _decoded_order(index: ImageIndex) -> str:
