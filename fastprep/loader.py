@@ -16,6 +16,7 @@ from fastprep.dataset import (
     check_blend,
     check_labels_finite,
     check_masks,
+    check_one_size,
     described,
     draws_of,
     map_outputs,
@@ -262,6 +263,8 @@ class Loader(ReadOnlyArguments, Resuming):
         if takes_any_size(self._dataset, crop):
             self._dataset.tell_sizes()
             device = host_device(device, "encoded images of any size are decoded, and cropped, in memory of the host")
+        else:
+            check_one_size(self._dataset)
         inputs = self._dataset.each_input
         dtype = map_outputs(dtype_name, by_input(dtype, inputs, "dtype"))
         mean = means_of(mean, self._dataset)

@@ -15,6 +15,7 @@ from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
 from fastprep.h5.lists import read_rows
 from fastprep.h5.marks import has_mark, writer_of
+from fastprep.h5.mask_reader import mask_reader_of
 from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std, read_weights
 from fastprep.h5.name_pairs import marks_of, wrong_pair
 from fastprep.h5.name_words import belong_together
@@ -68,6 +69,7 @@ __all__ = [
     "join_columns",
     "like_first",
     "marks_of",
+    "mask_reader_of",
     "one_row_each",
     "only_if_whole",
     "open_images",
