@@ -23,7 +23,7 @@ from fastprep.h5.filters import Pipeline
 from fastprep.h5.groups import ImageGroup, Images, get_images
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import Metadata
-from fastprep.h5.row_index import holds_bytes, index_rows
+from fastprep.h5.row_layouts import holds_rows, index_rows
 from fastprep.h5.types import describe_dataset
 
 _N_LOOKED_AT = 64  # images, unless one of the first is in colour
@@ -31,7 +31,7 @@ _N_LOOKED_AT = 64  # images, unless one of the first is in colour
 
 def is_encoded(dataset: h5py.Dataset | ImageGroup) -> bool:
     """Tell whether a dataset has rows of bytes, which can't be pixels: of variable length, and of a type of one byte."""
-    return not isinstance(dataset, ImageGroup) and holds_bytes(dataset.id.get_type())
+    return not isinstance(dataset, ImageGroup) and holds_rows(dataset)
 
 
 def has_encoded_images(path: str, images: Images) -> bool:
@@ -104,7 +104,7 @@ def index_encoded(
         pipeline=Pipeline(),
         chunks=ChunkList(),
         axes=Axes("NHWC", sides, sides),
-        n_unwritten=int(np.count_nonzero(rows.references["length"] == 0)),
+        n_unwritten=rows.places.n_empty,
         is_complete=True,
         rows=rows,
         kind=header.kind,

@@ -127,10 +127,11 @@ class EncodedReader(Reader):
         if len(samples) == 0:
             return
         assert self.index.rows is not None
-        if self.index.rows.reason:
-            parts = [samples[k : k + 1] for k in range(len(samples))]  # their lengths are not known
+        lengths = self.index.rows.places.lengths(samples)
+        if lengths is None:
+            parts = [samples[k : k + 1] for k in range(len(samples))]
         else:
-            ends = np.cumsum(self.index.rows.references["length"][samples], dtype=np.int64)
+            ends = np.cumsum(np.clip(lengths, 0, self.index.rows.file_bytes))  # a damaged one is an error when it is read
             parts = np.split(samples, np.flatnonzero(np.diff(ends // _ROWS_BYTES)) + 1)
         for part in parts:
             yield from zip(part.tolist(), self._bytes.read(part), strict=True)

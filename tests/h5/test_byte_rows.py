@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastprep.errors import ChangedError, DataError, MissingDatasetError
-from fastprep.h5 import byte_rows
+from fastprep.h5 import heap
 from fastprep.h5.byte_rows import ByteRows, open_rows
 from fastprep.h5.cache import Scratch
 from fastprep.h5.handles import Handles
@@ -179,8 +179,8 @@ def test_what_is_not_directly_readable_is_read_by_hdf5(tmp_path, caplog):
 
 def test_a_row_that_differs_from_hdf5_s_leaves_the_dataset_to_hdf5(tmp_path, monkeypatch):
     path = write(tmp_path / "x.h5", rows_of([3, 9, 5000]))
-    original = byte_rows.read_from_heap
-    monkeypatch.setattr(byte_rows, "read_from_heap", lambda *a: [row[::-1] for row in original(*a)])
+    original = heap.HeapPlaces.read
+    monkeypatch.setattr(heap.HeapPlaces, "read", lambda *a: [row[::-1] for row in original(*a)])
     check(path, reason="row 0 differs from HDF5's when it is read directly")
 
 
@@ -283,7 +283,7 @@ def change(path, sample, **fields):
 
 
 def byte_rows_reference():
-    from fastprep.h5.row_index import REFERENCE
+    from fastprep.h5.heap import REFERENCE
 
     return REFERENCE
 
