@@ -117,7 +117,7 @@ class EncodedReader(Reader):
                 if pixels.shape[:2] != tuple(sink.sizes[slot[0]]):
                     raise OtherSizeError(sample)
             elif pixels.shape != self.index.shape[1:]:
-                raise DataError(_another_size(pixels.shape, self.index), self.index.file, self.index.dataset, None, sample)
+                raise self._error(sample, _another_size(pixels.shape, self.index))
             status, _ = hand_over(pixels.reshape(-1), _NO_OFFSET, slot, sink)
             if status:
                 raise reading_error(self.index, status, sample)
@@ -167,7 +167,10 @@ class EncodedReader(Reader):
         return header.upright
 
     def _error(self, sample: int, problem: object) -> DataError:
-        return DataError(str(problem), self.index.file, self.index.dataset, None, sample)
+        assert self.index.rows is not None
+        if isinstance(problem, DecodeError) and (advice := self.index.rows.places.advice):
+            problem = f"{problem}; {advice}"
+        return DataError(str(problem), self.index.file, self.index.name_of(sample), None, sample)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EncodedReader, (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}

@@ -21,6 +21,11 @@ REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
 """A reference to a row where addresses have 8 bytes: the row's length, the address of a collection of the global heap, and the
 number of the object in it (HDF5 File Format Specification, IV.A.2.d). All of it is 0 for an empty row."""
 
+_NO_TEXTS = (
+    "it is a text of variable length, and HDF5 keeps no byte of such a text from the first 0 on, so most of the image is lost: "
+    "write images anew, with dtype=h5py.vlen_dtype('uint8')"
+)
+
 NO_REFERENCES = np.empty(0, REFERENCE)
 
 _MARGINS = _heap.MARGIN_BEFORE + _heap.MARGIN_BEHIND
@@ -35,9 +40,17 @@ class HeapPlaces(RowPlaces):
     ----------
     references : ndarray of `REFERENCE`, shape (N,)
         Empty if HDF5 reads the dataset.
+    are_texts : bool
+        Whether rows are texts, of which HDF5 keeps no byte from the first 0 on.
     """
 
     references: NDArray[np.void]
+    are_texts: bool = False
+
+    @property
+    def advice(self) -> str:
+        """What to do about rows that are no images, because they are texts."""
+        return _NO_TEXTS if self.are_texts else ""
 
     def lengths(self, samples: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """Return the lengths that references say; None if HDF5 reads the dataset."""

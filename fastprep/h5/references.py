@@ -6,13 +6,14 @@ import os
 
 import h5py
 import numpy as np
-from h5py import h5d, h5t
+from h5py import h5d
 from numpy.typing import NDArray
 
 from fastprep._sink import Status
 from fastprep.errors import DamagedIndexError
 from fastprep.h5 import _read
 from fastprep.h5.axes import Axes, four_sides
+from fastprep.h5.byte_types import is_text
 from fastprep.h5.chunk_list import list_chunks
 from fastprep.h5.files import HDF5_ERRORS
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Unsupported
@@ -21,8 +22,6 @@ from fastprep.h5.heap import NO_REFERENCES, REFERENCE, HeapPlaces
 from fastprep.h5.retries import machine_fault, raise_machine_fault
 from fastprep.h5.row_index import RowIndex
 from fastprep.h5.storage import Storage, find_storage, storage_by_hdf5
-
-_BYTE_CLASSES = (h5t.INTEGER, h5t.OPAQUE, h5t.BITFIELD)
 
 
 def index_references(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
@@ -47,27 +46,19 @@ def index_references(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
     axes = Axes("N", sides, sides)
     reason, references = "", NO_REFERENCES
     try:
-        _check_sizes(dataset.file)
+        check_sizes(dataset.file)
         storage = find_storage(dataset, named, axes, REFERENCE.itemsize)
         references = _read_references(dataset, named, axes, storage)
     except Unsupported as error:
         reason = str(error)
         storage = storage_by_hdf5(dataset, reason, axes)
     path = os.path.abspath(named[0])
-    return RowIndex(*named, path, len(dataset), storage.holder, storage.identity, storage.layout, reason, HeapPlaces(references))
+    places = HeapPlaces(references, is_text(dataset.id.get_type()))
+    return RowIndex(*named, path, len(dataset), storage.holder, storage.identity, storage.layout, reason, places)
 
 
-def has_variable_length(file_type: h5t.TypeID) -> bool:
-    """Tell whether a type is that of rows of variable length, of numbers of one byte or of characters."""
-    if file_type.get_class() == h5t.STRING:
-        return bool(file_type.is_variable_str())
-    if file_type.get_class() != h5t.VLEN:
-        return False
-    inner = file_type.get_super()
-    return inner.get_class() in _BYTE_CLASSES and inner.get_size() == 1
-
-
-def _check_sizes(file: h5py.File) -> None:
+def check_sizes(file: h5py.File) -> None:
+    """Raise `Unsupported` if references of a file are not those of `fastprep.h5.heap.REFERENCE`."""
     address_bytes, size_bytes = file.id.get_create_plist().get_sizes()
     if (address_bytes, size_bytes) != (8, 8):
         raise Unsupported(f"addresses of {address_bytes} bytes and sizes of {size_bytes}")

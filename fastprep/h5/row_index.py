@@ -10,8 +10,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.errors import DataError
 from fastprep.h5.cache import Scratch
 from fastprep.h5.groups import ImageGroup
+
+_MOST_BYTES = 2**28  # of a row in a smaller file, whose filters make it larger
 
 
 class RowPlaces(ABC):
@@ -30,6 +33,11 @@ class RowPlaces(ABC):
     def n_empty(self) -> int:
         """Number of rows without bytes, as far as that is known before they are read."""
         return 0
+
+    @property
+    def advice(self) -> str:
+        """What to do about rows that are no images, if the layout is the reason."""
+        return ""
 
     def remember(self) -> Any:
         """Return what a reader keeps between calls of `read`, which threads share; each process makes it anew."""
@@ -121,3 +129,19 @@ class RowIndex:
     def by_hdf5(self, reason: str) -> RowIndex:
         """Return the index of a dataset that HDF5 has to read after all, for the given reason."""
         return replace(self, reason=reason, layout=f"read by HDF5: {reason}")
+
+
+def check_claims(index: RowIndex, samples: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+    """Compare the lengths of rows with the size of their file, before memory is taken.
+
+    Raises
+    ------
+    DataError
+        If a row is longer than 256 MiB and than the file, as padding is that was never written.
+    """
+    most = max(_MOST_BYTES, index.file_bytes)
+    if len(lengths) and lengths.max() > most:
+        k = int(np.argmax(lengths))
+        sample = int(samples[k])
+        problem = f"it has {lengths[k]} bytes, in a file of {index.file_bytes}; the file is damaged"
+        raise DataError(problem, index.file, index.name_of(sample), None, sample)
