@@ -25,6 +25,7 @@ from fastprep.h5.row_columns import LENGTH_WORDS, RowColumn, columns_beside
 from fastprep.h5.row_index import RowIndex, RowPlaces, check_claims
 from fastprep.h5.storage import find_storage, storage_by_hdf5
 from fastprep.h5.stored_bytes import Pieces, StoredBytes, counted, stored_bytes
+from fastprep.h5.unwritten import rows_of
 
 _LEAST_BYTES = 12  # of an image
 _END_MARKERS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # of JPEG and PNG
@@ -83,7 +84,7 @@ def index_padded(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
     n_in_chunk, piece_bytes = storage.chunk_shape[0], element_bytes * storage.chunk_shape[1]
     told = f", their lengths in {lengths.name!r}" if lengths else ""
     layout = f"padded to {row_bytes:,} bytes{told}; {storage.layout}"
-    places = PaddedPlaces(row_bytes, stored, n_in_chunk, piece_bytes, lengths)
+    places = PaddedPlaces(len(dataset), row_bytes, stored, n_in_chunk, piece_bytes, lengths)
     return RowIndex(*named, os.path.abspath(named[0]), len(dataset), storage.holder, storage.identity, layout, reason, places)
 
 
@@ -93,6 +94,8 @@ class PaddedPlaces(RowPlaces):
 
     Attributes
     ----------
+    n : int
+        Number of rows.
     row_bytes : int
     stored : StoredBytes or None
         None if HDF5 reads the dataset.
@@ -102,6 +105,7 @@ class PaddedPlaces(RowPlaces):
         Lengths, as the file says them.
     """
 
+    n: int
     row_bytes: int
     stored: StoredBytes | None
     n_in_chunk: int
@@ -119,8 +123,18 @@ class PaddedPlaces(RowPlaces):
 
     @property
     def n_empty(self) -> int:
-        """Number of rows whose length is 0."""
-        return 0 if self.column is None else int(np.count_nonzero(self.column.values == 0))
+        """Number of rows whose length is 0, or, where nothing says how long they are, that nobody has written."""
+        if self.column is not None:
+            return int(np.count_nonzero(self.column.values == 0))
+        if self.stored is None:
+            return 0
+        first_chunks = self.stored.offsets[:: self.n_chunks_of_row]
+        return rows_of(first_chunks < 0, self.n_in_chunk, self.n)
+
+    @property
+    def n_chunks_of_row(self) -> int:
+        """Number of chunks that a row lies in."""
+        return -(-self.row_bytes // self.piece_bytes)
 
     def read(
         self, index: RowIndex, descriptor: int, kept: Any, samples: NDArray[np.int64], scratch: Scratch
@@ -130,9 +144,8 @@ class PaddedPlaces(RowPlaces):
         lengths = self._checked_lengths(index, samples)
         rows, numbers = counted(-(-lengths // self.piece_bytes))
         chunk_rows, within = np.divmod(samples[rows], self.n_in_chunk)
-        n_beside = -(-self.row_bytes // self.piece_bytes)  # chunks that a row lies in
         sizes = np.minimum(lengths[rows] - numbers * self.piece_bytes, self.piece_bytes)
-        pieces = Pieces(rows, chunk_rows * n_beside + numbers, within * self.piece_bytes, sizes)
+        pieces = Pieces(rows, chunk_rows * self.n_chunks_of_row + numbers, within * self.piece_bytes, sizes)
         return self.stored.read(index, descriptor, pieces, samples, lengths, scratch)
 
     def read_by_hdf5(self, dataset: h5py.Dataset | ImageGroup, index: RowIndex, sample: int) -> NDArray[np.uint8]:

@@ -67,6 +67,10 @@ def vector(file, name, row, **options):
     file.create_dataset(name, data=np.frombuffer(row, np.uint8), **options)
 
 
+def _chunked(file, name, row):
+    vector(file, name, row, chunks=(min(100, len(row)),), maxshape=(None,))
+
+
 def _matrix(file, name, row):
     file[name] = np.frombuffer(row, np.uint8)[None]
     file[name].attrs["MATLAB_class"] = np.bytes_("uint8")
@@ -104,7 +108,7 @@ def layouts(rows):
         "joined, lzf": (dataset(flat, **beside, chunks=(1000,), compression="lzf"), "images", "lzf"),
         "vectors": (group(rows, vector), "images/", "one dataset each, contiguous"),
         "vectors of MATLAB": (group(rows, _matrix, "b/{}"), "b/", "one dataset each, contiguous"),
-        "vectors, chunked": (group(rows, lambda *a: vector(*a, chunks=(100,))), "images/", "filters none"),
+        "vectors, chunked": (group(rows, _chunked), "images/", "chunked, filters none"),
         "vectors, gzip": (group(rows, lambda *a: vector(*a, compression="gzip")), "images/", "filters gzip"),
         "opaque each": (group(rows, lambda f, n, row: f.create_dataset(n, data=np.void(row))), "images/", "contiguous"),
         "texts each": (group(rows, lambda f, n, row: f.create_dataset(n, data=np.bytes_(row))), "images/", "contiguous"),
