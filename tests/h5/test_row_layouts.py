@@ -187,7 +187,7 @@ def test_damaged_chunks_are_errors_of_the_rows_that_need_them(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["padded, split", "joined, chunked", "vectors"])
-def test_threads_a_fork_and_pickles(tmp_path, name):
+def test_threads_read_at_once(tmp_path, name):
     found, problems = opened(written(tmp_path / "a.h5", LAYOUTS[name][0]), LAYOUTS[name][1]), []
 
     def work(seed):
@@ -202,6 +202,12 @@ def test_threads_a_fork_and_pickles(tmp_path, name):
     for thread in threads:
         thread.join(60)
     assert problems == []
+
+
+@pytest.mark.parametrize("name", ["padded, split", "joined, chunked", "vectors"])
+def test_after_a_fork_and_pickled_rows_are_read_again(tmp_path, name):
+    found = opened(written(tmp_path / "a.h5", LAYOUTS[name][0]), LAYOUTS[name][1])
+    found.read([0])
     child = os.fork()
     if child == 0:
         os._exit(0 if found.read([3])[0][:12].tobytes() == ROWS[3] else 1)
