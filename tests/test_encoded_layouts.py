@@ -11,7 +11,7 @@ from encoded_images import by_pillow, by_tifffile, photograph
 from encoded_layouts import dataset, group, layouts, starts, table, vector, with_offsets, write_layout
 from loader_batches import check_pure, check_same, epochs
 
-from fastprep import CenterCrop, DataError, RandomResizedCrop, image_mean
+from fastprep import CenterCrop, DataError, Mask, RandomResizedCrop, image_mean
 from fastprep.__main__ import main
 from fastprep.encoded import decode
 from fastprep.h5 import byte_rows, open_images
@@ -133,6 +133,22 @@ def test_commands_take_every_layout(tmp_path, capsys, name):
     with h5py.File(tmp_path / "b.h5") as file:
         np.testing.assert_array_equal(file["images"], [by_pillow_upright(row) for row in rows])
         np.testing.assert_array_equal(file["labels"], np.arange(5))
+
+
+def test_masks_have_layouts_of_their_own(tmp_path, rng):
+    """As masks of variable length beside images of variable length."""
+    masks = [by_pillow(rng.integers(0, 9, by_pillow_upright(row).shape[:2], np.uint8), "PNG") for row in ROWS]
+    path = write_rows(write_rows(tmp_path / "a.h5", ROWS), masks, "masks")
+    other = write_layout(tmp_path / "b.h5", dataset(table(ROWS)), N)
+    with h5py.File(other, "a") as file:
+        file["flat"], file["flat_offsets"] = np.frombuffer(b"".join(masks), np.uint8), with_offsets(masks)
+        for k, mask in enumerate(masks):
+            vector(file, f"each/{k}", mask)
+    with Loader(path, 5, CROP, labels=Mask("masks"), **ALL) as loader:
+        wanted = epochs(loader)
+    for labels in (Mask("flat"), Mask("each/")):
+        with Loader(other, 5, CROP, labels=labels, **ALL) as loader:
+            check_same(epochs(loader), wanted)
 
 
 # --- writers

@@ -38,11 +38,12 @@ def index_any(
     axes: str | None = None,
     n_labels: int | None = None,
     shape: tuple[int, int, int] | None = None,
+    are_masks: bool = False,
 ) -> ImageIndex:
-    """Describe images, in one dataset or in one each, as pixels or encoded; see `fastprep.h5.index.index_images`."""
+    """Describe images or masks, in one dataset or in one each, as pixels or encoded; see `fastprep.h5.index.index_images`."""
     if (axes is None and shape is None) or not may_be_pixels(dataset):
         if is_encoded(dataset):
-            return index_encoded(dataset, named, axes, shape, n_labels)
+            return index_encoded(dataset, named, axes, shape, n_labels, are_masks)
         check_not_bytes(dataset, named)
     index = index_images(dataset, named, axes, n_labels, shape)
     if not isinstance(dataset, ImageGroup):
