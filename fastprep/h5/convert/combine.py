@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastprep.errors import DataError
 from fastprep.h5.columns import find_quietly, has_column, join_columns
 from fastprep.h5.convert.alike import AlikeAttributes
-from fastprep.h5.convert.channels import new_order, reorder_attributes, say_decoded_order
+from fastprep.h5.convert.channels import new_order, reorder_attributes, say_order
 from fastprep.h5.convert.images import SizesDifferError
 from fastprep.h5.convert.mean import store_mean_of
 from fastprep.h5.convert.new_dataset import create, facts_of, new_shape, verify, writer_of
@@ -158,8 +158,9 @@ class _Joined:
             self._root.copy(file, new)
             self._own.copy(owner_of(get_images(file, self._images)), images)
         notes += reorder_attributes(images, order)
-        if options.encoding is None:
-            say_decoded_order(images, index)
+        agreed = _decoded_metadata(found[0]).channel_order  # by all files; those of encoded images may not have the attribute
+        if agreed is not None and "channel_order" not in images.attrs:
+            say_order(images, agreed)
         mean, notes_on_mean = store_mean_of(writer, images, is_doubtful)
         notes += notes_on_mean
         notes += notes_on_name(name, "images") if index.members else []
@@ -174,7 +175,7 @@ class _Joined:
         if n_unwritten:
             notes.append(describe_unwritten(n_unwritten, shape[0], "images"))
         notes += self._rows.notes
-        if differing := sorted(self._root.differing | self._own.differing - {"mean"}):
+        if differing := sorted(self._root.differing | self._own.differing - {"mean", "channel_order"}):
             notes.append(f"attributes that differ between the files are left out: {', '.join(differing)}")
         return facts_of(writer, index, mean, tuple(notes), name, labels_name), writer.checksums
 
