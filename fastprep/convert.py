@@ -47,6 +47,8 @@ class Config:
 
         python -m fastprep.convert slow.h5 fast.h5
         python -m fastprep.convert "slices/*.h5" all.h5 --images data
+        python -m fastprep.convert fast.h5 small.h5 --encode jpeg
+        python -m fastprep.convert jpegs.h5 pixels.h5 --size 256
     """
 
     source: Annotated[Positional[str], arg(metavar="IN")]

@@ -18,8 +18,9 @@ from PIL import Image
 
 from fastprep import CenterCrop, RandomCrop, Resize, convert, image_mean
 from fastprep.encoded import decode, kind_of
+from fastprep.encoded import encode as encoding
 from fastprep.h5 import open_images
-from fastprep.h5.convert import Encoding, rewrite
+from fastprep.h5.convert import Encoding, rewrite, stream
 from fastprep.loader import Loader
 
 pytest.importorskip("simplejpeg")
@@ -453,9 +454,8 @@ def test_a_row_that_reads_back_differently_is_an_error(tmp_path, out, pixels, ca
 
 
 def test_an_encoder_that_changes_pixels_is_found_out(tmp_path, out, pixels, capsys, monkeypatch):
-    encode_module = __import__("fastprep.encoded.encode", fromlist=["encode"])
-    encode = encode_module.encode
-    monkeypatch.setattr(encode_module, "encode", lambda image, form, quality: encode(image ^ (form == "png"), form, quality))
+    encode = encoding.encode
+    monkeypatch.setattr(encoding, "encode", lambda image, form, quality: encode(image ^ (form == "png"), form, quality))
     path = write(tmp_path / "old.h5", pixels, channel_order="RGB")
     check_refused(
         capsys, out, "encoded without loss and decoded again, its pixels differ by up to 1", path, out, "--encode", "png"
@@ -465,28 +465,42 @@ def test_an_encoder_that_changes_pixels_is_found_out(tmp_path, out, pixels, caps
 # --- threads, memory and interruptions
 
 
-def test_several_threads_encode_and_few_images_wait(tmp_path, out, pixels, monkeypatch):
-    """No more images are under way than there is room for, and they come in their order whatever their threads do."""
-    stream = sys.modules["fastprep.h5.convert.stream"]
+def test_several_threads_encode_and_images_come_in_their_order(tmp_path, out, pixels, monkeypatch):
     monkeypatch.setattr(stream, "_n_threads", lambda: 3)
-    encode_module = __import__("fastprep.encoded.encode", fromlist=["encode"])
-    encode, threads, gate = encode_module.encode, set(), threading.Barrier(3, timeout=60)
+    encode, threads, gate = encoding.encode, set(), threading.Barrier(3, timeout=60)
 
     def together(*arguments):
-        threads.add(threading.get_ident())
-        if len(threads) < 3:
+        if threading.get_ident() not in threads:
+            threads.add(threading.get_ident())
             gate.wait()
-        elif gate.n_waiting:
-            with contextlib.suppress(threading.BrokenBarrierError):
-                gate.wait()
         return encode(*arguments)
 
-    monkeypatch.setattr(encode_module, "encode", together)
+    monkeypatch.setattr(encoding, "encode", together)
     path = write(tmp_path / "old.h5", pixels, channel_order="RGB")
     assert run(path, out, "--encode", "png") == 0
     assert len(threads) == 3
     for row, image in zip(rows_of(out), pixels, strict=True):
         np.testing.assert_array_equal(decode(row), image)
+
+
+def test_few_images_are_under_way_and_none_is_left_when_one_fails(monkeypatch):
+    monkeypatch.setattr(stream, "_n_threads", lambda: 3)
+    taken, done = [], []
+
+    def work(item):
+        if item == 30:
+            raise ValueError(item)
+        return item
+
+    with stream.new_pool() as pool:
+        results = stream._in_turn(pool, work, (taken.append(k) or k for k in range(100)))
+        with contextlib.suppress(ValueError):
+            for k in results:
+                assert len(taken) - len(done) <= 6
+                done.append(k)
+        assert done == list(range(30))
+        assert len(taken) <= 36
+        assert pool._work_queue.qsize() == 0
 
 
 @pytest.mark.parametrize("options", [["--encode", "png"], ["--size", "16"]], ids=" ".join)
