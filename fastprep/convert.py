@@ -1,4 +1,4 @@
-"""python -m fastprep.convert: rewrite the images of an HDF5 file in the layout that loads fastest, or encoded."""
+"""python -m fastprep.convert: rewrite the images of an HDF5 file in the layout that loads fastest."""
 
 from __future__ import annotations
 
