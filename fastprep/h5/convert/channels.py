@@ -9,7 +9,7 @@ import numpy as np
 
 from fastprep.errors import DataError
 from fastprep.h5.convert.options import Options
-from fastprep.h5.encoded_index import in_decoded_order
+from fastprep.h5.encoded_index import decoded_like
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import Metadata
 from fastprep.h5.write import write_facts
@@ -41,7 +41,7 @@ def new_order(index: ImageIndex, metadata: Metadata, options: Options) -> tuple[
     """
     named, channels, said = (index.file, index.dataset), index.shape[3], metadata.channel_order
     if index.rows is not None:
-        in_decoded_order(metadata, index, index)
+        decoded_like(index, index, metadata)
     if index.rows is not None or options.encoding is None:
         return None, []
     if channels not in (1, 3):

@@ -22,7 +22,7 @@ from fastprep.h5.convert.objects import free_name, notes_on_name
 from fastprep.h5.convert.options import Options, OtherLabels, Rewritten, check_elsewhere, files_elsewhere
 from fastprep.h5.convert.rows import OtherRows, write_column, write_file_names
 from fastprep.h5.convert.target import check_space, check_target
-from fastprep.h5.encoded_index import in_decoded_order
+from fastprep.h5.encoded_index import decoded_like
 from fastprep.h5.encoded_reader import reader_of
 from fastprep.h5.files import open_file
 from fastprep.h5.groups import ImageGroup, get_images, is_group, names_of_group, owner_of
@@ -203,4 +203,4 @@ def _check_alike(part: FileSurvey, first: FileSurvey, options: Options) -> None:
 
 
 def _decoded_metadata(part: FileSurvey) -> Metadata:
-    return part.metadata if part.index.rows is None else in_decoded_order(part.metadata, part.index, part.index)
+    return part.metadata if part.index.rows is None else decoded_like(part.index, part.index, part.metadata)[1]
