@@ -15,8 +15,10 @@ from fastprep import (
     Boxes,
     CenterCrop,
     ColorJitter,
+    CutMix,
     DataError,
     Mask,
+    MixUp,
     Points,
     RandAugment,
     RandomAffine,
@@ -253,6 +255,27 @@ def test_inputs_share_the_crop_of_each_sample(path, arrays, crop):
                 assert_same_bits(host(x[name]), np.concatenate(wanted))
             np.testing.assert_array_equal(y["mask"], masks_by_oracle(loader, arrays, "masks", samples, 0))
             np.testing.assert_array_equal(y["number"], samples.repeat(crop.n_crops))
+
+
+@pytest.mark.parametrize("blend", [MixUp(), CutMix()], ids=repr)
+def test_inputs_are_standardised_moved_by_policies_and_blended_alike(path, arrays, blend):
+    options = {"images": {"a": "images", "b": "second"}, "policy": RandAugment(2, 20), "standardize": {"a": True, "b": False}}
+    sources = {"a": arrays["images"], "b": [image[..., ::-1] for image in arrays["images"]]}
+    with Loader(path, 4, CROPS["cut"], mean=None, num_classes=N, blend=blend, shuffle=True, seed=3, **options) as loader:
+        augmentation = loader._source.augmentation
+        for step, (x, y) in enumerate(loader):
+            samples = loader.samples(0, step)
+            blends = augmentation.blends(samples, 3, 0)
+            for name, images in sources.items():
+                rows = []
+                for sample in samples:
+                    table = augmentation.for_input(name).table(images[sample].shape, np.array([sample]), 3, 0)
+                    geometry = {"boxes": table.boxes, "matrices": table.matrices, "colors": table.colors}
+                    own = {"size": augmentation.size, "fill": augmentation.fill, "standardize": name == "a"}
+                    rows.append(reference.transform(images[sample][None], table.crops, **geometry, **own))
+                assert_same_bits(host(x[name]), reference.blend(np.concatenate(rows), blends.weights, blends.rectangles))
+            share = blends.weights[:, None]
+            np.testing.assert_array_equal(y, share * np.eye(N)[samples] + (1 - share) * np.eye(N)[samples[::-1]])
 
 
 def test_pixels_as_an_input_go_with_encoded_images_of_their_size_only(path, tmp_path, rng):

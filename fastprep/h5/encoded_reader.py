@@ -102,6 +102,11 @@ class EncodedReader(Reader):
         for sample, data in self._rows(samples):
             yield self._decoded(sample, data)
 
+    def encoded(self, samples: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield the bytes and the pixels of images one by one; both are valid until this thread asks for the next one."""
+        for sample, data in self._rows(samples):
+            yield data, self._decoded(sample, data)
+
     def close(self) -> None:
         """Close the files as soon as nobody reads from them. A later read opens them again."""
         super().close()
