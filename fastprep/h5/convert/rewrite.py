@@ -34,6 +34,7 @@ from fastprep.h5.convert.rows import write_column, write_file_names
 from fastprep.h5.convert.target import check_space, check_target
 from fastprep.h5.files import open_file
 from fastprep.h5.groups import ImageGroup, get_images, is_group, names_of_group, owner_of, read_group
+from fastprep.h5.heap import HeapPlaces
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.links import records_attribute_order
 from fastprep.h5.marks import mark
@@ -205,5 +206,7 @@ def _bytes_needed(dataset: h5py.Dataset | ImageGroup, source_bytes: int, reader:
     images = math.prod(new_shape(index, index.shape[0], options)) if is_known else 0
     if isinstance(dataset, ImageGroup):
         return images
-    stored = dataset.id.get_storage_size() + (0 if index.rows is None else int(index.rows.references["length"].sum()))
+    stored = dataset.id.get_storage_size()
+    if index.rows is not None and isinstance(index.rows.places, HeapPlaces):  # the dataset itself has the references alone
+        stored += index.rows.places.n_bytes or 0
     return images + max(0, source_bytes - stored)
