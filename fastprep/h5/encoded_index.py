@@ -5,14 +5,14 @@ An attribute tells how many channels all images have, or else some of the images
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.encoded import Header, read_header
+from fastprep.encoded import Header, check_numbers, read_header, read_mask_header
 from fastprep.errors import DataError, DecodeError
 from fastprep.h5.attributes import channel_order_of, read_attribute
 from fastprep.h5.axes import Axes
@@ -47,7 +47,11 @@ def has_encoded_images(path: str, images: Images) -> bool:
 
 
 def index_encoded(
-    dataset: h5py.Dataset, named: tuple[str, str], axes: str | None = None, shape: tuple[int, int, int] | None = None
+    dataset: h5py.Dataset,
+    named: tuple[str, str],
+    axes: str | None = None,
+    shape: tuple[int, int, int] | None = None,
+    are_masks: bool = False,
 ) -> ImageIndex:
     """Describe a dataset of encoded images.
 
@@ -59,6 +63,9 @@ def index_encoded(
         File and dataset as the user named them, for errors.
     axes, shape
         Must be None: an encoded image says them itself.
+    are_masks : bool
+        Whether they are masks, of which a `MaskReader` hands on the numbers. They have one channel, and are uint16 if one of 64
+        masks from the whole dataset has more than 8 bits.
 
     Returns
     -------
@@ -83,8 +90,12 @@ def index_encoded(
     rows = verified(index_rows(dataset, named), dataset)
     reader = ByteRows(rows)
     try:
-        said = _said_channels(dataset, named)
-        header, n_channels = _told_by_headers(reader, named, said)
+        said = None if are_masks else _said_channels(dataset, named)
+        if are_masks:
+            header, stored, n_channels = *_told_by_masks(reader, named), 1
+        else:
+            header, n_channels = _told_by_headers(reader, named, said)
+            stored = np.dtype(np.uint8)
     finally:
         reader.close()
     one_image = (*header.upright, n_channels)
@@ -94,8 +105,8 @@ def index_encoded(
         dataset=named[1],
         path=rows.path,
         shape=sides,
-        stored_dtype=np.dtype(np.uint8),
-        dtype=np.dtype(np.uint8),
+        stored_dtype=stored,
+        dtype=stored if stored.itemsize == 1 else np.dtype(np.float32),  # as pixels of that type are handed on
         reason="",
         layout=f"encoded, the first as {header.kind}; rows of bytes, {rows.layout}",
         holder=rows.holder,
@@ -127,8 +138,22 @@ def like_first(index: ImageIndex, first: ImageIndex) -> ImageIndex:
     return replace(index, shape=sides, chunk_shape=(1, *sides[1:]), axes=Axes("NHWC", sides, sides))
 
 
-def in_decoded_order(metadata: Metadata, index: ImageIndex, first: ImageIndex) -> Metadata:
-    """Return the metadata of encoded images, whose channels have the order in which those of the first file are decoded.
+def decoded_like(first: ImageIndex, index: ImageIndex, metadata: Metadata) -> tuple[ImageIndex, Metadata]:
+    """Return index and metadata of encoded images that are decoded as those of the first file are.
+
+    Parameters
+    ----------
+    first : ImageIndex
+        Of the encoded images of the first file, or `index` itself.
+    index, metadata
+        Of encoded images.
+
+    Returns
+    -------
+    ImageIndex
+        See `like_first`.
+    Metadata
+        With the order of the channels in which the images are decoded.
 
     Raises
     ------
@@ -140,7 +165,7 @@ def in_decoded_order(metadata: Metadata, index: ImageIndex, first: ImageIndex) -
         way_out = "mend or delete that attribute, and see that the mean and the covariance beside it have the same order"
         problem = f"encoded images are decoded as {order}, the attribute 'channel_order' says {named!r}: {way_out}"
         raise DataError(problem, index.file, index.dataset)
-    return replace(metadata, channel_order=_decoded_order(first))
+    return like_first(index, first), replace(metadata, channel_order=_decoded_order(first))
 
 
 def _decoded_order(index: ImageIndex) -> str:
@@ -156,22 +181,44 @@ def _said_channels(dataset: h5py.Dataset, named: tuple[str, str]) -> int | None:
 def _told_by_headers(rows: ByteRows, named: tuple[str, str], said: int | None) -> tuple[Header, int]:
     """Return the first header that can be read, and the number of channels that all images get: `said`, if that is known."""
     first: Header | None = None
-    problem: DataError | None = None
+    for header in _readable_headers(rows, named, readable_header, "an image has to tell how many channels there are"):
+        first = first or header
+        if said is not None or header.shape()[2] == 3:
+            return first, said or 3
+    assert first is not None
+    return first, 1
+
+
+def _told_by_masks(rows: ByteRows, named: tuple[str, str]) -> tuple[Header, np.dtype]:
+    """Return the first header that can be read, and the type of all masks."""
+    headers = list(_readable_headers(rows, named, _header_of_mask, "a mask has to tell how large the numbers are"))
+    return headers[0], np.dtype(np.uint16 if max(header.bits for header in headers) > 8 else np.uint8)
+
+
+def _header_of_mask(data: NDArray[np.uint8]) -> Header:
+    header = read_mask_header(data)
+    check_numbers(data, header)
+    return header
+
+
+def _readable_headers(
+    rows: ByteRows, named: tuple[str, str], read: Callable[[NDArray[np.uint8]], Header], need: str
+) -> Iterator[Header]:
+    """Yield the headers of images that are looked at, those that can be read; raise what is wrong with the first if none can."""
+    is_read, problem = False, None
     for sample in _looked_at(len(rows)):
         try:
-            header = readable_header(rows.read([sample])[0])
+            header = read(rows.read([sample])[0])
         except DecodeError as error:
-            problem = problem or DataError(_none_readable(error, len(rows)), *named, None, sample)
+            problem = problem or DataError(_none_readable(error, len(rows), need), *named, None, sample)
         except DataError as error:
             problem = problem or error
         else:
-            first = first or header
-            if said is not None or header.shape()[2] == 3:
-                return first, said or 3
-    if first is None:
+            is_read = True
+            yield header
+    if not is_read:
         assert problem is not None  # there is a row
         raise problem
-    return first, 1
 
 
 def _looked_at(n: int) -> Iterator[int]:
@@ -179,10 +226,10 @@ def _looked_at(n: int) -> Iterator[int]:
     yield from np.unique(np.linspace(0, n - 1, min(n, _N_LOOKED_AT)).astype(np.int64)).tolist()
 
 
-def _none_readable(error: DecodeError, n: int) -> str:
+def _none_readable(error: DecodeError, n: int, need: str) -> str:
     n_others = min(n, _N_LOOKED_AT) - 1
     others = f"; {n_others} others that were looked at can't be decoded either" if n_others else ""
-    return f"{error}{others}; an image has to tell how many channels there are"
+    return f"{error}{others}; {need}"
 
 
 def readable_header(data: NDArray[np.uint8]) -> Header:

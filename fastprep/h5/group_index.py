@@ -37,10 +37,11 @@ def index_any(
     axes: str | None = None,
     n_labels: int | None = None,
     shape: tuple[int, int, int] | None = None,
+    are_masks: bool = False,
 ) -> ImageIndex:
-    """Describe images, in one dataset or in one each, as pixels or encoded; see `fastprep.h5.index.index_images`."""
+    """Describe images or masks, in one dataset or in one each, as pixels or encoded; see `fastprep.h5.index.index_images`."""
     if is_encoded(dataset):
-        return index_encoded(dataset, named, axes, shape)
+        return index_encoded(dataset, named, axes, shape, are_masks)
     index = index_images(dataset, named, axes, n_labels, shape)
     if not isinstance(dataset, ImageGroup):
         return index
