@@ -169,7 +169,7 @@ class Contents:
         n, height, width, channels = index.shape
         if index.rows is None:
             return f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}"
-        n_bytes = index.rows.n_bytes
+        n_bytes = index.rows.places.n_bytes
         size = "" if n_bytes is None else f", {n_bytes / 2**20:,.1f} MiB"
         return f"{n:,} encoded, the first of {height}x{width}x{channels}{size}"
 

@@ -20,18 +20,18 @@ from fastprep.h5.byte_rows import ByteRows, verified
 from fastprep.h5.chunk_list import ChunkList
 from fastprep.h5.files import open_file
 from fastprep.h5.filters import Pipeline
-from fastprep.h5.groups import ImageGroup, Images, get_images
+from fastprep.h5.groups import ImageGroup, Images, get_images, owner_of
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.metadata import Metadata
-from fastprep.h5.row_index import holds_bytes, index_rows
+from fastprep.h5.row_layouts import holds_rows, index_rows
 from fastprep.h5.types import describe_dataset
 
 _N_LOOKED_AT = 64  # images, unless one of the first is in colour
 
 
 def is_encoded(dataset: h5py.Dataset | ImageGroup) -> bool:
-    """Tell whether a dataset has rows of bytes, which can't be pixels: of variable length, and of a type of one byte."""
-    return not isinstance(dataset, ImageGroup) and holds_bytes(dataset.id.get_type())
+    """Tell whether a dataset, or datasets of one image each, have rows of bytes in one of the layouts that are known."""
+    return holds_rows(dataset)
 
 
 def has_encoded_images(path: str, images: Images) -> bool:
@@ -47,22 +47,25 @@ def has_encoded_images(path: str, images: Images) -> bool:
 
 
 def index_encoded(
-    dataset: h5py.Dataset,
+    dataset: h5py.Dataset | ImageGroup,
     named: tuple[str, str],
     axes: str | None = None,
     shape: tuple[int, int, int] | None = None,
+    n_labels: int | None = None,
     are_masks: bool = False,
 ) -> ImageIndex:
     """Describe a dataset of encoded images.
 
     Parameters
     ----------
-    dataset : h5py.Dataset
+    dataset : h5py.Dataset or ImageGroup
         One for which `is_encoded` holds, in a file that is open for reading.
     named : (str, str)
         File and dataset as the user named them, for errors.
     axes, shape
         Must be None: an encoded image says them itself.
+    n_labels
+        Number of labels, if it is known.
     are_masks : bool
         Whether they are masks, of which a `MaskReader` hands on the numbers. They have one channel, and are uint16 if one of 64
         masks from the whole dataset has more than 8 bits.
@@ -85,9 +88,9 @@ def index_encoded(
             raise DataError(
                 f"the images are encoded, as JPEG files are, and say their shape themselves: leave {name} out", *named
             )
-    if 0 in dataset.shape:
+    if 0 in dataset.shape[:1]:
         raise DataError(f"images are rows of bytes, one for each image, found {describe_dataset(dataset)}", *named)
-    rows = verified(index_rows(dataset, named), dataset)
+    rows = verified(index_rows(dataset, named, n_labels), dataset)
     reader = ByteRows(rows)
     try:
         said = None if are_masks else _said_channels(dataset, named)
@@ -115,8 +118,9 @@ def index_encoded(
         pipeline=Pipeline(),
         chunks=ChunkList(),
         axes=Axes("NHWC", sides, sides),
-        n_unwritten=int(np.count_nonzero(rows.references["length"] == 0)),
+        n_unwritten=rows.places.n_empty,
         is_complete=True,
+        members=rows.members,
         rows=rows,
         kind=header.kind,
         channels_are_said=said is not None,
@@ -172,9 +176,9 @@ def _decoded_order(index: ImageIndex) -> str:
     return "L" if index.shape[3] == 1 else "RGB"
 
 
-def _said_channels(dataset: h5py.Dataset, named: tuple[str, str]) -> int | None:
+def _said_channels(dataset: h5py.Dataset | ImageGroup, named: tuple[str, str]) -> int | None:
     """Return the number of channels that the attribute `channel_order` asks for; None if images are decoded to no such order."""
-    order, _ = channel_order_of(read_attribute(dataset, "channel_order", named), 3)
+    order, _ = channel_order_of(read_attribute(owner_of(dataset), "channel_order", named), 3)
     return None if order is None else {"RGB": 3, "L": 1}.get(order.upper())
 
 
@@ -210,7 +214,8 @@ def _readable_headers(
         try:
             header = read(rows.read([sample])[0])
         except DecodeError as error:
-            problem = problem or DataError(_none_readable(error, len(rows), need), *named, None, sample)
+            name = rows.index.name_of(sample)
+            problem = problem or DataError(_none_readable(error, rows, need), named[0], name, None, sample)
         except DataError as error:
             problem = problem or error
         else:
@@ -226,10 +231,10 @@ def _looked_at(n: int) -> Iterator[int]:
     yield from np.unique(np.linspace(0, n - 1, min(n, _N_LOOKED_AT)).astype(np.int64)).tolist()
 
 
-def _none_readable(error: DecodeError, n: int, need: str) -> str:
-    n_others = min(n, _N_LOOKED_AT) - 1
+def _none_readable(error: DecodeError, rows: ByteRows, need: str) -> str:
+    n_others = min(len(rows), _N_LOOKED_AT) - 1
     others = f"; {n_others} others that were looked at can't be decoded either" if n_others else ""
-    return f"{error}{others}; {need}"
+    return f"{error}{others}; {rows.index.places.advice or need}"
 
 
 def readable_header(data: NDArray[np.uint8]) -> Header:

@@ -102,6 +102,11 @@ class EncodedReader(Reader):
         for sample, data in self._rows(samples):
             yield self._decoded(sample, data)
 
+    def encoded(self, samples: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield the bytes and the pixels of images one by one; both are valid until this thread asks for the next one."""
+        for sample, data in self._rows(samples):
+            yield data, self._decoded(sample, data)
+
     def close(self) -> None:
         """Close the files as soon as nobody reads from them. A later read opens them again."""
         super().close()
@@ -127,10 +132,11 @@ class EncodedReader(Reader):
         if len(samples) == 0:
             return
         assert self.index.rows is not None
-        if self.index.rows.reason:
-            parts = [samples[k : k + 1] for k in range(len(samples))]  # their lengths are not known
+        lengths = self.index.rows.places.lengths(samples)
+        if lengths is None:
+            parts = [samples[k : k + 1] for k in range(len(samples))]
         else:
-            ends = np.cumsum(self.index.rows.references["length"][samples], dtype=np.int64)
+            ends = np.cumsum(np.clip(lengths, 0, self.index.rows.file_bytes))  # a damaged one is an error when it is read
             parts = np.split(samples, np.flatnonzero(np.diff(ends // _ROWS_BYTES)) + 1)
         for part in parts:
             yield from zip(part.tolist(), self._bytes.read(part), strict=True)
@@ -178,7 +184,10 @@ class EncodedReader(Reader):
         return f"images have different sizes: {sizes}; {rule}"
 
     def _error(self, sample: int, problem: object) -> DataError:
-        return DataError(str(problem), self.index.file, self.index.dataset, None, sample)
+        assert self.index.rows is not None
+        if isinstance(problem, DecodeError) and (advice := self.index.rows.places.advice):
+            problem = f"{problem}; {advice}"
+        return DataError(str(problem), self.index.file, self.index.name_of(sample), None, sample)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}
