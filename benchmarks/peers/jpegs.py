@@ -7,7 +7,6 @@ import io
 import boxes
 import h5py
 import numpy as np
-from check import MEANS
 
 HEIGHT, WIDTH, QUALITY = 375, 500, 90
 _NAMES = "astronaut", "chelsea", "coffee", "rocket"
@@ -54,6 +53,3 @@ class Crops:
     def empty(self, n: int) -> np.ndarray:
         """Return memory for n crops."""
         return np.ones((n, boxes.SIZE, boxes.SIZE, 3), np.float32)
-
-
-__all__ = ["HEIGHT", "MEANS", "QUALITY", "WIDTH", "Crops", "rows", "write"]
