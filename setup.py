@@ -4,7 +4,6 @@ The flags are part of the promise that every processor gives the same bits: no f
 (`-ffp-contract=off`), no code for the machine that compiles (`-march=native`), and no `-ffast-math`.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -12,37 +11,37 @@ from setuptools import Extension, setup
 
 COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
 KERNELS = Path("fastprep/kernels")
-HEADERS = [
-    "fastprep/_sink.pxd",
-    "fastprep/encoded/_jpeg_part.h",
-    *map(str, sorted(KERNELS.glob("*.pxd"))),
-    *map(str, sorted(KERNELS.glob("*.h"))),
-]
+HEADERS = ["fastprep/_sink.pxd", *map(str, sorted(KERNELS.glob("*.pxd"))), *map(str, sorted(KERNELS.glob("*.h")))]
 CROP = [str(path) for path in sorted(KERNELS.glob("_crop*.c"))]
+OWN_HEADERS = {"fastprep.encoded._libjpeg": ["fastprep/encoded/_jpeg_part.h"], "fastprep.h5._decode": ["fastprep/h5/_filters.h"]}
+LIBRARIES = {"fastprep.encoded._libjpeg": ["jpeg"]}  # libjpeg-turbo; where its headers are missing, simplejpeg decodes
+FILTERS = [f"fastprep/h5/_{name}.c" for name in ("bitshuffle", "blosc2", "filters", "lzf", "shuffle", "tiles")]
 WARP = [f"{KERNELS}/_blend.c", *(str(path) for path in sorted(KERNELS.glob("_warp*.c")))]
 
 
-def extension(name: str, *sources: str, libraries: Sequence[str] = ()) -> Extension:
+def extension(name: str, *sources: str) -> Extension:
     path = "/".join(name.split("."))
-    return Extension(name, [f"{path}.pyx", *sources], extra_compile_args=COMPILE_ARGS, depends=HEADERS, libraries=[*libraries])
+    headers = [*HEADERS, *OWN_HEADERS.get(name, ())]
+    libraries = LIBRARIES.get(name, [])
+    return Extension(name, [f"{path}.pyx", *sources], extra_compile_args=COMPILE_ARGS, depends=headers, libraries=libraries)
 
 
-def optional(name: str, extensions: list[Extension]) -> list[Extension]:
-    """Let the build go on where the extension of this name can't be compiled."""
+def optional_with_libraries(extensions: list[Extension]) -> list[Extension]:
+    """Let the build go on where an extension that needs a library of the system can't be compiled."""
     for built in extensions:
-        built.optional = built.name == name
+        built.optional = built.name in LIBRARIES  # an argument of Extension, which cythonize would not pass on
     return extensions
 
 
 setup(
-    ext_modules=optional(
-        "fastprep.encoded._libjpeg",  # needs libjpeg-turbo with its headers; without it simplejpeg decodes
+    ext_modules=optional_with_libraries(
         cythonize(
             [
                 extension("fastprep._sink"),
-                extension("fastprep.encoded._libjpeg", "fastprep/encoded/_jpeg_part.c", libraries=["jpeg"]),
+                extension("fastprep.encoded._libjpeg", "fastprep/encoded/_jpeg_part.c"),
                 extension("fastprep.pipeline._buffers"),
                 extension("fastprep.sampling._hashes"),
+                extension("fastprep.h5._decode", *FILTERS),
                 extension("fastprep.h5._heap"),
                 extension("fastprep.h5._read"),
                 extension("fastprep.kernels._cpu", *CROP),
@@ -53,6 +52,6 @@ setup(
             ],
             language_level=3,
             compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True},
-        ),
+        )
     ),
 )
