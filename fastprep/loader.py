@@ -261,7 +261,6 @@ class Loader(ReadOnlyArguments, Resuming):
             self._dataset = part_of(self._dataset, indices)
         if takes_any_size(self._dataset, crop):
             self._dataset.tell_sizes()
-            device = host_device(device, "encoded images of any size are decoded, and cropped, in memory of the host")
         inputs = self._dataset.each_input
         dtype = map_outputs(dtype_name, by_input(dtype, inputs, "dtype"))
         mean = means_of(mean, self._dataset)
