@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def check_images(dataset: Dataset, index: ImageIndex, first: ImageIndex) -> None:
     """Check that the images of a file have the size, the type and the order of axes of those of the first file.
 
-    Encoded images are alike whatever their sizes are; see `fastprep.h5.like_first`.
+    Encoded images are alike whatever their sizes are; see `fastprep.h5.decoded_like`.
 
     Raises
     ------

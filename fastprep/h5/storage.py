@@ -15,6 +15,7 @@ from fastprep.errors import DataError
 from fastprep.h5.axes import Axes, Sides
 from fastprep.h5.files import identity_of
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
+from fastprep.h5.native import foreign_filters, further_filters
 from fastprep.h5.sources import VIRTUAL_PREFIX, places
 from fastprep.h5.types import is_plain, number_type, stored_number_type
 
@@ -64,7 +65,7 @@ def find_storage(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, refe
     axes : Axes
         Those of the dataset.
     reference_bytes : int or None
-        Size in the file of a reference to a row, for a dataset of rows of variable length; None for numbers.
+        Size in the file of an element of a dataset of rows of bytes, such as a reference to a row; None for numbers of images.
 
     Returns
     -------
@@ -209,7 +210,7 @@ def _chunked_storage(
 ) -> Storage:
     element_bytes = reference_bytes or dataset.dtype.itemsize
     try:
-        pipeline = pipeline_of(properties, element_bytes)
+        pipeline = pipeline_of(properties, element_bytes, further_filters() if reference_bytes is None else ())
     except ValueError as error:
         raise DataError(str(error), *named) from error
     shape, chunk = axes.sides, axes.four_sides(dataset.chunks)
@@ -220,10 +221,12 @@ def _chunked_storage(
         raise Unsupported("this build of h5py cannot list chunks")
     if pipeline.filters:
         partial_chunks_are_raw(properties)  # raises where that can't be known
-    split = "" if chunk[1:] == shape[1:] else f", {math.prod(chunk_grid(shape, chunk)[1:])} to an image"
-    one = "image" if reference_bytes is None else "row"
+    one, article = ("image", "an") if reference_bytes is None else ("row", "a")
+    split = "" if chunk[1:] == shape[1:] else f", {math.prod(chunk_grid(shape, chunk)[1:])} to {article} {one}"
     several = f"1 {one}" if chunk[0] == 1 else f"{chunk[0]} {one}s"
-    layout = f"chunked, {several} each{split}, filters {pipeline.names}"
+    foreign = foreign_filters(pipeline)
+    way = f", {' and '.join(foreign)} decoded in Python" if foreign else ""
+    layout = f"chunked, {several} each{split}, filters {pipeline.names}{way}"
     return Storage(layout, os.path.abspath(dataset.file.filename), identity, chunk, pipeline)
 
 
