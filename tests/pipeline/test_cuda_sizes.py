@@ -4,7 +4,8 @@ import fake_cupy
 import numpy as np
 import pytest
 from crop_cases import assert_same_bits
-from encoded_files import encoded, write_rows
+from encoded_files import by_pillow_upright, encoded, write_rows
+from encoded_images import by_pillow
 from fake_cupy import Schedule
 from warp_cases import joined, oracle
 
@@ -13,6 +14,7 @@ from fastprep import (
     ColorJitter,
     DataError,
     Loader,
+    Mask,
     MixUp,
     RandomAffine,
     RandomErasing,
@@ -148,3 +150,49 @@ def test_images_must_lie_in_the_memory_into_which_they_are_copied(offsets, lengt
     sizes = np.ones((2, 2), np.int64)
     with pytest.raises(ValueError, match=message):
         PackSink(np.zeros(100, np.uint8), np.array(offsets), np.array(lengths), sizes)
+
+
+@pytest.fixture(scope="module")
+def path_of_several(tmp_path_factory, rows):
+    """Images, a second one of the same size for each, and masks."""
+    path = write_rows(tmp_path_factory.mktemp("several") / "images.h5", rows)
+    images = [by_pillow_upright(row) for row in rows]
+    write_rows(path, [by_pillow(image[..., ::-1].copy(), "PNG") for image in images], "second")
+    write_rows(path, [by_pillow(image[..., 0].copy(), "PNG") for image in images], "masks")
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"labels": Mask("masks")},
+        {"images": {"first": "images", "other": "second"}, "labels": None},
+        {"images": {"first": "images", "other": "second"}, "labels": Mask("masks"), "color": ColorJitter(brightness=0.4)},
+    ],
+    ids=["masks", "inputs", "inputs and masks"],
+)
+def test_masks_and_several_inputs_are_those_of_the_cpu(path_of_several, options):
+    def arrays(batch):
+        x, *rest = batch if isinstance(batch, tuple) else (batch,)
+        return [*(x.values() if isinstance(x, dict) else [x]), *rest]
+
+    options = {"mean": None, "shuffle": True, "seed": 3, "workers": 2, **options}
+    with Loader(path_of_several, 4, CROP, device="cpu", **options) as loader:
+        wanted = [[array.copy() for array in arrays(batch)] for batch in loader]
+    with fake_cupy.installed(Schedule(0.5)) as machine:
+        read = []
+        with Loader(path_of_several, 4, CROP, device="cuda", **options) as loader:
+            for batch in loader:
+                read.append(
+                    [
+                        machine.read_later(a) if hasattr(a, "device") and not isinstance(a, np.ndarray) else [a]
+                        for a in arrays(batch)
+                    ]
+                )
+                del batch
+        machine.finish_device(0)
+        assert machine.error is None
+        assert machine.calls["launch"] > 0
+    for got, want in zip(read, wanted, strict=True):
+        for (one,), other in zip(got, want, strict=True):
+            np.testing.assert_array_equal(one, other, strict=True)
