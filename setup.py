@@ -13,12 +13,15 @@ COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra
 KERNELS = Path("fastprep/kernels")
 HEADERS = ["fastprep/_sink.pxd", *map(str, sorted(KERNELS.glob("*.pxd"))), *map(str, sorted(KERNELS.glob("*.h")))]
 CROP = [str(path) for path in sorted(KERNELS.glob("_crop*.c"))]
+OWN_HEADERS = {"fastprep.h5._decode": ["fastprep/h5/_filters.h"]}
+FILTERS = [f"fastprep/h5/_{name}.c" for name in ("bitshuffle", "blosc2", "filters", "lzf", "shuffle", "tiles")]
 WARP = [f"{KERNELS}/_blend.c", *(str(path) for path in sorted(KERNELS.glob("_warp*.c")))]
 
 
 def extension(name: str, *sources: str) -> Extension:
     path = "/".join(name.split("."))
-    return Extension(name, [f"{path}.pyx", *sources], extra_compile_args=COMPILE_ARGS, depends=HEADERS)
+    headers = [*HEADERS, *OWN_HEADERS.get(name, ())]
+    return Extension(name, [f"{path}.pyx", *sources], extra_compile_args=COMPILE_ARGS, depends=headers)
 
 
 setup(
@@ -27,6 +30,7 @@ setup(
             extension("fastprep._sink"),
             extension("fastprep.pipeline._buffers"),
             extension("fastprep.sampling._hashes"),
+            extension("fastprep.h5._decode", *FILTERS),
             extension("fastprep.h5._heap"),
             extension("fastprep.h5._read"),
             extension("fastprep.kernels._cpu", *CROP),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 EXTENSIONS = (
     "fastprep/_sink",
+    "fastprep/h5/_decode",
     "fastprep/h5/_heap",
     "fastprep/h5/_read",
     "fastprep/kernels/_cpu",

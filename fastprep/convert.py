@@ -37,6 +37,11 @@ class Config:
     one row for each image are joined, and attributes that are the same in all of them are kept. What can't be kept is listed.
     The mean of the images is stored if there is none. The new file is checked image by image before it gets its name; until then
     no file of that name exists.
+
+    For example::
+
+        python -m fastprep.convert slow.h5 fast.h5
+        python -m fastprep.convert "slices/*.h5" all.h5 --images data
     """
 
     source: Annotated[Positional[str], arg(metavar="IN")]
@@ -70,6 +75,8 @@ class Config:
     this option they are refused, and the files are named: whoever made IN chose them, and whoever gets OUT can read them."""
     overwrite: bool = False
     """Replace OUT if it exists and fastprep wrote it; never IN, or a file that IN takes contents from."""
+    quiet: bool = False
+    """Show no progress, on a terminal either."""
 
     @property
     def sources(self) -> list[str]:
@@ -103,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(config: Config) -> None:
     began, sources = time.perf_counter(), config.sources
-    with shown_progress() as progress:
+    with shown_progress(config.quiet) as progress:
         done = rewrite(
             sources,
             config.out,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fastprep.cli.output import write_line
 from fastprep.errors import InputError, input_errors
 from fastprep.evaluation import metrics
+from fastprep.evaluation.significance import interval
 from fastprep.sampling import hashing
 from fastprep.system import whole_file
 from fastprep.training import run as training
@@ -199,10 +200,12 @@ def table(scores: list[Score], n_test: int) -> list[str]:
     rows = [(score, f"these {n_test} test cells") for score in scores]
     rows += [(Score(name, accuracy, None), "the paper's test cells") for name, accuracy in PAPER]
     width = max(len(score.name) for score, _ in rows)
-    lines = [f"{'':{width}}  accuracy  defects found  on"]
+    lines = [f"{'':{width}}  accuracy  95% interval  defects found  on"]
     for score, where in rows:
         found = "-" if score.found is None else f"{score.found:.1%}"
-        lines.append(f"{score.name:{width}}  {score.accuracy:8.2%}  {found:>13}  {where}")
+        low, high = interval(round(score.accuracy * n_test), n_test)
+        ends = "-" if score.found is None else f"{low:.1%}-{high:.1%}"
+        lines.append(f"{score.name:{width}}  {score.accuracy:8.2%}  {ends:>12}  {found:>13}  {where}")
     return ["", *lines, ""]
 
 

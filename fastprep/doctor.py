@@ -38,6 +38,11 @@ class Config:
     Times random mirrored crops in shuffled order: reading, the crop kernel, and both in one thread and in all.
     On a GPU it compares bits with the CPU's, and times copy, kernel and hand-over.
     Nothing is written; the report can be pasted into a bug report.
+
+    For example::
+
+        python -m fastprep.doctor
+        python -m fastprep.doctor train.h5 --size 224
     """
 
     file: Annotated[Positional[str | None], arg(metavar="[FILE]")] = None

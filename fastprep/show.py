@@ -28,7 +28,7 @@ from fastprep.errors import InputError, input_errors
 from fastprep.h5 import MOST_CHANNELS, Candidate, find_candidates, has_column, is_pattern, seems_network, source_files, store_mean
 from fastprep.system import check_replaceable, undo_half_made
 from fastprep.training.augmentation import blends, given_options, training_transforms
-from fastprep.training.options import AugmentOptions
+from fastprep.training.options import AugmentationOptions
 from fastprep.transforms import Boxes, Mask, Points, Target
 from fastprep.transforms.box_formats import FORMATS
 
@@ -37,8 +37,8 @@ _MOST_OF_COVARIANCE = 4  # channels
 
 @flowing
 @dataclass(frozen=True)
-class _Options:
-    """Options that are of this command only."""
+class FileOptions:
+    """The file, and what in it to show."""
 
     file: Annotated[Positional[str], arg(metavar="FILE")]
     """An HDF5 file of images."""
@@ -54,6 +54,20 @@ class _Options:
     channels: Annotated[str | None, arg(metavar="LIST")] = None
     """Channels of the images to use, in this order: numbers from 0, such as 0,1,2, or letters of the file's channel order, as in
     RGB. Default: all."""
+    mean: bool = False
+    """Compute the mean of the images, and the covariance of up to four channels, and print them."""
+    store: bool = False
+    """With --mean: store both in the file, as attributes mean and covariance of the images; nothing else changes. On a full disk
+    nothing changes at all. This is for training files, because validation and testing use the mean of training."""
+    overwrite: bool = False
+    """Replace existing drawings of fastprep, no other files; and with --store an existing mean."""
+
+
+@flowing
+@dataclass(frozen=True)
+class DrawingOptions:
+    """Drawings of images."""
+
     sheet: Annotated[str | None, arg(metavar="PNG")] = None
     """Draw random images with the names of their classes."""
     n: Annotated[int, arg(metavar="IMAGES")] = 40
@@ -80,21 +94,20 @@ class _Options:
     """With --crops: draw the points of this dataset over the images."""
     seed: int = 42
     """Seed of the images and crops that are drawn."""
-    mean: bool = False
-    """Compute the mean of the images, and the covariance of up to four channels, and print them."""
-    store: bool = False
-    """With --mean: store both in the file, as attributes mean and covariance of the images; nothing else changes. On a full disk
-    nothing changes at all. This is for training files, because validation and testing use the mean of training."""
-    overwrite: bool = False
-    """Replace existing drawings of fastprep, no other files; and with --store an existing mean."""
 
 
 @flowing
 @dataclass(frozen=True)
-class Config(AugmentOptions, _Options):
+class Config(AugmentationOptions, DrawingOptions, FileOptions):
     """Show the contents of an HDF5 file of images: shape, layout, mean, classes.
 
     Draws contact sheets of the images and of what training will see, and computes the mean of a file that has none.
+
+    For example::
+
+        python -m fastprep.show train.h5
+        python -m fastprep.show train.h5 --crops crops.png --augment imagenet
+        python -m fastprep.show train.h5 --mean --store
     """
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import fastprep
 from fastprep import demo, train
+from fastprep.evaluation.significance import interval
 from fastprep.training.config import Config
 
 elpv = pytest.importorskip("elpv_dataset.utils")
@@ -62,6 +63,11 @@ def test_files_hold_the_images_and_the_mean_of_training(cells):
     assert {path for path in before if path.stat().st_mtime_ns != before[path]} == {files["val"]}
 
 
+def interval_of(score):
+    low, high = interval(round(score["accuracy"] * 655), 655)
+    return f"{low:.1%}-{high:.1%}"
+
+
 def test_the_whole_demo_in_small(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert train.main(["--demo", "--epochs", "1", "--crop", "57"]) == 0
@@ -70,8 +76,11 @@ def test_the_whole_demo_in_small(tmp_path, monkeypatch, capsys):
     majority, plain, ten_crop = json.loads((run / "test.json").read_text())
     assert majority == {"name": "always the majority class", "accuracy": pytest.approx(0.687, abs=0.001), "found": 0}
     for score, name in ((plain, "AlexNet, centre crop"), (ten_crop, "AlexNet, ten-crop")):
-        assert f"{name:40}  {score['accuracy']:8.2%}  {score['found']:>13.1%}  these 655 test cells" in printed
-    assert "82.44%              -  the paper's test cells" in printed
+        assert (
+            f"{name:40}  {score['accuracy']:8.2%}  {interval_of(score):>12}  {score['found']:>13.1%}  these 655 test cells"
+            in printed
+        )
+    assert "82.44%             -              -  the paper's test cells" in printed
     assert "88.42%" in printed
     assert "CC BY-NC-SA 4.0" in printed
     assert str(run.relative_to(tmp_path) / "curves.png") in printed

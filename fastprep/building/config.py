@@ -31,6 +31,13 @@ class Config:
     white where it is transparent, resized so that its shorter side has --size pixels, and cut to the square in its middle (or
     as --resize says). OUT also gets mean.json, report.csv, which accounts for every file, and sizes.png, which shows the sizes of
     the source images. Run the same command again to continue an interrupted build.
+
+    For example::
+
+        python -m fastprep.build photographs/ files/
+        python -m fastprep.build train/ files/ --pattern "{class}.{}.jpg"
+        python -m fastprep.build photographs/ files/ --csv labels.csv
+        python -m fastprep.build photographs/ files/ --encoded
     """
 
     images: Annotated[Positional[str], arg(metavar="IMAGES")]
@@ -79,6 +86,8 @@ class Config:
     """Stop at an image that can't be read, instead of leaving it out."""
     overwrite: bool = False
     """Replace the files of an earlier build; files of these names that no build wrote are never replaced."""
+    quiet: bool = False
+    """Show no progress, on a terminal either."""
 
     @property
     def side(self) -> int | None:

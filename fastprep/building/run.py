@@ -76,7 +76,7 @@ def _make(config: Config, found: list[SourceFile], candidates: list[SourceFile],
         decoded = open_cache(config, candidates, work, keys[0], order)
         stack.callback(lambda: None if decoded.records else remove(work))
         stack.callback(decoded.close)
-        progress = stack.enter_context(shown_progress())
+        progress = stack.enter_context(shown_progress(config.quiet))
         if decoded.was_stale:
             warn("an interrupted build of other images, or with other settings, was found there; beginning anew")
         n_before = len(decoded.records)

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
-import tyro
-from tyro.conf import FlagCreatePairsOff
-
+from fastprep.cli.groups import read_words
 from fastprep.cli.help import wrapped_description
 from fastprep.cli.output import safe_output, status_of_output, write_message
 from fastprep.errors import ONE_INPUT, DataError, InputError, RankError, one_line
@@ -154,11 +152,10 @@ def parse_command_line(config: type[_Config], words: Sequence[str] | None, name:
         An instance. Like every tyro command line, this ends the process for --help, and with status 2 for wrong words.
     """
     words = sys.argv[1:] if words is None else words
-    marked = FlagCreatePairsOff[config]  # type: ignore[valid-type]
     prog, description = f"python -m fastprep.{name}", wrapped_description(config)
     with safe_output():
         try:
-            return tyro.cli(marked, args=words, prog=prog, description=description, **options)
+            return read_words(config, words, prog=prog, description=description)
         except SystemExit as end:
             if end.code and _names_several_inputs(words):
                 write_message(f"fastprep.{name}: --images takes one name; {ONE_INPUT}")

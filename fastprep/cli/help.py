@@ -13,6 +13,9 @@ from typing import Annotated, TypeVar
 from tyro.conf import arg
 
 _T = TypeVar("_T", bound=type)
+WIDEST = 120
+"""Columns of a help text. Longer lines are hard to read, and tyro puts groups side by side on wider terminals, out of order."""
+_EXAMPLES = "For example::"
 
 
 def flowing(config: _T) -> _T:
@@ -46,14 +49,28 @@ def flowing(config: _T) -> _T:
 
 
 def wrapped_description(config: type) -> str:
-    """Return the docstring of a configuration, each paragraph wrapped to the width of the terminal.
+    """Return the docstring of a configuration without its examples, each paragraph wrapped to the width of the terminal.
 
     By itself, tyro wraps the texts of options but not the description above them. It also joins lines, except those that do not
     begin with a letter; hence the indent.
     """
-    wrapper = textwrap.TextWrapper(shutil.get_terminal_size().columns, subsequent_indent="  ", break_on_hyphens=False)
-    paragraphs = inspect.cleandoc(config.__doc__ or "").split("\n\n")
-    return "\n\n".join(wrapper.fill(text) for text in paragraphs)
+    wrapper = textwrap.TextWrapper(
+        min(shutil.get_terminal_size().columns, WIDEST), subsequent_indent="  ", break_on_hyphens=False
+    )
+    text, _ = _docstring(config)
+    return "\n\n".join(wrapper.fill(paragraph) for paragraph in text.split("\n\n"))
+
+
+def examples_of(config: type) -> list[str]:
+    """Return the end of the help text: a title, and the command lines at the end of the docstring; nothing if there are none."""
+    _, lines = _docstring(config)
+    return ["", "Examples:", *textwrap.indent(textwrap.dedent(lines.strip("\n")), "  ").splitlines()] if lines else []
+
+
+def _docstring(config: type) -> tuple[str, str]:
+    """Return the text of a configuration, and its examples."""
+    text, _, lines = inspect.cleandoc(config.__doc__ or "").partition(_EXAMPLES)
+    return text.strip(), lines
 
 
 def _default(words: str) -> str:

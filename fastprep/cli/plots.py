@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.cli.drawing_mark import drawing_mark
+from fastprep.cli.fonts import draw_with_fonts
 from fastprep.cli.matplotlib_startup import start_matplotlib
 from fastprep.cli.overlays import Overlay, draw_overlay, limits_of
 from fastprep.system import printable, whole_file
@@ -255,4 +256,5 @@ def _plain_ticks(axes: Axes, low: float, high: float) -> None:
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png", metadata={"Software": drawing_mark()})
+        mark = {"Software": drawing_mark()}
+        draw_with_fonts(figure, lambda: figure.savefig(temporary, dpi=_DPI, format="png", metadata=mark))

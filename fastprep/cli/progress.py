@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def shown_progress() -> Iterator[Progress]:
+def shown_progress(quiet: bool = False) -> Iterator[Progress]:
     """Show a bar for each stage on standard error, if that is a terminal.
+
+    Parameters
+    ----------
+    quiet : bool
+        Whether to show none there either.
 
     Yields
     ------
@@ -25,7 +30,7 @@ def shown_progress() -> Iterator[Progress]:
         Takes the name of a stage, the number of images that are done, and the number of all images.
     """
     stream = screen(sys.stderr)
-    if stream is None or not stream.isatty():
+    if quiet or stream is None or not stream.isatty():
         yield lambda stage, done, total: None
         return
     from rich import progress as rich_progress
@@ -53,13 +58,29 @@ def shown_progress() -> Iterator[Progress]:
 
 
 _EVERY_S = 0.5
+_BAR_COLUMNS = 20
+_HEAVY, _LIGHT = ("━", "─"), ("=", "-")
+"""Characters of the done part of a bar and of the rest, and those for terminals that lack the first ones."""
+
+
+def clock_time(seconds: float) -> str:
+    """Return a duration as minutes and seconds, such as 4:07, with hours before them if there are some."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 class StatusLine:
-    """A line on the terminal that is replaced again and again; nothing where standard output is not a terminal."""
+    """A line on the terminal that is replaced again and again; nothing where standard output is not a terminal.
 
-    def __init__(self) -> None:
-        self._console = _terminal()
+    Parameters
+    ----------
+    quiet : bool
+        Whether there is no such line on a terminal either.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = None if quiet else _terminal()
         self._shown_at = 0.0
         self._is_shown = False
 
@@ -68,10 +89,28 @@ class StatusLine:
         """Whether there is a terminal, and its line is old enough to be replaced."""
         return self._console is not None and time.monotonic() - self._shown_at >= _EVERY_S
 
-    def show(self, text: str) -> None:
-        """Replace the line."""
+    def show(self, text: str, *more: str, share: float | None = None) -> None:
+        """Replace the line.
+
+        Parameters
+        ----------
+        text : str
+            Its beginning.
+        *more : str
+            What follows, as far as the terminal is wide enough.
+        share : float or None
+            Share that is done, 0..1, which is drawn as a bar after the beginning.
+        """
         self._shown_at = time.monotonic()
         self._is_shown = True
+        assert self._console is not None
+        width = self._console.width - 1  # a line that wraps cannot be replaced
+        if share is not None:
+            text = f"{text} {_bar(share, min(_BAR_COLUMNS, width // 8), self._console.encoding)}"
+        for part in more:
+            if len(text) + 2 + len(part) > width:
+                break
+            text = f"{text}  {part}" if part else text
         self._write(text, end="")
 
     def keep(self, text: str) -> None:
@@ -97,13 +136,20 @@ class StatusLine:
         assert console is not None
         line = Text(printable(text))
         if not end:
-            line.truncate(console.width - 1)  # a line that wraps cannot be replaced
+            line.truncate(console.width - 1)
         with Screen(sys.stdout).surviving():
             console.control(Control(ControlType.CARRIAGE_RETURN))
             console.print(line, end="", soft_wrap=True)
             console.control(Control((ControlType.ERASE_IN_LINE, 0)))
             console.file.write(end)
             console.file.flush()
+
+
+def _bar(share: float, columns: int, encoding: str) -> str:
+    """Return a bar of so many columns."""
+    done, rest = _HEAVY if encoding.startswith("utf") else _LIGHT
+    n_done = round(columns * min(1.0, max(0.0, share)))
+    return done * n_done + rest * (columns - n_done)
 
 
 def _terminal() -> Console | None:

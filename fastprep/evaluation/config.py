@@ -17,6 +17,12 @@ class Config:
 
     Several runs are tested one by one and as an ensemble, whose predictions are averaged. The command writes a folder with a
     summary, the predictions, a confusion matrix and a table by class.
+
+    For example::
+
+        python -m fastprep.evaluate runs/20261128-103000 --data test.h5
+        python -m fastprep.evaluate runs/20261128-103000 --split val
+        python -m fastprep.evaluate runs/a runs/b runs/c --data test.h5 --out ensemble
     """
 
     runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")]
@@ -47,6 +53,8 @@ class Config:
     """Model of a run to test."""
     crops: Literal["both", "plain", "ten"] = "both"
     """Crops of each image: plain is the centre; ten are the corners, the centre and their mirror images, averaged."""
+    compare: bool = False
+    """Compare each two RUNs by the images that only one of them has right: McNemar's test, exact and two-sided."""
     average: Literal["probs", "logits"] = "probs"
     """Quantity that is averaged over crops and over models."""
     model: Annotated[str | None, arg(metavar="MODULE:FUNCTION")] = None
@@ -67,3 +75,5 @@ class Config:
     """Folder to create. Default: evaluation-FILE in the folder of the first run."""
     overwrite: bool = False
     """Replace the folder if it exists and holds an evaluation, and nothing else."""
+    quiet: bool = False
+    """Show no progress, on a terminal either."""

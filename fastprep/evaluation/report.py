@@ -20,11 +20,13 @@ from fastprep.cli.plots import draw_confusion
 from fastprep.errors import NotReplacedError
 from fastprep.evaluation import metrics, several_labels
 from fastprep.evaluation.metrics import Average
+from fastprep.evaluation.significance import compare, interval
 from fastprep.system import printable
 
-_COLUMNS = {"top_1": ("top-1", ".2%"), "top_5": ("top-5", ".2%")}
-_COLUMNS |= {"accuracy": ("accuracy", ".2%"), "exact": ("exact", ".2%")}  # with several labels an image
-_COLUMNS |= {"auc": ("AUC", ".4f"), "average_precision": ("AP", ".4f"), "loss": ("loss", ".4f")}
+_INTERVAL = ("95% interval", "{0[0]:.2%}-{0[1]:.2%}")
+_COLUMNS = {"top_1": ("top-1", "{:.2%}"), "top_1_interval": _INTERVAL, "top_5": ("top-5", "{:.2%}")}
+_COLUMNS |= {"accuracy": ("accuracy", "{:.2%}"), "exact": ("exact", "{:.2%}"), "exact_interval": _INTERVAL}  # several labels
+_COLUMNS |= {"auc": ("AUC", "{:.4f}"), "average_precision": ("AP", "{:.4f}"), "loss": ("loss", "{:.4f}")}
 _SUMMARY = "summary.json"
 _MARKS = frozenset({"data", "models", "average", "scores"})  # keys by which a summary is known as that of an evaluation
 _OWN = re.compile(r"summary\.json|predictions\.csv|probabilities\.npz|(confusion|classes)-(plain-crop|ten-crop)\.(csv|png)")
@@ -82,6 +84,13 @@ class Evaluated:
             scores.append(self._score(name, self.probabilities[kind]))
         return scores
 
+    def right(self, part: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell of each image whether a model's result for it is right; with several labels, whether all of them are."""
+        rows, labels = self._average([part]), np.asarray(self.labels)
+        if self.several:
+            return np.asarray(several_labels.decided(rows, labels).all(axis=1))
+        return metrics.hits(rows, labels, 1)
+
     def _average(self, parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
         return metrics.probabilities(parts, self.average, several=self.several)
 
@@ -90,19 +99,21 @@ class Evaluated:
         labels = np.asarray(self.labels)
         if self.several:
             without = {"auc": None, "average_precision": None, "loss": None}
-            return {"name": "usual answers", **several_labels.usual_answers(labels), **without, "n": len(labels)}
+            usual = several_labels.usual_answers(labels)
+            return {"name": "usual answers", **usual, **_interval_of("exact", usual, len(labels)), **without, "n": len(labels)}
         largest = int(np.bincount(labels).argmax())
-        top_1 = float((labels == largest).mean())
-        return {"name": f"always {self.class_names[largest]}", "top_1": top_1, "top_5": None, "loss": None, "n": len(labels)}
+        name = f"always {self.class_names[largest]}"
+        return {"name": name, **_share("top_1", labels == largest), "top_5": None, "loss": None, "n": len(labels)}
 
     def _score(self, name: str, rows: NDArray[np.float64]) -> dict[str, Any]:
         labels = np.asarray(self.labels)
         if self.several:
-            return {"name": name, **several_labels.scores(rows, labels), "n": len(rows)}
+            scores = several_labels.scores(rows, labels)
+            return {"name": name, **scores, **_interval_of("exact", scores, len(rows)), "n": len(rows)}
         top_5 = float(metrics.hits(rows, labels, 5).mean()) if rows.shape[1] > 5 else None
         return {
             "name": name,
-            "top_1": float(metrics.hits(rows, labels, 1).mean()),
+            **_share("top_1", metrics.hits(rows, labels, 1)),
             "top_5": top_5,
             "loss": metrics.cross_entropy(rows, labels),
             "n": len(rows),
@@ -116,11 +127,53 @@ def table(evaluated: Evaluated) -> list[str]:
         return [f"{n} images without labels: predictions only"]
     width = max(len(score["name"]) for score in evaluated.scores)
     shown = {key: title for key, title in _COLUMNS.items() if any(score.get(key) is not None for score in evaluated.scores)}
-    lines = ["".join([f"{'':{width}}", *(f"{title:>10}" for title, _ in shown.values()), "  on"])]
+    columns = {key: 15 if key.endswith("_interval") else 10 for key in shown}
+    lines = ["".join([f"{'':{width}}", *(f"{title:>{columns[key]}}" for key, (title, _) in shown.items()), "  on"])]
     for score in evaluated.scores:
-        cells = ("" if score[key] is None else format(score[key], form) for key, (_, form) in shown.items())
-        lines.append("".join([f"{score['name']:{width}}", *(f"{cell:>10}" for cell in cells), f"  {score['n']} images"]))
+        cells = {key: "" if score.get(key) is None else form.format(score[key]) for key, (_, form) in shown.items()}
+        line = (f"{cell:>{columns[key]}}" for key, cell in cells.items())
+        lines.append("".join([f"{score['name']:{width}}", *line, f"  {score['n']} images"]))
     return lines
+
+
+def compared(evaluated: Evaluated) -> list[dict[str, Any]]:
+    """Compare each two models on the same images.
+
+    Returns
+    -------
+    list of dict
+        crops, first and second (names of two models), only_first_right, only_second_right and p; see `significance.compare`.
+    """
+    comparisons = []
+    for kind, parts in evaluated.rows.items():
+        right = [evaluated.right(part) for part in parts]
+        for i, k in itertools.combinations(range(len(parts)), 2):
+            found = compare(right[i], right[k])
+            names = {"crops": kind, "first": evaluated.models[i], "second": evaluated.models[k]}
+            comparisons.append(
+                {**names, "only_first_right": found.only_first, "only_second_right": found.only_second, "p": found.p}
+            )
+    return comparisons
+
+
+def lines_of_comparisons(comparisons: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each comparison."""
+    return [
+        f"{c['first']} and {c['second']}, {c['crops']}: {c['only_first_right']} images only the first has right, "
+        f"{c['only_second_right']} only the second; p = {c['p']:.2g} (McNemar)"
+        for c in comparisons
+    ]
+
+
+def _share(name: str, right: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return a share of right answers, with its confidence interval."""
+    share = {name: float(right.mean())}
+    return {**share, **_interval_of(name, share, len(right))}
+
+
+def _interval_of(name: str, scores: dict[str, Any], n: int) -> dict[str, tuple[float, float]]:
+    """Return the confidence interval of a share of `n` images."""
+    return {f"{name}_interval": interval(round(scores[name] * n), n)}
 
 
 def write_report(folder: Path, evaluated: Evaluated, facts: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from fastprep.evaluation import metrics
 from fastprep.evaluation.candidates import Candidate, common_fact, find_candidate, have_several, load_model
 from fastprep.evaluation.config import Config
 from fastprep.evaluation.part import mean_of_training, note_on_training_images, part_of_training, with_training_file
-from fastprep.evaluation.report import Evaluated, report_files, table, write_report
+from fastprep.evaluation.report import Evaluated, compared, lines_of_comparisons, report_files, table, write_report
 from fastprep.evaluation.several_labels import THRESHOLD
 from fastprep.h5 import read_file_names, source_files
 from fastprep.loader import Loader
@@ -40,6 +40,8 @@ def run(config: Config) -> Path:
     """
     if not config.runs:
         raise InputError("name a run: python -m fastprep.evaluate RUN --data FILE")
+    if config.compare and (len(config.runs) < 2 or config.labels == "none"):
+        raise InputError("--compare needs two RUNs or more, and labels")
     if config.data is None:
         config = with_training_file(config)
     candidates = [find_candidate(config, name) for name in config.runs]
@@ -66,12 +68,14 @@ def run(config: Config) -> Path:
     class_names = (*class_names[:classes], *map(str, range(len(class_names), classes)))
     models = [candidate.name for candidate in candidates]
     evaluated = Evaluated(rows, models, config.average, labels, class_names, file_names, part, several)
+    comparisons = compared(evaluated) if config.compare else []
     with whole_folder(folder, replace=old_files) as temporary:
-        facts = {"data": config.data, "models": [str(c.path) for c in candidates]}
-        write_report(temporary, evaluated, facts if config.split == "all" else {**facts, "split": config.split})
+        facts: dict[str, Any] = {"data": config.data, "models": [str(c.path) for c in candidates]}
+        facts |= {} if config.split == "all" else {"split": config.split}
+        write_report(temporary, evaluated, {**facts, "comparisons": comparisons} if config.compare else facts)
     if several:
         write_line(f"several labels an image: {classes} classes, each predicted where its probability is above {THRESHOLD}")
-    write_line(*table(evaluated), *note_on_training_images(config, candidates))
+    write_line(*table(evaluated), *lines_of_comparisons(comparisons), *note_on_training_images(config, candidates))
     write_line(f"all in {folder}")
     return folder
 
@@ -155,7 +159,7 @@ def _predict_all(config: Config, candidates: list[Candidate], several: bool) -> 
 def _predict(config: Config, candidate: Candidate, model: Any, name: str, crop: Crop, **output: bool) -> NDArray[np.float64]:
     import fastprep
 
-    with _open_loader(config, candidate, crop, fastprep.Loader) as loader, shown_progress() as show:
+    with _open_loader(config, candidate, crop, fastprep.Loader) as loader, shown_progress(config.quiet) as show:
         stage = f"{candidate.name}, {name}"
         return metrics.predict_crops(
             model, loader, average=config.average, progress=lambda done: show(stage, done, loader.n_samples), **output

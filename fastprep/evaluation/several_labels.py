@@ -30,7 +30,7 @@ def scores(rows: NDArray[np.float64], labels: NDArray[np.integer]) -> dict[str, 
         all right; auc and average_precision, means over the classes that have both kinds of images, or None if no class has;
         loss, the mean binary cross-entropy.
     """
-    right = (rows > THRESHOLD) == (labels != 0)
+    right = decided(rows, labels)
     pairs = list(zip(rows.T, labels.T, strict=True))
     return {
         "accuracy": float(right.mean()),
@@ -39,6 +39,11 @@ def scores(rows: NDArray[np.float64], labels: NDArray[np.integer]) -> dict[str, 
         "average_precision": _mean([average_precision(*pair) for pair in pairs]),
         "loss": float(-np.where(labels != 0, log(rows), log(1 - rows)).mean()),
     }
+
+
+def decided(rows: NDArray[np.float64], labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Tell of each decision, shape (N, classes), whether it is right."""
+    return (rows > THRESHOLD) == (labels != 0)
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Hashable
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.h5._decode import Decoder
+from fastprep.h5.native import codecs
 from fastprep.system import begin_in_children
 
 
@@ -92,6 +94,7 @@ class Scratch(threading.local):
 
     def __init__(self) -> None:
         self._kept: dict[str, NDArray[np.uint8]] = {}
+        self._decoder: Decoder | None = None
 
     def memory(self, purpose: str, n_bytes: int) -> NDArray[np.uint8]:
         """Return `n_bytes` of this thread's memory, valid until it asks for the same purpose again."""
@@ -99,6 +102,12 @@ class Scratch(threading.local):
         if kept is None or len(kept) < n_bytes:
             kept = self._kept[purpose] = np.empty(n_bytes, np.uint8)
         return kept[:n_bytes]
+
+    def decoder(self) -> Decoder:
+        """Return this thread's decompressors."""
+        if self._decoder is None:
+            self._decoder = Decoder(codecs())
+        return self._decoder
 
     def __reduce__(self) -> tuple:
         return Scratch, ()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep._sink import Status
+from fastprep._sink import Sink, Status, hand_over
 from fastprep.errors import ChangedError, DataError, NotFiniteError
-from fastprep.h5 import _read
+from fastprep.h5 import _decode, _read, native
+from fastprep.h5._decode import ChunkPlan
+from fastprep.h5.block_order import grouped
 from fastprep.h5.cache import Scratch
 from fastprep.h5.files import CHANGED, identity_of
 from fastprep.h5.filters import SLACK_BYTES, DecodeError
@@ -35,12 +36,14 @@ class ChunkReader:
     file : OpenFile
         The file at `index.holder`. It is neither opened nor closed here.
     scratch : Scratch
+    plan : ChunkPlan or None
+        From `plan_of(index)`.
     """
 
-    def __init__(self, index: ImageIndex, file: OpenFile, scratch: Scratch) -> None:
-        self.index, self.file, self._scratch = index, file, scratch
+    def __init__(self, index: ImageIndex, file: OpenFile, scratch: Scratch, plan: ChunkPlan | None) -> None:
+        self.index, self.file, self._scratch, self._plan = index, file, scratch, plan
 
-    def block(self, number: int, keeps: bool) -> NDArray:
+    def block(self, number: int, keeps: bool) -> NDArray | None:
         """Read a block of images that are decoded together.
 
         Parameters
@@ -53,6 +56,7 @@ class ChunkReader:
         Returns
         -------
         ndarray of `index.dtype`, shape (images_decoded_at_once, *index.axes.sides[1:]), less for the last block
+            None if HDF5 has to read it: a chunk is refused, and HDF5 alone knows what is wrong with it.
 
         Raises
         ------
@@ -61,11 +65,38 @@ class ChunkReader:
         """
         index, first = self.index, number * self.index.images_decoded_at_once
         if index.pipeline.filters or index.is_split:
-            return self._chunk_row(number, keeps)
+            images = self._row_without_python(number, keeps) if self._plan is not None else None
+            return self._chunk_row(number, keeps) if images is None and index.pipeline.can_decode else images
         row, within = divmod(first, index.images_per_chunk)
         offset = int(index.chunks.offsets[row]) + within * index.stored_image_bytes
         raw = self._read_bytes(offset, index.stored_image_bytes, first)
         return self._widened(raw.view(index.stored_dtype).reshape(1, *index.axes.sides[1:]), first)
+
+    def hand_over(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> NDArray[np.int64]:
+        """Read images and hand them to a sink, each block once; without Python if there is a plan and no type to convert.
+
+        Returns
+        -------
+        ndarray of int64
+            Positions in `samples` of those that HDF5 has to read; see `block`.
+
+        Raises
+        ------
+        OSError, DataError
+            As `Reader.read` does.
+        """
+        blocks, begins, order = grouped(samples, self.index.images_decoded_at_once)
+        is_converted = self.index.stored_dtype != self.index.dtype
+        first, left = 0, [np.empty(0, np.int64)]
+        while first < len(blocks):
+            if self._plan is not None and not is_converted:
+                first += self._hand_over_rows(self._plan, blocks[first:], begins[first:], samples[order], slots[order], sink)
+            if first < len(blocks):  # it was refused, or can't be handed over so
+                members = order[begins[first] : begins[first + 1]]
+                if not self._hand_over_block(int(blocks[first]), samples[members], slots[members], sink):
+                    left.append(members)
+                first += 1
+        return np.concatenate(left)
 
     def check_unchanged(self) -> None:
         """Raise a ChangedError if the file was written to since it was indexed: the images may be partly old and partly new."""
@@ -84,6 +115,69 @@ class ChunkReader:
         if not isinstance(status, str) and status > 0:
             return machine_fault(status, self.index.file, self.index.dataset, sample // self.index.images_per_chunk, sample)
         return reading_error(self.index, status, sample, self.has_changed())
+
+    def _hand_over_rows(
+        self,
+        plan: ChunkPlan,
+        rows: NDArray[np.int64],
+        begins: NDArray[np.int64],
+        samples: NDArray[np.int64],
+        slots: NDArray[np.int64],
+        sink: Sink,
+    ) -> int:
+        """Hand over the images of rows of chunks until one is refused; return how many rows that were."""
+        index = self.index
+        images = self._scratch.memory("images", plan.row_bytes if index.is_split else 1)
+        memory = (*self._memory(plan.raw_bytes(rows)), images)
+        decoder, file, within = self._scratch.decoder(), self.file, samples % index.images_per_chunk
+        status, done, failed = _decode.read_rows(
+            plan, decoder, file.number, file.mapping, rows, begins, within, slots, *memory, sink
+        )
+        if failed >= 0:
+            raise reading_error(index, status, int(samples[failed]))
+        if status not in (Status.OK, _decode.STATUS_REFUSED):
+            raise self.error(status, int(rows[done]) * index.images_per_chunk)
+        return done
+
+    def _hand_over_block(self, number: int, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> bool:
+        """Hand over the images of one block; return whether that was possible without HDF5."""
+        images = self.block(number, keeps=False)
+        if images is None:
+            return False
+        offsets = samples % self.index.images_decoded_at_once * self.index.image_bytes
+        status, position = hand_over(images.reshape(-1).view(np.uint8), offsets, slots, sink)
+        if status:
+            raise reading_error(self.index, status, int(samples[position]))
+        return True
+
+    def _memory(self, raw_bytes: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        n_out = self.index.chunk_bytes + SLACK_BYTES
+        memory = self._scratch.memory
+        return memory("raw", raw_bytes), memory("spare", n_out), memory("out", n_out)
+
+    def _row_without_python(self, row: int, keeps: bool) -> NDArray | None:
+        """Return what `_chunk_row` does; None if a chunk is refused, which `_chunk_row` then has the last word about."""
+        assert self._plan is not None
+        index, plan, is_converted = self.index, self._plan, self.index.stored_dtype != self.index.dtype
+        raw, spare, out = self._memory(plan.raw_bytes(np.array([row])))
+        if index.is_split:
+            images = (
+                np.empty(plan.row_bytes, np.uint8)
+                if keeps and not is_converted
+                else self._scratch.memory("images", plan.row_bytes)
+            )
+        else:
+            out = images = np.empty(len(out), np.uint8) if keeps and not is_converted else out
+        decoder, file = self._scratch.decoder(), self.file
+        status = _decode.read_row(plan, decoder, file.number, file.mapping, row, raw, spare, out, images)
+        if status == _decode.STATUS_REFUSED:
+            return None
+        first = row * index.images_per_chunk
+        if status:
+            raise self.error(status, first)
+        n_images = min(index.images_per_chunk, index.shape[0] - first)
+        pixels = images[: plan.row_bytes].view(index.stored_dtype).reshape(index.images_per_chunk, *index.axes.sides[1:])
+        return self._widened(pixels[:n_images], first)
 
     def _chunk_row(self, row: int, keeps: bool) -> NDArray:
         """Return the images of a row of chunks, `images_per_chunk` of them, as `index.dtype`; fewer for the last row."""
@@ -137,6 +231,29 @@ class ChunkReader:
         return buffer
 
 
+def plan_of(index: ImageIndex) -> ChunkPlan | None:
+    """Return how the chunks of a dataset are decoded without Python; None if they can't be, or need not be decoded.
+
+    Parameters
+    ----------
+    index : ImageIndex
+        With the list of its chunks.
+    """
+    if index.reason or index.rows is not None or index.is_addressable or native.foreign_filters(index.pipeline):
+        return None
+    chunks = index.chunks
+    return ChunkPlan(
+        [(stage.code, stage.values) for stage in index.pipeline.filters],
+        index.axes.sides,
+        index.chunk_shape,
+        index.stored_dtype.itemsize,
+        SLACK_BYTES,
+        np.ascontiguousarray(chunks.offsets, np.int64),
+        np.ascontiguousarray(chunks.sizes, np.int64),
+        np.ascontiguousarray(chunks.masks, np.uint32),
+    )
+
+
 def reading_error(index: ImageIndex, status: int | str, sample: int, changed: bool = False) -> DataError:
     """Return the error of a sample that can't be read, for a status of `_read` or of a sink, or a problem in words.
 
@@ -153,17 +270,3 @@ def problem_of(status: int) -> str:
     if status == Status.TRUNCATED:
         return "the file ends before the data do; it may have been truncated"
     return NOT_FINITE if status == Status.NOT_FINITE else "the crop kernel refused the image"
-
-
-def by_block(samples: NDArray[np.int64], per_block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield each block that holds some of the samples, with the positions of those samples."""
-    if len(samples) == 0:
-        return
-    blocks = samples // per_block
-    order = np.argsort(blocks, kind="stable")
-    firsts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
-    groups = np.split(order, firsts[1:])
-    # threads that read batches of the same window begin with different blocks, so that none waits for what another one decodes
-    turn = int(samples[0]) % len(groups)
-    for members in groups[turn:] + groups[:turn]:
-        yield int(blocks[members[0]]), members

@@ -5,7 +5,7 @@ imagecodecs decodes, into our memory and without the GIL. This module handles on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,7 @@ Bytes = NDArray[np.uint8]
 
 # Numbers: H5Zpublic.h, and the registry at https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
-_LZF, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = 32000, 32001, 32004, 32008, 32015
+_LZF, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD, BLOSC2 = 32000, 32001, 32004, 32008, 32015, 32026
 _NAMES = {
     _DEFLATE: "gzip",
     _SHUFFLE: "shuffle",
@@ -34,7 +34,7 @@ _NAMES = {
     _BITSHUFFLE: "bitshuffle",
     32013: "zfp",
     _ZSTD: "zstd",
-    32026: "blosc2",
+    BLOSC2: "blosc2",
 }
 _CHECKSUM_BYTES = 4
 SLACK_BYTES = 64
@@ -83,6 +83,11 @@ class Pipeline:
     filters: tuple[Filter, ...] = ()
 
     @property
+    def can_decode(self) -> bool:
+        """Whether `decode` knows all of the filters."""
+        return all(stage.code in _DECODERS for stage in self.filters)
+
+    @property
     def names(self) -> str:
         """Names of the filters in the order of writing; "none" if there are no filters."""
         return "+".join(stage.name for stage in self.filters) or "none"
@@ -129,7 +134,7 @@ class Pipeline:
         return data
 
 
-def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
+def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int, others: Collection[int] = ()) -> Pipeline:
     """Return the filters of a dataset.
 
     Parameters
@@ -138,6 +143,8 @@ def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
         Creation properties of the dataset.
     element_bytes : int
         Size of its numbers, in bytes.
+    others : collection of int
+        Filters that something else can undo, which `Pipeline.decode` can't.
 
     Returns
     -------
@@ -153,7 +160,7 @@ def pipeline_of(properties: h5py.h5p.PropDCID, element_bytes: int) -> Pipeline:
     filters = tuple(Filter(code, values) for code, _, values, _ in map(properties.get_filter, range(properties.get_nfilters())))
     pipeline = Pipeline(filters)
     codes = [stage.code for stage in filters]
-    usable = all(code in _DECODERS for code in codes) and len(set(codes)) == len(codes)
+    usable = all(code in _DECODERS or code in others for code in codes) and len(set(codes)) == len(codes)
     for stage in filters:
         if stage.code == _BITSHUFFLE and stage.values[2:3] == (0,):
             raise ValueError("bitshuffle has elements of 0 bytes")  # HDF5's filter would divide by zero
@@ -250,6 +257,13 @@ def _ungroup(data: Bytes, element_bytes: int, block_elements: int, out: Bytes) -
     return out
 
 
+def _unblosc(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
+    # Blosc takes the stored length from its own header (bytes 12 to 15, little-endian), and would read beyond the end
+    if len(data) < 16 or int.from_bytes(data[12:16].tobytes(), "little") > len(data):
+        raise ValueError("the data end early")
+    return _decode_whole(partial(imagecodecs.blosc_decode, numthreads=1), data, values, out)
+
+
 def _unlz4(data: Bytes, values: tuple[int, ...], out: Bytes) -> Bytes:
     # the length comes first, 8 bytes, big-endian; imagecodecs decodes several blocks only into an output of exactly that length
     n_bytes = int.from_bytes(data[:8].tobytes(), "big")
@@ -268,7 +282,7 @@ _DECODERS: dict[int, Callable[[Bytes, tuple[int, ...], Bytes], Bytes]] = {
     _SHUFFLE: _unshuffle,
     _FLETCHER32: _verify_fletcher32,
     _LZF: partial(_decode_whole, imagecodecs.lzf_decode),
-    _BLOSC: partial(_decode_whole, partial(imagecodecs.blosc_decode, numthreads=1)),
+    _BLOSC: _unblosc,
     _LZ4: _unlz4,
     _BITSHUFFLE: _unbitshuffle,
     _ZSTD: partial(_decode_whole, imagecodecs.zstd_decode),

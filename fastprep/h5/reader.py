@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from fastprep._sink import Sink, hand_over
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
+from fastprep.h5._decode import ChunkPlan
+from fastprep.h5.block_order import by_block
 from fastprep.h5.cache import BlockCache, Scratch
-from fastprep.h5.chunks import ChunkReader, by_block, reading_error
+from fastprep.h5.chunks import ChunkReader, plan_of, reading_error
 from fastprep.h5.files import CHANGED, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
@@ -53,6 +55,7 @@ class Reader:
         self._handles = Handles() if handles is None else handles
         self._scratch = Scratch() if scratch is None else scratch
         self._cache = BlockCache(0)
+        self._planned: tuple[ImageIndex | None, ChunkPlan | None] = (None, None)
         self._key = object()  # marks what belongs to this reader in `handles` and in the cache
         begin_in_children(self)
 
@@ -180,13 +183,15 @@ class Reader:
 
     def _read_directly(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         """Read images one by one, without HDF5."""
+        left = np.empty(0, np.int64)
         with self._open() as chunks:
             if self.index.is_plain:
                 self._read_plain(chunks, samples, slots, sink)
             else:
-                for number, members in by_block(samples, 1):
-                    self._hand_over(chunks.block(number, keeps=False), number, samples[members], slots[members], sink)
+                left = chunks.hand_over(samples, slots, sink)
             chunks.check_unchanged()
+        if len(left):  # no file is in use here: HDF5's needs room, too (see `Handles`)
+            self._read_by_hdf5(samples[left], slots[left], sink)
 
     def _read_plain(self, chunks: ChunkReader, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         index, file = self.index, chunks.file
@@ -227,7 +232,7 @@ class Reader:
         with self._open() as chunks:
             block = chunks.block(number, keeps=self._cache.n_blocks > 0 or chunks.file.mapping is not None)
             chunks.check_unchanged()
-        return block
+        return self._block_by_hdf5(first, first + per_block) if block is None else block
 
     def _block_by_hdf5(self, first: int, stop: int) -> NDArray:
         stop = min(stop, self.index.shape[0])
@@ -253,7 +258,13 @@ class Reader:
     def _open(self) -> Iterator[ChunkReader]:
         """Yield a reader of the chunks. The file stays open as long as the context lasts."""
         with self._handles.use((self._key, OpenFile), 2 if self.io == "mmap" else 1, self._open_file) as file:
-            yield ChunkReader(self.index, file, self._scratch)
+            yield ChunkReader(self.index, file, self._scratch, self._plan())
+
+    def _plan(self) -> ChunkPlan | None:
+        index, plan = self._planned
+        if index is not self.index:
+            index, plan = self._planned = self.index, plan_of(self.index)
+        return plan
 
     def _open_file(self) -> OpenFile:
         file = OpenFile(self.index.holder, self.io == "mmap")

@@ -15,6 +15,7 @@ from fastprep.errors import DataError
 from fastprep.h5.axes import Axes, Sides
 from fastprep.h5.files import identity_of
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
+from fastprep.h5.native import foreign_filters, further_filters
 from fastprep.h5.sources import VIRTUAL_PREFIX, places
 from fastprep.h5.types import is_plain, number_type, stored_number_type
 
@@ -209,7 +210,7 @@ def _chunked_storage(
 ) -> Storage:
     element_bytes = reference_bytes or dataset.dtype.itemsize
     try:
-        pipeline = pipeline_of(properties, element_bytes)
+        pipeline = pipeline_of(properties, element_bytes, further_filters() if reference_bytes is None else ())
     except ValueError as error:
         raise DataError(str(error), *named) from error
     shape, chunk = axes.sides, axes.four_sides(dataset.chunks)
@@ -223,7 +224,9 @@ def _chunked_storage(
     split = "" if chunk[1:] == shape[1:] else f", {math.prod(chunk_grid(shape, chunk)[1:])} to an image"
     one = "image" if reference_bytes is None else "row"
     several = f"1 {one}" if chunk[0] == 1 else f"{chunk[0]} {one}s"
-    layout = f"chunked, {several} each{split}, filters {pipeline.names}"
+    foreign = foreign_filters(pipeline)
+    way = f", {' and '.join(foreign)} decoded in Python" if foreign else ""
+    layout = f"chunked, {several} each{split}, filters {pipeline.names}{way}"
     return Storage(layout, os.path.abspath(dataset.file.filename), identity, chunk, pipeline)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastprep.errors import DataError
 from fastprep.h5.cache import Scratch
-from fastprep.h5.chunks import ChunkReader
+from fastprep.h5.chunks import ChunkReader, plan_of
 from fastprep.h5.groups import ImageGroup, get_images
 from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex, with_chunks
@@ -59,13 +59,16 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset | ImageGroup) -> 
     """Compare the first image, the last one and another one with HDF5's; return the number of one that differs."""
     n, per_block = index.shape[0], index.images_decoded_at_once
     with contextlib.closing(OpenFile(index.holder)) as file:
-        chunks = ChunkReader(index, file, Scratch())
+        chunks = ChunkReader(index, file, Scratch(), plan_of(index))
         for sample in {0, n - 1, int(hashing.draw(hashing.key(n), np.zeros(1, np.int64), n)[0])}:
             if not index.chunks.direct[sample // index.images_per_chunk]:
                 continue  # HDF5 reads it in any case
             try:
-                ours = chunks.block(sample // per_block, keeps=False)[sample % per_block]  # first: HDF5's filters may crash
+                block = chunks.block(sample // per_block, keeps=False)  # first: HDF5's filters may crash
                 chunks.check_unchanged()
+                if block is None:
+                    continue  # HDF5 will read it
+                ours = block[sample % per_block]
                 theirs = widened(index.axes.rows(dataset, sample, sample + 1)[0], index.dtype)
             except (DataError, OSError, RuntimeError, OutOfRange):
                 continue  # a damaged image is reported when it is asked for

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from fastprep.errors import NotReplacedError
@@ -107,12 +108,18 @@ def _check_holds_nothing_in_use(path: Path, inputs: Iterable[str | os.PathLike[s
             raise NotReplacedError(
                 f"{str(path)!r} holds {os.fspath(name)!r}, which this command reads, and is not replaced: choose another name"
             )
-    inside = [entry.stat(follow_symlinks=False) for entry in os.scandir(path)]
+    inside = list(_stats_of_entries(path))
     for name in names:
         if os.path.exists(name) and any(os.path.samestat(os.stat(name), other) for other in inside):
             raise NotReplacedError(
                 f"{str(path)!r} holds a hard link to {os.fspath(name)!r}, which this command reads: choose another name"
             )
+
+
+def _stats_of_entries(folder: Path) -> Iterator[os.stat_result]:
+    for entry in os.scandir(folder):
+        with contextlib.suppress(FileNotFoundError):  # somebody removed it since it was listed
+            yield entry.stat(follow_symlinks=False)
 
 
 def _is_inside(path: str, folder: str) -> bool:

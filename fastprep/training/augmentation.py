@@ -9,7 +9,7 @@ from typing import Any
 
 from fastprep.command_lines import option
 from fastprep.errors import InputError
-from fastprep.training.options import AugmentOptions
+from fastprep.training.options import AugmentationOptions
 from fastprep.transforms import (
     CenterCrop,
     ColorJitter,
@@ -36,18 +36,20 @@ PRESETS: dict[str, dict[str, float]] = {
 timm."""
 
 
-def given_options(options: AugmentOptions) -> list[str]:
+def given_options(options: AugmentationOptions) -> list[str]:
     """Return the names on the command line of the options that have another value than by default."""
-    return [option(field.name) for field in dataclasses.fields(AugmentOptions) if getattr(options, field.name) != field.default]
+    return [
+        option(field.name) for field in dataclasses.fields(AugmentationOptions) if getattr(options, field.name) != field.default
+    ]
 
 
-def amount(options: AugmentOptions, name: str) -> float:
+def amount(options: AugmentationOptions, name: str) -> float:
     """Return the value of an option: as given, or as the preset says, or 0."""
     given = getattr(options, name)
     return PRESETS[options.augment].get(name, 0.0) if given is None else given
 
 
-def blends(options: AugmentOptions) -> bool:
+def blends(options: AugmentationOptions) -> bool:
     """Tell whether images are blended, so that labels have to be one-hot."""
     return amount(options, "mixup") > 0 or amount(options, "cutmix") > 0
 
@@ -71,12 +73,12 @@ def policy_of(text: str | None) -> Policy | None:
         raise InputError(f"--policy {text}: {error}, as in rand:n:magnitude") from None
 
 
-def training_transforms(options: AugmentOptions, side: int, channels: Callable[[], int]) -> dict[str, Any]:
+def training_transforms(options: AugmentationOptions, side: int, channels: Callable[[], int]) -> dict[str, Any]:
     """Return the arguments `crop`, `policy`, `color`, `erase` and `blend` of the loader of the training images.
 
     Parameters
     ----------
-    options : AugmentOptions
+    options : AugmentationOptions
     side : int
         Side of the crops, in pixels.
     channels : callable
@@ -103,12 +105,12 @@ def training_transforms(options: AugmentOptions, side: int, channels: Callable[[
     }
 
 
-def plain_crop(options: AugmentOptions, side: int) -> CenterCrop:
+def plain_crop(options: AugmentationOptions, side: int) -> CenterCrop:
     """Return the crop of images for validation."""
     return CenterCrop(side, resize=options.resize)
 
 
-def _training_crop(options: AugmentOptions, side: int) -> Crop:
+def _training_crop(options: AugmentationOptions, side: int) -> Crop:
     if options.augment == "none":
         return plain_crop(options, side)
     turns: dict[str, Any] = {"mirror": options.mirror, "flip": options.flip, "turn": options.turn}

@@ -50,7 +50,7 @@ class RunCallback(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.state, self.first_step = state, 0
-        self.progress = RunProgress(state, config.epochs, len(train))
+        self.progress = RunProgress(state, config.epochs, len(train), config.quiet)
         self._config, self._train, self._saver, self._schedule, self._ranks = config, train, saver, schedule, ranks
         self._stopwatch = Stopwatch(train)
         self._rate = -1.0
@@ -68,6 +68,7 @@ class RunCallback(keras.callbacks.Callback):
             self._saver.restore_metrics(self.model)  # Keras has just reset them
         self._iterations = int(getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer).iterations)
         self._schedule.begin_epoch(self.first_step)
+        self.progress.begin_epoch()
         self._stopwatch.start()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

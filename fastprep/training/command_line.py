@@ -6,8 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import tyro
-
+from fastprep.cli.groups import read_words
 from fastprep.cli.help import wrapped_description
 from fastprep.command_lines import option
 from fastprep.errors import InputError
@@ -74,7 +73,7 @@ def parse_words(words: list[str]) -> Config:
     """Read a command line by itself; with --demo, the demo's settings are the defaults."""
     defaults = demo_defaults(Config(), full="--full" in words) if "--demo" in words else Config()
     description = wrapped_description(Config)
-    return tyro.cli(Config, args=words, default=defaults, prog="python -m fastprep.train", description=description)
+    return read_words(Config, words, defaults, pairs=True, prog="python -m fastprep.train", description=description)
 
 
 def demo_defaults(config: Config, full: bool) -> Config:

@@ -17,9 +17,18 @@ from fastprep.command_lines import option
 from fastprep.dataset import expand_paths, is_of_other_file
 from fastprep.errors import InputError, input_errors
 from fastprep.training.augmentation import policy_of
-from fastprep.training.options import AugmentOptions, FileOptions, ImageOptions, NetworkOptions, RunOptions
+from fastprep.training.options import (
+    AugmentationOptions,
+    DataOptions,
+    ImageOptions,
+    LearningOptions,
+    MachineOptions,
+    NetworkOptions,
+    SavingOptions,
+    SeveralHostsOptions,
+)
 
-_OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "rank_timeout")
+_OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "quiet", "rank_timeout")
 # Options that may change when a run is resumed; any other change would make it another run.
 MAY_CHANGE = (*_OF_A_HOST, "epochs", "early_stop", "save_every", "on_corrupt", "shuffle_window")
 # Options that may be given when a run is resumed that had none: they settle a doubt about what it took for granted.
@@ -30,8 +39,26 @@ MAY_DIFFER = (*_OF_A_HOST, "mean", "weights", "out", "resume", "config", "trust"
 
 @flowing
 @dataclass(frozen=True)
-class Config(RunOptions, AugmentOptions, ImageOptions, NetworkOptions, FileOptions):
-    """Train a network on images in HDF5 files: --train FILE --val FILE, or --demo, or --resume RUN."""
+class Config(
+    SeveralHostsOptions,
+    MachineOptions,
+    SavingOptions,
+    AugmentationOptions,
+    ImageOptions,
+    LearningOptions,
+    NetworkOptions,
+    DataOptions,
+):  # the help text begins with the last one
+    """Train a network on images in HDF5 files: --train FILE --val FILE, or --demo, or --resume RUN.
+
+    For example::
+
+        python -m fastprep.train --demo
+        python -m fastprep.train --train train.h5 --val val.h5 --epochs 30
+        python -m fastprep.train --train all.h5 --val-split 0.2 --augment imagenet
+        python -m fastprep.train --train t.h5 --val v.h5 --model my_model:build
+        python -m fastprep.train --resume runs/20261128-103000
+    """
 
     @property
     def val_files(self) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import keras
 
-from fastprep.cli.progress import StatusLine
+from fastprep.cli.progress import StatusLine, clock_time
 from fastprep.training.state import RunState
 from fastprep.training.throughput import Meter
 
@@ -19,28 +21,38 @@ class RunProgress:
     state : RunState
     n_epochs, n_steps : int
         Epochs of the run, and steps of an epoch.
+    quiet : bool
+        Whether there are only the lines for each epoch, on a terminal, too.
     """
 
-    def __init__(self, state: RunState, n_epochs: int, n_steps: int) -> None:
+    def __init__(self, state: RunState, n_epochs: int, n_steps: int, quiet: bool = False) -> None:
         self._state, self._n_epochs, self._n_steps = state, n_epochs, n_steps
-        self._status_line = StatusLine()
+        self._status_line = StatusLine(quiet)
+        self._time_left = TimeLeft(n_epochs, n_steps)
 
     @property
     def due(self) -> bool:
         """Whether the line is shown, and old enough to be replaced."""
         return self._status_line.due
 
+    def begin_epoch(self) -> None:
+        """Begin to measure how long the epoch takes."""
+        self._time_left.begin_epoch(self._state.step)
+
     def show_step(self, model: keras.Model, meter: Meter) -> None:
-        """Show the step that begins, the metrics of the epoch so far and the speed."""
-        step = f"step {self._state.step + 1}/{self._n_steps}"
-        self._status_line.show(f"{self._epoch}  {step}  {self._metrics(model)}  {meter}")
+        """Show the step that begins, the time left, the metrics of the epoch so far and the speed."""
+        step = self._state.step
+        left = self._time_left.describe(self._state.epoch, step)
+        more = [*self._metrics(model), str(meter)] if step else []
+        self._status_line.show(self._epoch, f"step {step + 1}/{self._n_steps}", left, *more, share=step / self._n_steps)
 
     def show_batchnorm(self, step: int, n_steps: int) -> None:
         """Show how far the measurement of batch normalisation is."""
-        self._status_line.show(f"{self._epoch}  measuring batch normalisation  step {step + 1}/{n_steps}")
+        self._status_line.show(self._epoch, f"measuring batch normalisation  step {step + 1}/{n_steps}")
 
     def describe_epoch(self, logs: dict[str, float], meter: Meter) -> str:
         """Return the line about the epoch that ends."""
+        self._time_left.end_epoch()
         names = [prefix + name for prefix in ("", "val_") for name in _METRICS]
         numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in names if name in logs)
         return f"{self._epoch}  {numbers}  {meter}"
@@ -57,8 +69,50 @@ class RunProgress:
     def _epoch(self) -> str:
         return f"epoch {self._state.epoch + 1}/{self._n_epochs}"
 
-    def _metrics(self, model: keras.Model) -> str:
-        if self._state.step == 0:
-            return ""
+    def _metrics(self, model: keras.Model) -> list[str]:
         so_far = model.get_metrics_result()
-        return "  ".join(f"{name} {float(so_far[name]):.4g}" for name in _METRICS if name in so_far)
+        return [f"{name} {float(so_far[name]):.4g}" for name in _METRICS if name in so_far]
+
+
+class TimeLeft:
+    """Estimate of the time that an epoch and the run still take.
+
+    An epoch is expected to go on as it went since its first step, in which backends compile; the run as its last whole epoch,
+    validation and saving included, so there is no estimate for it before one is over.
+
+    Parameters
+    ----------
+    n_epochs, n_steps : int
+        Epochs of the run, and steps of an epoch.
+    """
+
+    def __init__(self, n_epochs: int, n_steps: int) -> None:
+        self._n_epochs, self._n_steps = n_epochs, n_steps
+        self._epoch_s: float | None = None
+        self._is_whole = False
+
+    def begin_epoch(self, step: int) -> None:
+        """Begin an epoch with this step, from 0."""
+        self._began, self._is_whole = time.monotonic(), step == 0
+        self._first: tuple[int, float] | None = None
+        self._first_step = step
+
+    def end_epoch(self) -> None:
+        """End an epoch, its validation included."""
+        if self._is_whole:
+            self._epoch_s = time.monotonic() - self._began
+
+    def describe(self, epoch: int, step: int) -> str:
+        """Return the times left before a step of an epoch, both from 0, in words; nothing before they are known."""
+        if self._first is None:
+            if step > self._first_step:
+                self._first = step, time.monotonic()
+            return ""
+        first, began = self._first
+        if step == first:
+            return ""
+        a_step = (time.monotonic() - began) / (step - first)
+        left = f"{clock_time(a_step * (self._n_steps - step))} left"
+        if self._epoch_s is None:
+            return left
+        return f"{left}, run {clock_time(self._epoch_s * (self._n_epochs - epoch - step / self._n_steps))}"

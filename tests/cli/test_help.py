@@ -2,6 +2,9 @@
 
 import importlib
 import inspect
+import io
+import itertools
+import shlex
 
 import pytest
 
@@ -9,26 +12,45 @@ COMMANDS = ["train", "build", "convert", "doctor", "evaluate", "show"]
 
 
 @pytest.fixture
-def help_of(capsys, monkeypatch):
+def help_of(monkeypatch):
     def run(command, columns):
+        terminal = io.TextIOWrapper(io.BytesIO(), "utf-8")  # for which tyro draws frames
         monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr("sys.stdout", terminal)
         with pytest.raises(SystemExit) as ended:
             importlib.import_module(f"fastprep.{command}").main(["--help"])
         assert ended.value.code == 0
-        return capsys.readouterr().out
+        terminal.flush()
+        return terminal.buffer.getvalue().decode()
 
     return run
 
 
+def texts_of_options(printed):
+    """The lines of the text of each option, and the width that they may have."""
+    inside = [line[1:-2].rstrip() for line in printed.splitlines() if line.startswith("│")]
+    column = next(line.index("show this help") for line in inside if "show this help" in line)
+    texts = []
+    for line in inside:
+        if line.startswith(" -"):
+            texts.append([])
+        if texts and len(line) > column and line[column - 2 : column] == "  ":
+            texts[-1].append(line[column:])
+    return texts, max(len(line) for line in printed.splitlines() if line.startswith("│")) - 3 - column
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_on_a_wide_screen_each_option_has_its_text_on_one_line(help_of, command):
-    lines = [line.strip("│ ") for line in help_of(command, 2000).splitlines()]
-    first = next(number for number, line in enumerate(lines) if "--help" in line)
-    options = [line for line in lines[first:] if line and not line.startswith("╰")]
-    assert len(options) > 5
-    # a long option has its text on the next line
-    texts = [line.split("  ")[-1].strip() for line in options if not line.startswith("-") or "  " in line]
-    assert all(text.endswith((".", ")", "exit")) for text in texts), texts
+def test_each_option_has_its_text_in_one_piece(help_of, command):
+    texts, width = texts_of_options(help_of(command, 120))
+    assert len(texts) > 5
+    for text in texts:
+        assert text[-1].endswith((".", ")", "exit")), text
+        for line, following in itertools.pairwise(text):  # else the lines are those of the source
+            assert len(line) + 1 + len(following.split()[0]) > width, text
+
+
+def test_a_wide_terminal_does_not_put_groups_side_by_side(help_of):
+    assert help_of("train", 300).splitlines()[8:] == help_of("train", 120).splitlines()[8:]
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -42,7 +64,8 @@ def test_the_help_fits_the_terminal(help_of, command, columns):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_description_is_the_docstring_in_paragraphs(help_of, command):
     module = importlib.import_module("fastprep.training.config" if command == "train" else f"fastprep.{command}")
-    paragraphs = [" ".join(text.split()) for text in inspect.cleandoc(module.Config.__doc__).split("\n\n")]
+    written, _, _ = inspect.cleandoc(module.Config.__doc__).partition("For example::")
+    paragraphs = [" ".join(text.split()) for text in written.strip().split("\n\n")]
     usage, *printed = help_of(command, 80).split("\n\n")
     assert usage.startswith("usage: ")
     assert [" ".join(text.split()) for text in printed[: len(paragraphs)]] == paragraphs
@@ -54,3 +77,28 @@ def test_defaults_that_say_nothing_are_left_out(help_of, command):
         printed = help_of(command, columns)
         assert "(default: None)" not in printed
         assert "(default: )" not in printed
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_ends_with_examples_that_the_command_can_read(help_of, command):
+    *_, examples = help_of(command, 80).split("\n\n")
+    title, *lines = examples.splitlines()
+    assert title == "Examples:"
+    assert len(lines) > 1
+    module = importlib.import_module("fastprep.training.command_line" if command == "train" else f"fastprep.{command}")
+    read = module.parse_words if command == "train" else module.parse
+    for line in lines:
+        python, m, name, *words = shlex.split(line)
+        assert (python, m, name) == ("python", "-m", f"fastprep.{command}")
+        read(words)
+
+
+def test_the_options_of_training_are_in_groups_and_each_is_in_one(help_of):
+    printed = help_of("train", 80)
+    titles = [line.strip("╭─╮ ") for line in printed.splitlines() if line.startswith("╭")]
+    assert titles == [
+        *("options", "data options", "network options", "learning options", "image options", "augmentation options"),
+        *("saving options", "machine options", "several hosts options"),
+    ]
+    names = [line.split()[1] for line in printed.splitlines() if line.startswith("│ --")]
+    assert len(names) == len(set(names)) > 60

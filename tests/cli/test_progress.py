@@ -5,7 +5,7 @@ import io
 import pytest
 
 from fastprep.cli import progress
-from fastprep.cli.progress import StatusLine, shown_progress
+from fastprep.cli.progress import StatusLine, clock_time, shown_progress
 
 
 class Terminal(io.StringIO):
@@ -105,6 +105,37 @@ def test_a_long_line_does_not_wrap_and_one_that_stays_is_whole(open_terminal):
     assert terminal.screen == ["x" * 29]
     line.keep("y" * 100)
     assert terminal.screen == ["y" * 100, ""]
+
+
+def test_what_does_not_fit_the_terminal_is_left_out_from_the_end(open_terminal):
+    terminal, line = open_terminal(columns=80), StatusLine()
+    line.show("epoch 2/9", "step 3/4", "", "0:07 left", "loss 0.5", "x" * 60, "1", share=0.5)
+    assert terminal.screen == ["epoch 2/9 " + "━" * 4 + "─" * 5 + "  step 3/4  0:07 left  loss 0.5"]
+
+
+def test_a_bar_where_the_encoding_has_no_lines_to_draw(monkeypatch):
+    assert [progress._bar(share, 4, "ascii") for share in (0, 0.3, 1, 7)] == ["----", "=---", "====", "===="]
+
+
+def test_a_quiet_line_is_never_due_and_those_that_stay_stay(open_terminal):
+    terminal, line = open_terminal(), StatusLine(quiet=True)
+    assert not line.due
+    line.keep("epoch 1")
+    assert terminal.getvalue() == "epoch 1\n"
+
+
+def test_quiet_bars_are_for_nobody(open_terminal):
+    terminal = open_terminal(stream="stderr", columns=100)
+    with shown_progress(quiet=True) as show:
+        show("decoding", 1, 2)
+    assert terminal.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (93784, "26:03:04")]
+)
+def test_durations_in_words(seconds, text):
+    assert clock_time(seconds) == text
 
 
 @pytest.mark.parametrize("text", ["[bold]step[/bold] 1", "[red", ":smile: 3/4", "'a' 0.5 True", r"\[x]"])

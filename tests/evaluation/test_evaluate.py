@@ -1,8 +1,10 @@
 """The evaluate command and what it computes, against numpy in its most obvious form."""
 
 import csv
+import itertools
 import json
 import math
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,6 +14,7 @@ import fastprep
 from fastprep import evaluate, train
 from fastprep.cli.plots import draw_confusion, draw_curves
 from fastprep.evaluation import metrics, report
+from fastprep.evaluation.significance import interval
 from fastprep.training import checkpoint
 from fastprep.training.config import Config as Training
 from fastprep.training.network import compile_model
@@ -118,6 +121,36 @@ def test_one_run_and_an_ensemble(make_run, data, tmp_path, capsys, average):
     of_kinds = [f"{what}-{kind}" for kind in ("plain-crop", "ten-crop") for what in ("classes", "confusion")]
     files = {f"{name}.csv" for name in of_kinds} | {"confusion-plain-crop.png", "confusion-ten-crop.png"}
     assert {p.name for p in out.iterdir()} == files | {"predictions.csv", "probabilities.npz", "summary.json"}
+
+
+def test_models_are_compared_on_the_same_images(make_run, data, capsys):
+    runs = [make_run("a"), make_run("b", seed=2, ending="logits", mean=(80.0, 80.0, 80.0)), make_run("c", seed=3)]
+    assert evaluate.main([*runs, "--data", str(data), "--compare"]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads((Path(runs[0]) / "evaluation-test-of-3" / "summary.json").read_text())["comparisons"]
+    pairs = [(c["crops"], c["first"], c["second"]) for c in found]
+    assert pairs == [(kind, *pair) for kind in ("plain crop", "ten-crop") for pair in itertools.combinations(runs, 2)]
+    labels, other = np.arange(N) % CLASSES, {runs[1]: (80.0, 80.0, 80.0)}
+    for c in found:
+        key = c["crops"].replace(" ", "_").replace("-", "_")
+        mean = {run: other.get(run, (90.0, 100.0, 110.0)) for run in runs}
+        rows = [obvious(run, data, key, "probs", mean[run]) for run in (c["first"], c["second"])]
+        first, second = ([np.argmax(row) == label for row, label in zip(each, labels, strict=True)] for each in rows)
+        assert c["only_first_right"] == sum(a and not b for a, b in zip(first, second, strict=True))
+        assert c["only_second_right"] == sum(b and not a for a, b in zip(first, second, strict=True))
+        assert f"{c['only_first_right']} images only the first has right, {c['only_second_right']} only the second" in printed
+
+
+def test_accuracies_have_their_intervals(make_run, data, capsys):
+    run = make_run("a")
+    assert evaluate.main([run, "--data", str(data)]) == 0
+    printed = capsys.readouterr().out
+    scores = json.loads((Path(run) / "evaluation-test" / "summary.json").read_text())["scores"]
+    assert "95% interval" in printed
+    for score in scores:
+        low, high = score["top_1_interval"]
+        assert (low, high) == pytest.approx(interval(round(score["top_1"] * N), N))
+        assert f"{low:.2%}-{high:.2%}" in printed
 
 
 def rows_of(path):

@@ -6,6 +6,7 @@ exception, a crash, a hang, memory without bound.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import hdf5plugin
 import numpy as np
 
 from fastprep.errors import DataError
-from fastprep.h5 import open_images, read_labels, read_metadata
+from fastprep.h5 import _decode, native, open_images, read_labels, read_metadata
 from fastprep.h5._heap import HeapStatus, HeapTables
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Filter, Pipeline, pipeline_of
 from fastprep.h5.metadata import read_file_names, read_std
@@ -43,10 +44,11 @@ _LAYOUTS: dict[str, dict] = {
     "bitshuffle": {"chunks": ONE, **hdf5plugin.Bitshuffle(cname="none")},
     "bitshuffle-lz4": {"chunks": ONE, **hdf5plugin.Bitshuffle(cname="lz4")},
     "bitshuffle-zstd": {"chunks": ONE, **hdf5plugin.Bitshuffle(cname="zstd")},
+    "blosc2": {"chunks": ONE, **hdf5plugin.Blosc2()},
 }
 _STORED = ("u1", ">u2", "<f4")
-# HDF5 reads these by its own filters where the header says so; the one that hdf5plugin brings crashes on damaged chunks
-_NOT_AS_FILES = ("bitshuffle-lz4", "bitshuffle-zstd")
+# HDF5 reads these by its own filters where the header, or a chunk of blosc2, says so; that of bitshuffle crashes on damaged ones
+_NOT_AS_FILES = ("bitshuffle-lz4", "bitshuffle-zstd", "blosc2")
 
 
 def write(path: Path, layout: str, stored: str, libver: str = "earliest") -> None:
@@ -142,7 +144,7 @@ def pipelines() -> list[tuple[Pipeline, int, bytes]]:
                 write(path, layout, stored)
                 with h5py.File(path, "r") as file:
                     images = file["images"]
-                    pipeline = pipeline_of(images.id.get_create_plist(), images.dtype.itemsize)
+                    pipeline = pipeline_of(images.id.get_create_plist(), images.dtype.itemsize, native.further_filters())
                     n_bytes = int(np.prod(images.chunks)) * images.dtype.itemsize
                     found.append((pipeline, n_bytes, images.id.read_direct_chunk((0, 0, 0, 0))[1]))
     every = found[0][0].filters + tuple(Filter(code, values) for code, values in ((2, (1,)), (3, ()), (32004, ()), (32015, ())))
@@ -160,15 +162,36 @@ def decode_chunk(data: bytes, known: list[tuple[Pipeline, int, bytes]]) -> None:
     if len(data) < 2:
         return
     pipeline, chunk_bytes, _ = known[data[0] % len(known)]
-    n_bytes = chunk_bytes + SLACK_BYTES
-    around = [np.full(n_bytes + 2 * GUARD, 0xA5, np.uint8) for _ in range(2)]
+    stored, n_bytes = np.frombuffer(data, np.uint8, offset=2), chunk_bytes + SLACK_BYTES
+    around = [np.full(n_bytes + 2 * GUARD, 0xA5, np.uint8) for _ in range(4)]
+    out, spare, *others = (memory[GUARD : GUARD + n_bytes] for memory in around)
+    chunk = None
     try:
-        chunk = pipeline.decode(
-            np.frombuffer(data, np.uint8, offset=2), data[1], chunk_bytes, *(a[GUARD : GUARD + n_bytes] for a in around)
-        )
+        if pipeline.can_decode:
+            chunk = pipeline.decode(stored, data[1], chunk_bytes, out, spare)
     except DecodeError:
-        chunk = None
+        pass
+    without_python = None
+    if not native.foreign_filters(pipeline):
+        without_python = _decode.undo_filters(_plan(pipeline, chunk_bytes), _decoder(), data[1], stored, *others)
     for memory in around:
         guards = np.concatenate([memory[:GUARD], memory[-GUARD:]])
         assert (guards == 0xA5).all(), "bytes beside the memory for a chunk were written to"
     assert chunk is None or (len(chunk) == chunk_bytes and chunk.dtype == np.uint8)
+    if without_python is not None and pipeline.can_decode:  # what is refused there goes to `Pipeline.decode`
+        assert chunk is not None, "decoded without Python, though it is damaged"
+        assert without_python == chunk.tobytes(), "decoded otherwise without Python"
+
+
+def _plan(pipeline: Pipeline, chunk_bytes: int) -> _decode.ChunkPlan:
+    stages, sides, none = (
+        [(stage.code, stage.values) for stage in pipeline.filters],
+        (1, 1, 1, chunk_bytes),
+        np.zeros(1, np.int64),
+    )
+    return _decode.ChunkPlan(stages, sides, sides, 1, SLACK_BYTES, none, none, none.astype(np.uint32))
+
+
+@functools.cache
+def _decoder() -> _decode.Decoder:
+    return _decode.Decoder(native.codecs())

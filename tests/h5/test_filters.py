@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -42,3 +43,15 @@ def test_shuffle_without_an_element_size_may_only_be_skipped():
     assert pipeline.decode(stored, 1, 16, out, spare).tolist() == list(range(16))
     with pytest.raises(DecodeError, match=r"shuffle data is damaged \(the size of an element is not known\)"):
         pipeline.decode(stored, 0, 16, out, spare)
+
+
+def test_blosc_may_not_claim_more_bytes_than_are_stored():
+    """Blosc itself takes the length from the header, and would read on behind the chunk."""
+    content = np.arange(4000, dtype=np.uint8).tobytes()
+    stored = np.frombuffer(imagecodecs.blosc_encode(content, compressor="lz4"), np.uint8)
+    out, spare = np.empty(4064, np.uint8), np.empty(4064, np.uint8)
+    pipeline = Pipeline((Filter(32001),))
+    assert pipeline.decode(stored, 0, 4000, out, spare).tobytes() == content
+    for length in (len(stored) - 1, 40, 16, 8):
+        with pytest.raises(DecodeError, match=r"blosc data is damaged \(the data end early\)"):
+            pipeline.decode(stored[:length], 0, 4000, out, spare)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import pickle
 import resource
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastprep.errors import DataError
-from fastprep.h5 import _read, files, open_images, retries
+from fastprep.h5 import _decode, _read, files, native, open_images, retries
 from fastprep.h5.files import open_file
 from fastprep.loader import Loader
 from fastprep.system import machine_faults
@@ -37,6 +38,7 @@ class Faults:
     def __init__(self, monkeypatch):
         self.number = self.n_left = self.n_failed = 0
         read_bytes, read_images, by_hdf5 = _read.read_bytes, _read.read_images, h5py.Dataset.__getitem__
+        read_row, read_rows = _decode.read_row, _decode.read_rows
 
         def failing_bytes(*arguments):
             return self.number if self.due() else read_bytes(*arguments)
@@ -48,6 +50,16 @@ class Faults:
                 return self.number, half
             return read_images(descriptor, offsets, slots, scratch, sink)
 
+        def failing_row(*arguments):
+            return self.number if self.due() else read_row(*arguments)
+
+        def failing_rows(plan, decoder, descriptor, mapping, rows, begins, *others):
+            if self.due():
+                half = len(rows) // 2
+                read_rows(plan, decoder, descriptor, mapping, rows[:half], begins[: half + 1], *others)
+                return self.number, half, -1
+            return read_rows(plan, decoder, descriptor, mapping, rows, begins, *others)
+
         def failing_hdf5(*arguments):
             if self.due():
                 raise OSError(self.number, f"Can't read data (file read failed: errno = {self.number}, ...)")
@@ -55,6 +67,8 @@ class Faults:
 
         monkeypatch.setattr(_read, "read_bytes", failing_bytes)
         monkeypatch.setattr(_read, "read_images", failing_images)
+        monkeypatch.setattr(_decode, "read_row", failing_row)
+        monkeypatch.setattr(_decode, "read_rows", failing_rows)
         monkeypatch.setattr(h5py.Dataset, "__getitem__", failing_hdf5)
 
     def due(self):
@@ -110,14 +124,17 @@ def test_external_storage_that_goes_away_is_no_damage(make_file, tmp_path):
         np.testing.assert_array_equal(loader.batch(0, 0), images)
 
 
-def test_no_memory_is_no_damage(make_file, monkeypatch):
+@pytest.mark.parametrize("function", ["cache.Scratch.memory", "filters.Pipeline.decode"])
+def test_no_memory_is_no_damage(make_file, monkeypatch, function):
     path, _, _ = make_file(n=8, chunks=(1, 12, 14, 3), compression="gzip")
+    if function.startswith("filters"):
+        monkeypatch.setattr(native, "codecs", functools.cache(lambda: _decode.Codecs({})))
     with Loader(path, 8, None, mean=None, labels=None, workers=1, on_corrupt="skip") as loader:
 
-        def decode(*arguments):
+        def fail(*arguments):
             raise MemoryError("no memory")
 
-        monkeypatch.setattr("fastprep.h5.filters.Pipeline.decode", decode)
+        monkeypatch.setattr(f"fastprep.h5.{function}", fail)
         with pytest.raises(MemoryError):
             loader.batch(0, 0)
         assert loader.stats()["corrupt"]["samples"] == 0

@@ -52,7 +52,7 @@ def test_pytables(tmp_path, images, library, options):
             with pytest.raises(DataError, match=r"p\.h5', .*HDF5 has no filter lzo \(305\)"):
                 open_images(tmp_path / "p.h5", name).array(np.arange(3))
         else:
-            expected = H5 if library.startswith(("bzip2", "lzo", "blosc2")) else "chunked"
+            expected = H5 if library.startswith(("bzip2", "lzo")) else "chunked"
             assert_reads_like_h5py(tmp_path / "p.h5", name, expected)
 
 
@@ -234,7 +234,6 @@ def test_numbers_of_fewer_bits(tmp_path, images):
 
 
 FILTERS = {
-    "blosc2": hdf5plugin.Blosc2(),
     "zfp": hdf5plugin.Zfp(reversible=True),
     "bzip2": hdf5plugin.BZip2(),
     "szip": {"compression": "szip", "compression_opts": ("nn", 8)},

@@ -102,6 +102,17 @@ def test_no_folder_that_holds_something_in_use(tmp_path, folder, monkeypatch):
         check(".", folder=True)
 
 
+def test_what_goes_away_while_a_folder_is_looked_at_is_not_there(tmp_path, folder, monkeypatch):
+    """As processes do in /proc."""
+    gone = tmp_path / "ours" / "gone"
+    gone.mkdir(parents=True)
+    entries = list(os.scandir(gone.parent))
+    monkeypatch.setattr("os.scandir", lambda path: entries)
+    gone.rmdir()
+    (tmp_path / "input").touch()
+    check_replaceable(gone.parent, asked=True, is_own=lambda path: True, inputs=[tmp_path / "input"], folder=True)
+
+
 def test_what_can_not_be_created_is_said_before_the_work(tmp_path, monkeypatch):
     check_creatable(tmp_path / "not" / "yet" / "there")
     assert list(tmp_path.iterdir()) == []

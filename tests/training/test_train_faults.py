@@ -126,7 +126,7 @@ def test_an_error_has_a_line_of_its_own_on_a_terminal(files, arguments, tmp_path
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("fastprep.cli.progress._EVERY_S", 0.0)
     assert train.main([*arguments, "--out", str(tmp_path / "run")]) == 2
-    assert re.fullmatch(r"epoch 1/3  step \d/6  .*\x1b\[0K\n", capsys.readouterr().out.split("\r")[-1])
+    assert re.fullmatch(r"epoch 1/3 ━*─*  step \d/6.*\x1b\[0K\n", capsys.readouterr().out.split("\r")[-1])
 
 
 # --- a full disk

@@ -1,0 +1,69 @@
+"""Fonts for names in any script. The fonts of the system are left out, so that each machine has the same ones."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
+from PIL import Image
+
+from fastprep.cli.fonts import draw_with_fonts, fonts_for
+from fastprep.cli.plots import draw_sheet
+
+NOBODYS = "\U00010380"  # Ugaritic
+
+
+@pytest.fixture
+def only_matplotlibs_fonts(monkeypatch):
+    own = [entry for entry in font_manager.fontManager.ttflist if matplotlib.get_data_path() in entry.fname]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+    return own
+
+
+@pytest.fixture
+def mathematical(only_matplotlibs_fonts):
+    """A character that STIX has, which comes with matplotlib, and DejaVu lacks."""
+    path = font_manager.findfont("DejaVu Sans")
+    stix = next(entry.fname for entry in only_matplotlibs_fonts if entry.name == "STIXGeneral" and entry.style == "normal")
+    known, others = FT2Font(path).get_charmap(), FT2Font(stix).get_charmap()
+    return next(chr(code) for code in sorted(set(others) - set(known)) if chr(code).isprintable() and code < 0xE000)
+
+
+def test_fonts_are_looked_for_only_for_what_the_usual_one_lacks(mathematical):
+    assert fonts_for("Käfer, $x$ \t\n") == ([], set())
+    families, missing = fonts_for(f"Käfer {mathematical}")
+    assert len(families) == 1
+    assert "STIX" in families[0]
+    assert missing == set()
+
+
+def test_what_no_font_has_is_told(only_matplotlibs_fonts):
+    assert fonts_for(f"a{NOBODYS}") == ([], {NOBODYS})
+
+
+@pytest.mark.parametrize("character", ["\u200d", "\ufe0f", "\u200f", "\u00a0", "\u3000", "\U000e0101"])
+def test_characters_without_a_glyph_need_no_font(only_matplotlibs_fonts, character):
+    assert fonts_for(character) == ([], set())
+
+
+def test_a_sheet_has_the_character_and_not_its_box(mathematical, tmp_path, caplog):
+    image = np.full((20, 20, 3), 255, np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, text in (("one", mathematical * 3), ("box", NOBODYS * 3)):
+            draw_sheet([image], [text], "", tmp_path / f"{name}.png")
+    one, box = (np.asarray(Image.open(Path(tmp_path, f"{name}.png"))) for name in ("one", "box"))
+    assert one.shape == box.shape
+    assert (one != box).any()
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert f"no font of this system has {NOBODYS} (U+10380), so drawings have boxes there" in record.getMessage()
+
+
+def test_other_warnings_of_matplotlib_are_passed_on():
+    with pytest.warns(UserWarning, match="a layout that can't be") as caught:
+        draw_with_fonts(None, lambda: warnings.warn("a layout that can't be", stacklevel=1))
+    assert len(caught) == 1
