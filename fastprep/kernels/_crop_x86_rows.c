@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "_crop_numbers.h"
-#include "_crop_x86_numbers.h"
+#include "_crop_x86_sources.h"
 
 #define NAME(x) x##_avx2
 #define TARGET __attribute__((target("avx2,f16c")))

@@ -1,5 +1,5 @@
 /* Conversion of rows into whole cache lines, included by _crop_x86_rows.c once for each instruction set. Before that it defines
- * NAME(x), TARGET and INLINE, and there are the functions of _crop_x86_numbers.h. */
+ * NAME(x), TARGET and INLINE, and there are the functions of _crop_x86_numbers.h and _crop_x86_sources.h. */
 
 /* Return 16 numbers that are converted to float32, less their mean, times their scale. */
 #define DEFINE_VALUES(FROM, SOURCE)                                                                                     \

@@ -208,6 +208,20 @@ for at_the_end, (height, width), channels in itertools.product([False, True], sh
             crop(*arguments, out=out)
             assert out.tobytes() == wanted.tobytes(), (images.shape, h, w, dtype, layout)
             memory.forget()
+for at_the_end, (height, width), channels in itertools.product([False, True], [(3, 5), (2, 130)], [3, 13]):
+    memory = GuardedMemory(at_the_end)
+    for source, order in itertools.product(["uint16", "int16", "float32", "float64"], ["HWC", "CHW", "WCH"]):
+        shape = (1, *({"H": height, "W": width, "C": channels}[axis] for axis in order))
+        images = memory.copy(rng.integers(0, 256, shape).astype(source))
+        plain = reference.as_height_width_channels(images, "N" + order)
+        for dtype, layout in [("float32", "channels_last"), ("float16", "channels_first"), ("bfloat16", "channels_last")]:
+            table = np.array([[0, 0, 0, flags] for flags in range(4)], np.int32)
+            wanted = reference.crop(plain, table, (height, width), np.ones(channels), 0.5, dtype, layout)
+            out = memory.copy(np.zeros_like(wanted))
+            crop(images, table, (height, width), np.ones(channels), 0.5, dtype, layout, out=out, order=order)
+            assert out.tobytes() == wanted.tobytes(), (images.shape, order, dtype, layout)
+            memory.forget()
+        memory.forget()
 print("done")
 """
 
