@@ -1,4 +1,4 @@
-"""The crop kernel alone, one thread, on images of other types than uint8 and with a mean image, beside what their bytes cost.
+"""The crop kernel alone, one thread, on images of other types and with a mean image, beside what their bytes cost.
 
 That is a memset of each result, and a copy of what its crop needs of the image into memory that stays in the cache. The images are
 as many as the results, so that they come from memory, or from a cache that is larger than all of them.
@@ -48,7 +48,7 @@ class Batch:
         return N
 
 
-CASES = [("uint8", "channels"), ("uint8", "image"), ("uint16", "channels"), ("int16", "channels"), ("float32", "channels"), ("float64", "channels")]  # fmt: skip
+CASES = [("uint8", "channels"), ("uint8", "image"), *((t, "channels") for t in ("uint16", "int16", "float32", "float64"))]
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
