@@ -4,10 +4,13 @@ The flags are part of the promise that every processor gives the same bits: no f
 (`-ffp-contract=off`), no code for the machine that compiles (`-march=native`), and no `-ffast-math`.
 """
 
+import copy
+import os
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unused-parameter"]
 KERNELS = Path("fastprep/kernels")
@@ -16,6 +19,7 @@ CROP = [str(path) for path in sorted(KERNELS.glob("_crop*.c"))]
 OWN_HEADERS = {"fastprep.h5._decode": ["fastprep/h5/_filters.h"]}
 FILTERS = [f"fastprep/h5/_{name}.c" for name in ("bitshuffle", "blosc2", "filters", "lzf", "shuffle", "tiles")]
 WARP = [f"{KERNELS}/_blend.c", *(str(path) for path in sorted(KERNELS.glob("_warp*.c")))]
+PROCESSORS = len(os.sched_getaffinity(0))
 
 
 def extension(name: str, *sources: str) -> Extension:
@@ -24,22 +28,38 @@ def extension(name: str, *sources: str) -> Extension:
     return Extension(name, [f"{path}.pyx", *sources], extra_compile_args=COMPILE_ARGS, depends=headers)
 
 
-setup(
-    ext_modules=cythonize(
-        [
-            extension("fastprep._sink"),
-            extension("fastprep.pipeline._buffers"),
-            extension("fastprep.sampling._hashes"),
-            extension("fastprep.h5._decode", *FILTERS),
-            extension("fastprep.h5._heap"),
-            extension("fastprep.h5._read"),
-            extension("fastprep.kernels._cpu", *CROP),
-            extension("fastprep.kernels._cpu_warp", *CROP, *WARP),  # which runs the crop kernel, too
-            extension("fastprep.kernels._cpu_standard", f"{KERNELS}/_standard.c"),
-            extension("fastprep.kernels._tables"),
-            extension("fastprep.kernels._masks", f"{KERNELS}/_mask.c"),
-        ],
-        language_level=3,
-        compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True},
-    ),
-)
+class BuildAtOnce(build_ext):
+    """Compiles as many extensions at a time as there are processors."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or PROCESSORS
+
+    def build_extension(self, ext: Extension) -> None:
+        alone = copy.copy(self)
+        alone.build_temp = os.path.join(self.build_temp, ext.name)  # two extensions compile some files with the same names
+        super(BuildAtOnce, alone).build_extension(ext)
+
+
+if __name__ == "__main__":  # the processes that Cython starts import this file, too
+    setup(
+        cmdclass={"build_ext": BuildAtOnce},
+        ext_modules=cythonize(
+            [
+                extension("fastprep.kernels._cpu_warp", *CROP, *WARP),  # which runs the crop kernel, too; the longest
+                extension("fastprep.kernels._cpu", *CROP),
+                extension("fastprep._sink"),
+                extension("fastprep.pipeline._buffers"),
+                extension("fastprep.sampling._hashes"),
+                extension("fastprep.h5._decode", *FILTERS),
+                extension("fastprep.h5._heap"),
+                extension("fastprep.h5._read"),
+                extension("fastprep.kernels._cpu_standard", f"{KERNELS}/_standard.c"),
+                extension("fastprep.kernels._tables"),
+                extension("fastprep.kernels._masks", f"{KERNELS}/_mask.c"),
+            ],
+            nthreads=PROCESSORS,
+            language_level=3,
+            compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True},
+        ),
+    )

@@ -12,19 +12,23 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from fastprep.cli.command import Command, overwrite_hint, parse_command_line
+from fastprep.cli.conversion import report
 from fastprep.cli.help import flowing
-from fastprep.cli.image_options import shape_of
+from fastprep.cli.image_options import shape_of, size_of
 from fastprep.cli.output import write_line, write_message
 from fastprep.cli.progress import shown_progress
 from fastprep.command_lines import option_words
 from fastprep.dataset import expand_paths, other_labels
 from fastprep.errors import DataError, InputError
-from fastprep.h5.convert import InexactError, OtherFilesError, Rewritten, rewrite
+from fastprep.h5.convert import Encoding, InexactError, OtherFilesError, Rewritten, SizesDifferError, rewrite
+from fastprep.kernels.resized import Resized
+from fastprep.transforms import CenterCrop, Resize
 
 _ROUND_HINT = (
     "multiply images that are scaled to 0..1 by 255 first; "
     "--round rounds to the nearest whole number, ties to even, and clips to 0..255"
 )
+_SIZES_HINT = "--size gives all images one size; --encode writes encoded images, which keep their sizes"
 _MOST_NOTES = 20
 
 
@@ -33,6 +37,7 @@ _MOST_NOTES = 20
 class Config:
     """Rewrite the images of HDF5 files in the layout that loads fastest: contiguous uint8, in one file.
 
+    With --encode, images become JPEG, PNG or WebP, a row of bytes each, which take less space and are decoded in every epoch.
     Everything else in a file is kept, byte for byte: other datasets, groups, links, attributes. Of several files, datasets with
     one row for each image are joined, and attributes that are the same in all of them are kept. What can't be kept is listed.
     The mean of the images is stored if there is none. The new file is checked image by image before it gets its name; until then
@@ -42,11 +47,13 @@ class Config:
 
         python -m fastprep.convert slow.h5 fast.h5
         python -m fastprep.convert "slices/*.h5" all.h5 --images data
+        python -m fastprep.convert fast.h5 small.h5 --encode jpeg
+        python -m fastprep.convert jpegs.h5 pixels.h5 --size 256
     """
 
     source: Annotated[Positional[str], arg(metavar="IN")]
-    """Any HDF5 file that fastprep reads, with images of whole numbers from 0 to 255; or several (IN IN IN OUT), or a pattern such
-    as "slices/*.h5"."""
+    """Any HDF5 file that fastprep reads, with images of whole numbers from 0 to 255, or encoded ones; or several (IN IN IN OUT),
+    or a pattern such as "slices/*.h5"."""
     target: Annotated[Positional[str], arg(metavar="OUT")]
     """File to write. Of more than two names, the last is this one."""
     more: Annotated[Positional[tuple[str, ...]], arg(metavar="...")] = ()
@@ -63,6 +70,23 @@ class Config:
     Default: what the file says, else NHWC or NHW, if the shape makes it plausible."""
     shape: Annotated[str | None, arg(metavar="HxWxC")] = None
     """Height, width and channels of an image, such as 28x28x1, in a dataset of flat rows."""
+    encode: Literal["jpeg", "png", "webp", "webp-lossless", "keep"] | None = None
+    """Store encoded images, of one or three channels. png and webp-lossless keep every pixel; jpeg and webp change pixels, and
+    the last line says how much. Images that are of that kind already keep their bytes, unless --size or --quality is given; keep
+    is for files of encoded images, all of which keep their bytes. Default: pixels."""
+    quality: Annotated[int | None, arg(metavar="1..100")] = None
+    """With --encode jpeg or webp: quality. Default: 90."""
+    channel_order: Literal["RGB", "BGR"] | None = None
+    """With --encode: order of three channels, if the file does not say it. Encoded images are RGB; BGR is reordered, and so are
+    mean, std and covariance. Default: RGB."""
+    size: Annotated[str | None, arg(metavar="PIXELS|HxW")] = None
+    """Resize all images to one size, 256 or 256x320, as loaders resize them, and round to whole numbers."""
+    shorter_side: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """With --size: pixels to which the shorter side is resized before the middle is cut out, as by a loader's
+    CenterCrop(SIZE, resize=PIXELS). Default: the larger side of --size."""
+    resize: Literal["crop", "stretch"] = "crop"
+    """With --size: crop resizes the shorter side and keeps the middle; stretch takes the whole image and changes its proportions,
+    as Resize((H, W)) of a loader."""
     compression: Literal["none", "gzip"] = "none"
     """gzip stores each image as a chunk of its own. It saves disk space for plain images such as drawings and scans; noisy
     photographs hardly shrink. Each epoch then has to decode the images."""
@@ -95,13 +119,57 @@ class Config:
         """File to write."""
         return self.more[-1] if self.more else self.target
 
+    @property
+    def encoding(self) -> Encoding | None:
+        """How images are encoded; None for pixels."""
+        return None if self.encode is None else Encoding(self.encode, self.quality)
+
+    @property
+    def resized(self) -> Resized | None:
+        """What makes images of one size, if that is asked for."""
+        if self.size is None:
+            return None
+        size = size_of(self.size)
+        if self.resize == "stretch":
+            return Resized(Resize(size))
+        return Resized(CenterCrop(size, resize=self.shorter_side or max(size)))
+
+
+def check(config: Config) -> None:
+    """Check options that go together, before a file is opened.
+
+    Raises
+    ------
+    InputError
+        If one breaks its rule, or has no effect.
+    """
+    if config.encode is None and config.channel_order is not None:
+        raise InputError("--channel-order goes with --encode only")
+    if config.quality is not None and config.encode not in ("jpeg", "webp"):
+        raise InputError("--quality goes with --encode jpeg and --encode webp only")
+    if config.quality is not None and not 1 <= config.quality <= 100:
+        raise InputError(f"--quality must be from 1 to 100, got {config.quality}")
+    if config.encode is not None and config.compression != "none":
+        raise InputError("--encode goes without --compression, because encoded images are compressed already")
+    if config.encode == "keep" and config.size is not None:
+        raise InputError("--encode keep goes without --size, because images that are resized have to be encoded anew")
+    if config.size is None and (config.shorter_side is not None or config.resize != "crop"):
+        raise InputError("--shorter-side and --resize go with --size only")
+    if config.size is None:
+        return
+    least = min(size_of(config.size))
+    if config.shorter_side is not None and config.resize == "stretch":
+        raise InputError("--shorter-side goes without --resize stretch, which takes the whole image")
+    if config.shorter_side is not None and config.shorter_side < least:
+        raise InputError(f"--shorter-side must be at least {least}, the shorter side of --size, got {config.shorter_side}")
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command, and return its exit status; see `fastprep.cli.command.Command.run`."""
     config = parse(argv)
     command = Command(
         "fastprep.convert",
-        errors=(InputError, DataError, OSError),
+        errors=(InputError, DataError, OSError, ModuleNotFoundError),  # the last one if simplejpeg is missing
         hint=lambda error: _hint(error, config),
         interrupted=lambda: f"interrupted; nothing was written to {config.out!r}",
     )
@@ -109,6 +177,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(config: Config) -> None:
+    check(config)
     began, sources = time.perf_counter(), config.sources
     with shown_progress(config.quiet) as progress:
         done = rewrite(
@@ -123,10 +192,15 @@ def _run(config: Config) -> None:
             from_other_files=config.from_other_files,
             overwrite=config.overwrite,
             progress=progress,
+            encoding=config.encoding,
+            resize=config.resized,
+            channel_order=config.channel_order,
         )
     for note in (*done.notes[:_MOST_NOTES], *_rest_of(len(done.notes) - _MOST_NOTES)):
         write_message(f"fastprep.convert: {note}")
-    write_line(_report(config, len(sources), done, time.perf_counter() - began))
+    layout = "contiguous" if config.compression == "none" else f"one gzip-{config.gzip_level} chunk for each image"
+    seconds = time.perf_counter() - began
+    write_line(report(config.out, len(sources), done, config.encoding, layout, seconds) + _how_to_load(config, done))
 
 
 def parse(argv: list[str] | None) -> Config:
@@ -141,18 +215,9 @@ def _rest_of(n: int) -> list[str]:
 def _hint(error: Exception, config: Config) -> str:
     if isinstance(error, OtherFilesError):
         return "; --from-other-files copies them into OUT"
+    if isinstance(error, SizesDifferError):
+        return f"; {_SIZES_HINT}"
     return f"; {_ROUND_HINT}" if isinstance(error, InexactError) and not config.round else overwrite_hint(error)
-
-
-def _report(config: Config, n_files: int, done: Rewritten, seconds: float) -> str:
-    n, height, width, channels = done.shape
-    n_bytes = os.path.getsize(config.out)
-    layout = "contiguous" if config.compression == "none" else f"one gzip-{config.gzip_level} chunk for each image"
-    mean = "mean kept" if done.mean is None else "mean " + " ".join(f"{value:.2f}" for value in done.mean)
-    files = f" in {n_files:,} files" if n_files > 1 else ""
-    read = f"read {n} images of {height}x{width}x{channels}{files} {done.source.stored_dtype}, {done.source.layout}"
-    wrote = f"wrote {config.out}: {n_bytes / 1e6:,.1f} MB, uint8, {layout}, {mean}"
-    return f"{read}; {wrote}; {seconds:.1f} s{_how_to_load(config, done)}"
 
 
 def _how_to_load(config: Config, done: Rewritten) -> str:

@@ -16,6 +16,7 @@ from fastprep.dataset import (
     check_blend,
     check_labels_finite,
     check_masks,
+    check_one_size,
     described,
     draws_of,
     map_outputs,
@@ -78,9 +79,9 @@ class Loader(ReadOnlyArguments, Resuming):
         `"X/*/image"`, or a list of names; those of a group or pattern are sorted naturally, "2" before "10".
         A dict such as {"rgb": "images", "depth": "depth"} is for a network of several inputs, by the names of its `keras.Input`:
         x is then a dict of arrays. "depth.h5:depth" is the dataset of another file, or of as many files as `files` are, by a
-        pattern; one input or more are in `files`. All inputs have as many images, of one height and width. They are cropped,
-        resized, turned, erased and blended alike. `mean`, `scale`, `standardize`, `dtype`, `channels`, `axes` and `shape` may be
-        dicts with the same names then; anything else is for all inputs.
+        pattern; one input or more are in `files`. All inputs have as many images, of one height and width or, if all are encoded,
+        of one for each sample. They are cropped, resized, turned, erased and blended alike. `mean`, `scale`, `standardize`,
+        `dtype`, `channels`, `axes` and `shape` may be dicts with the same names then; anything else is for all inputs.
     axes : str, dict or None, default None
         Axes of that dataset, a letter for each in its order: H and W, and N and C where there are such axes. "NCHW" is channels
         first, "NCWH" what MATLAB stores of an array (H, W, C, N), and "HWC" one image a file; for images that have a dataset
@@ -262,6 +263,8 @@ class Loader(ReadOnlyArguments, Resuming):
         if takes_any_size(self._dataset, crop):
             self._dataset.tell_sizes()
             device = host_device(device, "encoded images of any size are decoded, and cropped, in memory of the host")
+        else:
+            check_one_size(self._dataset)
         inputs = self._dataset.each_input
         dtype = map_outputs(dtype_name, by_input(dtype, inputs, "dtype"))
         mean = means_of(mean, self._dataset)

@@ -53,7 +53,7 @@ COMMANDS = ["__main__", "build", "convert", "doctor", "evaluate", "show", "train
 DOORS = {
     "h5py": {"h5"},
     "cupy": {"kernels.device"},
-    "PIL": {"building.decode", "building.encode", "demo", "encoded"},
+    "PIL": {"building.decode", "demo", "encoded"},
     "keras": {"adapters", "model", "cli.keras_startup", "training", "evaluation", "demo"},
     "tensorflow": {"adapters", "cli.keras_startup", "training"},
     "jax": {"adapters.jax", "adapters.sharded"},

@@ -5,6 +5,8 @@ import os
 import h5py
 import numpy as np
 import pytest
+from encoded_files import write_rows
+from encoded_images import by_pillow
 from PIL import Image
 
 import fastprep
@@ -319,6 +321,24 @@ def test_masks_boxes_and_points_lie_over_the_crops_as_a_loader_gives_them(with_t
                 np.testing.assert_array_equal(overlay.points, y["points"][place])
                 left, top, width, height, kind = np.asarray(y["boxes"])[place].T
                 np.testing.assert_array_equal(overlay.boxes.T, [left, top, left + width, top + height, kind])
+
+
+def test_masks_and_boxes_lie_over_encoded_images_of_different_sizes(tmp_path, rng, capsys, monkeypatch):
+    calls = caught(monkeypatch, "draw_crops")
+    masks = [rng.integers(0, 9, (20 + 2 * k, 31 - k)).astype(np.uint8) for k in range(7)]
+    images = [np.repeat(mask[..., None] * 20, 3, axis=2) for mask in masks]
+    path = write_rows(tmp_path / "a.h5", [by_pillow(image, "PNG") for image in images])
+    write_rows(path, [by_pillow(mask, "PNG") for mask in masks], "masks")
+    with h5py.File(path, "a") as file:
+        file["boxes"] = np.tile([0.25, 0.5, 0.75, 1], (7, 1, 1))
+    options = ["--images", "images", "--masks", "masks", "--boxes", "boxes", "--box-format", "rel_xyxy", "--augment", "imagenet"]
+    assert run(capsys, path, "--crops", tmp_path / "crops.png", "--size", 12, *options)[0] == 0
+    ((rows, _, _),) = calls
+    for row in rows[:5]:
+        height, width, _ = row.images[0].shape
+        np.testing.assert_array_equal(row.overlays[0].masks * 20, row.images[0][..., 0])
+        np.testing.assert_allclose(row.overlays[0].boxes, [[width / 4, height / 2, width * 3 / 4, height]], rtol=1e-6)  # float32
+        assert all(overlay.masks.shape == (12, 12) for overlay in row.overlays[1:])
 
 
 def test_a_drawing_has_colours_for_classes_and_a_scale_for_quantities(tmp_path):

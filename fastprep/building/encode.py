@@ -10,19 +10,16 @@ from importlib import metadata
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from fastprep.building.decode import DecodedImage, UnreadableError, from_file
 from fastprep.building.decode_cache import digest_of, sums_of
 from fastprep.building.memory import Memory
 from fastprep.encoded import Header, decode, read_header
+from fastprep.encoded.encode import encode
 from fastprep.encoded.tiff_header import tile_sides
 from fastprep.errors import InputError
 
 Mode = Literal["RGB", "L"]
-
-QUALITY = 90
-"""Quality of JPEGs that are made anew, by default, on libjpeg's scale from 1 to 100."""
 
 _PILLOW = {"WebP": 26, "JPEG 2000": 24}  # bytes a pixel that decoding by Pillow takes at most; 18 for other kinds
 
@@ -137,10 +134,8 @@ def encode_again(image: DecodedImage, quality: int) -> EncodedImage:
     quality : int
         1..100.
     """
-    pixels = image.pixels
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "JPEG", quality=quality)
-    return _facts(file.getvalue(), "L" if pixels.shape[2] == 1 else "RGB", image.width, image.height, image.note)
+    mode: Mode = "L" if image.pixels.shape[2] == 1 else "RGB"
+    return _facts(encode(image.pixels, "jpeg", quality), mode, image.width, image.height, image.note)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from fastprep.building.config import DEFAULT_SIDE, Config
 from fastprep.building.decode import ChannelOrder, OutOfReachError, UnreadableError, read_image
 from fastprep.building.decode_cache import Cache, Decoded
-from fastprep.building.encode import QUALITY, EncodedMemory, encode_again, read_bytes, read_encoded
+from fastprep.building.encode import EncodedMemory, encode_again, read_bytes, read_encoded
 from fastprep.building.encoded_cache import EncodedImages
 from fastprep.building.memory import MIB, Memory
 from fastprep.building.scan import SourceFile
+from fastprep.encoded.forms import QUALITY
 from fastprep.errors import InputError
 from fastprep.system import with_retries
 from fastprep.system.machine_faults import WAITS

@@ -1,4 +1,4 @@
-"""Options of commands that say how images lie in a file: --shape and --channels, as the arguments of loaders."""
+"""Options of commands that say how images lie in a file, --shape and --channels, and how large they become, --size."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ def shape_of(text: str | None) -> tuple[int, ...] | None:
     if len(parts) not in (2, 3) or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         raise InputError(f"--shape must be HEIGHTxWIDTHxCHANNELS, such as 28x28x1, or HEIGHTxWIDTH, got {text!r}")
     return tuple(map(int, parts))
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Return height and width for the option --size, such as 256 or 256x320.
+
+    Raises
+    ------
+    InputError
+        If it has another form.
+    """
+    parts = text.lower().split("x")
+    if len(parts) not in (1, 2) or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"--size must be PIXELS, such as 256, or HEIGHTxWIDTH, such as 256x320, got {text!r}")
+    return int(parts[0]), int(parts[-1])
 
 
 def channels_of(text: str | None) -> list[int | str] | str | None:

@@ -1,6 +1,7 @@
 """Datasets: one or several files as one long dataset of images, with labels, weights and the mean."""
 
-from fastprep.dataset.augmenting import augmentation_of, takes_any_size
+from fastprep.dataset.any_size import check_one_size, takes_any_size
+from fastprep.dataset.augmenting import augmentation_of
 from fastprep.dataset.blending import blended, check_blend
 from fastprep.dataset.box_values import BoxValues, PointValues
 from fastprep.dataset.carried import other_labels
@@ -33,6 +34,7 @@ __all__ = [
     "check_blend",
     "check_labels_finite",
     "check_masks",
+    "check_one_size",
     "class_numbers",
     "describe_not_classes",
     "described",

@@ -20,7 +20,7 @@ _HELD_BY_FLOAT32 = {np.dtype(name) for name in ("uint16", "int16", "float32")}
 def check_images(dataset: Dataset, index: ImageIndex, first: ImageIndex) -> None:
     """Check that the images of a file have the size, the type and the order of axes of those of the first file.
 
-    Encoded images are alike whatever their sizes are; see `fastprep.h5.like_first`.
+    Encoded images are alike whatever their sizes are; see `fastprep.h5.decoded_like`.
 
     Raises
     ------

@@ -13,17 +13,6 @@ from fastprep.errors import DataError
 from fastprep.transforms import Augmentation, Blend, Crop, Erase, Policy, fitted, fitted_colors
 
 
-def takes_any_size(dataset: Dataset, crop: Crop | None) -> bool:
-    """Tell whether images may have different sizes: they are encoded, and their crops have one size, whatever theirs is.
-
-    Images that are read with others, or with masks, boxes or points, must all have the size of the first one.
-    """
-    if not dataset.is_encoded or isinstance(dataset.each_input, dict):
-        return False
-    has_targets = any(output.target is not None for output in outputs_of(dataset.outputs))
-    return not has_targets and fitted(crop, *dataset.image_shape[:2]) == crop
-
-
 def augmentation_of(
     dataset: Dataset,
     crop: Crop | None,

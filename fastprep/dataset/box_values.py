@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.transforms import FLIPPED, MIRRORED, TRANSPOSED, Boxes, Points, TransformTable
-from fastprep.transforms.box_formats import from_edges
+from fastprep.transforms.box_formats import from_edges, units_of
 from fastprep.transforms.target_geometry import map_boxes, map_points
 
 _NONE = -1.0  # what rows without a box are filled with
@@ -21,10 +21,12 @@ class BoxValues:
     ----------
     description : Boxes
     edges : ndarray of float64, shape (boxes, 4)
-        Left, top, right and bottom edge, in pixels.
+        Left, top, right and bottom edge, in pixels, or relative to the image if the format is.
     classes : ndarray of float64, shape (boxes,), or None
     starts : ndarray of int64, shape (N + 1,)
         First box of each sample, and the number of boxes.
+    size : (int, int)
+        Height and width of the images, in pixels, unless a table has the sizes of its own.
     """
 
     dtype = np.dtype(np.float32)
@@ -35,8 +37,9 @@ class BoxValues:
         edges: NDArray[np.float64],
         classes: NDArray[np.float64] | None,
         starts: NDArray[np.int64],
+        size: tuple[int, int],
     ) -> None:
-        self.description, self._edges, self._classes, self._starts = description, edges, classes, starts
+        self.description, self._edges, self._classes, self._starts, self._size = description, edges, classes, starts, size
         most = int(np.diff(starts).max(initial=1))
         self.row_shape = (description.max_boxes or most, 4 if classes is None else 5)
 
@@ -63,7 +66,8 @@ class BoxValues:
         if not is_box.any():
             return out
         numbers = np.where(is_box, firsts[:, None] + places, 0)
-        edges, share = map_boxes(self._edges[numbers], table, size)
+        source = self._size if table.sizes is None else table.sizes.T[..., None]  # of each row, whatever box it is
+        edges, share = map_boxes(self._edges[numbers] * units_of(self.description.format, source), table, size)
         has_sides = (edges[:, :, 2:] - edges[:, :, :2] > _LEAST_SIDE).all(axis=2)
         is_kept = is_box & has_sides & (share >= self.description.min_visible - _ROUNDING)
         place_of = np.cumsum(is_kept, axis=1) - 1  # those that are kept move up
@@ -80,7 +84,7 @@ class BoxValues:
         starts = np.concatenate([[0], np.cumsum(counts)])
         numbers = np.repeat(self._starts[rows] - starts[:-1], counts) + np.arange(starts[-1])
         classes = None if self._classes is None else self._classes[numbers]
-        part = BoxValues(self.description, self._edges[numbers], classes, starts)
+        part = BoxValues(self.description, self._edges[numbers], classes, starts, self._size)
         part.row_shape = self.row_shape  # as for all samples
         return part
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastprep._sink import Sink
 from fastprep.dataset.agreement import bring_to_one_type, check_channel_orders, check_images
+from fastprep.dataset.any_size import check_same_sizes
 from fastprep.dataset.channels import Channels, pick_channels, picked_metadata
 from fastprep.dataset.corrupt import Corrupt, Sinks
 from fastprep.dataset.image_files import ImageFiles
@@ -39,9 +40,8 @@ from fastprep.h5 import (
     SizeSink,
     check_axes_name,
     check_image_shape,
+    decoded_like,
     describe_images,
-    in_decoded_order,
-    like_first,
     reader_of,
     survey,
 )
@@ -172,7 +172,7 @@ class Dataset(ReadTogether):
                 index, metadata = surveyed.index, surveyed.metadata
                 first = readers[0].index if readers else index
                 if index.rows is not None and first.rows is not None:
-                    index, metadata = like_first(index, first), in_decoded_order(metadata, index, first)
+                    index, metadata = decoded_like(first, index, metadata)
                 check_images(self, index, first)
                 readers.append(reader_of(index, io, self.handles, scratch))
                 self.metadata.append(metadata)
@@ -244,8 +244,15 @@ class Dataset(ReadTogether):
         return self.first_index.rows is not None
 
     def tell_sizes(self) -> None:
-        """Take encoded images as they are: `image_shape` is only that of the first one, and `shapes` tells those of all."""
+        """Take encoded images as they are: `image_shape` is only that of the first one, and `shapes` tells those of all.
+
+        Images of further inputs, and masks, have to be encoded, too.
+        """
         self.has_sizes = True
+        for images in self.inputs.values():
+            images.has_sizes = True
+        for masks in self.masks:
+            masks.has_sizes = True
 
     def shapes(self, samples: NDArray[np.int64]) -> tuple[Any, Any, int]:
         """Return height, width and number of channels of images.
@@ -266,13 +273,15 @@ class Dataset(ReadTogether):
         Raises
         ------
         OSError, DataError
-            If a header can't be read.
+            If a header can't be read, or an image of another input, or a mask, has another size than the image.
         """
         if not self.has_sizes:
             return self.image_shape
-        sink = SizeSink(len(samples))
-        self.read(samples, sink)
-        return sink.found[:, 0], sink.found[:, 1], self.image_shape[2]
+        sinks = [SizeSink(len(samples)) for _ in self.parts]
+        read = self.read(samples, *sinks)
+        check_same_sizes(self, read, [sink.found for sink in sinks])
+        height, width = sinks[0].found.T
+        return height, width, self.image_shape[2]
 
     def images_of(self, samples: NDArray[np.int64]) -> Iterator[NDArray]:
         """Yield images one by one, (H, W, C) each with all channels of the file; damaged ones are errors.
@@ -292,9 +301,9 @@ class Dataset(ReadTogether):
         """Return the error of a sample with values that are not finite in what goes to one of the sinks of `read`."""
         return self.parts[part].not_finite(sample)
 
-    def image_error(self, sample: int, problem: str) -> DataError:
-        """Return the error of a sample's image, which names file, dataset and row."""
-        return self.image_files.error(sample, problem)
+    def image_error(self, sample: int, problem: str, part: int = 0) -> DataError:
+        """Return the error of a sample's image, or of what goes to another sink of `read`; it names file, dataset and row."""
+        return self.parts[part].error(sample, problem)
 
     def error_of(self, sample: int, problem: str, source: Source | None) -> DataError:
         """Return the error of a sample's label, which names file, dataset and row."""

@@ -125,7 +125,8 @@ def _check_fits(images: Dataset, name: str, others: Dataset, other: str, counts:
             rule = f"images[{name!r}] must have one for each of the {wanted} of images[{other!r}]"
             raise DataError(f"{rule}, found {n}; or, if these are other axes, say which: axes=", path, images.images)
     (height, width), (wanted_height, wanted_width) = images.image_shape[:2], others.image_shape[:2]
-    if (height, width) != (wanted_height, wanted_width):
+    has_size_each = images.is_encoded and others.is_encoded
+    if (height, width) != (wanted_height, wanted_width) and not has_size_each:
         found = f"images[{name!r}] have {height}x{width} pixels, and images[{other!r}] {wanted_height}x{wanted_width}"
         way_out = "all inputs share one crop: store both in one size; or, if these are other axes, say which: axes="
         raise DataError(f"{found}; {way_out}", images.paths[0], images.images)

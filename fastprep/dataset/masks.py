@@ -16,7 +16,17 @@ from fastprep.dataset.label_files import images_of_each
 from fastprep.dataset.label_sources import Source
 from fastprep.dataset.notices import warn_of_slow_reading
 from fastprep.errors import DataError, MissingDatasetError, NotFiniteError
-from fastprep.h5 import ImageIndex, Reader, Scratch, check_axes_name, reader_of, survey, warn_of_unwritten, wrong_pair
+from fastprep.h5 import (
+    ImageIndex,
+    Reader,
+    Scratch,
+    check_axes_name,
+    like_first,
+    mask_reader_of,
+    survey,
+    warn_of_unwritten,
+    wrong_pair,
+)
 from fastprep.transforms import Mask
 
 if TYPE_CHECKING:
@@ -48,7 +58,11 @@ class MaskValues:
         Order of the axes in which masks are handed on.
     dtype : dtype
         Type in which they are handed on.
+    has_sizes : bool
+        Whether each has the size of its image; `image_shape` is only that of the first one then.
     """
+
+    has_sizes = False
 
     def __init__(self, description: Mask, files: ImageFiles | NDArray, has_channels: bool, image_file: str) -> None:
         self.description, self.has_channels, self._image_file = description, has_channels, image_file
@@ -73,6 +87,21 @@ class MaskValues:
         status, position = hand_over(numbers, offsets, np.ascontiguousarray(slots, np.int64), sink)
         if status:
             raise self.not_finite(int(samples[position]))
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether masks are encoded, so that each has a size of its own."""
+        return self.files is not None and self.first_index.rows is not None
+
+    @property
+    def first_index(self) -> ImageIndex:
+        """Index of the first file, where masks are in files."""
+        assert self.files is not None
+        return self.files.first_index
+
+    def error(self, sample: int, problem: str) -> DataError:
+        """Return the error of a sample's mask, which names file, dataset and row."""
+        return DataError(problem, self._image_file, sample=sample) if self.files is None else self.files.error(sample, problem)
 
     def not_finite(self, sample: int) -> DataError:
         """Return the error of a sample whose mask has values that are not finite."""
@@ -122,23 +151,22 @@ def open_masks(dataset: Dataset, source: Source) -> MaskValues:
     paths = source.files or tuple(dataset.paths)
     wanted = images_of_each(source.argument, "masks", len(paths), dataset.file_sizes)
     scratch, readers = Scratch(), list[Reader]()
-    surveys = survey(paths, source.column, [], [], dataset.handles.limit, description.axes, None, wanted)
+    surveys = survey(paths, source.column, [], [], dataset.handles.limit, description.axes, None, wanted, are_masks=True)
     with _named(source.argument), contextlib.closing(surveys) as surveyed_files:
         for surveyed, n in zip(surveyed_files, wanted, strict=True):
             index = surveyed.index
-            if index.rows is not None and (index.kind == "JPEG" or index.shape[3] > 1):
-                problem = f"masks are numbers, found {index.kind} of {index.shape[3]} channels"
-                why = "JPEG changes the numbers, and a palette makes colours of them"
-                way_out = "store the numbers, shape (N, height, width), or as PNG in grey"
-                raise DataError(f"{problem}; {why}: {way_out}", index.file, index.dataset)
-            _check_masks(dataset, index, n, readers[0].index if readers else index)
+            first = readers[0].index if readers else index
+            _check_masks(dataset, index, n, first)
             if index.members and (members := dataset.first_index.members) and len(dataset.paths) == len(paths):
                 _check_pairs(index, members)
-            warn_of_unwritten(index.file, index.dataset, index.n_unwritten, n, "masks")
+            warn_of_unwritten(index.file, index.dataset, index.n_unwritten, n, "masks", index.rows is not None)
             index = index.unwidened() if description.interpolation == "nearest" else index
-            readers.append(reader_of(index, dataset.image_files.readers[0].io, dataset.handles, scratch))
+            index = like_first(index, first) if index.rows is not None else index
+            readers.append(mask_reader_of(index, dataset.image_files.readers[0].io, dataset.handles, scratch))
     warn_of_slow_reading(reader.index for reader in readers)
-    return MaskValues(description, ImageFiles(readers), "C" in readers[0].index.axes.name, dataset.paths[0])
+    first = readers[0].index
+    has_channels = "C" in first.axes.name and first.rows is None  # an encoded mask is of numbers, (height, width)
+    return MaskValues(description, ImageFiles(readers), has_channels, dataset.paths[0])
 
 
 @contextlib.contextmanager
@@ -167,10 +195,14 @@ def _check_masks(dataset: Dataset, index: ImageIndex, n: int, first: ImageIndex)
     if index.shape[0] != n:
         problem = f"there must be one mask for each of the {n} images, found {index.shape[0]}"
         raise DataError(f"{problem}; name the masks of these images, or, if these are other axes, Mask(..., axes=...)", *named)
-    if index.shape[1:3] != (height, width):
+    has_size_each = index.rows is not None and dataset.is_encoded
+    if index.shape[1:3] != (height, width) and not has_size_each:
         found = f"masks have {index.shape[1]}x{index.shape[2]} pixels, and the images that they follow {height}x{width}"
         way_out = "store both in one size; or, if these are other axes, say which: Mask(..., axes=...)"
         raise DataError(f"{found}; {way_out}", *named)
+    if (index.rows is None) != (first.rows is None):
+        found, its = ("are numbers", "they are encoded") if index.rows is None else ("are encoded", "they are numbers")
+        raise DataError(f"masks {found}, in {first.file!r} {its}; store all of them in one way", *named)
     alike = (index.shape[3], index.stored_dtype, index.axes.order)
     if alike != (wanted := (first.shape[3], first.stored_dtype, first.axes.order)):
         words = "masks of all files must be alike in channels, type and axes"

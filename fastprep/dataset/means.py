@@ -30,9 +30,8 @@ from fastprep.h5 import (
     Metadata,
     Reader,
     check_image_shape,
-    in_decoded_order,
+    decoded_like,
     is_pattern,
-    like_first,
     open_images,
     read_metadata,
     reader_of,
@@ -216,8 +215,8 @@ def _open(
     metadata = read_metadata(path, images, index.shape[3])
     if index.rows is None or (first is not None and first.rows is None):
         return reader, metadata
-    first = first or index
-    return reader_of(like_first(index, first)), in_decoded_order(metadata, index, first)
+    index, metadata = decoded_like(first or index, index, metadata)
+    return reader_of(index), metadata
 
 
 def _mean_of_part(part: Part, moments: Adds | None) -> NDArray[np.float64]:

@@ -76,9 +76,9 @@ class Part(Dataset):
         """Yield images one by one; see `Dataset.images_of`."""
         return super().images_of(self._rows[samples])
 
-    def image_error(self, sample: int, problem: str) -> DataError:
-        """Return the error of a sample's image, which names file, dataset and row."""
-        return super().image_error(int(self._rows[sample]), problem)
+    def image_error(self, sample: int, problem: str, part: int = 0) -> DataError:
+        """Return the error of a sample's image, or of what is read with it; see `Dataset.image_error`."""
+        return super().image_error(int(self._rows[sample]), problem, part)
 
     def error_of(self, sample: int, problem: str, source: Source | None) -> DataError:
         """Return the error of a sample's label, which names file, dataset and row."""

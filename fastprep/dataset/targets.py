@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.dataset.any_size import some_sizes
 from fastprep.dataset.box_values import BoxValues, PointValues
 from fastprep.dataset.label_errors import label_error
 from fastprep.dataset.label_files import images_of_each
@@ -54,22 +55,27 @@ def target_values(dataset: Dataset, source: Source) -> TargetValues:
     target = source.target
     if isinstance(target, Mask):
         return open_masks(dataset, source)
+    samples, sizes = some_sizes(dataset)
     if isinstance(target, Points):
-        return PointValues(target, _points(dataset, source, target))
+        points = _points(dataset, source, target)
+        warn_of_points(points[samples], sizes, _place(dataset, source))
+        return PointValues(target, _from_edges_of_pixels(points, target.center))
     assert isinstance(target, Boxes)
     boxes, counts, may_have_classes = _boxes(dataset, source, target)
     classes = boxes[:, 4] if boxes.shape[1] == 5 else None
     if target.classes is not None:
         classes = _classes(dataset, source, target, counts, classes)
-    warn_of_boxes(boxes[:, :4], target.format, dataset.image_shape[:2], _place(dataset, source), may_have_classes)
-    edges = to_edges(boxes[:, :4], target.format, dataset.image_shape[:2])
+    owner = np.repeat(np.arange(len(counts)), counts)
+    is_judged = np.isin(owner, samples)
+    sizes_of_boxes = sizes[np.searchsorted(samples, owner[is_judged])]
+    warn_of_boxes(boxes[is_judged, :4], target.format, sizes_of_boxes, _place(dataset, source), may_have_classes)
+    edges = to_edges(boxes[:, :4], target.format, (1, 1))  # relative ones become pixels where the size of their image is known
     with np.errstate(invalid="ignore"):
         is_box = np.isfinite(edges).all(axis=1) & (edges[:, 2] > edges[:, 0]) & (edges[:, 3] > edges[:, 1])
-    owner = np.repeat(np.arange(len(counts)), counts)
     if classes is not None:
         _check_classes(dataset, source, classes, is_box, owner)
     starts = np.concatenate([[0], np.cumsum(np.bincount(owner[is_box], minlength=len(counts)))]).astype(np.int64)
-    return BoxValues(target, edges[is_box], None if classes is None else classes[is_box], starts)
+    return BoxValues(target, edges[is_box], None if classes is None else classes[is_box], starts, dataset.image_shape[:2])
 
 
 def _boxes(dataset: Dataset, source: Source, target: Boxes) -> tuple[NDArray[np.float64], NDArray[np.int64], bool]:
@@ -155,10 +161,15 @@ def _points(dataset: Dataset, source: Source, target: Points) -> NDArray[np.floa
         raise _error(dataset, source, "points must be finite, or NaN for those that are not labelled, found infinity")
     if target.pairs and (most := max(map(max, target.pairs))) >= points.shape[1]:
         raise ValueError(f"pairs of Points must be numbers in 0..{points.shape[1] - 1}, got {most}")
-    warn_of_points(points, dataset.image_shape[:2], _place(dataset, source))
-    points[:, :, :2] += 0.5 - target.center
-    points[np.isnan(points).any(axis=2)] = 0
     return points
+
+
+def _from_edges_of_pixels(points: NDArray[np.float64], center: float) -> NDArray[np.float64]:
+    """Return points with positions of which pixel k covers k..k+1, and 0 for those that are not labelled."""
+    moved = points.copy()
+    moved[:, :, :2] += 0.5 - center
+    moved[np.isnan(points).any(axis=2)] = 0
+    return moved
 
 
 def _rows(dataset: Dataset, source: Source, given: Any) -> NDArray | list[NDArray]:

@@ -18,9 +18,9 @@ from fastprep.h5 import (
     check_image_shape,
     convert_line_of,
     count_unwritten,
+    decoded_like,
     describe_unwritten,
     files_beside,
-    in_decoded_order,
     is_group,
     open_images,
     read_file_names,
@@ -85,7 +85,7 @@ class Contents:
         self.n = self.reader.index.shape[0]
         metadata = read_metadata(path, images, self.reader.index.shape[3])
         if self.reader.index.rows is not None:
-            metadata = in_decoded_order(metadata, self.reader.index, self.reader.index)
+            _, metadata = decoded_like(self.reader.index, self.reader.index, metadata)
         self.picked = pick_channels(channels, metadata.channel_order, self.reader.index.shape[3])
         self.metadata = picked_metadata(metadata, self.picked)
         self.labels: NDArray | None = None
@@ -169,7 +169,7 @@ class Contents:
         n, height, width, channels = index.shape
         if index.rows is None:
             return f"{n:,} of {height}x{width}x{channels}, {index.stored_dtype}"
-        n_bytes = index.rows.n_bytes
+        n_bytes = index.rows.places.n_bytes
         size = "" if n_bytes is None else f", {n_bytes / 2**20:,.1f} MiB"
         return f"{n:,} encoded, the first of {height}x{width}x{channels}{size}"
 

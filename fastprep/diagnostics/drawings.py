@@ -17,7 +17,7 @@ from fastprep.diagnostics.contents import Contents
 from fastprep.errors import InputError, one_line
 from fastprep.loader import Loader
 from fastprep.sampling import hashing
-from fastprep.transforms import Boxes, RandomCrop, Target, TenCrop, check_fits, geometry_of
+from fastprep.transforms import Boxes, RandomCrop, Resize, Target, TenCrop, check_fits, geometry_of
 from fastprep.transforms.box_formats import to_edges
 
 _N_ROWS, _N_EPOCHS = 5, 9  # images, and random crops of each, that are drawn
@@ -130,7 +130,7 @@ class Drawings:
         images = self._whole(samples)  # first, because white is that of the images, whatever colours make of them
         with _errors_of_options():
             seen = self._seen(samples, arguments, seed, _N_EPOCHS, targets)
-            wholes = self._seen(samples, {"crop": None}, seed, 1, targets) if targets else []
+            wholes = self._seen_whole(samples, images, seed, targets) if targets else []
         rows = []
         for k, sample in enumerate(samples):
             titles = ["whole", *(f"epoch {epoch + 1}" for epoch in range(_N_EPOCHS))]
@@ -165,6 +165,15 @@ class Drawings:
         images = [image if picked is None else image[..., list(picked)] for image in each]
         self._choose_factor(images)
         return [self._drawable(image) for image in images]
+
+    def _seen_whole(
+        self, samples: NDArray[np.int64], images: Sequence[NDArray], seed: int, targets: Mapping[str, Target]
+    ) -> list[_Seen]:
+        """Return whole images as a loader gives them, one by one where each may have a size of its own."""
+        if self._contents.reader.index.rows is None:
+            return self._seen(samples, {"crop": None}, seed, 1, targets)
+        crops = [{"crop": Resize((image.shape[0], image.shape[1]))} for image in images]
+        return [self._seen(samples[k : k + 1], crop, seed, 1, targets)[0] for k, crop in enumerate(crops)]
 
     def _seen(
         self,

@@ -4,5 +4,6 @@ from fastprep.encoded.decode import decode
 from fastprep.encoded.header import MAX_PIXELS, Header
 from fastprep.encoded.headers import read_header
 from fastprep.encoded.kinds import kind_of
+from fastprep.encoded.masks import check_numbers, decode_mask, read_mask_header
 
-__all__ = ["MAX_PIXELS", "Header", "decode", "kind_of", "read_header"]
+__all__ = ["MAX_PIXELS", "Header", "check_numbers", "decode", "decode_mask", "kind_of", "read_header", "read_mask_header"]

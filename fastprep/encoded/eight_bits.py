@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,24 @@ def decode_eight_bits(data: memoryview, header: Header, mode: Mode | None) -> ND
     DecodeError
         If Pillow finds damage, or another size or kind of pixels than the header says.
     """
+    return opened_by_pillow(data, header, lambda image: np.asarray(flat(image, "RGB" if header.shape(mode)[2] == 3 else "L")))
+
+
+def opened_by_pillow(data: memoryview, header: Header, take: Callable[[Image.Image], NDArray]) -> NDArray[np.uint8]:
+    """Return what is taken of an image that Pillow has decoded, with an axis of channels; see `decode_eight_bits`.
+
+    Parameters
+    ----------
+    data, header
+        As in `decode_eight_bits`.
+    take : callable
+        Returns pixels of shape (height, width) or (height, width, C).
+
+    Raises
+    ------
+    DecodeError
+        As in `decode_eight_bits`, or what `take` raises.
+    """
     if header.kind == "PNG":
         check_chunks(data)  # which Pillow does for few of them
     try:
@@ -51,7 +70,7 @@ def decode_eight_bits(data: memoryview, header: Header, mode: Mode | None) -> ND
             image.load()
             if image.mode.startswith(("I", "F")):
                 raise DecodeError(f"the pixels of the {header.kind} have more than the 8 bits that its header says")
-            pixels = np.asarray(flat(image, "RGB" if header.shape(mode)[2] == 3 else "L"))
+            pixels = take(image)
     except (DecodeError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds of errors for damaged images

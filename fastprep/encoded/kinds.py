@@ -47,7 +47,8 @@ def kind_of(data: bytes | memoryview) -> Kind:
             return kind
     if first.startswith(b"RIFF") and first[8:] == b"WEBP":
         return "WebP"
-    if not first:
-        raise DecodeError("there are no bytes: an encoded image is empty or was never written")
+    if not any(first):
+        words = "no bytes" if not first else "only zeros at its beginning"
+        raise DecodeError(f"there are {words}: an encoded image is empty or was never written")
     known = "JPEG, PNG, WebP, TIFF, GIF, JPEG 2000 or BMP"
     raise DecodeError(f"not an encoded image of a known kind ({known}): it begins with the bytes {first.hex(' ')} ({first!r})")

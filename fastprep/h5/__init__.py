@@ -8,13 +8,14 @@ from fastprep.h5.candidates import Candidate, find_candidates, seems_network
 from fastprep.h5.chunks import NOT_FINITE
 from fastprep.h5.columns import count_rows, has_column, has_row_each, join_columns, one_row_each
 from fastprep.h5.convert_line import convert_line_of, only_if_whole, way_to_read_directly
-from fastprep.h5.encoded_index import has_encoded_images, in_decoded_order, like_first
+from fastprep.h5.encoded_index import decoded_like, has_encoded_images, like_first
 from fastprep.h5.encoded_reader import OtherSizeError, SizeSink, reader_of
 from fastprep.h5.groups import Images, describe_images, is_group, is_pattern
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
 from fastprep.h5.lists import read_rows
 from fastprep.h5.marks import has_mark, writer_of
+from fastprep.h5.mask_reader import mask_reader_of
 from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std, read_weights
 from fastprep.h5.name_pairs import marks_of, wrong_pair
 from fastprep.h5.name_words import belong_together
@@ -54,6 +55,7 @@ __all__ = [
     "convert_line_of",
     "count_rows",
     "count_unwritten",
+    "decoded_like",
     "describe_images",
     "describe_unwritten",
     "files_beside",
@@ -62,12 +64,12 @@ __all__ = [
     "has_encoded_images",
     "has_mark",
     "has_row_each",
-    "in_decoded_order",
     "is_group",
     "is_pattern",
     "join_columns",
     "like_first",
     "marks_of",
+    "mask_reader_of",
     "one_row_each",
     "only_if_whole",
     "open_images",

@@ -221,11 +221,17 @@ cdef const uint8_t *decode_row(
     cdef fastprep_bytes data
     cdef int64_t tile, rest, axis, chunk, n_images = min(plan.chunk_sides[0], plan.sides[0] - row * plan.chunk_sides[0])
     cdef int64_t[4] starts, within
+    cdef uint32_t all_stages = (<uint32_t> 1 << plan.pipeline.n_stages) - 1 if plan.pipeline.n_stages < 32 else 0xFFFFFFFF
+    cdef uint8_t *target
     data.first = NULL
     status[0] = OK
     for tile in range(plan.n_tiles):
         chunk = row * plan.n_tiles + tile
-        data = stored_bytes(plan, source, chunk, memory.raw, status)
+        # a chunk that did not get shorter is stored as it was, and is read where it would be decoded to
+        target = memory.raw
+        if plan.masks[chunk] & all_stages == all_stages and plan.sizes[chunk] <= plan.capacity:
+            target = memory.out
+        data = stored_bytes(plan, source, chunk, target, status)
         if status[0] != OK:
             return NULL
         data = fastprep_undo_filters(

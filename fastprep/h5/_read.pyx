@@ -1,4 +1,4 @@
-"""Reading of bytes and of plain images from open files, without the GIL. Arguments are checked in reader.py, not here."""
+"""Reading of ranges of bytes and of plain images from open files, without the GIL. Arguments are checked by the callers."""
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 from fastprep._sink cimport OK, Sink
 from fastprep.h5._pread cimport fastprep_will_need, read_fully
 
-cdef int64_t READ_AHEAD = 64  # images
+cdef int64_t READ_AHEAD = 64  # images, or ranges
 
 
 cdef struct Staging:
@@ -75,3 +75,31 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
                 break
             k += 1
     return status, k
+
+
+def read_ranges(
+    int fd, const int64_t[::1] offsets, const int64_t[::1] sizes, uint8_t[::1] out, const int64_t[::1] positions
+):
+    """Read ranges of bytes, each to its position in `out`.
+
+    Returns (status, k): OK, TRUNCATED or errno, and the number of the range that failed, or that of all.
+    """
+    cdef int64_t k = 0, status = OK, n = offsets.shape[0]
+    with nogil:
+        for k in range(min(n, READ_AHEAD)):
+            announce_range(fd, &offsets[0], &sizes[0], k)
+        k = 0
+        while k < n:
+            if k + READ_AHEAD < n:
+                announce_range(fd, &offsets[0], &sizes[0], k + READ_AHEAD)
+            if sizes[k] > 0:
+                status = read_fully(fd, &out[positions[k]], sizes[k], offsets[k])
+                if status != OK:
+                    break
+            k += 1
+    return status, k
+
+
+cdef void announce_range(int fd, const int64_t *offsets, const int64_t *sizes, int64_t k) noexcept nogil:
+    if k == 0 or offsets[k] != offsets[k - 1] + sizes[k - 1]:
+        fastprep_will_need(fd, offsets[k], sizes[k])

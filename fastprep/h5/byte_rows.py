@@ -1,4 +1,4 @@
-"""Rows of bytes, such as encoded images, by number, from any thread. `heap` reads them, `row_index` knows where they are."""
+"""Rows of bytes, such as encoded images, by number, from any thread. `row_layouts` finds where they are."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep.errors import ChangedError, DataError
-from fastprep.h5._heap import HeapTables
 from fastprep.h5.cache import Scratch
 from fastprep.h5.files import CHANGED, HDF5_ERRORS, get_dataset, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
-from fastprep.h5.heap import read_from_heap
 from fastprep.h5.retries import raise_machine_fault, read_again
-from fastprep.h5.row_index import RowIndex, index_rows
+from fastprep.h5.row_index import RowIndex
+from fastprep.h5.row_layouts import index_rows
 from fastprep.sampling import hashing
 from fastprep.system import begin_in_children
 
@@ -47,14 +46,14 @@ class ByteRows:
         begin_in_children(self)
 
     def begin(self) -> None:
-        """Forget where objects of the heap are: the lock of the tables does not survive a fork."""
-        self._tables = HeapTables()
+        """Forget what was kept between calls: locks in it do not survive a fork."""
+        self._kept = self.index.places.remember()
 
     def __len__(self) -> int:
         return self.index.n
 
     def lengths(self) -> NDArray[np.int64]:
-        """Length of each row in bytes, as its reference says; where HDF5 reads the dataset, it has to read all rows.
+        """Length of each row in bytes, as the file says it; where it does not, all rows are read.
 
         Returns
         -------
@@ -65,8 +64,9 @@ class ByteRows:
         OSError, DataError
             As `read`.
         """
-        if not self.index.reason:
-            return self.index.references["length"].astype(np.int64)
+        lengths = self.index.places.lengths(np.arange(len(self)))
+        if lengths is not None:
+            return lengths
         return np.array([len(self.read([sample])[0]) for sample in range(len(self))], np.int64)
 
     def read(self, samples: ArrayLike) -> list[NDArray[np.uint8]]:
@@ -108,7 +108,7 @@ class ByteRows:
 
     def _read_directly(self, samples: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         with self._handles.use((self._key, OpenFile), 1, self._open_file) as file, self._unchanged(file):
-            return read_from_heap(self.index, file.number, self._tables, samples, self._scratch)
+            return self.index.places.read(self.index, file.number, self._kept, samples, self._scratch)
 
     def _read_by_hdf5(self, samples: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         with self._handles.use((self._key, OpenDataset), 1, self._open_hdf5) as opened:
@@ -125,7 +125,7 @@ class ByteRows:
         except DataError as error:
             if identity_of(os.fstat(file.number)) != self.index.identity:
                 problem = f"{error.problem}; the file was {CHANGED}"
-                raise ChangedError(problem, self.index.file, self.index.dataset, None, error.sample) from error
+                raise ChangedError(problem, self.index.file, error.dataset, None, error.sample) from error
             raise
         if identity_of(os.fstat(file.number)) != self.index.identity:
             raise ChangedError(CHANGED, self.index.file, self.index.dataset)
@@ -141,7 +141,7 @@ class ByteRows:
 
     def _open_hdf5(self) -> OpenDataset:
         self._check_identity(os.stat(self.index.holder))
-        return OpenDataset(self.index.path, (self.index.file, self.index.dataset))
+        return OpenDataset(self.index.path, (self.index.file, self.index.members or self.index.dataset))
 
     def _check_identity(self, status: os.stat_result) -> None:
         if identity_of(status) != self.index.identity:
@@ -195,11 +195,11 @@ def _first_difference(index: RowIndex, dataset: h5py.Dataset) -> int | None:
     """Compare the first row, the last one and another one with HDF5's; return the number of one that differs."""
     if index.n == 0:
         return None
-    descriptor, tables, scratch = dataset.file.id.get_vfd_handle(), HeapTables(), Scratch()
+    descriptor, kept, scratch = dataset.file.id.get_vfd_handle(), index.places.remember(), Scratch()
     for sample in {0, index.n - 1, int(hashing.draw(hashing.key(index.n), np.zeros(1, np.int64), index.n)[0])}:
         try:
-            # first, and HDF5 only where this finds a heap that is whole: in some that are damaged HDF5 loops for ever
-            (ours,) = read_from_heap(index, descriptor, tables, np.array([sample]), scratch)
+            # first, and HDF5 only where this finds nothing damaged: in some damaged heaps HDF5 loops for ever
+            (ours,) = index.places.read(index, descriptor, kept, np.array([sample]), scratch)
             theirs = _row_by_hdf5(dataset, sample, index)
         except DataError:
             continue  # a damaged row is reported when it is asked for
@@ -211,9 +211,11 @@ def _first_difference(index: RowIndex, dataset: h5py.Dataset) -> int | None:
 def _row_by_hdf5(dataset: h5py.Dataset, sample: int, index: RowIndex) -> NDArray[np.uint8]:
     """Read one row through HDF5, in memory of its own."""
     try:
-        row = dataset[sample]
+        return index.places.read_by_hdf5(dataset, index, sample)
+    except DataError:
+        raise
     except HDF5_ERRORS as error:
-        raise_machine_fault(error, index.file, index.dataset, None, sample)
-        problem = f"HDF5 can't read it: {error}{missing_filters(dataset)}"
-        raise DataError(problem, index.file, index.dataset, None, sample) from error
-    return np.frombuffer(row if isinstance(row, bytes) else row.tobytes(), np.uint8)
+        named = index.file, index.name_of(sample)
+        raise_machine_fault(error, *named, None, sample)
+        problem = f"HDF5 can't read it: {error}{missing_filters(getattr(dataset, 'first', dataset))}"
+        raise DataError(problem, *named, None, sample) from error

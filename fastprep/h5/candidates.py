@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import h5py
 
 from fastprep.errors import DataError
+from fastprep.h5.byte_types import begins_an_image, has_variable_length, head_of, is_row, is_text
 from fastprep.h5.encoded_index import index_encoded, is_encoded
 from fastprep.h5.files import HDF5_ERRORS, open_file
 from fastprep.h5.flat_rows import shape_of_rows
@@ -22,6 +23,7 @@ from fastprep.h5.metadata import metadata_of
 from fastprep.h5.name_pairs import natural_order
 from fastprep.h5.name_words import IMAGE_WORDS, LABEL_WORDS, OTHER_WORDS, split_of, words_of
 from fastprep.h5.plausibility import AXES, doubt
+from fastprep.h5.row_layouts import seems_images
 from fastprep.h5.types import FAILURES, number_type
 from fastprep.h5.walk import Folder, folders_of, pattern_of, patterns_below
 
@@ -140,12 +142,11 @@ def candidates_in(file: h5py.File) -> list[Candidate]:
     taken = {name.images for name in names}
     for folder in folders:
         for path, dataset in folder.datasets:
-            if f"{folder.path}/" not in taken and pattern_of(path) not in taken and _may_be(path, dataset):
+            is_one_of_many = f"{folder.path}/" in taken or pattern_of(path) in taken
+            if not is_one_of_many and (_may_be(path, dataset) or _may_be_encoded(path, dataset)):
                 names.append(_Name(path))
             elif _may_be_flat(path, dataset):
                 names.append(_Name(path, True))
-            elif _may_be_encoded(path, dataset):
-                names.append(_Name(path))
     found = []
     for name in sorted(names, key=_order)[:_MOST_OPENED]:
         candidate = _flat(file, name.images, columns) if name.is_flat else _opened(file, name.images, columns)
@@ -236,9 +237,10 @@ def _may_be(name: str, dataset: h5py.Dataset) -> bool:
 
 
 def _may_be_encoded(name: str, dataset: h5py.Dataset) -> bool:
-    """Tell whether a dataset may be encoded images: rows of bytes, and not of characters, unless the name is one of images."""
-    is_text = dataset.id.get_type().get_class() == h5py.h5t.STRING
-    return dataset.ndim == 1 and is_encoded(dataset) and (not is_text or bool(words_of(name) & IMAGE_WORDS))
+    """Tell whether a dataset may be encoded images; texts of variable length are only if the name is one of images."""
+    if is_text(dataset.id.get_type()) and dataset.id.get_type().is_variable_str():
+        return dataset.ndim == 1 and bool(words_of(name) & IMAGE_WORDS)
+    return seems_images(dataset)
 
 
 def _may_be_flat(name: str, dataset: h5py.Dataset) -> bool:
@@ -274,8 +276,19 @@ def _patterns(folders: Sequence[Folder]) -> Iterator[_Name]:
 
 
 def _is_image(dataset: h5py.Dataset) -> bool:
-    """Tell whether a dataset may be one image."""
+    """Tell whether a dataset may be one image, as pixels or encoded."""
     shape = dataset.shape
+    if is_row(dataset):
+        return _is_encoded_image(dataset)
     if number_type(dataset) is None or len(shape) not in (2, 3) or min(sorted(shape)[-2:]) < 2:
         return False
     return len(shape) == 2 or shape[0] <= _COLOURS or shape[2] <= _BANDS
+
+
+def _is_encoded_image(dataset: h5py.Dataset) -> bool:
+    """Tell whether one row of bytes may be an image: by its first bytes, or, if they are in the heap, by its type."""
+    if has_variable_length(dataset.id.get_type()):
+        return not is_text(dataset.id.get_type())
+    with contextlib.suppress(*HDF5_ERRORS):
+        return begins_an_image(head_of(dataset))
+    return False

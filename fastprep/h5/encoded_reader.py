@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastprep._sink import Sink, hand_over
 from fastprep.encoded import decode
-from fastprep.encoded.header import Mode
+from fastprep.encoded.header import Header, Mode
 from fastprep.errors import DataError, DecodeError
 from fastprep.h5.byte_rows import ByteRows
 from fastprep.h5.cache import Scratch
@@ -97,10 +97,15 @@ class EncodedReader(Reader):
             self._size(sample, data)
         return self._sizes[samples].astype(np.int64)
 
-    def images(self, samples: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    def images(self, samples: NDArray[np.int64]) -> Iterator[NDArray]:
         """Yield images one by one, (H, W, C) each, of any size; each is valid until this thread asks for the next one."""
         for sample, data in self._rows(samples):
             yield self._decoded(sample, data)
+
+    def encoded(self, samples: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield the bytes and the pixels of images one by one; both are valid until this thread asks for the next one."""
+        for sample, data in self._rows(samples):
+            yield data, self._decoded(sample, data)
 
     def close(self) -> None:
         """Close the files as soon as nobody reads from them. A later read opens them again."""
@@ -117,8 +122,8 @@ class EncodedReader(Reader):
                 if pixels.shape[:2] != tuple(sink.sizes[slot[0]]):
                     raise OtherSizeError(sample)
             elif pixels.shape != self.index.shape[1:]:
-                raise DataError(_another_size(pixels.shape, self.index), self.index.file, self.index.dataset, None, sample)
-            status, _ = hand_over(pixels.reshape(-1), _NO_OFFSET, slot, sink)
+                raise self._error(sample, self._another_size(pixels.shape))
+            status, _ = hand_over(pixels.reshape(-1).view(np.uint8), _NO_OFFSET, slot, sink)
             if status:
                 raise reading_error(self.index, status, sample)
 
@@ -127,15 +132,16 @@ class EncodedReader(Reader):
         if len(samples) == 0:
             return
         assert self.index.rows is not None
-        if self.index.rows.reason:
-            parts = [samples[k : k + 1] for k in range(len(samples))]  # their lengths are not known
+        lengths = self.index.rows.places.lengths(samples)
+        if lengths is None:
+            parts = [samples[k : k + 1] for k in range(len(samples))]
         else:
-            ends = np.cumsum(self.index.rows.references["length"][samples], dtype=np.int64)
+            ends = np.cumsum(np.clip(lengths, 0, self.index.rows.file_bytes))  # a damaged one is an error when it is read
             parts = np.split(samples, np.flatnonzero(np.diff(ends // _ROWS_BYTES)) + 1)
         for part in parts:
             yield from zip(part.tolist(), self._bytes.read(part), strict=True)
 
-    def _decoded(self, sample: int, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _decoded(self, sample: int, data: NDArray[np.uint8]) -> NDArray:
         height, width = self._size(sample, data)
         n_channels = self.index.shape[3]
         out = self._scratch.memory("pixels", height * width * n_channels).reshape(height, width, n_channels)
@@ -151,9 +157,15 @@ class EncodedReader(Reader):
         if height:
             return height, width
         try:
-            header = readable_header(data)
+            header = self._header(sample, data)
         except DecodeError as error:
             raise self._error(sample, error) from error
+        self._sizes[sample] = header.upright
+        return header.upright
+
+    def _header(self, sample: int, data: NDArray[np.uint8]) -> Header:
+        """Return the header of an image that can be handed on; a DecodeError says why it can't be."""
+        header = readable_header(data)
         if self._mode == "L" and header.channels > 2 and not (self._has_warned or self.index.channels_are_said):
             self._has_warned = True
             _log.warning(
@@ -162,21 +174,23 @@ class EncodedReader(Reader):
                 self.index.dataset,
                 sample,
             )
-        self._sizes[sample] = header.upright
-        return header.upright
+        return header
+
+    def _another_size(self, shape: tuple[int, ...]) -> str:
+        height, width = self.index.shape[1:3]
+        sizes = f"{height}x{width} pixels in the first one, {shape[0]}x{shape[1]} here"
+        crops = "RandomResizedCrop(224), CenterCrop(224, resize=256) or Resize((224, 224))"
+        rule = f"they need a crop whose result has one size, such as {crops}, and masks and further inputs that are encoded, too"
+        return f"images have different sizes: {sizes}; {rule}"
 
     def _error(self, sample: int, problem: object) -> DataError:
-        return DataError(str(problem), self.index.file, self.index.dataset, None, sample)
+        assert self.index.rows is not None
+        if isinstance(problem, DecodeError) and (advice := self.index.rows.places.advice):
+            problem = f"{problem}; {advice}"
+        return DataError(str(problem), self.index.file, self.index.name_of(sample), None, sample)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return EncodedReader, (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}
-
-
-def _another_size(shape: tuple[int, ...], index: ImageIndex) -> str:
-    height, width = index.shape[1:3]
-    sizes = f"{height}x{width} pixels in the first one, {shape[0]}x{shape[1]} here"
-    crops = "RandomResizedCrop(224), CenterCrop(224, resize=256) or Resize((224, 224))"
-    return f"images have different sizes: {sizes}; they need a crop whose result has one size, such as {crops}"
+        return type(self), (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}
 
 
 def reader_of(index: ImageIndex, io: str = "pread", handles: Handles | None = None, scratch: Scratch | None = None) -> Reader:

@@ -17,6 +17,7 @@ from fastprep.h5.filters import Unsupported
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.index import ImageIndex, index_images
 from fastprep.h5.retries import raise_machine_fault
+from fastprep.h5.row_layouts import check_not_bytes, may_be_pixels
 from fastprep.h5.storage import Storage, beyond_end, find_storage
 from fastprep.h5.types import describe_dataset
 
@@ -37,10 +38,13 @@ def index_any(
     axes: str | None = None,
     n_labels: int | None = None,
     shape: tuple[int, int, int] | None = None,
+    are_masks: bool = False,
 ) -> ImageIndex:
-    """Describe images, in one dataset or in one each, as pixels or encoded; see `fastprep.h5.index.index_images`."""
-    if is_encoded(dataset):
-        return index_encoded(dataset, named, axes, shape)
+    """Describe images or masks, in one dataset or in one each, as pixels or encoded; see `fastprep.h5.index.index_images`."""
+    if (axes is None and shape is None) or not may_be_pixels(dataset):
+        if is_encoded(dataset):
+            return index_encoded(dataset, named, axes, shape, n_labels, are_masks)
+        check_not_bytes(dataset, named)
     index = index_images(dataset, named, axes, n_labels, shape)
     if not isinstance(dataset, ImageGroup):
         return index

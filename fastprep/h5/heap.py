@@ -1,7 +1,10 @@
-"""Rows of bytes from an open file, by their references, and what is wrong with those that can't be read, in words."""
+"""Rows of variable length in the global heap, by their references, and what is wrong with those that can't be read, in words."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,57 +13,97 @@ from fastprep.errors import DataError
 from fastprep.h5 import _heap
 from fastprep.h5._heap import HeapStatus, HeapTables
 from fastprep.h5.cache import Scratch
+from fastprep.h5.groups import ImageGroup
 from fastprep.h5.retries import machine_fault
-from fastprep.h5.row_index import RowIndex
+from fastprep.h5.row_index import RowIndex, RowPlaces
+
+REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
+"""A reference to a row where addresses have 8 bytes: the row's length, the address of a collection of the global heap, and the
+number of the object in it (HDF5 File Format Specification, IV.A.2.d). All of it is 0 for an empty row."""
+
+_NO_TEXTS = (
+    "it is a text of variable length, and HDF5 keeps no byte of such a text from the first 0 on, so most of the image is lost: "
+    "write images anew, with dtype=h5py.vlen_dtype('uint8')"
+)
+
+NO_REFERENCES = np.empty(0, REFERENCE)
 
 _MARGINS = _heap.MARGIN_BEFORE + _heap.MARGIN_BEHIND
 _MOST_OBJECTS = 2**16 - 1  # of a collection
 
 
-def read_from_heap(
-    index: RowIndex, descriptor: int, tables: HeapTables, samples: NDArray[np.int64], scratch: Scratch
-) -> list[NDArray[np.uint8]]:
-    """Read rows without HDF5.
+@dataclass(frozen=True, eq=False)
+class HeapPlaces(RowPlaces):
+    """Rows of variable length.
 
-    Parameters
+    Attributes
     ----------
-    index : RowIndex
-        One with references.
-    descriptor : int
-        Of `index.holder`, which is open for reading.
-    tables : HeapTables
-        Those of that file.
-    samples : ndarray of int64, shape (n,)
-        Rows of the dataset, 0..N-1.
-    scratch : Scratch
-        Its memory for "rows" holds the result.
-
-    Returns
-    -------
-    list of ndarray of uint8
-        The bytes of each row, valid until this thread asks `scratch` for "rows" again.
-
-    Raises
-    ------
-    OSError
-        If the system fails to read.
-    DataError
-        If a row can't be where its reference says, naming its sample.
+    references : ndarray of `REFERENCE`, shape (N,)
+        Empty if HDF5 reads the dataset.
+    are_texts : bool
+        Whether rows are texts, of which HDF5 keeps no byte from the first 0 on.
     """
-    wanted = index.references[samples]
+
+    references: NDArray[np.void]
+    are_texts: bool = False
+
+    @property
+    def advice(self) -> str:
+        """What to do about rows that are no images, because they are texts."""
+        return _NO_TEXTS if self.are_texts else ""
+
+    def lengths(self, samples: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return the lengths that references say; None if HDF5 reads the dataset."""
+        return self.references["length"][samples].astype(np.int64) if len(self.references) else None
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Size of all rows together, in bytes; None if HDF5 reads the dataset."""
+        return int(self.references["length"].sum(dtype=np.int64)) if len(self.references) else None
+
+    @property
+    def n_empty(self) -> int:
+        """Number of references that lead nowhere."""
+        return int(np.count_nonzero(self.references["length"] == 0))
+
+    def remember(self) -> HeapTables:
+        """Return where objects of the heap are; the lock of these tables does not survive a fork."""
+        return HeapTables()
+
+    def read(
+        self, index: RowIndex, descriptor: int, kept: HeapTables, samples: NDArray[np.int64], scratch: Scratch
+    ) -> list[NDArray[np.uint8]]:
+        """Read objects of the heap."""
+        return _read_from_heap(index, self.references, descriptor, kept, samples, scratch)
+
+    def read_by_hdf5(self, dataset: h5py.Dataset | ImageGroup, index: RowIndex, sample: int) -> NDArray[np.uint8]:
+        """Read one row as h5py does."""
+        row = dataset[sample]
+        return np.frombuffer(row if isinstance(row, bytes) else row.tobytes(), np.uint8)
+
+
+def _read_from_heap(
+    index: RowIndex,
+    references: NDArray[np.void],
+    descriptor: int,
+    tables: HeapTables,
+    samples: NDArray[np.int64],
+    scratch: Scratch,
+) -> list[NDArray[np.uint8]]:
+    wanted = references[samples]
     lengths = wanted["length"].astype(np.int64)
     _check_claims(index, wanted, lengths, samples)
     # a multiple of 8, so that nothing of a row shares a word with what another one reads
     ends = np.cumsum((lengths + _MARGINS + 7) // 8 * 8)
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) + _heap.MARGIN_BEFORE
     out = scratch.memory("rows", int(ends[-1]))
-    references = index.references.view(np.uint8)
-    status, position, first, second = _heap.read_rows(descriptor, index.file_bytes, tables, references, samples, out, starts)
+    stored = references.view(np.uint8)
+    status, position, first, second = _heap.read_rows(descriptor, index.file_bytes, tables, stored, samples, out, starts)
     if status:
         sample = int(samples[position])
         if status > 0:
-            raise machine_fault(status, index.file, index.dataset, None, sample)
-        raise _error(index, sample, _problem(index, sample, status, first, second))
+            raise machine_fault(status, index.file, index.name_of(sample), None, sample)
+        raise _error(index, sample, _problem(index, references[sample], status, first, second))
     return [out[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
 
 
@@ -80,7 +123,7 @@ def _check_claims(index: RowIndex, wanted: NDArray[np.void], lengths: NDArray[np
                 f"its reference has a length of {lengths[k]} bytes, the number {wanted['number'][k]}, and no address",
             )
         if outside[k]:
-            raise _error(index, sample, _problem(index, sample, HeapStatus.OUTSIDE, 0, 0))
+            raise _error(index, sample, _problem(index, wanted[k], HeapStatus.OUTSIDE, 0, 0))
         raise _error(index, sample, f"its reference has the number {wanted['number'][k]}, and numbers are 1..{_MOST_OBJECTS}")
     if int(lengths.sum()) > file_bytes:
         _, places = np.unique(samples, return_index=True)
@@ -91,12 +134,12 @@ def _check_claims(index: RowIndex, wanted: NDArray[np.void], lengths: NDArray[np
 
 
 def _error(index: RowIndex, sample: int, problem: str) -> DataError:
-    return DataError(f"{problem}; the file is damaged", index.file, index.dataset, None, sample)
+    return DataError(f"{problem}; the file is damaged", index.file, index.name_of(sample), None, sample)
 
 
-def _problem(index: RowIndex, sample: int, status: int, first: int, second: int) -> str:
+def _problem(index: RowIndex, reference: np.void, status: int, first: int, second: int) -> str:
     """Describe why a row can't be read, for a status of `_heap` and its numbers."""
-    length, address, number = index.references[sample].item()
+    length, address, number = reference.item()
     heap = f"the heap collection at byte {address}"
     words: dict[int, str] = {
         Status.TRUNCATED: f"the file ends before {heap} does; it may have been truncated",

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 
 from fastprep.errors import MissingDatasetError
+from fastprep.h5.byte_types import is_row
 from fastprep.h5.types import FAILURES, describe_dataset, number_type
 
 _SHOWN = 8
@@ -44,7 +45,7 @@ def missing_dataset(file: h5py.File, name: str, argument: str) -> MissingDataset
         problem += "; these may be encoded images such as JPEG: write them to files for python -m fastprep.build"
     if isinstance(group, h5py.Group):
         problem += f". {name!r} is a group, of which a dataset can be named"
-        if argument == "images" and inside and sum(dataset.rank in (2, 3) for dataset in found) > 1:
+        if argument == "images" and inside and sum(dataset.may_be_one_image for dataset in found) > 1:
             problem += f"; images that have one dataset each are named by their group, with a slash: {name.rstrip('/') + '/'!r}"
     return MissingDatasetError(problem, file.filename, argument=argument, suggestion=suggestion)
 
@@ -71,15 +72,15 @@ def encoded(name: str) -> bytes:
 @dataclass(frozen=True)
 class _Listed:
     path: str
-    rank: int
     words: str
     may_be_images: bool
+    may_be_one_image: bool = False
 
 
 def _datasets_below(top: h5py.Group, prefix: str) -> list[_Listed]:
     """Describe the datasets in a group and the groups below it, near ones first, links followed."""
     found = datasets_below(top, prefix)
-    return [_Listed(path, 0, _CLOSED, False) if item is None else _describe(path, item) for path, item in found]
+    return [_Listed(path, _CLOSED, False) if item is None else _describe(path, item) for path, item in found]
 
 
 def datasets_below(top: h5py.Group, prefix: str) -> Iterator[tuple[str, h5py.Dataset | None]]:
@@ -116,9 +117,10 @@ def datasets_below(top: h5py.Group, prefix: str) -> Iterator[tuple[str, h5py.Dat
 def _describe(path: str, dataset: h5py.Dataset) -> _Listed:
     try:
         rank = len(dataset.shape or ())
-        return _Listed(path, rank, describe_dataset(dataset), rank in (3, 4) and number_type(dataset) is not None)
+        may_be_images, is_one = rank in (3, 4) and number_type(dataset) is not None, rank in (2, 3) or is_row(dataset)
+        return _Listed(path, describe_dataset(dataset), may_be_images, is_one)
     except FAILURES:
-        return _Listed(path, 0, _CLOSED, False)
+        return _Listed(path, _CLOSED, False)
 
 
 def names_in(group: h5py.Group, most: int) -> list[bytes]:

@@ -1,32 +1,83 @@
-"""Check a dataset of rows of bytes, and record where each row is: one reference of 16 bytes for each, as the file has it."""
+"""The rows of bytes of one dataset: how many there are, and where they are, whatever way the file has to tell that."""
 
 from __future__ import annotations
 
-import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5t
 from numpy.typing import NDArray
 
-from fastprep._sink import Status
-from fastprep.errors import DamagedIndexError, DataError
-from fastprep.h5 import _read
-from fastprep.h5.axes import Axes, four_sides
-from fastprep.h5.chunk_list import list_chunks
-from fastprep.h5.files import HDF5_ERRORS
-from fastprep.h5.filters import SLACK_BYTES, DecodeError, Unsupported
-from fastprep.h5.header_checks import check_header
-from fastprep.h5.retries import machine_fault, raise_machine_fault
-from fastprep.h5.storage import Storage, find_storage, storage_by_hdf5
-from fastprep.h5.types import describe_dataset
+from fastprep.errors import DataError
+from fastprep.h5.cache import Scratch
+from fastprep.h5.groups import ImageGroup
 
-REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
-"""A reference to a row where addresses have 8 bytes: the row's length, the address of a collection of the global heap, and the
-number of the object in it (HDF5 File Format Specification, IV.A.2.d). All of it is 0 for an empty row."""
+_MOST_BYTES = 2**28  # of a row in a smaller file, whose filters make it larger
 
-_BYTE_CLASSES = (h5t.INTEGER, h5t.OPAQUE, h5t.BITFIELD)
+
+class RowPlaces(ABC):
+    """Where the rows of one dataset are. There is a sub-class for each way of finding them; none of them knows what rows hold."""
+
+    @abstractmethod
+    def lengths(self, samples: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return the lengths of rows in bytes as the file says them, which may be damaged; None if only reading tells them."""
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Size of all rows together, in bytes, as the file says it; None if only reading tells it."""
+        return None
+
+    @property
+    def n_empty(self) -> int:
+        """Number of rows without bytes, as far as that is known before they are read."""
+        return 0
+
+    @property
+    def advice(self) -> str:
+        """What to do about rows that are no images, if the layout is the reason."""
+        return ""
+
+    def remember(self) -> Any:
+        """Return what a reader keeps between calls of `read`, which threads share; each process makes it anew."""
+        return None
+
+    @abstractmethod
+    def read(
+        self, index: RowIndex, descriptor: int, kept: Any, samples: NDArray[np.int64], scratch: Scratch
+    ) -> list[NDArray[np.uint8]]:
+        """Read rows without HDF5.
+
+        Parameters
+        ----------
+        index : RowIndex
+            That of these places, for what is known of the file.
+        descriptor : int
+            Of `index.holder`, which is open for reading.
+        kept : object
+            From `remember`, for that file.
+        samples : ndarray of int64, shape (n,)
+            Rows of the dataset, 0..N-1.
+        scratch : Scratch
+            Its memory for "rows" holds the result.
+
+        Returns
+        -------
+        list of ndarray of uint8
+            The bytes of each row, valid until this thread asks `scratch` for "rows" again.
+
+        Raises
+        ------
+        OSError
+            If the system fails to read.
+        DataError
+            If a row can't be where the file says, naming its sample.
+        """
+
+    @abstractmethod
+    def read_by_hdf5(self, dataset: h5py.Dataset | ImageGroup, index: RowIndex, sample: int) -> NDArray[np.uint8]:
+        """Read one row through HDF5, in memory of its own; errors are those of h5py, or a DataError."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +97,13 @@ class RowIndex:
     identity : tuple of int
         Device, inode, size and modification time of `holder` when it was indexed.
     layout : str
-        For people, how the references are stored: "contiguous", "chunked, 1024 rows each, filters gzip", ...
+        For people, how the rows are stored: "contiguous", "chunked, 1024 rows each, filters gzip", ...
     reason : str
         Why HDF5 has to read this dataset; empty if it is read directly.
-    references : ndarray of `REFERENCE`, shape (n,)
-        16 bytes a row. Empty if HDF5 reads the dataset.
+    places : RowPlaces
+        Where each row is.
+    members : tuple of str
+        Names of the datasets of rows that have one each; empty for rows in one dataset.
     """
 
     file: str
@@ -61,125 +114,34 @@ class RowIndex:
     identity: tuple[int, ...]
     layout: str
     reason: str
-    references: NDArray[np.void]
-
-    @property
-    def n_bytes(self) -> int | None:
-        """Size of all rows together, in bytes; None if HDF5 would have to read them for that."""
-        return None if self.reason else int(self.references["length"].sum(dtype=np.int64))
+    places: RowPlaces
+    members: tuple[str, ...] = ()
 
     @property
     def file_bytes(self) -> int:
         """Size of `holder`, in bytes."""
         return self.identity[2]
 
+    def name_of(self, sample: int) -> str:
+        """Name of the dataset that has a row."""
+        return self.members[sample] if self.members else self.dataset
+
     def by_hdf5(self, reason: str) -> RowIndex:
         """Return the index of a dataset that HDF5 has to read after all, for the given reason."""
-        return replace(self, reason=reason, layout=f"read by HDF5: {reason}", references=np.empty(0, REFERENCE))
+        return replace(self, reason=reason, layout=f"read by HDF5: {reason}")
 
 
-def index_rows(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
-    """Describe a dataset of rows of bytes, and read its references.
-
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-        Rows of variable length of a type of one byte, or texts of any length, shape (N,), in a file that is open for reading.
-    named : (str, str)
-        File and dataset as the user named them.
-
-    Returns
-    -------
-    RowIndex
+def check_claims(index: RowIndex, samples: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+    """Compare the lengths of rows with the size of their file, before memory is taken.
 
     Raises
     ------
-    OSError
-        If the machine fails to read.
     DataError
-        If the dataset does not hold rows of bytes, or its references can't be read.
+        If a row is longer than 256 MiB and than the file, as padding is that was never written.
     """
-    if not holds_bytes(dataset.id.get_type()) or dataset.ndim != 1:
-        problem = (
-            f"rows of bytes have the shape (N,) and a type of one byte and variable length, found {describe_dataset(dataset)}"
-        )
-        raise DataError(f"{problem}; h5py writes such rows with dtype=h5py.vlen_dtype('uint8')", *named)
-    check_header(dataset, named)
-    sides = four_sides(dataset.shape)
-    axes = Axes("N", sides, sides)
-    reason, references = "", np.empty(0, REFERENCE)
-    try:
-        _check_sizes(dataset.file)
-        storage = find_storage(dataset, named, axes, REFERENCE.itemsize)
-        references = _read_references(dataset, named, axes, storage)
-    except Unsupported as error:
-        reason = str(error)
-        storage = storage_by_hdf5(dataset, reason, axes)
-    path = os.path.abspath(named[0])
-    return RowIndex(*named, path, len(dataset), storage.holder, storage.identity, storage.layout, reason, references)
-
-
-def holds_bytes(file_type: h5t.TypeID) -> bool:
-    """Tell whether a type is that of rows of bytes: of variable length, of numbers of one byte or of characters."""
-    if file_type.get_class() == h5t.STRING:
-        return bool(file_type.is_variable_str())
-    if file_type.get_class() != h5t.VLEN:
-        return False
-    inner = file_type.get_super()
-    return inner.get_class() in _BYTE_CLASSES and inner.get_size() == 1
-
-
-def _check_sizes(file: h5py.File) -> None:
-    address_bytes, size_bytes = file.id.get_create_plist().get_sizes()
-    if (address_bytes, size_bytes) != (8, 8):
-        raise Unsupported(f"addresses of {address_bytes} bytes and sizes of {size_bytes}")
-
-
-def _read_references(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, storage: Storage) -> NDArray[np.void]:
-    references = np.zeros(len(dataset), REFERENCE)
-    if len(references) == 0:
-        return references
-    descriptor = dataset.file.id.get_vfd_handle()
-    if storage.extent is not None:
-        _fill(references.view(np.uint8), descriptor, storage.extent[0], named)
-        return references
-    chunks, per_chunk = list_chunks(dataset, named, axes, REFERENCE.itemsize), storage.chunk_shape[0]
-    if not chunks.written.all():
-        _check_empty(dataset, int(np.argmin(chunks.written)) * per_chunk, named)
-    chunk_bytes = per_chunk * REFERENCE.itemsize
-    raw = np.empty(int(chunks.sizes.max(initial=0)), np.uint8)
-    out, spare = (np.empty(chunk_bytes + SLACK_BYTES, np.uint8) for _ in range(2))
-    for number in np.flatnonzero(chunks.written):
-        stored, first = raw[: chunks.sizes[number]], int(number) * per_chunk
-        _fill(stored, descriptor, int(chunks.offsets[number]), named, int(number), first)
-        try:
-            decoded = storage.pipeline.decode(stored, int(chunks.masks[number]), chunk_bytes, out, spare)
-        except DecodeError as error:
-            raise DamagedIndexError(f"the references to its rows are damaged: {error}", *named, int(number), first) from error
-        rows = references[first : first + per_chunk]
-        rows.view(np.uint8)[:] = decoded[: len(rows) * REFERENCE.itemsize]
-    return references
-
-
-def _fill(buffer: NDArray[np.uint8], descriptor: int, offset: int, named: tuple[str, str], *place: int) -> None:
-    status = _read.read_bytes(descriptor, offset, buffer) if len(buffer) else Status.TRUNCATED
-    if status == Status.TRUNCATED:
-        raise DamagedIndexError("the file ends before the references to its rows do; it may have been truncated", *named, *place)
-    if status:
-        raise machine_fault(status, *named, *place)
-
-
-def _check_empty(dataset: h5py.Dataset, row: int, named: tuple[str, str]) -> None:
-    """Check that rows which nobody has written are empty, as they are unless the dataset has a fill value.
-
-    HDF5 1.14.6 reads a fill value of variable length only from files that are open for writing.
-    """
-    if dataset.id.get_create_plist().fill_value_defined() == h5d.FILL_VALUE_DEFAULT:
-        return
-    try:
-        is_empty = len(dataset[row]) == 0
-    except HDF5_ERRORS as error:
-        raise_machine_fault(error, *named, None, row)
-        is_empty = False
-    if not is_empty:
-        raise Unsupported("rows that were never written, and have a fill value")
+    most = max(_MOST_BYTES, index.file_bytes)
+    if len(lengths) and lengths.max() > most:
+        k = int(np.argmax(lengths))
+        sample = int(samples[k])
+        problem = f"it has {lengths[k]} bytes, in a file of {index.file_bytes}; the file is damaged"
+        raise DataError(problem, index.file, index.name_of(sample), None, sample)

@@ -65,7 +65,7 @@ def find_storage(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, refe
     axes : Axes
         Those of the dataset.
     reference_bytes : int or None
-        Size in the file of a reference to a row, for a dataset of rows of variable length; None for numbers.
+        Size in the file of an element of a dataset of rows of bytes, such as a reference to a row; None for numbers of images.
 
     Returns
     -------
@@ -221,8 +221,8 @@ def _chunked_storage(
         raise Unsupported("this build of h5py cannot list chunks")
     if pipeline.filters:
         partial_chunks_are_raw(properties)  # raises where that can't be known
-    split = "" if chunk[1:] == shape[1:] else f", {math.prod(chunk_grid(shape, chunk)[1:])} to an image"
-    one = "image" if reference_bytes is None else "row"
+    one, article = ("image", "an") if reference_bytes is None else ("row", "a")
+    split = "" if chunk[1:] == shape[1:] else f", {math.prod(chunk_grid(shape, chunk)[1:])} to {article} {one}"
     several = f"1 {one}" if chunk[0] == 1 else f"{chunk[0]} {one}s"
     foreign = foreign_filters(pipeline)
     way = f", {' and '.join(foreign)} decoded in Python" if foreign else ""

@@ -56,6 +56,7 @@ def survey(
     axes: str | None = None,
     shape: tuple[int, int, int] | None = None,
     n_labels: Sequence[int | None] | None = None,
+    are_masks: bool = False,
 ) -> Generator[FileSurvey, None, None]:
     """Survey files, in order. A caller that does not exhaust the generator has to close it, which ends its threads.
 
@@ -79,6 +80,8 @@ def survey(
         Height, width and channels of an image, for datasets of flat rows.
     n_labels : sequence of int or None
         Number of labels that belong to each file, where they are not in it, as far as that is known.
+    are_masks : bool
+        Whether the images are masks, which have numbers instead of colours.
 
     Yields
     ------
@@ -92,11 +95,11 @@ def survey(
     """
     counts = [None] * len(paths) if n_labels is None else list(n_labels)
     if len(paths) == 1:
-        yield _survey_file(paths[0], images, labels, weights, axes, shape, counts[0], complete=True)
+        yield _survey_file(paths[0], images, labels, weights, axes, shape, counts[0], are_masks, complete=True)
         return
     with contextlib.closing(_prefetched(paths, min(_N_THREADS, n_descriptors - 1))) as prefetched:
         for path, count in zip(prefetched, counts, strict=True):
-            yield _survey_file(path, images, labels, weights, axes, shape, count, complete=False)
+            yield _survey_file(path, images, labels, weights, axes, shape, count, are_masks, complete=False)
 
 
 def _survey_file(
@@ -107,6 +110,7 @@ def _survey_file(
     axes: str | None,
     shape: tuple[int, int, int] | None,
     n_labels: int | None,
+    are_masks: bool,
     complete: bool,
 ) -> FileSurvey:
     with open_file(path) as file:
@@ -114,7 +118,7 @@ def _survey_file(
         dataset = get_images(file, images)
         columns = {name: find_quietly(file, name) for name in labels}
         n_rows = next(map(n_rows_of, columns.values()), None)
-        index = index_any(dataset, named, axes, n_labels if n_rows is None else n_rows, shape)
+        index = index_any(dataset, named, axes, n_labels if n_rows is None else n_rows, shape, are_masks)
         if complete:
             index = verify.complete(index, file)
         metadata = metadata_of(dataset, named, index.shape[3])

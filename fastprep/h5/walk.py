@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import h5py
 
+from fastprep.h5.byte_types import is_row
 from fastprep.h5.listing import get_quietly, identity_of, names_in
 from fastprep.h5.name_words import split_of
 
@@ -43,9 +44,8 @@ class Folder:
         return len(self.datasets) > 1 and not self.subgroups
 
     def are_alike(self) -> bool:
-        """Tell whether the datasets have the same shape and type."""
-        shape, kind = self.datasets[0][1].id.shape, self.datasets[0][1].id.get_type()
-        return all(other.id.shape == shape and other.id.get_type().equal(kind) for _, other in self.datasets)
+        """Tell whether the datasets have the same shape and type, or are all one row of bytes."""
+        return all(_are_alike(self.datasets[0][1], other) for _, other in self.datasets)
 
 
 def folders_of(file: h5py.File) -> Iterator[Folder]:
@@ -87,7 +87,7 @@ def patterns_below(folder: Folder, folders: Sequence[Folder]) -> Iterator[tuple[
     for path, dataset in below[0].datasets:
         pattern = pattern_of(path)
         others = [other for each in below[1:] for name, other in each.datasets if pattern_of(name) == pattern]
-        if len(others) == len(below) - 1 and all(other.shape == dataset.shape for other in others):
+        if len(others) == len(below) - 1 and all(_have_one_shape(dataset, other) for other in others):
             yield pattern, n, dataset
 
 
@@ -95,6 +95,16 @@ def pattern_of(path: str) -> str:
     """Return the pattern of a dataset's name for all groups beside its own, such as "*/image" of "0/image"."""
     group, _, name = path.rpartition("/")
     return f"{group.rpartition('/')[0]}/*/{name}".lstrip("/")
+
+
+def _are_alike(one: h5py.Dataset, other: h5py.Dataset) -> bool:
+    if one.id.shape == other.id.shape and one.id.get_type().equal(other.id.get_type()):
+        return True
+    return is_row(one) and is_row(other) and one.id.get_type().get_class() == other.id.get_type().get_class()
+
+
+def _have_one_shape(one: h5py.Dataset, other: h5py.Dataset) -> bool:
+    return one.shape == other.shape or (is_row(one) and is_row(other))
 
 
 def _is_sampled_enough(folder: Folder) -> bool:

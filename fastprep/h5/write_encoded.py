@@ -56,8 +56,30 @@ def write_encoded(
     check_replaceable(path, asked=False, is_own=is_own)
     with whole_file(path, replace=False) as temporary, new_file(temporary, path) as file:
         mark(file, writer)
-        dataset = file.create_dataset("images", (len(file_names),), h5py.vlen_dtype(np.uint8))
+        dataset = new_rows(file, "images", len(file_names))
         for row, data in zip(range(len(file_names)), images, strict=True):
-            dataset[row] = np.frombuffer(data, np.uint8)  # one by one: h5py takes several of one length for a table
+            write_row(dataset, row, data)
         numbers = {"mean": mean, "std": std, "covariance": covariance}
         write_facts(dataset, labels, numbers, channel_order, class_names, file_names, attributes)
+
+
+def new_rows(file: h5py.File, name: str | None, n: int, track_order: bool = False) -> h5py.Dataset:
+    """Create a dataset of encoded images, without values.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for writing.
+    name : str or None
+        Name of the new dataset. None: it has no name until it is linked.
+    n : int
+        Number of images.
+    track_order : bool
+        Record the order in which attributes are created.
+    """
+    return file.create_dataset(name, (n,), h5py.vlen_dtype(np.uint8), track_order=track_order)
+
+
+def write_row(dataset: h5py.Dataset, row: int, data: bytes) -> None:
+    """Write an encoded image. Images are written one by one, because h5py takes several of one length for a table."""
+    dataset[row] = np.frombuffer(data, np.uint8)

@@ -14,6 +14,7 @@ class MaskSink(Sink):
         fill: NDArray[np.uint8],
         crops: NDArray[np.int32],
         boxes: NDArray[np.float64] | None,
+        sizes: NDArray[np.int64] | None,
         start: NDArray[np.int64] | None,
         right: NDArray[np.int64] | None,
         down: NDArray[np.int64] | None,
@@ -24,5 +25,9 @@ class MaskSink(Sink):
     ) -> None: ...
 
 def stay_inside(
-    crops: NDArray[np.int32], boxes: NDArray[np.float64] | None, sides: tuple[int, int, int], size: tuple[int, int]
+    crops: NDArray[np.int32],
+    boxes: NDArray[np.float64] | None,
+    sizes: NDArray[np.int64] | None,
+    sides: tuple[int, int, int],
+    size: tuple[int, int],
 ) -> bool: ...

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprep.kernels import _masks
 from fastprep.kernels.choices import ORDERS, check_choice
-from fastprep.kernels.tables import by_slot, integers
+from fastprep.kernels.tables import by_slot, integers, sizes_of_rows, sizes_of_slots
 from fastprep.transforms import TransformTable
 from fastprep.transforms.target_geometry import steps
 
@@ -35,6 +35,9 @@ class MaskSpec:
         What there is outside of a mask, where a matrix leads there. `dtype` holds it exactly, or it is a float of it.
     order : str
         Order of the masks' axes: "HWC", or another order of these letters.
+    has_sizes : bool
+        Whether the tables have `sizes`, as those of masks of different sizes do; the first two numbers of `image_shape` say
+        nothing then. Masks have the order "HWC".
 
     Raises
     ------
@@ -47,9 +50,12 @@ class MaskSpec:
     size: tuple[int, int]
     fill: ArrayLike = 0
     order: str = "HWC"
+    has_sizes: bool = False
 
     def __post_init__(self) -> None:
         check_choice("order", self.order, ORDERS)
+        if self.has_sizes and self.order != "HWC":
+            raise ValueError(f"masks of different sizes must have the order 'HWC', got {self.order!r}")
         if self.dtype.kind not in "iufb" or self.dtype.itemsize not in _NUMBER_BYTES or not self.dtype.isnative:
             raise ValueError(f"masks must have numbers of 1, 2, 4 or 8 bytes in native byte order, got {self.dtype!r}")
         _ = self.fill_values  # raise here, not in a worker
@@ -99,12 +105,13 @@ class MaskSpec:
         Returns
         -------
         MaskSink
-            Serves one thread at a time.
+            Serves one thread at a time. Its `sizes` are those of the masks that it must be handed, if the table has such.
 
         Raises
         ------
         ValueError
-            If a row of the table leads outside of the masks, where no matrix has a fill for it, or `out` is not as above.
+            If a row of the table leads outside of the masks, where no matrix has a fill for it, the table has sizes and
+            `has_sizes` is not set, or the other way round, or `out` is not as above.
         """
         n, (h, w) = len(table), self.size
         shape = (n, h, w, self.image_shape[2])
@@ -114,30 +121,38 @@ class MaskSpec:
         slots = table.crops[:, 0]
         if not n or slots.min() < 0 or slots.max() >= n_slots:
             raise ValueError(f"slot in the transform table must lie in 0..{n_slots - 1}, and there must be a row")
+        if (table.sizes is not None) != self.has_sizes:
+            raise ValueError(f"the table must have sizes exactly if has_sizes is set, which is {self.has_sizes}")
+        sizes = None if table.sizes is None else sizes_of_rows(table.sizes, slots)
         order, firsts = by_slot(slots, n_slots)
-        return _masks.MaskSink(
+        sink = _masks.MaskSink(
             sides=self.image_shape,
             size=self.size,
             steps=self.source_steps,
             item_bytes=self.dtype.itemsize,
             fill=self.fill_values.view(np.uint8),
-            **(self._picked(table, order) if table.matrices is None else self._mapped(table, order)),
+            **(self._picked(table, sizes, order) if table.matrices is None else self._mapped(table, order)),
+            sizes=None if sizes is None else sizes[order],
             numbers=order,
             firsts=firsts,
             places=np.empty(h + w, np.int64),
             target=out.reshape(-1).view(np.uint8),
         )
+        if sizes is not None:
+            sink.sizes = sizes_of_slots(sizes, slots, n_slots)
+        return sink
 
-    def _picked(self, table: TransformTable, order: NDArray[np.int64]) -> dict[str, Any]:
+    def _picked(self, table: TransformTable, sizes: NDArray[np.int64] | None, order: NDArray[np.int64]) -> dict[str, Any]:
         """Return the arguments of a sink that picks rows and columns."""
         crops, boxes = integers("crops", table.crops), None
         if table.boxes is not None:
             boxes = np.ascontiguousarray(table.boxes, np.float64)
             if boxes.shape != crops.shape:
                 raise ValueError(f"boxes must have the shape {crops.shape}, got {boxes.shape}")
-        if not _masks.stay_inside(crops, boxes, self.image_shape, self.size):
+        if not _masks.stay_inside(crops, boxes, sizes, self.image_shape, self.size):
             height, width, _ = self.image_shape
-            raise ValueError(f"rows of the transform table must stay in masks of {height}x{width} pixels")
+            masks = "their masks" if self.has_sizes else f"masks of {height}x{width} pixels"
+            raise ValueError(f"rows of the transform table must stay in {masks}")
         boxes = None if boxes is None else boxes[order]
         return {"crops": crops[order], "boxes": boxes, "start": None, "right": None, "down": None}
 

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from fastprep.kernels import _tables
 from fastprep.transforms import TransformTable
 
+_LONGEST_SIDE = 2**24  # of an image, in pixels, so that float64 and int64 hold all products of sides
+
 
 def crops_alone(table: TransformTable) -> NDArray[np.int32]:
     """Return the crops of a table that has nothing else.
@@ -25,6 +27,33 @@ def crops_alone(table: TransformTable) -> NDArray[np.int32]:
 def by_slot(slots: NDArray[np.int32], n_slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the order of the rows of a table by slot, and where the rows of each slot begin in that order; the end, too."""
     return _tables.by_slot(np.asarray(slots, np.int32), n_slots)
+
+
+def sizes_of_rows(sizes: NDArray[np.int64], slots: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the height and width of the source of each row of a table: int64, shape (n, 2), C-contiguous.
+
+    Raises
+    ------
+    ValueError
+        If they have another shape, are no sizes of images, or differ between rows of a slot.
+    """
+    array: NDArray = np.ascontiguousarray(sizes, np.int64)
+    if array.shape != (len(slots), 2) or (array < 1).any() or (array > _LONGEST_SIDE).any():
+        raise ValueError(
+            f"sizes must be heights and widths in 1..{_LONGEST_SIDE}, of shape ({len(slots)}, 2), got {array.shape}, "
+            f"{array.min(initial=0)}..{array.max(initial=0)}"
+        )
+    _, firsts, which = np.unique(slots, return_index=True, return_inverse=True)
+    if (array != array[firsts][which]).any():
+        raise ValueError("sizes must be the same in all rows of a slot, which are of one image")
+    return array
+
+
+def sizes_of_slots(sizes: NDArray[np.int64], slots: NDArray[np.int32], n_slots: int) -> NDArray[np.int64]:
+    """Return the height and width of the image of each slot, 0 for one without rows; `sizes` are those of the rows."""
+    of_slots = np.zeros((n_slots, 2), np.int64)
+    of_slots[slots] = sizes
+    return of_slots
 
 
 def integers(name: str, values: NDArray, n: int | None = None) -> NDArray[np.int32]:

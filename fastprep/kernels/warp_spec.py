@@ -17,12 +17,11 @@ from fastprep.kernels.choices import NUMPY_DTYPES, DTypeName, cpu_version
 from fastprep.kernels.ranges import FIRST_INFINITE
 from fastprep.kernels.spec import CropSpec
 from fastprep.kernels.standardizing import sink_of
-from fastprep.kernels.tables import by_slot, integers
+from fastprep.kernels.tables import by_slot, integers, sizes_of_rows, sizes_of_slots
 from fastprep.transforms import FLIPPED, MIRRORED, TRANSPOSED, TransformTable, check_fits, check_size
 from fastprep.transforms.table import FARTHEST, Geometry
 
 _MOST_CHANNELS_OF_COLORS = 3
-_LONGEST_SIDE = 2**24  # of an image, in pixels, so that float64 and int64 hold all products of sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,8 +194,7 @@ class WarpSpec(CropSpec):
         rows = TransformTable(table.crops[order], *(None if part is None else part[order] for part in parts))
         sink = sink_of(self, rows, order, firsts, out, out.nbytes >= spec.STREAM_BYTES)
         if table.sizes is not None:
-            sink.sizes = np.zeros((n_slots, 2), np.int64)
-            sink.sizes[table.crops[:, 0]] = table.sizes
+            sink.sizes = sizes_of_slots(table.sizes, table.crops[:, 0], n_slots)
         return sink
 
     def sink(self, rows: Any, numbers: NDArray[np.int64], firsts: NDArray[np.int64], out: NDArray, stream: bool) -> Sink:
@@ -244,7 +242,7 @@ class WarpSpec(CropSpec):
         found = table.colors is not None, table.erasures is not None, table.sizes is not None
         if table.geometry != self.geometry or found != (self.has_colors, self.erase_value is not None, self.has_sizes):
             raise ValueError(f"the table must have what the operation says: {self.geometry}, colors, erasures and sizes alike")
-        sizes = None if table.sizes is None else _sizes(table.sizes, crops[:, 0])
+        sizes = None if table.sizes is None else sizes_of_rows(table.sizes, crops[:, 0])
         height, width = self.image_shape[:2] if sizes is None else sizes.T
         flags = crops[:, 3]
         most = FLIPPED | MIRRORED | (TRANSPOSED if self.geometry != "matrix" else 0)
@@ -284,20 +282,6 @@ class WarpSpec(CropSpec):
 def _check_within(name: str, values: NDArray[np.int32], low: int, high: int | NDArray[np.int32]) -> None:
     if (values < low).any() or (values > high).any():
         raise ValueError(f"{name} in the transform table must lie in {low}..{np.min(high)}, found {values.min()}..{values.max()}")
-
-
-def _sizes(sizes: NDArray[np.int64], slots: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the height and width of the source of each row, the same for all rows of a slot."""
-    array: NDArray = np.ascontiguousarray(sizes, np.int64)
-    if array.shape != (len(slots), 2) or (array < 1).any() or (array > _LONGEST_SIDE).any():
-        raise ValueError(
-            f"sizes must be heights and widths in 1..{_LONGEST_SIDE}, of shape ({len(slots)}, 2), got {array.shape}, "
-            f"{array.min(initial=0)}..{array.max(initial=0)}"
-        )
-    _, firsts, which = np.unique(slots, return_index=True, return_inverse=True)
-    if (array != array[firsts][which]).any():
-        raise ValueError("sizes must be the same in all rows of a slot, which are of one image")
-    return array
 
 
 def _floats(name: str, values: NDArray | None, shape: tuple[int, ...], dtype: type) -> NDArray | None:

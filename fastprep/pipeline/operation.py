@@ -96,7 +96,7 @@ def operation_of(
                 "mean must be a number for each channel where images may have different sizes, got a mean image: pass its mean "
                 "over height and width, such as mean=loader.mean.mean(axis=(0, 1))"
             )
-        height, width = (np.array([side]) for side in shape[:2]) if dataset.has_sizes else shape[:2]
+        height, width = sides_of(shape, dataset.has_sizes)
         warp = _warp(augmentation, height, width, dataset.has_sizes)
         spec = CropSpec(*arguments) if warp is None else WarpSpec(*arguments, **warp)
         if check_finite:
@@ -105,6 +105,12 @@ def operation_of(
         return spec
     except ValueError as error:
         raise ValueError(f"{error} (file {dataset.paths[0]!r}, dataset {dataset.images!r})") from None
+
+
+def sides_of(image_shape: tuple[int, int, int], has_sizes: bool) -> tuple[Side, Side]:
+    """Return height and width of images as transforms take them: arrays, of the first one, where each image has its own."""
+    height, width, _ = image_shape
+    return (np.array([height]), np.array([width])) if has_sizes else (height, width)
 
 
 def _warp(augmentation: Augmentation, height: Side, width: Side, has_sizes: bool) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fastprep._sink import Sink
 from fastprep.dataset import BoxValues, Dataset, MaskValues, PointValues, map_outputs, outputs_of
 from fastprep.kernels import CropSpec, MaskSpec, WarpSpec
+from fastprep.pipeline.operation import sides_of
 from fastprep.transforms import Augmentation, TransformTable
 
 
@@ -55,7 +56,7 @@ class MaskRows:
             rule = f"fill of a Mask must be finite in the masks' type, {masks.dtype}"
             raise ValueError(f"{rule}, got {description.fill}; check_finite=False lets NaN pass where masks are taken by pixel")
         if description.interpolation == "nearest":
-            self._spec = MaskSpec(*arguments, size, description.fill, masks.order)
+            self._spec = MaskSpec(*arguments, size, description.fill, masks.order, masks.has_sizes)
             self.dtype = masks.dtype
         else:
             self._spec = _bilinear(masks, augmentation, check_finite)
@@ -187,9 +188,9 @@ class TargetBatch:
 
 def _bilinear(masks: MaskValues, augmentation: Augmentation, check_finite: bool) -> CropSpec:
     """Return the operation on masks that are resized as images are."""
-    height, width, _ = shape = masks.image_shape
-    own = augmentation.of_targets()
-    if not own.warps(height, width):
+    shape, own = masks.image_shape, augmentation.of_targets()
+    height, width = sides_of(shape, masks.has_sizes)
+    if not masks.has_sizes and not own.warps(height, width):
         return CropSpec(shape, masks.dtype.name, own.size, check_finite=check_finite, order=masks.order)
     return WarpSpec(
         shape,
@@ -199,4 +200,5 @@ def _bilinear(masks: MaskValues, augmentation: Augmentation, check_finite: bool)
         order=masks.order,
         geometry=own.geometry(height, width),
         fill=masks.description.fill,
+        has_sizes=masks.has_sizes,
     )

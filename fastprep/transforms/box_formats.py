@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ FORMATS = (*_ABSOLUTE, *(f"rel_{name}" for name in _ABSOLUTE))
 """Names as in Keras; "rel_" is for numbers relative to width and height of the image."""
 
 
-def to_edges(boxes: NDArray[np.float64], name: str, size: tuple[int, int]) -> NDArray[np.float64]:
+def to_edges(boxes: NDArray[np.float64], name: str, size: Any) -> NDArray[np.float64]:
     """Return left, top, right and bottom edge of boxes, in pixels.
 
     Parameters
@@ -18,8 +20,8 @@ def to_edges(boxes: NDArray[np.float64], name: str, size: tuple[int, int]) -> ND
     boxes : ndarray of float64, shape (..., 4)
     name : str
         Their format, one of `FORMATS`.
-    size : (int, int)
-        Height and width of the image, in pixels.
+    size : (int, int), or two arrays that go with the boxes
+        Height and width of the image, in pixels, or of the image of each box.
 
     Returns
     -------
@@ -35,12 +37,12 @@ def to_edges(boxes: NDArray[np.float64], name: str, size: tuple[int, int]) -> ND
         edges = np.stack([a - c / 2, b - d / 2, a + c / 2, b + d / 2], axis=-1)
     else:
         edges = np.stack([a, b, c, d], axis=-1)
-    return edges * _units(name, size)
+    return edges * units_of(name, size)
 
 
 def from_edges(edges: NDArray[np.float64], name: str, size: tuple[int, int]) -> NDArray[np.float64]:
     """Return boxes in a format, of which the edges are given; see `to_edges`."""
-    left, top, right, bottom = np.moveaxis(edges / _units(name, size), -1, 0)
+    left, top, right, bottom = np.moveaxis(edges / units_of(name, size), -1, 0)
     kind = name.removeprefix("rel_")
     if kind == "yxyx":
         return np.stack([top, left, bottom, right], axis=-1)
@@ -51,6 +53,19 @@ def from_edges(edges: NDArray[np.float64], name: str, size: tuple[int, int]) -> 
     return np.stack([left, top, right, bottom], axis=-1)
 
 
-def _units(name: str, size: tuple[int, int]) -> NDArray[np.float64]:
+def units_of(name: str, size: Any) -> NDArray[np.float64]:
+    """Return the pixels that 1 is for each edge, in the order left, top, right, bottom: 1, or the sides for a relative format.
+
+    Parameters
+    ----------
+    name : str
+        The format.
+    size : (int, int), or two ndarray, shape (...)
+        Height and width of the image, or of each.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., 4)
+    """
     height, width = size if name.startswith("rel_") else (1, 1)
-    return np.array([width, height, width, height], np.float64)
+    return np.stack([width, height, width, height], axis=-1).astype(np.float64)

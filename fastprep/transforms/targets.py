@@ -23,7 +23,8 @@ class Mask:
     ----------
     source : str or array_like
         Name of the dataset of masks in each file, shape (N, H, W) or (N, H, W, C) unless `axes` or the file name others, with the
-        height and the width of the images; FILE:NAME for a dataset of other files; or an array of such a shape.
+        height and the width of the images; FILE:NAME for a dataset of other files; or an array of such a shape. A dataset may
+        also have a PNG, TIFF, GIF or BMP for each mask, as rows of bytes, which has the size of its image.
     axes : str or None, default None
         Axes of that dataset, as those of the images in `fastprep.Loader`, such as "NWH". Not for an array.
     interpolation : {"nearest", "bilinear"}, default "nearest"
@@ -76,7 +77,8 @@ class Boxes:
     format : str, default "xyxy"
         What the four numbers are, as in Keras: "xyxy" for left, top, right and bottom edge, "yxyx", "xywh" for left and top edge,
         width and height, or "center_xywh"; and each of these with ``rel_`` before it for numbers relative to width and height of
-        the image. Others are pixels, of which pixel k covers k..k+1. Batches have the same format, for the output image.
+        the image. Others are pixels, of which pixel k covers k..k+1. Batches have the same format, for the output image. Images
+        of different sizes count each by itself.
     max_boxes : int or None, default None
         Number of boxes in each row; of more that are left after the crop, the first ones are taken. None takes the largest number
         that an image of these files has, which may be another one for the files for validation.

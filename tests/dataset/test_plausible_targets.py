@@ -5,6 +5,8 @@ import logging
 import h5py
 import numpy as np
 import pytest
+from encoded_files import write_rows
+from encoded_images import by_pillow, photograph
 
 from fastprep import Boxes, Points
 from fastprep.loader import Loader
@@ -101,3 +103,33 @@ def test_points_that_are_not_labelled_are_not_judged(path, caplog):
     assert not warnings_of(path, Points(points), caplog)
     points[:, 0], points[:, 1] = [900, 900, 0], np.nan
     assert not warnings_of(path, Points(points), caplog)
+
+
+@pytest.fixture
+def encoded_path(tmp_path):
+    """Images of different sizes, of which the first is the smallest."""
+    rows = [by_pillow(photograph(24 + 3 * k, 32 + 2 * k), "PNG") for k in range(N)]
+    return write_rows(tmp_path / "encoded.h5", rows), np.array([(24 + 3 * k, 32 + 2 * k) for k in range(N)])
+
+
+def test_boxes_and_points_are_judged_by_the_image_that_they_lie_in(encoded_path, caplog):
+    path, sizes = encoded_path
+    in_corner = np.stack([sizes[:, 1] - 9, sizes[:, 0] - 8, sizes[:, 1] - 1, sizes[:, 0] - 1], axis=1).astype(float)
+    sides = np.tile(sizes[:, ::-1], 2)
+    assert not warnings_of(path, Boxes(in_corner), caplog)
+    assert not warnings_of(path, Boxes(in_corner / sides, format="rel_xyxy"), caplog)
+    assert not warnings_of(path, Points(in_corner.reshape(N, 2, 2)), caplog)
+    (text,) = warnings_of(path, Boxes(in_corner / sides), caplog)
+    assert "as format='rel_xyxy'" in text
+    assert "of images of different sizes, some of which were looked at" in text
+    (text,) = warnings_of(path, Points((in_corner / sides).reshape(N, 2, 2)), caplog)
+    assert "multiply x by its width, and y by its height" in text
+    (text,) = warnings_of(path, Points(in_corner.reshape(N, 2, 2)[..., ::-1] * (1, 2)), caplog)
+    assert "points lie far beyond the images of different sizes" in text
+
+
+def test_images_whose_header_can_not_be_read_do_not_judge(tmp_path, caplog):
+    path = write_rows(tmp_path / "damaged.h5", [by_pillow(photograph(24, 32), "PNG"), b"nothing", b""])
+    assert not warnings_of(path, Boxes(np.tile([20.0, 15, 30, 23], (3, 1))), caplog)
+    (text,) = warnings_of(path, Boxes(np.tile([120.0, 15, 130, 23], (3, 1))), caplog)
+    assert "1 of 1 boxes" in text

@@ -68,9 +68,8 @@ def contents():
 def test_equals_h5py(tmp_path, contents, filters, chunks):
     options = {**FILTERS[filters], "chunks": CHUNKS[chunks]}
     with h5py.File(tmp_path / "matrix.h5", "w") as file:
-        for (what, content), dtype, shuffle, fletcher32 in itertools.product(
-            contents.items(), DTYPES, (False, True), (False, True)
-        ):
+        for k, (dtype, (what, content), shuffle) in enumerate(itertools.product(DTYPES, contents.items(), (False, True))):
+            fletcher32 = bool((k + k // 2 + k // 4) % 2)  # four of eight for a type: all pairs with contents, and with shuffle
             data = (content * 1.25 if np.dtype(dtype).kind == "f" else content).astype(dtype)
             name = f"{what} {dtype} {shuffle} {fletcher32}"
             file.create_dataset(name, data=data, shuffle=shuffle, fletcher32=fletcher32, **options)

@@ -52,6 +52,88 @@ def test_every_number_is_the_one_that_the_oracle_takes(geometry, dtype, channels
     same(pick(masks, table, order, fill), reference.transform_mask(masks, **arguments(table), fill=fill))
 
 
+def tables_and_masks(geometry, rng, dtype, channels, n=3):
+    """Return masks of different sizes, and for each of them a table in slot 0, and all of these as one table."""
+    sizes = rng.integers(9, 30, (n, 2))
+    masks = [rng.integers(0, 200, (*size, channels)).astype(dtype) for size in sizes]
+    tables = [random_table(geometry, rng, int(rng.integers(1, 5)), 1, source=tuple(size)) for size in sizes]
+    parts = [
+        None if getattr(tables[0], part) is None else np.concatenate([getattr(table, part) for table in tables])
+        for part in ("crops", "boxes", "matrices")
+    ]
+    of_rows = np.repeat(np.arange(n), [len(table) for table in tables])
+    parts[0][:, 0] = of_rows
+    order = rng.permutation(len(of_rows))
+    rows = [None if part is None else part[order] for part in parts]
+    return masks, tables, TransformTable(*rows, sizes=sizes[of_rows][order]), order
+
+
+def sized_sink(masks, table, out, fill=7):
+    spec = MaskSpec((1, 1, masks[0].shape[2]), masks[0].dtype, SIZE, fill, has_sizes=True)
+    return spec.cpu_sink(table, len(masks), out)
+
+
+@settings(max_examples=40)
+@given(
+    geometry=st.sampled_from(GEOMETRIES),
+    dtype=st.sampled_from(["uint8", "uint16", "float32", "int64"]),
+    channels=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_masks_of_different_sizes_are_each_those_of_the_oracle_alone(geometry, dtype, channels, seed):
+    masks, tables, table, order = tables_and_masks(geometry, np.random.default_rng(seed), dtype, channels)
+    wanted = [reference.transform_mask(mask[None], **arguments(own), fill=7) for mask, own in zip(masks, tables, strict=True)]
+    out = np.zeros((len(table), *SIZE, channels), dtype)
+    sink = sized_sink(masks, table, out)
+    np.testing.assert_array_equal(sink.sizes, [mask.shape[:2] for mask in masks])
+    for slot in (2, 0, 1):
+        assert hand_over(masks[slot].reshape(-1).view(np.uint8), np.zeros(1, np.int64), np.array([slot]), sink) == (0, 1)
+    same(out, np.concatenate(wanted)[order])
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_only_the_bytes_that_are_asked_for_of_masks_of_different_sizes_matter(geometry, tmp_path):
+    from fastprep.h5 import _read
+
+    masks, _, table, _ = tables_and_masks(geometry, np.random.default_rng(4), "uint16", 1)
+    wanted, found = (np.zeros((len(table), *SIZE, 1), np.uint16) for _ in range(2))
+    whole = np.concatenate([mask.reshape(-1) for mask in masks]).view(np.uint8)
+    offsets = np.cumsum([0, *(mask.nbytes for mask in masks[:-1])])
+    assert hand_over(whole, offsets, np.arange(3), sized_sink(masks, table, wanted)) == (0, 3)
+    (tmp_path / "masks").write_bytes(whole.tobytes())
+    with open(tmp_path / "masks", "rb") as file:
+        scratch = np.full(max(mask.nbytes for mask in masks), 0xAA, np.uint8)
+        sink = sized_sink(masks, table, found)
+        assert _read.read_images(file.fileno(), offsets, np.arange(3), scratch, sink) == (0, 3)
+    same(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "crop", "problem"),
+    [
+        ([[6, 9], [6, 8]], [1, 0, 0, 0], "must stay in their masks"),
+        ([[6, 9], [5, 9]], [1, 0, 0, 0], "must stay in their masks"),
+        ([[6, 9], [7, 9]], [0, 0, 0, 0], "the same in all rows of a slot"),
+        ([[6, 9], [0, 9]], [1, 0, 0, 0], "heights and widths in 1"),
+        ([[6, 9]], [1, 0, 0, 0], r"of shape \(2, 2\)"),
+        (None, [1, 0, 0, 0], "must have sizes exactly if has_sizes is set, which is True"),
+    ],
+)
+def test_sizes_of_masks_that_can_not_be_are_errors(sizes, crop, problem):
+    crops, masks = np.array([[0, 0, 0, 0], crop], np.int32), [np.zeros((6, 9, 1), np.uint8)] * 2
+    table = TransformTable(crops, sizes=None if sizes is None else np.array(sizes))
+    with pytest.raises(ValueError, match=problem):
+        sized_sink(masks, table, np.zeros((2, *SIZE, 1), np.uint8))
+
+
+def test_masks_of_different_sizes_have_channels_last():
+    with pytest.raises(ValueError, match="must have the order 'HWC', got 'CHW'"):
+        MaskSpec((1, 1, 2), np.dtype(np.uint8), SIZE, order="CHW", has_sizes=True)
+    sized = TransformTable(np.zeros((1, 4), np.int32), sizes=np.array([SOURCE]))
+    with pytest.raises(ValueError, match="which is False"):
+        pick(random_masks(np.random.default_rng(0), "uint8"), sized)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", [1, 7, 8, 16, 21])
 def test_mirrored_rows_of_any_length_are_the_rows_from_right_to_left(dtype, width):

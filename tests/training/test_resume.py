@@ -37,16 +37,24 @@ def network(input_shape, classes):
 """
 
 
-@pytest.fixture
-def arguments(make_file, tmp_path, monkeypatch):
-    """Arguments of a run of 3 epochs of 6 steps, the last of each with fewer images."""
-    (tmp_path / "small_network.py").write_text(NETWORK)
-    monkeypatch.syspath_prepend(tmp_path)
-    train_file, _, _ = make_file(n=43, name="train.h5")
-    val_file, _, _ = make_file(n=20, name="val.h5")
+def write_files(folder, monkeypatch):
+    """Return the arguments of a run of 3 epochs of 6 steps, the last of each with fewer images."""
+    (folder / "small_network.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(folder)
+    random = np.random.default_rng(5)
+    for name, n in (("train.h5", 43), ("val.h5", 20)):
+        with h5py.File(folder / name, "w") as file:
+            file["images"] = random.integers(0, 256, (n, 12, 14, 3), dtype=np.uint8)
+            file["images"].attrs["mean"] = [90.0, 105.0, 120.0]
+            file["labels"] = random.integers(0, 3, n)
     options = ["--crop", "10", "--batch-size", "8", "--epochs", str(EPOCHS), "--model", "small_network:network"]
     options += ["--batchnorm-steps", "3"]
-    return ["--train", str(train_file), "--val", str(val_file), *options, "--schedule", "cosine"]
+    return ["--train", str(folder / "train.h5"), "--val", str(folder / "val.h5"), *options, "--schedule", "cosine"]
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch):
+    return write_files(tmp_path, monkeypatch)
 
 
 class Killed(BaseException):
@@ -175,12 +183,24 @@ def stamp(run):
         return None
 
 
+def kill_in_second_epoch(arguments, run, monkeypatch):
+    killed(monkeypatch, kill_before_step(9), [*arguments, "--save-every", "2", "--out", str(run)])
+
+
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory):
+    """A folder with files, and a run that was killed in its second epoch, to be copied."""
+    folder = tmp_path_factory.mktemp("killed")
+    with pytest.MonkeyPatch.context() as patch:
+        kill_in_second_epoch(write_files(folder, patch), folder / "run", patch)
+    return folder
+
+
 @pytest.fixture
-def interrupted(arguments, tmp_path, monkeypatch, capsys):
+def interrupted(killed_once, tmp_path, monkeypatch):
     """A run that was killed in its second epoch."""
-    killed(monkeypatch, kill_before_step(9), [*arguments, "--save-every", "2", "--out", str(tmp_path / "run")])
-    capsys.readouterr()
-    return tmp_path / "run"
+    monkeypatch.syspath_prepend(killed_once)
+    return shutil.copytree(killed_once / "run", tmp_path / "run")
 
 
 def test_what_a_killed_run_leaves_is_whole(interrupted):
@@ -234,8 +254,11 @@ def refused(arguments, message, capsys):
     assert errors.count("\n") == 1
 
 
-def test_what_can_not_be_resumed_is_one_clear_line(interrupted, tmp_path, capsys):
+def test_what_can_not_be_resumed_is_one_clear_line(arguments, tmp_path, monkeypatch, capsys):
+    interrupted = tmp_path / "run"
     run = str(interrupted)
+    kill_in_second_epoch(arguments, interrupted, monkeypatch)  # of files of its own, which it changes
+    capsys.readouterr()
     refused(["--trust", "--resume", str(tmp_path / "nowhere")], "there is no run in", capsys)
     refused(["--resume", run, "--batch-size", "4"], "--batch-size was 8 and can't become 4; that is another run", capsys)
     refused(["--trust", "--resume", run, "--config", "x.json"], "leave --config out", capsys)

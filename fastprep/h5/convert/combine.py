@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Sequence
 
@@ -13,19 +14,24 @@ from numpy.typing import NDArray
 from fastprep.errors import DataError
 from fastprep.h5.columns import find_quietly, has_column, join_columns
 from fastprep.h5.convert.alike import AlikeAttributes
-from fastprep.h5.convert.images import Uint8Images, store_mean_of, verify_images
+from fastprep.h5.convert.channels import new_order, reorder_attributes, say_order
+from fastprep.h5.convert.images import SizesDifferError
+from fastprep.h5.convert.mean import store_mean_of
+from fastprep.h5.convert.new_dataset import create, facts_of, new_shape, verify, writer_of
 from fastprep.h5.convert.objects import free_name, notes_on_name
 from fastprep.h5.convert.options import Options, OtherLabels, Rewritten, check_elsewhere, files_elsewhere
 from fastprep.h5.convert.rows import OtherRows, write_column, write_file_names
 from fastprep.h5.convert.target import check_space, check_target
+from fastprep.h5.encoded_index import decoded_like
 from fastprep.h5.encoded_reader import reader_of
 from fastprep.h5.files import open_file
 from fastprep.h5.groups import ImageGroup, get_images, is_group, names_of_group, owner_of
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.marks import mark
+from fastprep.h5.metadata import Metadata
 from fastprep.h5.survey import FileSurvey, survey
 from fastprep.h5.unwritten import describe_unwritten
-from fastprep.h5.write import new_file, new_images
+from fastprep.h5.write import new_file
 from fastprep.system import flush_to_disk, whole_file
 
 _DESCRIPTORS = 64  # that are open at a time, at most
@@ -72,7 +78,7 @@ def combine(
     parts = survey(paths, images, [column] if column is not None else [], [], _DESCRIPTORS, axes, shape)
     with contextlib.closing(parts) as surveyed:
         for part in surveyed:
-            _check_alike(part, found[0] if found else part)
+            _check_alike(part, found[0] if found else part, options)
             found.append(part)
     n_images = sum(part.index.shape[0] for part in found)
     values = _joined_labels(found, column, labels)
@@ -82,14 +88,14 @@ def combine(
     check_target(paths, others, target, options.overwrite)
     for path, names in zip(paths, elsewhere, strict=True):
         check_elsewhere(names, (path, images), options)
-    whole = (n_images, *found[0].index.shape[1:])
-    check_space(target, 0 if options.gzip_level is not None else int(np.prod(whole, dtype=object)))
+    whole = new_shape(found[0].index, n_images, options)
+    check_space(target, math.prod(whole) if options.gzip_level is None and options.encoding is None else 0)
     with whole_file(target, replace=options.overwrite) as temporary:
         with new_file(temporary, target) as new:
             mark(new, "convert")
             done, checksums = joined.write(new, found, whole, values, options, axes is None and shape is None)
         flush_to_disk(temporary, forget=True)
-        verify_images(temporary, target, done.images, checksums, options.progress)
+        verify(temporary, target, done.images, checksums, whole, options)
         check_target(paths, others, target, options.overwrite)  # again: the work may have taken hours
     return done
 
@@ -137,11 +143,12 @@ class _Joined:
     ) -> tuple[Rewritten, NDArray[np.uint32]]:
         """Write the new file; return what was done, and a checksum of each image."""
         index = found[0].index
+        order, notes = new_order(index, found[0].metadata, options)  # that of all files, see _check_alike
         self._rows.write(new)
         name = free_name(new, "images") if index.members else self._images
-        images = new_images(new, name, shape, options.gzip_level)
+        images = create(new, name, shape, options)
         n_unwritten = 0
-        with Uint8Images(images, options.gzip_level, options.rounded, options.progress) as writer:
+        with writer_of(images, shape, options, order) as writer:
             for part in found:
                 with contextlib.closing(reader_of(part.index)) as reader, open_file(part.index.path) as file:
                     reader.complete()
@@ -150,7 +157,12 @@ class _Joined:
         with open_file(index.path) as file:
             self._root.copy(file, new)
             self._own.copy(owner_of(get_images(file, self._images)), images)
-        mean, notes = store_mean_of(writer, images, is_doubtful)
+        notes += reorder_attributes(images, order)
+        agreed = _decoded_metadata(found[0]).channel_order  # by all files; those of encoded images may not have the attribute
+        if agreed is not None and "channel_order" not in images.attrs:
+            say_order(images, agreed)
+        mean, notes_on_mean = store_mean_of(writer, images, is_doubtful)
+        notes += notes_on_mean
         notes += notes_on_name(name, "images") if index.members else []
         labels_name = None
         if labels is not None:
@@ -163,9 +175,9 @@ class _Joined:
         if n_unwritten:
             notes.append(describe_unwritten(n_unwritten, shape[0], "images"))
         notes += self._rows.notes
-        if differing := sorted(self._root.differing | self._own.differing - {"mean"}):
+        if differing := sorted(self._root.differing | self._own.differing - {"mean", "channel_order"}):
             notes.append(f"attributes that differ between the files are left out: {', '.join(differing)}")
-        return Rewritten(index, shape, mean, tuple(notes), name, labels_name), writer.checksums
+        return facts_of(writer, index, mean, tuple(notes), name, labels_name), writer.checksums
 
 
 def _joined_labels(found: Sequence[FileSurvey], column: str | None, labels: str | OtherLabels | None) -> NDArray | None:
@@ -174,13 +186,21 @@ def _joined_labels(found: Sequence[FileSurvey], column: str | None, labels: str 
     return join_columns([part.labels[column] for part in found], [part.index.file for part in found], column)
 
 
-def _check_alike(part: FileSurvey, first: FileSurvey) -> None:
-    """Check that the images of two files have one size, and that their channels and classes mean the same."""
+def _check_alike(part: FileSurvey, first: FileSurvey, options: Options) -> None:
+    """Check that the images of two files can be images of one, and that their channels and classes mean the same."""
     index, wanted = part.index, first.index
-    if index.shape[1:] != wanted.shape[1:]:
+    if options.encoding is None and options.resize is None and index.shape[1:] != wanted.shape[1:]:
         problem = f"images are {index.shape[1:]}, in {wanted.file!r} they are {wanted.shape[1:]}"
-        raise DataError(f"{problem}; a file has images of one size", index.file, index.dataset)
+        raise SizesDifferError(f"{problem}; a file has images of one size", index.file, index.dataset)
+    if index.shape[3] != wanted.shape[3]:
+        problem = f"images have {index.shape[3]} channels, in {wanted.file!r} they have {wanted.shape[3]}"
+        raise DataError(problem, index.file, index.dataset)
+    mine, others = _decoded_metadata(part), _decoded_metadata(first)
     for name in ("channel_order", "class_names"):
-        mine, others = getattr(part.metadata, name), getattr(first.metadata, name)
-        if mine != others:
-            raise DataError(f"{name} is {mine!r:.200}, in {wanted.file!r} it is {others!r:.200}", index.file, index.dataset)
+        one, other = getattr(mine, name), getattr(others, name)
+        if one != other:
+            raise DataError(f"{name} is {one!r:.200}, in {wanted.file!r} it is {other!r:.200}", index.file, index.dataset)
+
+
+def _decoded_metadata(part: FileSurvey) -> Metadata:
+    return part.metadata if part.index.rows is None else decoded_like(part.index, part.index, part.metadata)[1]

@@ -1,9 +1,11 @@
-"""The new dataset of images: uint8, written block by block, then read back and compared."""
+"""The new images: pixels of uint8, written block by block, then read back and compared."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import zlib
+from abc import ABC, abstractmethod
 from types import TracebackType
 
 import h5py
@@ -11,59 +13,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import DataError
-from fastprep.h5.convert.blocks import Part, block_ranges, read_blocks
+from fastprep.h5.convert.blocks import block_ranges, read_blocks
+from fastprep.h5.convert.options import Loss, Options
+from fastprep.h5.convert.stream import SourceImage, each_image, new_pool, uint8_block
 from fastprep.h5.groups import ImageGroup
-from fastprep.h5.index import ImageIndex
-from fastprep.h5.metadata import metadata_of
 from fastprep.h5.opening import open_images
-from fastprep.h5.plausibility import MOST_CHANNELS
 from fastprep.h5.reader import Reader
 from fastprep.h5.write import ImageWriter
 from fastprep.system import Progress
 
-_SAY_AXES = "say that they are channels with axes='NHWC', --axes NHWC of the command"
+
+class SizesDifferError(DataError):
+    """Images of different sizes, where pixels of one size are to be written."""
 
 
-class InexactError(DataError):
-    """A value that uint8 can't hold exactly."""
-
-
-class Uint8Images:
-    """Writes images of any type as uint8, those of one file after those of another. A context manager, which ends its threads.
+class NewImages(ABC):
+    """Writes the images of one file after those of another. A context manager, which ends its threads.
 
     Parameters
     ----------
     dataset : h5py.Dataset
-        From `fastprep.h5.write.new_images`.
-    gzip_level : int or None
-        That of the dataset.
-    rounded : bool
-        Round and clip values, instead of refusing them.
-    progress : callable
-        Called with "writing", the number of images that are done, and the number of all images.
+        Where they are written.
+    shape : (int, int, int, int)
+        Number of images, and the shape of each; that of the first one, if each may have its own.
+    options : Options
 
     Attributes
     ----------
     n_done : int
         Number of images that have been written.
+    n_pixels : int
+        Number of their pixels.
+    had_sizes, has_sizes : bool
+        Whether images that were read, and those that were written, have different sizes.
+    n_kept : int
+        Number of encoded images whose bytes stayed as they were.
+    checksums : ndarray of uint32, shape (N,)
+        Checksum of what was written for each image.
     """
 
-    def __init__(self, dataset: h5py.Dataset, gzip_level: int | None, rounded: bool, progress: Progress) -> None:
-        self.n_done = 0
-        self._shape = dataset.shape
-        self._rounded, self._progress = rounded, progress
-        self._writer = ImageWriter(dataset, gzip_level)
-        self._checksums = np.empty(self._shape[0], np.uint32)
-        self._sums = np.zeros(self._shape[3], np.uint64)
-        progress("writing", 0, self._shape[0])
+    def __init__(self, dataset: h5py.Dataset, shape: tuple[int, int, int, int], options: Options) -> None:
+        self.n_done = self.n_pixels = self.n_kept = 0
+        self.had_sizes = self.has_sizes = False
+        self.checksums = np.zeros(shape[0], np.uint32)
+        self.dataset, self.shape, self.options = dataset, shape, options
+        self._sums = np.zeros(shape[3], np.uint64)
+        self._first_size: tuple[int, int] | None = None
+        self._pool = new_pool()
+        options.progress("writing", 0, shape[0])
 
-    def __enter__(self) -> Uint8Images:
-        self._writer.__enter__()
+    def __enter__(self) -> NewImages:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._writer.__exit__(kind, error, trace)
+        self._pool.shutdown(cancel_futures=True)
 
+    @abstractmethod
     def append(self, reader: Reader, dataset: h5py.Dataset | ImageGroup) -> None:
         """Write all images of a file.
 
@@ -77,80 +82,78 @@ class Uint8Images:
         ------
         InexactError
             If a value is not an integer in 0..255, naming its position; with `rounded`, if it is NaN.
+        SizesDifferError
+            If images have different sizes, and can't have them in the new file.
         OSError, DataError
-            If images can't be read or written.
+            If images can't be read, resized, encoded or written.
         """
-        start = self.n_done
-        for first, last, parts in read_blocks(reader, dataset):
-            block = np.empty((last - first, *self._shape[1:]), np.uint8)
-            for part in parts:
-                block[:, part.rows, part.columns] = _to_uint8(part, self._rounded, reader.index, first)
-            self._checksums[start + first : start + last] = [zlib.crc32(image.data) for image in block]
-            self._sums += block.sum(axis=(0, 1), dtype=np.uint64).sum(axis=0)
-            self._writer.write(start + first, block)
-            self.n_done = start + last
-            self._progress("writing", self.n_done, self._shape[0])
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """Mean of each channel of all images."""
-        n, height, width, _ = self._shape
-        return self._sums / np.float64(n * height * width)
+        """Mean of each channel over all pixels of all images, as a loader reads them."""
+        return self._sums / np.float64(self.n_pixels)
 
     @property
-    def checksums(self) -> NDArray[np.uint32]:
-        """Checksum of each image."""
-        return self._checksums
+    def changes_pixels(self) -> bool:
+        """Whether pixels are not those of the source."""
+        return self.options.resize is not None
+
+    @property
+    def loss(self) -> Loss | None:
+        """What encoding changed; None if no image was encoded with loss."""
+        return None
+
+    def _saw(self, size: tuple[int, int]) -> None:
+        """Take note of the size of an image that was read."""
+        self._first_size = self._first_size or size
+        self.had_sizes = self.had_sizes or size != self._first_size
 
 
-def store_mean_of(writer: Uint8Images, dataset: h5py.Dataset, is_doubtful: bool) -> tuple[NDArray[np.float64] | None, list[str]]:
-    """Store the mean of new images, unless there is one, or the channels are so many that they may be none.
+class Uint8Images(NewImages):
+    """Writes images of any type as pixels of uint8; see `NewImages`. The dataset is from `fastprep.h5.write.new_images`."""
 
-    Parameters
-    ----------
-    writer : Uint8Images
-        Which has written all of them.
-    dataset : h5py.Dataset
-    is_doubtful : bool
-        Whether nobody has named the axes.
+    def __init__(self, dataset: h5py.Dataset, shape: tuple[int, int, int, int], options: Options) -> None:
+        super().__init__(dataset, shape, options)
+        self._writer = ImageWriter(dataset, options.gzip_level)
 
-    Returns
-    -------
-    (ndarray of float64, shape (C,), or None; list of str)
-        The mean, if it was stored; notes for people.
-    """
-    if "mean" in dataset.attrs:
-        problem = metadata_of(dataset, (dataset.file.filename, str(dataset.name))).mean_problem
-        return None, [f"the attribute 'mean' is kept, though no loader takes it: {problem}"] if problem else []
-    if len(writer.mean) > MOST_CHANNELS and is_doubtful:
-        return None, [f"no mean is stored: it would have {len(writer.mean)} channels, which is unlikely; {_SAY_AXES}"]
-    dataset.attrs["mean"] = writer.mean
-    return writer.mean, []
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
+        self._writer.__exit__(kind, error, trace)
+
+    def append(self, reader: Reader, dataset: h5py.Dataset | ImageGroup) -> None:
+        """Write all images of a file; see `NewImages.append`."""
+        index = reader.index
+        self._saw(index.shape[1:3])
+        if index.rows is None and self.options.resize is None:
+            for first, last, parts in read_blocks(reader, dataset):
+                self._write(uint8_block(index, first, last, parts, self.options.rounded))
+            return
+        with contextlib.closing(each_image(self._pool, reader, dataset, self.options, self._pixels_of)) as images:
+            for first, last in block_ranges(index.shape[0], 1, int(np.prod(self.shape[1:]))):
+                block = np.empty((last - first, *self.shape[1:]), np.uint8)
+                for row, (pixels, size) in enumerate(itertools.islice(images, last - first)):
+                    self._saw(size)
+                    if pixels.shape != block.shape[1:]:
+                        raise SizesDifferError(_two_sizes(pixels.shape, self.shape), index.file, index.dataset, None, first + row)
+                    block[row] = pixels
+                self._write(block)
+
+    def _pixels_of(self, image: SourceImage) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        return image.pixels if self.options.resize is not None else image.pixels.copy(), image.size
+
+    def _write(self, block: NDArray[np.uint8]) -> None:
+        first, last = self.n_done, self.n_done + len(block)
+        self.checksums[first:last] = [zlib.crc32(image.data) for image in block]
+        self._sums += block.sum(axis=(0, 1), dtype=np.uint64).sum(axis=0)
+        self.n_pixels += block.shape[0] * block.shape[1] * block.shape[2]
+        self._writer.write(first, block)
+        self.n_done = last
+        self.options.progress("writing", last, self.shape[0])
 
 
-def _to_uint8(part: Part, rounded: bool, index: ImageIndex, first: int) -> NDArray[np.uint8]:
-    pixels = part.pixels
-    if pixels.dtype == np.uint8:
-        return pixels
-    if rounded:
-        if first == 0 and 0 < pixels.max() <= 1 and (pixels % 1 != 0).any():
-            problem = "images lie between 0 and 1, and would be rounded to black and white: multiply them by 255 first"
-            raise DataError(problem, index.file, index.dataset, sample=0)
-        good, problem = ~np.isnan(pixels), "is not a number, and can't be rounded to one"
-        whole = np.clip(np.rint(pixels), 0, 255)
-    else:
-        problem = "is not a whole number from 0 to 255, as uint8 has them"
-        whole = pixels
-    with np.errstate(invalid="ignore"):
-        result = whole.astype(np.uint8)
-    if not rounded:
-        good = result == pixels  # NaN and values out of range become some other number
-    if not good.all():
-        where = np.unravel_index(int(np.argmin(good)), good.shape)
-        sample, row, column = first + int(where[0]), part.rows.start + int(where[1]), part.columns.start + int(where[2])
-        position = f"at row {row}, column {column}, channel {int(where[3])}"
-        raise InexactError(f"value {pixels[where]} {position} {problem}", index.file, index.dataset, sample=sample)
-    return result
+def _two_sizes(shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    sizes = f"{wanted[1]}x{wanted[2]} pixels in the first one, {shape[0]}x{shape[1]} here"
+    return f"images have different sizes: {sizes}; a dataset of pixels has images of one size"
 
 
 def verify_images(temporary: str, target: str, images: str, checksums: NDArray[np.uint32], progress: Progress) -> None:

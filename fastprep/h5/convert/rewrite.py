@@ -1,4 +1,4 @@
-"""Rewriting of an image file in the layout that loads fastest: contiguous uint8, or one gzip chunk for each image."""
+"""Rewriting of an image file: contiguous uint8, which loads fastest, one gzip chunk for each image, or encoded images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import math
 import os
 from collections.abc import Sequence
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -14,22 +15,35 @@ from numpy.typing import NDArray
 
 from fastprep.h5.axes import check_image_shape
 from fastprep.h5.columns import check_rows, find_column, find_quietly
+from fastprep.h5.convert.channels import new_order, reorder_attributes, say_decoded_order
 from fastprep.h5.convert.combine import combine
 from fastprep.h5.convert.copy import RestCopier
-from fastprep.h5.convert.images import Uint8Images, store_mean_of, verify_images
+from fastprep.h5.convert.mean import store_mean_of
+from fastprep.h5.convert.new_dataset import create, facts_of, new_shape, verify, writer_of
 from fastprep.h5.convert.objects import LeftOut, blamed_on, free_name, notes_on_name
-from fastprep.h5.convert.options import Options, OtherLabels, Rewritten, check_elsewhere, files_elsewhere
+from fastprep.h5.convert.options import (
+    Encoding,
+    Options,
+    OtherLabels,
+    Resize,
+    Rewritten,
+    check_elsewhere,
+    files_elsewhere,
+)
 from fastprep.h5.convert.rows import write_column, write_file_names
 from fastprep.h5.convert.target import check_space, check_target
 from fastprep.h5.files import open_file
 from fastprep.h5.groups import ImageGroup, get_images, is_group, names_of_group, owner_of, read_group
+from fastprep.h5.heap import HeapPlaces
+from fastprep.h5.index import ImageIndex
 from fastprep.h5.links import records_attribute_order
 from fastprep.h5.marks import mark
+from fastprep.h5.metadata import metadata_of
 from fastprep.h5.opening import open_images
 from fastprep.h5.plausibility import AXES
 from fastprep.h5.reader import Reader
 from fastprep.h5.unwritten import describe_unwritten
-from fastprep.h5.write import new_file, new_images
+from fastprep.h5.write import new_file
 from fastprep.system import Progress, flush_to_disk, whole_file
 
 
@@ -46,8 +60,11 @@ def rewrite(
     from_other_files: bool = False,
     overwrite: bool = False,
     progress: Progress = lambda stage, done, total: None,
+    encoding: Encoding | None = None,
+    resize: Resize | None = None,
+    channel_order: Literal["RGB", "BGR"] | None = None,
 ) -> Rewritten:
-    """Write the images of one or several files as uint8 to a new file, with their labels, completely or not at all.
+    """Write the images of one or several files to a new file, as uint8 or encoded, with their labels, completely or not at all.
 
     Every image is read back and compared before the file gets its name.
 
@@ -67,7 +84,7 @@ def rewrite(
         Axes of the images, see `open_images`.
     shape : (int, int) or (int, int, int), optional
         Height, width and channels of an image, for a dataset of flat rows.
-    gzip_level, rounded, from_other_files, overwrite, progress
+    gzip_level, rounded, from_other_files, overwrite, progress, encoding, resize, channel_order
         See `fastprep.h5.convert.options.Options`.
 
     Returns
@@ -76,6 +93,8 @@ def rewrite(
 
     Raises
     ------
+    ValueError
+        If options do not go together.
     FileExistsError
         If the target exists and is not to be replaced.
     NotReplacedError
@@ -86,11 +105,13 @@ def rewrite(
         If a value is not an integer in 0..255, naming its position; with `rounded`, if it is NaN.
     OtherFilesError
         If images lie in other files, naming them, and `from_other_files` is False.
+    SizesDifferError
+        If pixels are to be written, and images have different sizes and are not resized.
     DataError
         If a source is damaged or has no images, labels do not fit, or if an image that is read back differs from the one that was
         written.
     """
-    options = Options(gzip_level, rounded, from_other_files, overwrite, progress)
+    options = Options(gzip_level, rounded, from_other_files, overwrite, progress, encoding, resize, channel_order)
     target, sides = os.fspath(target), check_image_shape(shape)
     paths = [os.fspath(sources)] if isinstance(sources, str | os.PathLike) else [os.fspath(path) for path in sources]
     if len(paths) > 1:
@@ -105,9 +126,10 @@ def rewrite(
         values, label_names = _labels(file, labels, reader.index.members, reader.index.shape[0])
         check_space(target, _bytes_needed(dataset, os.path.getsize(paths[0]), reader, options))
         with whole_file(target, replace=options.overwrite) as temporary:
-            done, checksums = _write(file, reader, dataset, temporary, target, (values, label_names), options, axes, sides)
+            is_doubtful = axes is None and sides is None
+            done, checksums = _write(file, reader, dataset, temporary, target, (values, label_names), options, is_doubtful)
             flush_to_disk(temporary, forget=True)
-            verify_images(temporary, target, done.images, checksums, options.progress)
+            verify(temporary, target, done.images, checksums, done.shape, options)
             check_target((*paths, reader.index.holder), (), target, options.overwrite)  # again: the work may have taken hours
     return done
 
@@ -134,26 +156,30 @@ def _write(
     target: str,
     labels: tuple[NDArray | None, list[str]],
     options: Options,
-    axes: str | None,
-    shape: tuple[int, int, int] | None,
+    is_doubtful: bool,
 ) -> tuple[Rewritten, NDArray[np.uint32]]:
     """Write the new file; return what was done, and a checksum of each image."""
     index = reader.index
-    owner = owner_of(dataset)
+    owner, shape = owner_of(dataset), new_shape(index, index.shape[0], options)
+    order, notes = new_order(index, metadata_of(dataset, (file.filename, index.dataset), index.shape[3]), options)
     with blamed_on(file.filename, index.dataset):
         in_order, root = records_attribute_order(owner.id), file["/"].id.get_create_plist()
         orders = root.get_link_creation_order(), root.get_attr_creation_order()
         left_out = LeftOut(file, (*index.members, *labels[1]), owner if isinstance(owner, h5py.Group) else None)
     with new_file(temporary, target, orders) as new:
         mark(new, "convert")
-        create = functools.partial(new_images, new, None, index.shape, options.gzip_level, in_order)
-        is_reordered = index.axes.name not in AXES.values() or dataset.ndim == 2
-        copier = RestCopier(file, new, dataset, os.path.dirname(target), create, is_reordered, left_out)
+        make = functools.partial(create, new, None, shape, options, in_order)
+        is_reordered = index.axes.name not in AXES.values() or dataset.ndim == 2 or _has_other_axes(index, options)
+        copier = RestCopier(file, new, dataset, os.path.dirname(target), make, is_reordered, left_out)
         new_dataset = copier.copy_all()
-        with Uint8Images(new_dataset, options.gzip_level, options.rounded, options.progress) as writer:
+        notes += reorder_attributes(new_dataset, order)
+        with writer_of(new_dataset, shape, options, order) as writer:
             writer.append(reader, dataset)
         copier.copy_references()
-        mean, notes = store_mean_of(writer, new_dataset, axes is None and shape is None)
+        if options.encoding is None:
+            say_decoded_order(new_dataset, index)
+        mean, notes_on_mean = store_mean_of(writer, new_dataset, is_doubtful)
+        notes += notes_on_mean
         name, labels_name = index.dataset, None
         if index.members:
             name = copier.name_of_images
@@ -165,10 +191,22 @@ def _write(
             write_file_names(new, index.members)
     if index.n_unwritten:
         notes.insert(0, describe_unwritten(index.n_unwritten, index.shape[0], "images"))
-    return Rewritten(index, index.shape, mean, (*notes, *copier.notes), name, labels_name), writer.checksums
+    return facts_of(writer, index, mean, (*notes, *copier.notes), name, labels_name), writer.checksums
+
+
+def _has_other_axes(index: ImageIndex, options: Options) -> bool:
+    """Tell whether what the file says of the axes of pixels no longer holds: they are encoded, or their sides are others."""
+    return index.rows is None and (options.encoding is not None or options.resize is not None)
 
 
 def _bytes_needed(dataset: h5py.Dataset | ImageGroup, source_bytes: int, reader: Reader, options: Options) -> int:
     """Return a lower limit of the size of the new file; that of compressed images is not known beforehand."""
-    images = 0 if options.gzip_level is not None else math.prod(reader.index.shape)
-    return images if isinstance(dataset, ImageGroup) else images + max(0, source_bytes - dataset.id.get_storage_size())
+    index = reader.index
+    is_known = options.gzip_level is None and options.encoding is None
+    images = math.prod(new_shape(index, index.shape[0], options)) if is_known else 0
+    if isinstance(dataset, ImageGroup):
+        return images
+    stored = dataset.id.get_storage_size()
+    if index.rows is not None and isinstance(index.rows.places, HeapPlaces):  # the dataset itself has the references alone
+        stored += index.rows.places.n_bytes or 0
+    return images + max(0, source_bytes - stored)
