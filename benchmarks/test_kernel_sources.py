@@ -1,7 +1,7 @@
 """The crop kernel alone, one thread, on images of other types and with a mean image, beside what their bytes cost.
 
-That is a memset of each result, and a copy of what its crop needs of the image into memory that stays in the cache. The images are
-as many as the results, so that they come from memory, or from a cache that is larger than all of them.
+That is a memset of each result, and a copy of what its crop needs of the image into memory that stays in the cache.
+There are as many images as results, so that they come from memory, or from a cache that is larger than all of them.
 """
 
 import ctypes
