@@ -16,7 +16,8 @@ COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra
 KERNELS = Path("fastprep/kernels")
 HEADERS = ["fastprep/_sink.pxd", *map(str, sorted(KERNELS.glob("*.pxd"))), *map(str, sorted(KERNELS.glob("*.h")))]
 CROP = [str(path) for path in sorted(KERNELS.glob("_crop*.c"))]
-OWN_HEADERS = {"fastprep.h5._decode": ["fastprep/h5/_filters.h"]}
+OWN_HEADERS = {"fastprep.encoded._libjpeg": ["fastprep/encoded/_jpeg_part.h"], "fastprep.h5._decode": ["fastprep/h5/_filters.h"]}
+LIBRARIES = {"fastprep.encoded._libjpeg": ["jpeg"]}  # libjpeg-turbo; where its headers are missing, simplejpeg decodes
 FILTERS = [f"fastprep/h5/_{name}.c" for name in ("bitshuffle", "blosc2", "filters", "lzf", "shuffle", "tiles")]
 WARP = [f"{KERNELS}/_blend.c", *(str(path) for path in sorted(KERNELS.glob("_warp*.c")))]
 PROCESSORS = len(os.sched_getaffinity(0))
@@ -25,15 +26,18 @@ PROCESSORS = len(os.sched_getaffinity(0))
 def extension(name: str, *sources: str) -> Extension:
     path = "/".join(name.split("."))
     headers = [*HEADERS, *OWN_HEADERS.get(name, ())]
-    return Extension(name, [f"{path}.pyx", *sources], extra_compile_args=COMPILE_ARGS, depends=headers)
+    libraries = LIBRARIES.get(name, [])
+    return Extension(name, [f"{path}.pyx", *sources], extra_compile_args=COMPILE_ARGS, depends=headers, libraries=libraries)
 
 
 class BuildAtOnce(build_ext):
-    """Compiles as many extensions at a time as there are processors."""
+    """Compiles as many extensions at a time as there are processors, and goes on where one that needs a library can't be."""
 
     def finalize_options(self) -> None:
         super().finalize_options()
         self.parallel = self.parallel or PROCESSORS
+        for built in self.extensions:
+            built.optional = built.name in LIBRARIES  # an argument of Extension, which cythonize would not pass on
 
     def build_extension(self, ext: Extension) -> None:
         alone = copy.copy(self)
@@ -49,6 +53,7 @@ if __name__ == "__main__":  # the processes that Cython starts import this file,
                 extension("fastprep.kernels._cpu_warp", *CROP, *WARP),  # which runs the crop kernel, too; the longest
                 extension("fastprep.kernels._cpu", *CROP),
                 extension("fastprep._sink"),
+                extension("fastprep.encoded._libjpeg", "fastprep/encoded/_jpeg_part.c"),
                 extension("fastprep.pipeline._buffers"),
                 extension("fastprep.sampling._hashes"),
                 extension("fastprep.h5._decode", *FILTERS),

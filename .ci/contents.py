@@ -20,6 +20,7 @@ EXTENSIONS = (
     "fastprep/pipeline/_buffers",
     "fastprep/sampling/_hashes",
 )
+OPTIONAL = ("fastprep/encoded/_libjpeg",)  # not in a wheel that was built without libjpeg-turbo's headers
 FOR_BOTH = (".py", ".pyi", ".typed", ".cu", ".cuh")
 FOR_COMPILING = (".pyx", ".pxd", ".c", ".h")
 FOR_READING = ("/README.md",)
@@ -54,7 +55,7 @@ def sdist_problems(source: Path, path: Path) -> list[str]:
         links = [f"the sdist has a link, {member.name}" for member in sdist if not (member.isfile() or member.isdir())]
         held = {member.name.partition("/")[2] for member in sdist if member.isfile()}
     held = {name for name in held if not name.startswith(MADE_FOR_SDISTS)}
-    package = files(source, "fastprep", FOR_BOTH + FOR_COMPILING + FOR_READING) - {f"{name}.c" for name in EXTENSIONS}
+    package = files(source, "fastprep", FOR_BOTH + FOR_COMPILING + FOR_READING) - {f"{name}.c" for name in EXTENSIONS + OPTIONAL}
     beside = files(source, "tests") | files(source, "docs/notes") | set(SDIST_ALONE)
     return links + differences("the sdist", held, package | beside)
 
@@ -71,7 +72,7 @@ def wheel_problems(source: Path, path: Path) -> list[str]:
         f"{about}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
     }
     problems = differences("the wheel", held - compiled, files(source, "fastprep", FOR_BOTH) | made)
-    problems += differences("the wheel", {name.partition(".")[0] for name in compiled}, set(EXTENSIONS))
+    problems += differences("the wheel", {name.partition(".")[0] for name in compiled} - set(OPTIONAL), set(EXTENSIONS))
     if not python == abi == f"cp{sys.version_info.major}{sys.version_info.minor}" or "linux" not in platform:
         problems.append(f"the wheel is for {python}-{abi}-{platform}")
     tree = ast.parse((source / "fastprep/_version.py").read_text())

@@ -1,6 +1,7 @@
 """The whole field on one job: images of 256x256x3 uint8 to crops, mean subtracted, float32, in host memory.
 
-Crops are of 227 pixels, at random or ten of each image, or random-resized ones of 224.
+Crops are of 227 pixels, at random or ten of each image, or random-resized ones of 224. Those of 224 are a job with JPEG files,
+too, of 500x375 pixels.
 
 Every contender is a process (`peers/`), for their libraries don't get on in one environment. They are prepared one after the
 other, each checks its own pixels, and then rounds are interleaved: in each round every contender runs one epoch, alone.
@@ -29,6 +30,7 @@ import report
 PEERS = Path(__file__).parent / "peers"
 sys.path.insert(1, str(PEERS))
 import boxes  # noqa: E402 - the contenders' modules lie beside them
+import jpegs  # noqa: E402
 
 CONTENDERS = (
     *(report.MEMSET, report.ANCHOR, "numpy_h5py:mmap", "fastprep_loader:pread", "fastprep_loader:mmap", "tutorial", "tf_data"),
@@ -36,6 +38,9 @@ CONTENDERS = (
     *("pillow_numpy", "albumentations_cv2"),
 )
 """Scripts of `peers/`, those with several ways followed by one of them."""
+
+WITH_JPEGS = tuple(f"jpeg_{name}" for name in ("bare", "fastprep", "by_hand", "tf_data", "torch", "ffcv", "dali", "spdl"))
+"""Those for the job whose images are JPEG files."""
 
 
 class Failure(Exception):
@@ -126,7 +131,8 @@ def measure(args: argparse.Namespace, folder: Path, path: Path, n_images: int, t
     batch = args.ten_batch if crops == "ten" else args.batch
     arguments = [str(path), "--threads", str(threads), "--mirror", mirror, "--crops", crops, "--batch", str(batch)]
     pythons = dict(name.split("=", 1) for name in args.python)
-    keys = [key for key in CONTENDERS if not args.only or {key, key.partition(":")[0]} & set(args.only)]
+    contenders = WITH_JPEGS if crops == "jpeg" else CONTENDERS
+    keys = [key for key in contenders if not args.only or {key, key.partition(":")[0]} & set(args.only)]
     table = {"threads": threads, "mirror": mirror, "crops": crops, "batch": batch, "images": n_images}
     with contextlib.ExitStack() as stack:
         running, entries, left_out = {}, {}, []
@@ -188,14 +194,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--mirror", choices=["none", "half"], nargs="+", default=["none"], help="random crops as they are, or half mirrored")
     add(
         "--crops",
-        choices=["random", "ten", "resized"],
+        choices=["random", "ten", "resized", "jpeg"],
         nargs="+",
         default=["random"],
-        help="ten: ten crops of each image; resized: random-resized",
+        help="ten: ten crops of each image; resized: random-resized; jpeg: random-resized, of JPEG files",
     )
     add("--rounds", type=int, default=5)
     add("--images", type=int, default=4096)
     add("--ten-images", type=int, default=1024, help="of an epoch with ten crops")
+    add("--jpegs", type=int, default=512, help="JPEG files of an epoch")
     add("--batch", type=int, default=128, help="images of a batch")
     add("--ten-batch", type=int, default=16, help="images of a batch with ten crops: about as many bytes as 128 single ones")
     add(
@@ -205,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=PATH",
         help="interpreter for a script of peers/ (default: this one)",
     )
-    add("--only", nargs="+", metavar="NAME", help=f"some of: {', '.join(CONTENDERS)}")
+    add("--only", nargs="+", metavar="NAME", help=f"some of: {', '.join((*CONTENDERS, *WITH_JPEGS))}")
     add("--timeout", type=float, default=600, help="seconds for preparing, and for an epoch")
     add("--json", metavar="FILE", help="write everything that was measured")
     add("--plot", metavar="PNG", help="draw the ratios to memset")
@@ -225,13 +232,16 @@ def main(argv: list[str] | None = None) -> int:
     else:
         document = {"machine": machine(), "command": _command(args), "rounds": args.rounds, "tables": []}
         with tempfile.TemporaryDirectory(prefix="field-") as folder:
-            kinds = [kind for kind in ("random", "resized") if kind in args.crops]
+            kinds = [kind for kind in ("random", "resized", "jpeg") if kind in args.crops]
             jobs = [(n, mirror, kind) for kind in kinds for n in args.threads for mirror in args.mirror]
             jobs += [(n, "none", "ten") for n in args.threads if "ten" in args.crops]  # of which half are mirrored anyway
             for crops, of_kind in itertools.groupby(jobs, key=lambda job: job[2]):
-                n_images = args.ten_images if crops == "ten" else args.images
+                n_images = {"ten": args.ten_images, "jpeg": args.jpegs}.get(crops, args.images)
                 path = Path(folder) / f"{crops}.h5"
-                write_images(path, n_images, crops == "resized")
+                if crops == "jpeg":
+                    jpegs.write(path, n_images)
+                else:
+                    write_images(path, n_images, crops == "resized")
                 for job in of_kind:
                     _say("{} threads, {} mirrored, {} crops".format(*job))
                     document["tables"].append(measure(args, Path(folder), path, n_images, *job))
@@ -245,7 +255,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _command(args: argparse.Namespace) -> str:
     """Return the command without interpreters and files, which say nothing to others."""
-    names = ["threads", "mirror", "crops", "rounds", "images", "ten_images", "batch", "ten_batch", "only"]
+    names = ["threads", "mirror", "crops", "rounds", "images", "ten_images", "jpegs", "batch", "ten_batch", "only"]
     given = {name: value for name in names if (value := getattr(args, name)) != _parser().get_default(name)}
     words = [f"--{name.replace('_', '-')} {' '.join(map(str, v)) if isinstance(v, list) else v}" for name, v in given.items()]
     return " ".join(["python benchmarks/field.py", *words])

@@ -10,23 +10,28 @@ MEMSET = "memset"
 ANCHOR = "numpy_h5py:h5py"
 """Steadier than the memory's limit, so the one to compare runs by."""
 
+OF_JPEGS = "jpeg_bare", "jpeg_by_hand"
+"""What rates are compared with where the images are JPEG files: the decoder alone, and what people write."""
+
 
 def text(document: dict[str, Any]) -> str:
     """Return the tables of a document, the fastest contender first."""
     lines = []
     for table in document["tables"]:
         rates = _rates(table)
-        memset, anchor = (statistics.median(rates[key]) if rates.get(key) else None for key in (MEMSET, ANCHOR))
+        of_jpegs = table["crops"] == "jpeg"
+        references, words = (OF_JPEGS, ("decoder", "by hand")) if of_jpegs else ((MEMSET, ANCHOR), ("memset", "numpy"))
+        memset, anchor = (statistics.median(rates[key]) if rates.get(key) else None for key in references)
         lines += [
             title(table),
-            f"{'':36}{'images/s':>12}{'of memset':>11}{'of numpy':>10}{'spread, of memset':>20}{'cores busy':>12}",
+            f"{'':36}{'images/s':>12}{'of ' + words[0]:>11}{'of ' + words[1]:>11}{'spread, of ' + words[0]:>21}{'cores':>7}",
         ]
         names = {entry["key"]: entry["name"] for entry in table["contenders"]}
         for key in sorted(rates, key=lambda key: -statistics.median(rates[key])):
             median = statistics.median(rates[key])
             spread = f"{min(rates[key]) / memset:.3f} - {max(rates[key]) / memset:.3f}" if memset else "-"
-            ratios = f"{_ratio(median, memset):>11}{_ratio(median, anchor):>10}{spread:>20}"
-            lines.append(f"{names[key]:36}{median:>12,.0f}{ratios}{_cores(table, key):>12.2f}")
+            ratios = f"{_ratio(median, memset):>11}{_ratio(median, anchor):>11}{spread:>21}"
+            lines.append(f"{names[key]:36}{median:>12,.0f}{ratios}{_cores(table, key):>7.2f}")
         lines += [f"{entry['name']:36}left out: {entry['reason']}" for entry in table["left_out"]]
         lines.append("")
     return "\n".join([*lines, *_versions(document), _machine(document), document["command"]])
@@ -39,6 +44,7 @@ def title(table: dict[str, Any]) -> str:
         "random": f"random crops, {mirrored}",
         "ten": "ten crops of each image",
         "resized": f"random-resized crops, {mirrored}",
+        "jpeg": f"random-resized crops of JPEG files, {mirrored}",
     }[table["crops"]]
     cores = f"{table['threads']} core{'s' * (table['threads'] > 1)}"
     return f"{crops}, {cores}: {table['images']:,} images in batches of {table['batch']}"

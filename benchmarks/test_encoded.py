@@ -1,22 +1,19 @@
-"""JPEG files in an HDF5 file: random-resized crops of them, beside a bare decoder and what people write by hand.
-
-The photographs are those of scikit-image that have colours, resized to 375x500 from random parts, as JPEG of quality 90.
-"""
+"""JPEG files in an HDF5 file: random-resized crops of them, beside a bare decoder. `field.py --crops jpeg` has other loaders."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
+import jpegs
 import numpy as np
 import pytest
+from check import MEANS
 from PIL import Image
 
 import fastprep
 
-HEIGHT, WIDTH, SIZE, BATCH = 375, 500, 224, 128
+SIZE, BATCH = 224, 128
 BARE = "decoder alone"
-MEAN = np.float32([106.1, 116.0, 125.0])
-_NAMES = "astronaut", "chelsea", "coffee", "rocket"
 
 
 def parts_of(values, n):
@@ -28,22 +25,10 @@ def parts_of(values, n):
 @pytest.fixture(scope="module")
 def encoded_file(tmp_path_factory, n_images):
     """Path of a file whose rows are JPEG files."""
-    from skimage import data
-
+    pytest.importorskip("skimage")
     pytest.importorskip("simplejpeg")
-    rng, n = np.random.default_rng(0), n_images // 4
-    photographs = [Image.fromarray(getattr(data, name)()) for name in _NAMES]
     path = tmp_path_factory.mktemp("bench") / "encoded.h5"
-    with h5py.File(path, "w") as file:
-        images = file.create_dataset("images", (n,), h5py.vlen_dtype(np.uint8))
-        for k in range(n):
-            photograph = photographs[k % len(photographs)]
-            side = int(rng.integers(200, min(photograph.size) + 1))
-            x, y = (int(rng.integers(0, limit - side + 1)) for limit in photograph.size)
-            part = photograph.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, (x, y, x + side, y + side))
-            encoded = io.BytesIO()
-            part.save(encoded, "JPEG", quality=90)
-            images[k] = np.frombuffer(encoded.getvalue(), np.uint8)
+    jpegs.write(path, n_images // 4)
     yield path
     path.unlink()
 
@@ -58,11 +43,10 @@ def bare(path, workers):
     """Return an epoch of the decoder alone, from memory to memory that is used again."""
     import simplejpeg
 
-    with h5py.File(path) as file:
-        rows = [row.tobytes() for row in file["images"]]
+    rows = [row.tobytes() for row in jpegs.rows(path)]
 
     def decode(part):
-        out = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+        out = np.empty((jpegs.HEIGHT, jpegs.WIDTH, 3), np.uint8)
         for row in part:
             simplejpeg.decode_jpeg(row, buffer=out)
         return len(part)
@@ -74,57 +58,11 @@ def bare(path, workers):
     return epoch
 
 
-def by_hand(path, workers):
-    """Return an epoch of what people write: a row by h5py, simplejpeg, a crop resized by OpenCV, in a pool of threads."""
-    import cv2
-    import simplejpeg
-
-    cv2.setNumThreads(1)
-    rng = np.random.default_rng(0)
-    file = h5py.File(path)
-
-    def image(number, y, x, height, width, is_mirrored):
-        pixels = simplejpeg.decode_jpeg(file["images"][number].tobytes())
-        part = cv2.resize(pixels[y : y + height, x : x + width], (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-        return (part[:, ::-1] if is_mirrored else part) - MEAN
-
-    def boxes(n):
-        heights, widths = rng.integers(100, HEIGHT + 1, n), rng.integers(100, WIDTH + 1, n)
-        return rng.integers(0, HEIGHT - heights + 1), rng.integers(0, WIDTH - widths + 1), heights, widths, rng.random(n) < 0.5
-
-    def epoch():
-        with ThreadPoolExecutor(workers) as pool:
-            return sum(
-                len(np.stack(list(pool.map(image, part, *boxes(len(part))))))
-                for part in parts_of(rng.permutation(len(file["images"])), BATCH)
-            )
-
-    return epoch
-
-
-def by_tf_data(path, workers):
-    """Return an epoch of tf.data: decode_and_crop_jpeg, from bytes in memory."""
-    import tensorflow as tf
-
-    with h5py.File(path) as file:
-        rows = tf.constant([row.tobytes() for row in file["images"]])
-
-    def image(row):
-        sides = tf.random.uniform((2,), 100, (HEIGHT + 1), tf.int32)
-        start = tf.cast(tf.random.uniform((2,)) * tf.cast((HEIGHT, WIDTH) - sides + 1, tf.float32), tf.int32)
-        part = tf.image.decode_and_crop_jpeg(row, tf.concat([start, sides], 0), channels=3)
-        return tf.image.random_flip_left_right(tf.image.resize(part, (SIZE, SIZE))) - MEAN
-
-    options = tf.data.Options()
-    options.threading.private_threadpool_size = workers
-    batches = tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows)).map(image, workers, deterministic=False).batch(BATCH)
-    batches = batches.prefetch(2).with_options(options)
-    return lambda: sum(len(batch) for batch in batches)
-
-
 def by_fastprep(path, workers, **transforms):
     crop = fastprep.RandomResizedCrop(SIZE, mirror=True)
-    loader = fastprep.Loader(path, BATCH, crop, labels=None, shuffle=True, mean=MEAN, device="cpu", workers=workers, **transforms)
+    loader = fastprep.Loader(
+        path, BATCH, crop, labels=None, shuffle=True, mean=MEANS, device="cpu", workers=workers, **transforms
+    )
     return lambda: sum(len(batch) for batch in loader)
 
 
@@ -132,16 +70,8 @@ def by_fastprep(path, workers, **transforms):
 def test_jpeg_to_random_resized_crops(interleaved, encoded_file, n_images, workers):
     """To the decoder alone, the loader is to be 0.9 and more."""
     epochs = {"fastprep": by_fastprep(encoded_file, workers), BARE: bare(encoded_file, workers)}
-    left_out = {}
-    for name, make, package in (("h5py, simplejpeg, OpenCV", by_hand, "cv2"), ("tf.data", by_tf_data, "tensorflow")):
-        try:
-            __import__(package)
-        except ModuleNotFoundError:
-            left_out[name] = f"{package} is not installed"
-        else:
-            epochs[name] = make(encoded_file, workers)
-    title = f"JPEG of {HEIGHT}x{WIDTH} to random-resized crops of {SIZE}, {workers} thread{'s' * (workers > 1)}"
-    interleaved(title, epochs, BARE, path=encoded_file, counts=dict.fromkeys(epochs, n_images // 4), left_out=left_out)
+    title = f"JPEG of {jpegs.HEIGHT}x{jpegs.WIDTH} to random-resized crops of {SIZE}, {workers} thread{'s' * (workers > 1)}"
+    interleaved(title, epochs, BARE, path=encoded_file, counts=dict.fromkeys(epochs, n_images // 4))
 
 
 def test_opening_many_rows(interleaved, tmp_path, n_images):

@@ -17,6 +17,7 @@ from resized import ResizedCrops, by_cv2
 HERE = ["memset", "numpy_h5py", "fastprep_loader", "tutorial", "tf_data", "keras_layers"]
 """Those that `pip install -e '.[bench]'` is enough for."""
 
+JPEGS_HERE = ["jpeg_bare", "jpeg_fastprep", "jpeg_by_hand", "jpeg_tf_data"]
 N_IMAGES = 12
 
 
@@ -38,6 +39,35 @@ def test_field(tmp_path, capsys, crops):
     printed = capsys.readouterr().out
     assert field.main(["--from", str(saved)]) == 0
     assert capsys.readouterr().out == printed
+
+
+def test_field_of_jpegs(tmp_path):
+    for package in ("cv2", "simplejpeg", "skimage", "tensorflow"):
+        pytest.importorskip(package)
+    saved = tmp_path / "field.json"
+    command = f"--mirror half --crops jpeg --rounds 1 --jpegs {N_IMAGES} --batch 8"
+    assert field.main([*command.split(), "--only", *JPEGS_HERE, "--json", str(saved)]) == 0
+    (table,) = json.loads(saved.read_text())["tables"]
+    assert [entry["key"] for entry in table["contenders"]] == JPEGS_HERE
+    assert all([r["images"] for r in entry["rounds"]] == [N_IMAGES] for entry in table["contenders"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x, n: (x - 300, n), "pixels without the mean lie in"),
+        (lambda x, n: (x * 0, n), "do not vary"),
+        (lambda x, n: (x, [0] * len(n)), "not every image once"),
+        (lambda x, n: (x.astype(np.float64), n), "dtype must be float32"),
+    ],
+)
+def test_what_can_be_no_crops_of_jpegs_is_found_out(tmp_path, spoil, message):
+    pytest.importorskip("skimage")
+    field.jpegs.write(tmp_path / "jpegs.h5", 4)
+    x = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3)).astype(np.float32) - MEANS
+    check.check_loosely([(x, range(4))], tmp_path / "jpegs.h5")
+    with pytest.raises(WrongPixels, match=message):
+        check.check_loosely([spoil(x, range(4))], tmp_path / "jpegs.h5")
 
 
 def test_a_contender_that_fails_is_named(tmp_path, monkeypatch, capsys):

@@ -262,7 +262,6 @@ class Loader(ReadOnlyArguments, Resuming):
             self._dataset = part_of(self._dataset, indices)
         if takes_any_size(self._dataset, crop):
             self._dataset.tell_sizes()
-            device = host_device(device, "encoded images of any size are decoded, and cropped, in memory of the host")
         else:
             check_one_size(self._dataset)
         inputs = self._dataset.each_input

@@ -42,7 +42,7 @@ QUICK = {
     "adapters": ["test_keras_cuda.py"],
     "building": ["test_decode.py"],
     "dataset": [f"test_{name}.py" for name in ("corrupt", "dataset", "drawing", "part", "shuffling")],
-    "encoded": ["test_decode.py", "test_headers.py", "test_jpeg.py", "test_kinds.py"],
+    "encoded": ["test_decode.py", "test_headers.py", "test_jpeg.py", "test_kinds.py", "test_parts.py"],
     "h5": [f"test_{name}.py" for name in ("bad_files", "blocks", "cache", "filters", "header_checks", "metadata", "reader")],
     "kernels": ["test_checks.py", "test_crop.py", "test_cuda_plan.py", "test_masks.py"],
     "pipeline": ["test_backends.py", "test_buffers.py"],

@@ -181,11 +181,6 @@ def test_axes_and_shape_are_refused(path):
         assert str(path) in str(error.value)
 
 
-def test_a_cuda_device_is_refused_with_a_reason(path):
-    with pytest.raises(ValueError, match=r'encoded images .* in memory of the host: device must be "auto" or "cpu", got .cuda'):
-        Loader(path, 5, RandomResizedCrop(9), mean=None, device="cuda:0")
-
-
 @pytest.mark.parametrize("crop", [None, Resize(20), RandomAffine(degrees=3)], ids=repr)
 def test_two_sizes_need_a_crop_of_one_size_and_name_the_image(path, crop):
     with Loader(path, 5, crop, mean=None) as loader, pytest.raises(ValueError, match=r"different sizes: .*Resize") as error:

@@ -1,6 +1,6 @@
 """Everything about HDF5 files. No other folder imports h5py."""
 
-from fastprep.h5._read import CopySink
+from fastprep.h5._read import CopySink, PackSink
 from fastprep.h5.axes import Axes, check_axes_name, check_image_shape
 from fastprep.h5.byte_rows import ByteRows, open_rows
 from fastprep.h5.cache import BlockCache, Scratch
@@ -45,6 +45,7 @@ __all__ = [
     "Images",
     "Metadata",
     "OtherSizeError",
+    "PackSink",
     "Reader",
     "Scratch",
     "SizeSink",

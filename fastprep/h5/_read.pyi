@@ -6,6 +6,15 @@ from fastprep._sink import Sink
 class CopySink(Sink):
     def __init__(self, staging: NDArray[np.uint8], n_bytes: int) -> None: ...
 
+class PackSink(Sink):
+    def __init__(
+        self,
+        staging: NDArray[np.uint8],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+    ) -> None: ...
+
 def read_bytes(fd: int, offset: int, buffer: NDArray[np.uint8]) -> int: ...
 def read_images(
     fd: int, offsets: NDArray[np.int64], slots: NDArray[np.int64], scratch: NDArray[np.uint8], sink: Sink

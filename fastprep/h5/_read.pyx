@@ -1,5 +1,7 @@
 """Reading of ranges of bytes and of plain images from open files, without the GIL. Arguments are checked by the callers."""
 
+import numpy as np
+
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
@@ -31,6 +33,50 @@ cdef class CopySink(Sink):
 cdef int copy_image(void *context, int64_t slot, const void *pixels) noexcept nogil:
     cdef Staging *staging = <Staging *> context
     memcpy(staging.first + slot * staging.n_bytes, pixels, staging.n_bytes)
+    return OK
+
+
+cdef struct Places:
+    uint8_t *first
+    const int64_t *offsets
+    const int64_t *lengths
+
+
+cdef class PackSink(Sink):
+    """Copies each image unchanged to its place in a staging array: images of different sizes, one behind the other.
+
+    Parameters
+    ----------
+    staging : ndarray of uint8
+    offsets, lengths : ndarray of int64, shape (n_slots,)
+        First byte, and number of bytes, of the image of each slot. They lie in `staging`.
+    sizes : ndarray of int64, shape (n_slots, 2)
+        Height and width of the image that each slot takes.
+    """
+
+    cdef Places places
+    cdef object keep
+
+    def __cinit__(
+        self, uint8_t[::1] staging, const int64_t[::1] offsets, const int64_t[::1] lengths, const int64_t[:, ::1] sizes
+    ):
+        cdef int64_t k
+        if not offsets.shape[0] == lengths.shape[0] == sizes.shape[0]:
+            raise ValueError("offsets, lengths and sizes must be of the same slots")
+        for k in range(offsets.shape[0]):
+            if not 0 <= lengths[k] <= staging.shape[0] or not 0 <= offsets[k] <= staging.shape[0] - lengths[k]:
+                raise ValueError(f"the image of slot {k} must lie in the {staging.shape[0]} bytes that there are")
+        self.keep = staging, offsets, lengths
+        self.places.first = &staging[0]
+        self.places.offsets, self.places.lengths = &offsets[0], &lengths[0]
+        self.take = pack_image
+        self.context = &self.places
+        self.sizes = np.asarray(sizes)
+
+
+cdef int pack_image(void *context, int64_t slot, const void *pixels) noexcept nogil:
+    cdef Places *places = <Places *> context
+    memcpy(places.first + places.offsets[slot], pixels, places.lengths[slot])
     return OK
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep._sink import Sink, hand_over
-from fastprep.encoded import decode
+from fastprep.encoded import decode, is_plain, part_decoder
 from fastprep.encoded.header import Header, Mode
 from fastprep.errors import DataError, DecodeError
 from fastprep.h5.byte_rows import ByteRows
@@ -73,6 +73,7 @@ class EncodedReader(Reader):
         assert index.rows is not None
         self._bytes = ByteRows(index.rows, self._handles, self._scratch)
         self._sizes = np.zeros((index.shape[0], 2), np.int32)  # 0 until a header was read
+        self._is_plain = np.zeros(index.shape[0], bool)
         self._mode: Mode = "L" if index.shape[3] == 1 else "RGB"
         self._has_warned = False
 
@@ -116,19 +117,65 @@ class EncodedReader(Reader):
         if isinstance(sink, SizeSink):
             sink.found[slots] = self.sizes(samples)
             return
-        for (sample, data), slot in zip(self._rows(samples), slots.reshape(-1, 1), strict=True):
-            pixels = self._decoded(sample, data)
-            if sink.sizes is not None:
-                if pixels.shape[:2] != tuple(sink.sizes[slot[0]]):
-                    raise OtherSizeError(sample)
-            elif pixels.shape != self.index.shape[1:]:
-                raise self._error(sample, self._another_size(pixels.shape))
-            status, _ = hand_over(pixels.reshape(-1).view(np.uint8), _NO_OFFSET, slot, sink)
-            if status:
-                raise reading_error(self.index, status, sample)
+        first = 0
+        for part, rows in self._parts(samples):
+            self._hand_over_rows(part, rows, slots[first : first + len(part)], sink)
+            first += len(part)
+
+    def _hand_over_rows(
+        self, samples: NDArray[np.int64], rows: list[NDArray[np.uint8]], slots: NDArray[np.int64], sink: Sink
+    ) -> None:
+        """Hand images to a sink: many in one call where they are plain JPEGs of the right size, and the others one by one."""
+        sizes = self._sizes[samples].astype(np.int64)
+        wanted = self.index.shape[1:3] if sink.sizes is None else sink.sizes[slots]
+        is_plain = self._is_plain[samples] & (sizes == wanted).all(axis=1) & (part_decoder() is not None)
+        k = 0
+        for end in [*np.flatnonzero(~is_plain).tolist(), len(rows)]:  # between these all are plain
+            while k < end:
+                k += self._hand_over_plain(samples[k:end], rows[k:end], sizes[k:end], slots[k:end], sink)
+                if k < end:  # this one is not decoded there
+                    self._hand_over_one(int(samples[k]), rows[k], slots[k : k + 1], sink)
+                    k += 1
+            if k < len(rows):
+                self._hand_over_one(int(samples[k]), rows[k], slots[k : k + 1], sink)
+                k += 1
+
+    def _hand_over_plain(
+        self,
+        samples: NDArray[np.int64],
+        rows: list[NDArray[np.uint8]],
+        sizes: NDArray[np.int64],
+        slots: NDArray[np.int64],
+        sink: Sink,
+    ) -> int:
+        """Hand plain JPEGs to a sink, up to one that is not decoded so; return how many those are."""
+        decode_parts = part_decoder()
+        assert decode_parts is not None
+        n_channels = self.index.shape[3]
+        memory = self._scratch.memory("pixels", int((sizes[:, 0] * sizes[:, 1]).max()) * n_channels)
+        status, n_done = decode_parts(rows, sizes, slots, n_channels, memory, sink)
+        if status:
+            raise reading_error(self.index, status, int(samples[n_done]))
+        return n_done
+
+    def _hand_over_one(self, sample: int, data: NDArray[np.uint8], slot: NDArray[np.int64], sink: Sink) -> None:
+        pixels = self._decoded(sample, data)
+        if sink.sizes is not None:
+            if pixels.shape[:2] != tuple(sink.sizes[slot[0]]):
+                raise OtherSizeError(sample)
+        elif pixels.shape != self.index.shape[1:]:
+            raise self._error(sample, self._another_size(pixels.shape))
+        status, _ = hand_over(pixels.reshape(-1).view(np.uint8), _NO_OFFSET, slot, sink)
+        if status:
+            raise reading_error(self.index, status, sample)
 
     def _rows(self, samples: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yield each sample and its bytes, a few MiB of which are read together."""
+        """Yield each sample and its bytes."""
+        for part, rows in self._parts(samples):
+            yield from zip(part.tolist(), rows, strict=True)
+
+    def _parts(self, samples: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], list[NDArray[np.uint8]]]]:
+        """Yield samples and their bytes, a few MiB of which are read together."""
         if len(samples) == 0:
             return
         assert self.index.rows is not None
@@ -139,7 +186,7 @@ class EncodedReader(Reader):
             ends = np.cumsum(np.clip(lengths, 0, self.index.rows.file_bytes))  # a damaged one is an error when it is read
             parts = np.split(samples, np.flatnonzero(np.diff(ends // _ROWS_BYTES)) + 1)
         for part in parts:
-            yield from zip(part.tolist(), self._bytes.read(part), strict=True)
+            yield part, self._bytes.read(part)
 
     def _decoded(self, sample: int, data: NDArray[np.uint8]) -> NDArray:
         height, width = self._size(sample, data)
@@ -160,7 +207,7 @@ class EncodedReader(Reader):
             header = self._header(sample, data)
         except DecodeError as error:
             raise self._error(sample, error) from error
-        self._sizes[sample] = header.upright
+        self._sizes[sample], self._is_plain[sample] = header.upright, is_plain(header, self._mode)
         return header.upright
 
     def _header(self, sample: int, data: NDArray[np.uint8]) -> Header:

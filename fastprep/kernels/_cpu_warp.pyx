@@ -5,7 +5,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 from posix.stdlib cimport posix_memalign
 
-from fastprep._sink cimport NOT_FINITE, OK, Sink
+from fastprep._sink cimport NOT_FINITE, OK, Sink, part_of_image
 from fastprep.kernels._cpu cimport (
     FASTPREP_COLUMNS, FASTPREP_ROOM_ALIGNMENT, CropParameters, fastprep_crop, fastprep_crop_span, fastprep_part,
 )
@@ -169,6 +169,7 @@ cdef class WarpSink(Sink):
             raise MemoryError
         self.take = warp_image
         self.need = bytes_of_parts
+        self.part = part_of_slot
         self.context = batch
 
     def __dealloc__(self):
@@ -221,23 +222,36 @@ cdef int warp_image(void *context, int64_t slot, const void *pixels) noexcept no
     return OK if is_finite or not batch.check_finite else NOT_FINITE
 
 
-cdef void bytes_of_parts(void *context, int64_t slot, int64_t *first, int64_t *n_bytes) noexcept nogil:
+cdef part_of_image part_of_slot(void *context, int64_t slot) noexcept nogil:
+    """Return the part that all rows of a slot need together."""
     cdef Batch *batch = <Batch *> context
     cdef fastprep_warp warp
-    cdef fastprep_part part, whole
+    cdef fastprep_part part
+    cdef part_of_image whole = part_of_image(0, 0, 0, 0)
     cdef fastprep_warp_row row
     cdef int64_t k
-    first[0] = n_bytes[0] = 0
     if batch.firsts[slot] == batch.firsts[slot + 1]:  # nothing is made of this image
-        return
+        return whole
     warp = warp_of(batch, batch.firsts[slot])
-    whole = fastprep_part(warp.straight.height, 0, warp.straight.width, 0)
+    whole = part_of_image(warp.straight.height, 0, warp.straight.width, 0)
     for k in range(batch.firsts[slot], batch.firsts[slot + 1]):
         row = row_of(batch, k)
         part = fastprep_warp_part(&warp, &row)
         whole.top, whole.bottom = min(whole.top, part.top), max(whole.bottom, part.bottom)
         whole.left, whole.right = min(whole.left, part.left), max(whole.right, part.right)
-    fastprep_crop_span(&warp.straight, &whole, first, n_bytes)
+    return whole
+
+
+cdef void bytes_of_parts(void *context, int64_t slot, int64_t *first, int64_t *n_bytes) noexcept nogil:
+    cdef Batch *batch = <Batch *> context
+    cdef part_of_image whole = part_of_slot(context, slot)
+    cdef fastprep_part part
+    cdef fastprep_warp warp
+    first[0] = n_bytes[0] = 0
+    if whole.bottom:
+        warp = warp_of(batch, batch.firsts[slot])
+        part = fastprep_part(whole.top, whole.bottom, whole.left, whole.right)
+        fastprep_crop_span(&warp.straight, &part, first, n_bytes)
 
 
 cdef void erase(const fastprep_crop *crop, const float *value, const int32_t *rectangle, void *target) noexcept nogil:

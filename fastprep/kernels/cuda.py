@@ -41,8 +41,11 @@ class Plan:
     spec : CropSpec
         The operation on the pixels.
     images : array, shape (n, ...) with the rest of `spec.source_shape`
+        Of images of different sizes all numbers, shape (n,).
     table : ndarray of int32, shape (n_out, words)
-        What the kernel reads: for crops slot, y, x and flags.
+        What the kernel reads: for crops slot, y, x and flags. For images of different sizes there are further rows.
+    n_out : int
+        Number of output images.
     """
 
     source: str
@@ -53,6 +56,7 @@ class Plan:
     spec: CropSpec
     images: Any
     table: NDArray[np.int32]
+    n_out: int
 
     def arguments(self, out: Any, not_finite: Any = None) -> tuple[Any, ...]:
         """Return the arguments of the launch.
@@ -75,7 +79,7 @@ class Plan:
         ValueError
             If `out` is not as above.
         """
-        shape = self.spec.out_shape(len(self.table))
+        shape = self.spec.out_shape(self.n_out)
         dtypes = [self.spec.out_dtype, *([np.dtype(np.uint16)] if self.spec.dtype == "bfloat16" else [])]
         if tuple(out.shape) != shape or out.dtype not in dtypes or not out.flags.c_contiguous:
             raise ValueError(f"out must be a C-contiguous {self.spec.dtype} array of shape {shape}, got {out.dtype} {out.shape}")
@@ -168,7 +172,15 @@ def plan_of(spec: CropSpec, images: Any, table: CheckedTable) -> Plan:
     return planned("crop.cu", _NAME, _constants(spec.made), spec.made, images, table)
 
 
-def planned(kernel: str, name: str, constants: dict[str, Any], spec: CropSpec, images: Any, table: NDArray[np.int32]) -> Plan:
+def planned(
+    kernel: str,
+    name: str,
+    constants: dict[str, Any],
+    spec: CropSpec,
+    images: Any,
+    table: NDArray[np.int32],
+    n_out: int | None = None,
+) -> Plan:
     """Plan a launch of a kernel with a block for each tile of each output image.
 
     Parameters
@@ -182,6 +194,8 @@ def planned(kernel: str, name: str, constants: dict[str, Any], spec: CropSpec, i
         As in `Plan`.
     table : ndarray of int32, shape (n_out, words)
         What the kernel reads.
+    n_out : int, optional
+        Number of output images, where the table has further rows.
 
     Raises
     ------
@@ -189,11 +203,12 @@ def planned(kernel: str, name: str, constants: dict[str, Any], spec: CropSpec, i
         If the table has too many rows for one launch.
     """
     tiles = -(-constants["CROP_HEIGHT"] // constants["TILE_ROWS"]) * -(-constants["CROP_WIDTH"] // constants["TILE_COLUMNS"])
-    if len(table) * tiles > MAX_BLOCKS:
-        raise ValueError(f"table must have at most {MAX_BLOCKS // tiles} rows for crops of this size, got {len(table)}")
+    n_out = len(table) if n_out is None else n_out
+    if n_out * tiles > MAX_BLOCKS:
+        raise ValueError(f"table must have at most {MAX_BLOCKS // tiles} rows for crops of this size, got {n_out}")
     # The PTX of the kernel's arithmetic is never fused; --fmad=false tells readers of the options.
     options = options_of(constants)
-    return Plan(source_of(kernel), options, name, (len(table) * tiles,), (constants["THREADS"],), spec, images, table)
+    return Plan(source_of(kernel), options, name, (n_out * tiles,), (constants["THREADS"],), spec, images, table, n_out)
 
 
 @cache

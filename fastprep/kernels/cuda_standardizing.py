@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastprep.kernels.cuda import MAX_BLOCKS, options_of, source_of
+from fastprep.kernels.records import record_of
 from fastprep.kernels.spec import CropSpec
-from fastprep.kernels.warp_plan import Record, bits_of
+from fastprep.kernels.warp_plan import bits_of
 from fastprep.kernels.warp_spec import WarpSpec
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def standard_options(spec: CropSpec, n_words: int) -> tuple[str, ...]:
         "RECORD": n_words,
     }
     if isinstance(spec, WarpSpec) and spec.erase_values is not None:
-        constants.update(ERASED=Record(spec).places["ERASED"], ERASE=bits_of(spec.erase_values))
+        constants.update(ERASED=record_of(spec).places["ERASED"], ERASE=bits_of(spec.erase_values))
     if spec.checks_finite:
         constants["CHECK_FINITE"] = 1
     return options_of(constants)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from fastprep.kernels.cuda import Plan, plan_of
 from fastprep.kernels.cuda_standardizing import Standardizing
 from fastprep.kernels.device import DeviceMemory, Gpu
+from fastprep.kernels.records import record_of
 from fastprep.kernels.spec import CheckedTable, CropSpec
-from fastprep.kernels.warp_plan import Record, warp_plan_of
+from fastprep.kernels.warp_plan import warp_plan_of
 from fastprep.kernels.warp_spec import WarpSpec
 from fastprep.transforms import TransformTable
 
@@ -62,7 +63,7 @@ class CropKernel:
         """
         return self.spec.checked_table(table, n_slots)
 
-    def _plan(self, images: Any, rows: NDArray[np.int32]) -> Plan:
+    def _plan(self, images: Any, rows: NDArray[np.int32], n_out: int) -> Plan:
         return plan_of(self.spec, images, CheckedTable(rows))
 
     def launch(
@@ -75,8 +76,9 @@ class CropKernel:
         Parameters
         ----------
         images : cupy array, shape (n, H, W, C)
+            Of images of different sizes all numbers, shape (n,).
         rows : ndarray of int32, shape (n_out, n_words)
-            The table on the host, from `rows`. It is not checked again.
+            The table on the host, from `rows`. It is not checked again. For images of different sizes it has further rows.
         rows_on_device : cupy array of int32, shape (n_out, n_words)
             The same table, which the kernel reads.
         out : cupy array of `spec.out_dtype`, shape `spec.out_shape(n_out)`
@@ -94,7 +96,7 @@ class CropKernel:
         ValueError
             If the table has too many rows for one launch, or `out` is not as above.
         """
-        launch = self._plan(images, rows)
+        launch = self._plan(images, rows, len(out))
         source, _, _, _, target, *checks = launch.arguments(out, not_finite)
         function, mean, scale = self._prepared(launch)
         return lambda: function(launch.grid, launch.block, (source, rows_on_device, mean, scale, target, *checks))
@@ -107,7 +109,7 @@ class CropKernel:
         images : cupy array, shape (n, H, W, C)
             At least one image, which is not read.
         """
-        self._prepared(self._plan(images, np.zeros((1, self.n_words), np.int32)))
+        self._prepared(self._plan(images, np.zeros((1, self.n_words), np.int32), 1))
 
     def _prepared(self, launch: Plan) -> tuple[Any, Any, Any]:
         with self._lock:
@@ -133,7 +135,7 @@ class WarpKernel(CropKernel):
 
     def __init__(self, gpu: Gpu, spec: WarpSpec) -> None:
         super().__init__(gpu, spec)
-        self._record = Record(spec)
+        self._record = record_of(spec)
 
     @property
     def n_words(self) -> int:
@@ -145,8 +147,8 @@ class WarpKernel(CropKernel):
         table = table if isinstance(table, TransformTable) else TransformTable(table)
         return self._record.pack(self.spec.checked(table, n_slots))
 
-    def _plan(self, images: Any, rows: NDArray[np.int32]) -> Plan:
-        return warp_plan_of(self.spec, images, rows)
+    def _plan(self, images: Any, rows: NDArray[np.int32], n_out: int) -> Plan:
+        return warp_plan_of(self.spec, images, rows, n_out if self.spec.has_sizes else None)
 
 
 class StandardKernel(CropKernel):

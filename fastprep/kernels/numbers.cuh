@@ -119,7 +119,7 @@ template <typename T> __device__ __forceinline__ uint4 pack(const float *values,
     return make_uint4(pair(values, type), pair(values + 2, type), pair(values + 4, type), pair(values + 6, type));
 }
 
-#ifdef ROW_STEP
+#ifdef CHANNEL_STEP
 #ifdef PICKED
 __constant__ const int picked_channels[] = {PICKED};
 __device__ __forceinline__ int picked(int channel) { return picked_channels[channel]; }
@@ -127,11 +127,13 @@ __device__ __forceinline__ int picked(int channel) { return picked_channels[chan
 __device__ __forceinline__ int picked(int channel) { return channel; }
 #endif
 
+#ifdef ROW_STEP
 /* Where in an image a number is; ROW_STEP, COLUMN_STEP and CHANNEL_STEP are distances, PICKED lists channels of the source. */
 __device__ __forceinline__ long long place(int y, int x, int channel)
 {
     return 1LL * ROW_STEP * y + 1LL * COLUMN_STEP * x + 1LL * CHANNEL_STEP * picked(channel);
 }
+#endif
 #endif
 
 #ifdef PART

@@ -8,13 +8,18 @@
  *
  * All is done in the frame of the part before it is flipped and mirrored: i and j are its row and column. A transposed image only
  * has its steps exchanged. warp_plan.py lists the -D options and makes the records of the table. The text follows on numbers.cuh.
+ *
+ * With IMAGE_AT, images are of different sizes, with channels last: each record says where its image begins, and its height and
+ * width; for a box, it also says where its taps are, which follow on the records, because their number is known at run time only.
  */
 enum { MIRRORED = 1, FLIPPED = 2, TRANSPOSED = 4 };
 enum { CROP, BOX, MATRIX };
 constexpr int VECTOR = 16 / sizeof(Bits);
 constexpr int TILES_DOWN = (CROP_HEIGHT + TILE_ROWS - 1) / TILE_ROWS;
 constexpr int TILES_ACROSS = (CROP_WIDTH + TILE_COLUMNS - 1) / TILE_COLUMNS;
+#ifndef IMAGE_AT
 constexpr long long SOURCE_IMAGE = 1LL * HEIGHT * WIDTH * SOURCE_CHANNELS;
+#endif
 constexpr int PITCH = TILE_COLUMNS * CHANNELS | 1; /* odd, so that a column of the tile is in all banks */
 
 /* The result of a tile: PLANES planes with DEPTH numbers for each pixel. SLOTS threads store a row of it. */
@@ -41,13 +46,28 @@ struct Part {
     bool in_passes; /* or a row of the source, if it has only been through the pass along rows */
 };
 
+#ifdef IMAGE_AT
+constexpr bool HAS_SIZES = true, ROWS_ARE_NEAR = false;
+__device__ __forceinline__ int height_of(const Part &part) { return part.record[IMAGE_AT + 2]; }
+__device__ __forceinline__ int width_of(const Part &part) { return part.record[IMAGE_AT + 3]; }
+__device__ __forceinline__ long long place_in(const Part &part, int y, int x, int channel)
+{
+    return (1LL * width_of(part) * y + x) * SOURCE_CHANNELS + picked(channel);
+}
+#else
+constexpr bool HAS_SIZES = false, ROWS_ARE_NEAR = ROW_STEP < COLUMN_STEP; /* rows lie closer together than columns */
+__device__ __forceinline__ int height_of(const Part &) { return HEIGHT; }
+__device__ __forceinline__ int width_of(const Part &) { return WIDTH; }
+__device__ __forceinline__ long long place_in(const Part &, int y, int x, int channel) { return place(y, x, channel); }
+#endif
+
 /* Return the number of the image in (y, x), which is transposed first. */
 __device__ __forceinline__ float pixel(const Part &part, int y, int x, int channel)
 {
-    return widen(part.image[part.flags & TRANSPOSED ? place(x, y, channel) : place(y, x, channel)]);
+    return widen(part.image[part.flags & TRANSPOSED ? place_in(part, x, y, channel) : place_in(part, y, x, channel)]);
 }
 
-#ifdef ACROSS
+#if GEOMETRY == 1 /* BOX */
 /* The taps of one row or column of a box: the first pixel, their number and their weights. `taps` is where those of the axis are
  * in a record: first pixels and numbers in pairs, then weights. */
 struct Taps {
@@ -59,6 +79,17 @@ __device__ __forceinline__ Taps taps_of(const int *taps, int length, int most, i
 {
     return {(const float *)taps + 2 * length + (long long)k * most, taps[2 * k], taps[2 * k + 1]};
 }
+#ifdef IMAGE_AT
+/* TAPS_AT: where the taps along rows begin, counted from the record, and their number for a pixel; and the same along columns. */
+__device__ __forceinline__ Taps across(const Part &part, int j)
+{
+    return taps_of(part.record + part.record[TAPS_AT], CROP_WIDTH, part.record[TAPS_AT + 1], j);
+}
+__device__ __forceinline__ Taps down(const Part &part, int i)
+{
+    return taps_of(part.record + part.record[TAPS_AT + 2], CROP_HEIGHT, part.record[TAPS_AT + 3], i);
+}
+#else
 __device__ __forceinline__ Taps across(const Part &part, int j)
 {
     return taps_of(part.record + ACROSS, CROP_WIDTH, MOST_ACROSS, j);
@@ -67,6 +98,7 @@ __device__ __forceinline__ Taps down(const Part &part, int i)
 {
     return taps_of(part.record + DOWN, CROP_HEIGHT, MOST_DOWN, i);
 }
+#endif
 
 /* The pass along a row of the source, for N channels. */
 template <int N>
@@ -131,8 +163,8 @@ __device__ __forceinline__ Place position(const long long *numbers, int i, int j
 
 __device__ __forceinline__ float pixel_or_fill(const Part &part, int y, int x, int channel)
 {
-    const bool is_inside = (unsigned)y < HEIGHT && (unsigned)x < WIDTH;
-    return is_inside ? widen(part.image[place(y, x, channel)]) : __uint_as_float(fill_bits[channel]);
+    const bool is_inside = (unsigned)y < (unsigned)height_of(part) && (unsigned)x < (unsigned)width_of(part);
+    return is_inside ? widen(part.image[place_in(part, y, x, channel)]) : __uint_as_float(fill_bits[channel]);
 }
 
 __device__ __forceinline__ float between(float first, float second, float share)
@@ -174,7 +206,7 @@ __device__ __forceinline__ void samples(float *values, const Part &part, int i, 
     int at[N];
 #pragma unroll
     for (int n = 0; n < N; n++) at[n] = (j[n] - part.left) * CHANNELS + channel[n];
-#ifdef ACROSS
+#if GEOMETRY == 1 /* BOX */
     if (HAS_ROOM && part.in_passes) {
         sum_up<N>(values, part, i, at);
         return;
@@ -191,7 +223,7 @@ __device__ __forceinline__ void samples(float *values, const Part &part, int i, 
 __device__ __forceinline__ void stage(float *narrow, const Part &part, int rows, int columns)
 {
     constexpr int GROUPS = CHANNELS / TOGETHER;
-    const bool rows_first = (ROW_STEP < COLUMN_STEP) != ((part.flags & TRANSPOSED) != 0);
+    const bool rows_first = ROWS_ARE_NEAR != ((part.flags & TRANSPOSED) != 0);
     const int extent = GEOMETRY == BOX ? rows : TILE_ROWS; /* a constant where there is one */
     const int n_pixels = extent * TILE_COLUMNS;
     for (int k = threadIdx.x; k < n_pixels * GROUPS; k += THREADS) {
@@ -201,7 +233,7 @@ __device__ __forceinline__ void stage(float *narrow, const Part &part, int rows,
         const int column = rows_first ? number / extent : number % TILE_COLUMNS;
         if (row >= rows || column >= columns) continue;
         float values[TOGETHER];
-#ifdef ACROSS
+#if GEOMETRY == 1 /* BOX */
         if (part.in_passes) along<TOGETHER>(values, part, across(part, part.left + column), part.top + row, channel);
         else
 #endif
@@ -262,13 +294,13 @@ __device__ __forceinline__ void erase(float *values, const int *rectangle, int y
 }
 #endif
 
-/* Blocks for a multiprocessor of 1024 threads. Where eight numbers of a box are summed up together that may be NaN, a thread
- * needs more registers than these leave. */
-constexpr int BLOCKS = (GEOMETRY == BOX && VECTOR == 8 && !IS_INTEGER ? 768 : 1024) / THREADS;
+/* Blocks for a multiprocessor of 1024 threads. Where eight numbers of a box are summed up together that may be NaN, or that are of
+ * an image with a size of its own, a thread needs more registers than these leave. */
+constexpr int BLOCKS = (GEOMETRY == BOX && VECTOR == 8 && (!IS_INTEGER || HAS_SIZES) ? 768 : 1024) / THREADS;
 
-/* images, mean, scale, out and not_finite: as in crop.cu, but there is no mean image. table: a record of RECORD numbers, each of
- * 32 bits, for each output image, 16-byte aligned; it begins with slot, y, x and flags. The grid has one block for each tile,
- * image by image. */
+/* images, mean, scale, out and not_finite: as in crop.cu, but there is no mean image; with IMAGE_AT, images lie anywhere in
+ * `images`. table: a record of RECORD numbers, each of 32 bits, for each output image, 16-byte aligned; it begins with slot, y, x
+ * and flags. The grid has one block for each tile, image by image. */
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 fastprep_warp(const SOURCE *__restrict__ images, const int *__restrict__ table, const float *__restrict__ mean,
               const float *__restrict__ scale, Bits *__restrict__ out
@@ -286,11 +318,16 @@ fastprep_warp(const SOURCE *__restrict__ images, const int *__restrict__ table, 
     const int flags = record[3];
     const bool mirrored = flags & MIRRORED, flipped = flags & FLIPPED, transposed = flags & TRANSPOSED;
     const int y = record[transposed ? 2 : 1], x = record[transposed ? 1 : 2];
-    Part part = {images + record[0] * SOURCE_IMAGE, record, narrow, y, x, flags, 0, 0, false};
+#ifdef IMAGE_AT
+    const SOURCE *image = images + *(const long long *)(record + IMAGE_AT);
+#else
+    const SOURCE *image = images + record[0] * SOURCE_IMAGE;
+#endif
+    Part part = {image, record, narrow, y, x, flags, 0, 0, false};
     part.top = flipped ? CROP_HEIGHT - tile_y - rows : tile_y;
     part.left = mirrored ? CROP_WIDTH - tile_x - columns : tile_x;
     int n_staged = rows;
-#ifdef ACROSS
+#if GEOMETRY == 1 /* BOX */
     const Taps first = down(part, part.top), last = down(part, part.top + rows - 1);
     const int n_needed = last.first + last.count - first.first;
     part.in_passes = n_needed <= STAGED_ROWS; /* alike in all threads of a block */

@@ -39,8 +39,8 @@ class WarpSpec(CropSpec):
     erase_value : float or array_like of shape (C,), optional
         What erased rectangles become, in the numbers of the result. None: the tables have no `erasures`.
     has_sizes : bool
-        Whether the tables have `sizes`, as those of images of different sizes do; the first two numbers of `image_shape` say
-        nothing then. Sources have the order "HWC", and only the CPU kernel takes them.
+        Whether the tables have `sizes`, as those of images of different sizes do; the first two numbers of `image_shape` are only
+        a hint then. Sources have the order "HWC".
 
     Raises
     ------

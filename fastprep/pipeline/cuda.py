@@ -20,7 +20,7 @@ from fastprep.pipeline.buffers import ALIGNMENT, Block, Lease, Memory
 from fastprep.pipeline.companions import Companions, Placed, Rows
 from fastprep.pipeline.fences import DeviceFence, Fence, StreamFence
 from fastprep.pipeline.places import end_of_x, offsets_of_x
-from fastprep.pipeline.staging import InputStaging
+from fastprep.pipeline.sized_staging import staging_of
 from fastprep.transforms import BlendTable
 
 
@@ -103,19 +103,16 @@ class CudaBackend:
         """Make a batch, see `Backend.make`."""
         n_rows = len(outputs_of(tables)[0])
         with self.gpu.current(), self._staging() as staging:
-            rows = read(*(staged.sink for staged in staging.inputs))
-            for staged, table in zip(staging.inputs, outputs_of(tables), strict=True):
-                staged.fill(table, n_images)
+            rows = read(*[own.begin(table, n_images) for own, table in zip(staging.inputs, outputs_of(tables), strict=True)])
             placed = self.companions.place(end_of_x(self.spec, n_rows), n_rows)
             try:
                 lease = new_lease(staging.stream)
                 x = self.view(lease, n_rows)
-                uploaded = [staged.upload(n_images) for staged in staging.inputs]
+                for staged in staging.inputs:
+                    staged.upload()
                 staging.upload_companions(lease, leaves(rows.y, rows.weights), placed)
                 made = outputs_of(x)
-                launches = [
-                    staged.launch(*arrays, own) for staged, arrays, own in zip(staging.inputs, uploaded, made, strict=True)
-                ]
+                launches = [staged.launch(own) for staged, own in zip(staging.inputs, made, strict=True)]
                 if blends is not None:
                     on_device = staging.upload_blends(blends, n_rows)
                     launches += [kernel.launch(own, *on_device) for kernel, own in zip(self._blend_kernels, made, strict=True)]
@@ -228,7 +225,7 @@ class _Staging:
         self.stream = gpu.stream()
         self._done = gpu.event()
         self.inputs = [
-            InputStaging(gpu, spec, kernel, self.stream, n_images, n_rows) for spec, kernel in zip(specs, kernels, strict=True)
+            staging_of(gpu, spec, kernel, self.stream, n_images, n_rows) for spec, kernel in zip(specs, kernels, strict=True)
         ]
         self._companions = gpu.pinned(companion_bytes) if companion_bytes else None
         self._shares = gpu.pinned(n_rows * 4).view(np.float32)

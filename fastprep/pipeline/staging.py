@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprep._sink import Sink
 from fastprep.h5 import CopySink
@@ -33,36 +34,51 @@ class InputStaging:
     def __init__(self, gpu: Gpu, spec: CropSpec, kernel: CropKernel, stream: Any, n_images: int, n_rows: int) -> None:
         self._gpu, self._spec, self._kernel, self._stream = gpu, spec, kernel, stream
         self._image_bytes, n_words = spec.source_bytes, kernel.n_words
-        self._images = gpu.pinned(n_images * self._image_bytes)
-        self._table = gpu.pinned(n_rows * n_words * 4).view(np.int32).reshape(n_rows, n_words)
-        self._images_on_device = DeviceMemory(gpu, n_images * self._image_bytes)
+        self._images = gpu.pinned(self._memory_bytes(n_images, n_rows))
+        table_rows = self._table_rows(n_rows)
+        self._table = gpu.pinned(table_rows * n_words * 4).view(np.int32).reshape(table_rows, n_words)
+        self._images_on_device = DeviceMemory(gpu, self._images.nbytes)
         self._table_on_device = DeviceMemory(gpu, self._table.nbytes)
         self._work = DeviceMemory(gpu, n_bytes) if (n_bytes := kernel.work_bytes(n_rows)) else None
-        self._rows = self._table[:0]
+        self._rows, self._n_rows, self._n_images = self._table[:0], 0, 0
         if spec.checks_finite:
             self._not_finite = gpu.pinned(n_rows * 4).view(np.uint32)
             self._not_finite_on_device = DeviceMemory(gpu, n_rows * 4)
 
-    @property
-    def sink(self) -> Sink:
-        """Sink that takes the images of a batch."""
+    def _memory_bytes(self, n_images: int, n_rows: int) -> int:
+        """Return how much memory there is for the images of the largest batch."""
+        return n_images * self._image_bytes
+
+    def _table_rows(self, n_rows: int) -> int:
+        """Return how many rows there is memory for in the table of the largest batch, as the kernel reads it."""
+        return n_rows
+
+    def begin(self, table: TransformTable, n_images: int) -> Sink:
+        """Check the table of a batch, keep it as the kernel reads it, and return the sink that takes the images.
+
+        Raises
+        ------
+        ValueError
+            If the table leads outside the images, or has other parts than the operation.
+        """
+        self._n_images = n_images
+        self._keep(self._kernel.rows(table, n_images), len(table))
         return CopySink(self._images, self._image_bytes)
 
-    def fill(self, table: TransformTable, n_images: int) -> None:
-        """Check the table of a batch, and keep it as the kernel reads it."""
-        self._rows = self._table[: len(table)]
-        self._rows[:] = self._kernel.rows(table, n_images)
+    def _keep(self, rows: NDArray[np.int32], n_rows: int) -> None:
+        """Keep the table of a batch of so many output images."""
+        self._rows, self._n_rows = self._table[: len(rows)], n_rows
+        self._rows[:] = rows
 
-    def upload(self, n_images: int) -> tuple[Any, Any]:
-        """Queue the copies; return images and table as arrays on the device."""
-        images = self.images_on_device(n_images)
-        table = self._gpu.array(self._table_on_device, self._rows.shape, np.dtype(np.int32))
-        self._gpu.copy(images, self._images[: n_images * self._image_bytes], self._stream)
-        self._gpu.copy(table, self._rows, self._stream)
-        return images, table
+    def upload(self) -> None:
+        """Queue the copies of images and table."""
+        images = self.images_on_device(self._n_images)
+        self._gpu.copy(images, self._images[: images.nbytes], self._stream)
+        self._gpu.copy(self._table_of_batch(), self._rows, self._stream)
 
-    def launch(self, images: Any, table: Any, x: Any) -> Callable[[], None]:
+    def launch(self, x: Any) -> Callable[[], None]:
         """Return a function that queues the kernel in the thread's current stream, see `CropKernel.launch`."""
+        images, table = self.images_on_device(self._n_images), self._table_of_batch()
         return self._kernel.launch(images, self._rows, table, x, self._cleared_marks(), self._work)
 
     def images_on_device(self, n_images: int) -> Any:
@@ -72,21 +88,24 @@ class InputStaging:
     def download(self) -> None:
         """Queue the copy of the marks of results that are not finite."""
         if self._spec.checks_finite:
-            marks = self._marks(len(self._rows))
+            marks = self._marks(self._n_rows)
             self._gpu.copy_back(self._not_finite[: len(marks)], marks, self._stream)
 
     def first_not_finite(self) -> int | None:
         """Return the slot of an image with results that are not finite, once the stream was waited for; None if there is none."""
         if not self._spec.checks_finite:
             return None
-        wrong = np.flatnonzero(self._not_finite[: len(self._rows)])
+        wrong = np.flatnonzero(self._not_finite[: self._n_rows])
         return int(self._rows[wrong[0], 0]) if wrong.size else None
+
+    def _table_of_batch(self) -> Any:
+        return self._gpu.array(self._table_on_device, self._rows.shape, np.dtype(np.int32))
 
     def _cleared_marks(self) -> Any:
         """Return an array of zeros on the device, in which the kernel marks rows whose results are not finite."""
         if not self._spec.checks_finite:
             return None
-        marks = self._marks(len(self._rows))
+        marks = self._marks(self._n_rows)
         self._gpu.clear(marks, self._stream)
         return marks
 

@@ -15,7 +15,7 @@ from nvrtc import ARCHITECTURES, EACH_ARCHITECTURE, Nvrtc, resources
 from fastprep.kernels import CropSpec, WarpSpec
 from fastprep.kernels.cuda import source_of
 from fastprep.kernels.cuda_standardizing import NAMES, standard_grids, standard_options
-from fastprep.kernels.warp_plan import Record
+from fastprep.kernels.records import Record
 
 DTYPES, LAYOUTS = ("float32", "float16", "bfloat16"), ("channels_last", "channels_first")
 SHAPES = [(1, 1, 1), (3, 5, 3), (8, 8, 4), (7, 9, 5), (31, 8, 1), (90, 70, 3)]

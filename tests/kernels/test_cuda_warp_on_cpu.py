@@ -9,10 +9,11 @@ import pytest
 import reference
 from crop_cases import assert_same_bits
 from cuda_on_cpu import Launches
-from warp_cases import DTYPES, LAYOUTS, ORDERS, in_order, oracle, some_table
+from warp_cases import DTYPES, LAYOUTS, ORDERS, in_order, joined, oracle, some_table
 
 from fastprep.kernels import WarpSpec
-from fastprep.kernels.warp_plan import Record, warp_plan_of
+from fastprep.kernels.records import Record, SizedRecord
+from fastprep.kernels.warp_plan import warp_plan_of
 from fastprep.transforms import TransformTable
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed, which compiles warp.cu as C++")
@@ -128,6 +129,83 @@ def test_marks_each_image_that_has_a_result_which_is_not_finite_even_one_that_is
         launches.add(planned(images, table, (12, 12), dtype=dtype, check_finite=True), np.empty((4, 12, 12, 3), dtype))
     assert all((result == 0).all() for result in launches.run())
     np.testing.assert_array_equal(launches.checks, [[0, 1, 0, 1], [0, 0, 0, 0]])
+
+
+def sized_case(rng, geometry):
+    """Return the arguments of `sized_launch`: images of different sizes, and a table for each of them alone."""
+    channels = int(rng.choice([1, 3, 3, 4]))
+    low, high = (9, 60) if rng.random() < 0.7 else (100, 400)
+    shapes = [(*(int(side) for side in rng.integers(low, high, 2)), channels) for _ in range(int(rng.integers(1, 5)))]
+    source = str(rng.choice(["uint8", "uint8", "float32"]))
+    images = [rng.integers(0, 256, shape).astype(source) for shape in shapes]
+    size = tuple(int(side) for side in rng.integers(1, 10 if geometry == "crop" else 80, 2))
+    case = {"geometry": geometry, "size": size, "picked": None, "colors": rng.random() < 0.4, "erasures": rng.random() < 0.5}
+    tables = [some_table(rng, {**case, "shape": (1, *shape), "n_out": int(rng.integers(1, 3))}) for shape in shapes]
+    mean, scale = [None, rng.uniform(0, 255, channels)][rng.integers(2)], [None, 1 / 57][rng.integers(2)]
+    return images, tables, size, mean, scale, str(rng.choice(DTYPES)), str(rng.choice(LAYOUTS)), 7.5, -1.25
+
+
+def sized_launch(images, tables, size, mean, scale, dtype, layout, fill, erase_value, picked=None, check_finite=False):
+    """Return the plan for images of different sizes; behind each, and around all of them, nothing may be read."""
+    table = joined(tables, [image.shape for image in images])
+    n_channels = images[0].shape[2]
+    spec = WarpSpec(
+        (50, 50, n_channels if picked is None else len(picked)), images[0].dtype.name, size, mean, scale, dtype, layout,
+        geometry=table.geometry, fill=fill, has_colors=table.colors is not None, check_finite=check_finite, channels=picked,
+        erase_value=None if table.erasures is None else erase_value, has_sizes=True, source_channels=n_channels,
+    )  # fmt: skip
+    record, table = SizedRecord(spec), spec.checked(table, len(images))
+    starts, lengths = record.images(table)
+    numbers = np.full(starts[-1] + lengths[-1], 251, images[0].dtype)
+    for image, start in zip(images, starts, strict=True):
+        numbers[start : start + image.size] = image.reshape(-1)
+    return warp_plan_of(spec, numbers, record.pack(table), len(table))
+
+
+def check_sized(launches, cases):
+    wanted = []
+    for images, tables, *rest in cases:
+        rows = [oracle(image[None], table, *rest) for image, table in zip(images, tables, strict=True)]
+        wanted.append(np.concatenate(rows))
+        launches.add(sized_launch(images, tables, *rest), np.empty_like(wanted[-1]))
+    for got, want in zip(launches.run(), wanted, strict=True):
+        assert_same_bits(got, want)
+
+
+@pytest.mark.parametrize("geometry", ["crop", "box", "matrix"])
+def test_images_of_different_sizes_equal_the_oracle_on_random_cases(launches, geometry):
+    rng = np.random.default_rng(1)
+    check_sized(launches, [sized_case(rng, geometry) for _ in range(10)])
+
+
+def test_boxes_of_different_sizes_are_right_with_and_without_room_in_shared_memory(launches, rng):
+    """Tiles of one image go through shared memory, and those of another, which is reduced by far more, do not."""
+    shapes = [(60, 50, 3), (900, 700, 3), (40, 90, 3)]
+    images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+    tables = [
+        TransformTable(np.array([[0, 0, 0, flags] for flags in (0, 5)], np.int32), np.tile([0.0, 0, *shape[:2]], (2, 1)))
+        for shape in shapes
+    ]
+    check_sized(launches, [(images, tables, (20, 33), 99.5, 1 / 57, "float32", "channels_last", 0.0, 0.0)])
+
+
+def test_picked_channels_of_images_of_different_sizes(launches, rng):
+    images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((30, 20, 4), (20, 40, 4))]
+    tables = [TransformTable(np.array([[0, 1, 2, flags]], np.int32)) for flags in (1, 6)]
+    rest = (9, 12), None, None, "float32", "channels_last", 0.0, 0.0
+    wanted = np.concatenate([oracle(image[None, ..., [2, 0]], table, *rest) for image, table in zip(images, tables, strict=True)])
+    launches.add(sized_launch(images, tables, *rest, picked=(2, 0)), np.empty_like(wanted))
+    assert_same_bits(launches.run()[0], wanted)
+
+
+def test_marks_images_of_different_sizes_that_have_a_result_which_is_not_finite(launches):
+    images = [np.ones((12, 12, 3), np.float32), np.ones((15, 13, 3), np.float32)]
+    images[1][5, 5, 1] = np.inf
+    table = TransformTable(np.zeros((1, 4), np.int32), np.array([[0.0, 0, 12, 12]]))
+    rest = (12, 12), None, None, "float16", "channels_last", 0.0, 0.0
+    launches.add(sized_launch(images, [table, table], *rest, check_finite=True), np.empty((2, 12, 12, 3), np.float16))
+    launches.run()
+    assert launches.checks[0].tolist() == [0, 1]
 
 
 def test_offsets_beyond_32_bits(launches, rng):

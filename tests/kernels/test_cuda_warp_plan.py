@@ -6,7 +6,8 @@ import reference
 
 from fastprep.kernels import WarpSpec, cuda
 from fastprep.kernels._cpu_warp import most_taps, put_taps
-from fastprep.kernels.warp_plan import Record, _constants, warp_plan_of
+from fastprep.kernels.records import Record, record_of
+from fastprep.kernels.warp_plan import _constants, warp_plan_of
 from fastprep.transforms import TRANSPOSED, TransformTable
 
 BOX = {"image_shape": (6, 7, 3), "source_dtype": "uint8", "size": (4, 3), "geometry": "box"}
@@ -114,3 +115,49 @@ def test_refuses_a_batch_of_too_many_blocks(monkeypatch):
     table = TransformTable(np.zeros((2, 4), np.int32), np.tile([0.0, 0, 6, 7], (2, 1)))
     with pytest.raises(ValueError, match="table must have at most 1 rows for crops of this size, got 2"):
         warp_plan_of(spec, np.zeros((1, 6, 7, 3), np.uint8), Record(spec).pack(spec.checked(table, 1)))
+
+
+def test_records_of_images_of_different_sizes_say_where_image_and_taps_are():
+    spec = WarpSpec((5, 5, 3), "uint8", (4, 3), geometry="box", has_sizes=True, erase_value=7)
+    crops = np.array([[0, 0, 0, 0], [2, 0, 0, TRANSPOSED], [2, 0, 0, 0]], np.int32)
+    boxes, sizes = np.array([[1.5, 2, 4, 5], [0, 1, 30, 9], [0, 0, 30.0, 11]]), np.array([[6, 7], [30, 11], [30, 11]])
+    erasures = np.arange(12, dtype=np.int32).reshape(3, 4) // 8
+    table = spec.checked(TransformTable(crops, boxes, erasures=erasures, sizes=sizes), 3)
+    record = record_of(spec)
+    starts, lengths = record.images(table)
+    assert (starts.tolist(), lengths.tolist()) == ([0, 128, 128], [6 * 7 * 3, 0, 30 * 11 * 3])
+    records, places = record.pack(table), record.places
+    assert records.shape == (record.n_rows(table), places["RECORD"])
+    np.testing.assert_array_equal(records[:3, :4], crops)
+    assert records[:3, places["IMAGE_AT"] :][:, :4].tolist() == [[0, 0, 6, 7], [128, 0, 30, 11], [128, 0, 30, 11]]
+    np.testing.assert_array_equal(records[:3, places["ERASED"] :][:, :4], erasures)
+    for row, (box, (height, width), flags) in enumerate(zip(boxes, sizes, crops[:, 3], strict=True)):
+        y, x = (box[0], box[2], height), (box[1], box[3], width)
+        words = records.reshape(-1)[row * places["RECORD"] :]
+        at = words[places["TAPS_AT"] :][:4].reshape(2, 2).tolist()
+        for (first, most), (start, length, side), n_out in zip(at, (y, x) if flags else (x, y), (3, 4), strict=True):
+            own = words[first:]
+            weights = own[2 * n_out : (2 + most) * n_out].view(np.float32).reshape(n_out, most)
+            for i, (begin, wanted) in enumerate(reference.triangle_taps(start, length, n_out, int(side))):
+                assert own[2 * i : 2 * i + 2].tolist() == [begin, len(wanted)]
+                np.testing.assert_array_equal(weights[i, : len(wanted)], wanted)
+
+
+def test_images_of_different_sizes_share_a_compiled_kernel_and_its_tiles_fit():
+    options = []
+    for image_shape, side in (((300, 400, 3), 90), ((300, 400, 3), 900)):
+        spec = WarpSpec(image_shape, "uint8", (224, 224), geometry="box", has_sizes=True)
+        table = TransformTable(np.zeros((1, 4), np.int32), np.array([[0.0, 0, side, side]]), sizes=np.array([[side, side]]))
+        launch = warp_plan_of(spec, np.zeros(side * side * 3, np.uint8), record_of(spec).pack(spec.checked(table, 1)), 1)
+        assert launch.grid[0] * _constants(spec)["TILE_ROWS"] >= 224
+        options.append(launch.options)
+    assert options[0] == options[1]
+    for shape, size in (
+        ((1, 1, 3), (224, 224)),
+        ((9, 100000, 1), (5, 9)),
+        ((30, 50, 7000), (2, 2)),
+        ((4000, 6000, 3), (224, 224)),
+    ):
+        constants = _constants(WarpSpec(shape, "uint8", size, geometry="box", has_sizes=True))
+        assert 1 <= constants["TILE_ROWS"] <= size[0]
+        assert constants["STAGED_ROWS"] * (constants["TILE_COLUMNS"] * shape[2] | 1) * 4 <= 48 * 1024

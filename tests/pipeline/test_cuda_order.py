@@ -23,7 +23,7 @@ from fastprep import CenterCrop, RandomCrop, TenCrop, kernels
 from fastprep.kernels import captures, device, launches
 from fastprep.kernels.device import DeviceMemory, Gpu
 from fastprep.loader import Loader
-from fastprep.pipeline import BatchSource, Lease, backends, cuda, fences, staging
+from fastprep.pipeline import BatchSource, Lease, backends, cuda, fences, sized_staging, staging
 from fastprep.pipeline.cuda import CudaBackend, _Staging
 from fastprep.pipeline.fences import DeviceFence, StreamFence
 
@@ -195,7 +195,7 @@ def test_no_wait_can_be_left_out(path, function):
 
 def test_these_are_all_the_waits_there_are():
     found = set()
-    for module in (device, launches, backends, cuda, fences, staging):
+    for module in (device, launches, backends, cuda, fences, staging, sized_staging):
         tree = ast.parse(Path(module.__file__).read_text())
         owners = [(f"{c.name}.", f) for c in tree.body if isinstance(c, ast.ClassDef) for f in c.body]
         for prefix, function in [*owners, *(("", node) for node in tree.body)]:

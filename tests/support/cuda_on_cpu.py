@@ -29,7 +29,7 @@ class Launches:
         self.outs.append(out)
         first, n_blocks = blocks or (0, launch.grid[0])
         self.inputs.append(struct.pack("3q", launch.block[0], first, n_blocks))
-        checks = np.zeros(len(launch.table), np.uint32) if launch.spec.checks_finite else np.uint64(0)
+        checks = np.zeros(launch.n_out, np.uint32) if launch.spec.checks_finite else np.uint64(0)
         self.checks.append(checks)
         for k, argument in enumerate((*launch.arguments(out, checks)[:5], checks)):
             if np.ndim(argument) == 0 and isinstance(argument, np.generic):  # a null pointer

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import reference
 from standard_launches import Standardizing, Statistics
-from warp_records import warped
+from warp_records import warped, warped_one_by_one
 
 from fastprep.kernels import captures
 
@@ -539,16 +539,13 @@ class Kernel:
     def __init__(self, constants, grid, block, arguments):
         number = {name: int(value) for name, value in constants.items() if value.isdigit()}
         self.constants = constants
-        images, table, mean, scale, _, *checks = arguments
+        images, table, mean, scale, out, *checks = arguments
         assert len(checks) == number.get("CHECK_FINITE", 0)
         tiles = -(-number["CROP_HEIGHT"] // number["TILE_ROWS"]) * -(-number["CROP_WIDTH"] // number["TILE_COLUMNS"])
-        assert (grid, block) == ((len(table) * tiles,), (number["THREADS"],))
+        assert (grid, block) == ((len(out) * tiles,), (number["THREADS"],))
+        assert len(table) == len(out) or (len(table) > len(out) and "TAPS_AT" in number)
         assert images.dtype.name == constants["SOURCE"]
-        sides = number["HEIGHT"], number["WIDTH"], number["CHANNELS"]
-        self.places = _places(constants, sides) if "ROW_STEP" in number else np.arange(np.prod(sides)).reshape(sides)
-        n_channels = number.get("SOURCE_CHANNELS", number["CHANNELS"])
-        assert sorted(images.shape[1:]) == sorted((*sides[:2], n_channels))
-        assert "ROW_STEP" in number or images.shape[1:] == sides
+        self.set_source(number, images.shape)
         assert table.dtype == np.int32
         assert table.shape[1] == number.get("RECORD", 4)
         assert number["MEAN"] == {0: 0, 1: 1, 3: 2}[mean.ndim]
@@ -559,10 +556,17 @@ class Kernel:
         self.target = constants["TARGET"]
         self.layout = "channels_first" if number["CHANNELS_FIRST"] else "channels_last"
 
+    def set_source(self, number, shape):
+        """Check the shape of the images, and keep where the numbers of one are."""
+        sides = number["HEIGHT"], number["WIDTH"], number["CHANNELS"]
+        self.places = _places(self.constants, sides) if "ROW_STEP" in number else np.arange(np.prod(sides)).reshape(sides)
+        n_channels = number.get("SOURCE_CHANNELS", number["CHANNELS"])
+        assert sorted(shape[1:]) == sorted((*sides[:2], n_channels))
+        assert "ROW_STEP" in number or shape[1:] == sides
+
     def run(self, machine, device):
         arrays = [None if array is None else machine.content(*array, device) for array in self.arrays]
         images, table, mean, scale, out, *checks = arrays
-        images = images.reshape(len(images), -1)[:, self.places]
         try:
             out[...] = self.result(images, table, mean, scale)
             for not_finite in checks:
@@ -571,14 +575,27 @@ class Kernel:
             raise CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered") from error
 
     def result(self, images, table, mean, scale):
-        return reference.crop(images, table, self.size, mean, scale, self.target, self.layout)
+        return reference.crop(self.in_order(images), table, self.size, mean, scale, self.target, self.layout)
+
+    def in_order(self, images):
+        return images.reshape(len(images), -1)[:, self.places]
 
 
 class Warping(Kernel):
     """One launch of the warp kernel."""
 
+    def set_source(self, number, shape):
+        if "IMAGE_AT" not in number:
+            super().set_source(number, shape)
+        else:
+            assert len(shape) == 1
+            assert not {"HEIGHT", "WIDTH", "ROW_STEP", "COLUMN_STEP"} & number.keys()
+
     def result(self, images, table, mean, scale):
-        return warped(self.constants, images, table, mean, scale)
+        if "IMAGE_AT" in self.constants:
+            n_out = self.arrays[4][1][0]
+            return warped_one_by_one(self.constants, images, table, n_out, mean, scale)
+        return warped(self.constants, self.in_order(images), table, mean, scale)
 
 
 class Blending:

@@ -34,7 +34,8 @@ class Standardizing:
         assert images.shape == out.shape == (len(images), *shape)
         assert (images.dtype, out.dtype) == (np.float32, reference.DTYPES[constants["TARGET"]])
         assert (statistics.dtype, statistics.shape) == (np.float32, (len(images), 4))
-        assert (table.dtype, table.shape) == (np.int32, (len(images), int(constants["RECORD"])))
+        assert (table.dtype, table.shape[1]) == (np.int32, int(constants["RECORD"]))
+        assert len(table) >= len(images)  # further rows are of images of different sizes
         assert len(checks) == int(constants.get("CHECK_FINITE", 0))
         self.constants, self.arrays = constants, [(a.data.ptr, a.shape, a.dtype) for a in arguments]
 
@@ -46,7 +47,10 @@ class Standardizing:
             for not_finite in checks:
                 not_finite[~np.isfinite(made.astype(out.dtype).astype(np.float32)).reshape(len(out), -1).all(axis=1)] = 1
             if "ERASE" in self.constants:
-                value, rectangles = numbers_of(self.constants, "ERASE"), part_of(self.constants, table, "ERASED", 4)
+                value, rectangles = (
+                    numbers_of(self.constants, "ERASE"),
+                    part_of(self.constants, table[: len(images)], "ERASED", 4),
+                )
                 for image, (top, left, height, width) in zip(made, rectangles, strict=True):
                     image = image.transpose(1, 2, 0) if self.is_channels_first else image
                     image[top : top + height, left : left + width] = value

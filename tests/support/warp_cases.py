@@ -7,6 +7,7 @@ from fastprep.transforms import TRANSPOSED, TransformTable
 
 DTYPES = ("float32", "float16", "bfloat16")
 LAYOUTS = ("channels_last", "channels_first")
+PARTS = ("crops", "boxes", "matrices", "colors", "erasures")
 ORDERS = ("HWC", "HCW", "CHW", "CWH", "WCH", "WHC")
 
 
@@ -56,6 +57,15 @@ def some_table(rng, case):
         some_colors(rng, n, channels, case["colors"]) if case["colors"] and channels in (1, 3) else None,
         erasures,
     )
+
+
+def joined(tables, shapes):
+    """Return one table of the tables of images by themselves, in slots 0, 1 and so on, with the sizes of the images."""
+    parts = [np.concatenate([getattr(table, part) for table in tables]) if getattr(tables[0], part) is not None else None
+             for part in PARTS]  # fmt: skip
+    counts = [len(table) for table in tables]
+    parts[0][:, 0] = np.repeat(np.arange(len(tables)), counts)
+    return TransformTable(*parts, sizes=np.repeat(np.array([shape[:2] for shape in shapes]), counts, axis=0))
 
 
 def some_colors(rng, n, channels, kind):

@@ -23,7 +23,7 @@ def warped(constants, images, records, mean, scale):
     size = int(constants["CROP_HEIGHT"]), int(constants["CROP_WIDTH"])
     crops, boxed = records[:, :4].copy(), []
     parts = {"fill": numbers_of(constants, "FILL"), "erase_value": numbers_of(constants, "ERASE")}
-    if "ACROSS" in constants:
+    if "ACROSS" in constants or "TAPS_AT" in constants:
         boxed = [_resized(constants, images, record, size) for record in records]
         crops = np.zeros_like(crops)
         crops[:, 0], crops[:, 3] = np.arange(len(crops)), records[:, 3] & ~reference.TRANSPOSED
@@ -46,6 +46,31 @@ def warped(constants, images, records, mean, scale):
     )  # fmt: skip
 
 
+def warped_one_by_one(constants, numbers, table, n_out, mean, scale):
+    """Return the result of a launch for images of different sizes, see `warped`.
+
+    Parameters
+    ----------
+    numbers : ndarray, shape (n,)
+        Those of all images.
+    table : ndarray of int32, shape (n, RECORD)
+        Records, and rows that follow on them.
+    """
+    n_words, n_channels, at = table.shape[1], int(constants["SOURCE_CHANNELS"]), int(constants["IMAGE_AT"])
+    rows = []
+    for k in range(n_out):
+        record = table.reshape(-1)[k * n_words :].copy()
+        start, (height, width) = int(record[at : at + 2].view(np.int64)[0]), record[at + 2 : at + 4].tolist()
+        image = numbers[start : start + height * width * n_channels]
+        if start < 0 or len(image) < height * width * n_channels:
+            raise IndexError(f"{height}x{width} pixels at {start}")
+        record[0] = 0  # the slot, which is that of the only image
+        picked = [int(part) for part in constants["PICKED"].split(",")] if "PICKED" in constants else slice(None)
+        image = image.reshape(1, height, width, n_channels)[..., picked]
+        rows.append(warped(constants, image, record[None], mean, scale))
+    return np.concatenate(rows)
+
+
 def part_of(constants, records, name, length):
     first = int(constants[name])
     return np.ascontiguousarray(records[:, first : first + length])
@@ -60,8 +85,12 @@ def numbers_of(constants, name):
 def _resized(constants, images, record, size):
     image = images[record[0]].astype(np.float32)
     image = image.transpose(1, 0, 2) if record[3] & reference.TRANSPOSED else image
-    for axis, name, n_out in ((1, "ACROSS", size[1]), (0, "DOWN", size[0])):
-        words, most = record[int(constants[name]) :], int(constants[f"MOST_{name}"])
+    for k, (axis, name, n_out) in enumerate(((1, "ACROSS", size[1]), (0, "DOWN", size[0]))):
+        if "TAPS_AT" in constants:  # the record goes on with all that follows on it
+            at, most = record[int(constants["TAPS_AT"]) + 2 * k :][:2].tolist()
+        else:
+            at, most = int(constants[name]), int(constants[f"MOST_{name}"])
+        words = record[at:]
         spans = words[: 2 * n_out].reshape(n_out, 2)
         weights = words[2 * n_out : (2 + most) * n_out].view(np.float32).reshape(n_out, most)
         lines = np.moveaxis(image, axis, 0)
