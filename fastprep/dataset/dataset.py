@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep._sink import Sink
-from fastprep.dataset.agreement import check_channel_orders, check_images
+from fastprep.dataset.agreement import bring_to_one_type, check_channel_orders, check_images
 from fastprep.dataset.any_size import check_same_sizes
 from fastprep.dataset.channels import Channels, pick_channels, picked_metadata
 from fastprep.dataset.corrupt import Corrupt, Sinks
@@ -99,7 +99,7 @@ class Dataset(ReadTogether):
     file_channels : int
         Number of channels in the file.
     dtype : dtype
-        Type of the images as they are handed on: uint8, float32 or float64.
+        Type of the images as they are handed on: uint8, uint16, int16, float32 or float64.
     outputs : Output, tuple of Output, dict of str to Output, or None
         Labels of each output; None without labels.
     weights : ndarray, shape (n_samples,), in the structure of `outputs`, or None
@@ -179,6 +179,7 @@ class Dataset(ReadTogether):
                 warn_of_unwritten_rows(surveyed)
                 found_labels.append(surveyed.labels)
                 found_weights.append(surveyed.weights)
+        bring_to_one_type(readers)
         log_notes(self.metadata, self.paths, self.images)
         check_channel_orders(self.metadata, self.paths, self.images)
         warn_of_slow_reading(reader.index for reader in readers)

@@ -27,12 +27,10 @@ from fastprep.h5.unwritten import n_unwritten, rows_of
 
 _log = logging.getLogger(__name__)
 
-_KERNEL_DTYPES = ("uint8", "float32", "float64")
+_KERNEL_DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
 # Types that the kernels do not take, and for each of them the type that holds all of its values exactly
 _WIDENED = {
     "int8": "float32",
-    "int16": "float32",
-    "uint16": "float32",
     "float16": "float32",
     "int32": "float64",
     "uint32": "float64",
@@ -56,8 +54,8 @@ class ImageIndex:
     stored_dtype : dtype
         Type in the file.
     dtype : dtype
-        Type in which readers hand the images on: uint8, float32 or float64, in native byte order; of masks, any type. It holds
-        every stored value exactly, or reading is an error.
+        Type in which readers hand the images on: uint8, uint16, int16, float32 or float64, in native byte order; of masks, any
+        type. It holds every stored value exactly, or reading is an error.
     reason : str
         Why HDF5 has to read this dataset; empty if it is read directly.
     layout : str

@@ -7,7 +7,7 @@ SOURCE_TYPES: dict[str, int]
 TARGET_TYPES: dict[str, int]
 VERSIONS: dict[str, int]
 FLAGS: dict[str, int]
-MIN_PIXELS: int
+MORE_PIXELS: int
 
 def supported_versions() -> list[str]: ...
 

@@ -7,11 +7,17 @@ from posix.stdlib cimport posix_memalign
 from fastprep._sink cimport NOT_FINITE, OK, Sink
 
 # By their names in Python; the numbers are those of _crop.h
-SOURCE_TYPES = {"uint8": FASTPREP_UINT8, "float32": FASTPREP_FLOAT32, "float64": FASTPREP_FLOAT64}
+SOURCE_TYPES = {
+    "uint8": FASTPREP_UINT8,
+    "uint16": FASTPREP_UINT16,
+    "int16": FASTPREP_INT16,
+    "float32": FASTPREP_FLOAT32,
+    "float64": FASTPREP_FLOAT64,
+}
 TARGET_TYPES = {"float32": FASTPREP_TO_FLOAT32, "float16": FASTPREP_TO_FLOAT16, "bfloat16": FASTPREP_TO_BFLOAT16}
 VERSIONS = {"portable": FASTPREP_PORTABLE, "avx2": FASTPREP_AVX2, "avx512": FASTPREP_AVX512}
 FLAGS = {"mirrored": FASTPREP_MIRRORED, "flipped": FASTPREP_FLIPPED}
-MIN_PIXELS = FASTPREP_MIN_PIXELS
+MORE_PIXELS = FASTPREP_MORE_PIXELS
 
 
 def supported_versions():

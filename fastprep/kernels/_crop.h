@@ -6,14 +6,25 @@
 #include <stdint.h>
 
 /* Python takes these numbers from here (_cpu.pyx). */
-enum { FASTPREP_UINT8, FASTPREP_FLOAT32, FASTPREP_FLOAT64 };             /* types of the source */
+enum { FASTPREP_UINT8, FASTPREP_UINT16, FASTPREP_INT16, FASTPREP_FLOAT32, FASTPREP_FLOAT64 }; /* types of the source */
 enum { FASTPREP_TO_FLOAT32, FASTPREP_TO_FLOAT16, FASTPREP_TO_BFLOAT16 }; /* types of the result */
 enum { FASTPREP_MIRRORED = 1, FASTPREP_FLIPPED = 2 };                    /* flags of a crop: left-right, top-bottom */
 enum { FASTPREP_PORTABLE, FASTPREP_AVX2, FASTPREP_AVX512 };              /* versions */
 /* Orders of the source: channels last, all of them or some; rows of each channel by themselves; columns before rows */
 enum { FASTPREP_PIXELS, FASTPREP_PICKED_PIXELS, FASTPREP_PLANES, FASTPREP_COLUMNS };
-enum { FASTPREP_BLOCK = 32 };                                            /* pixels that the x86 versions convert together */
-enum { FASTPREP_MIN_PIXELS = 64 };                                       /* least length of the rows of mean and scale */
+enum { FASTPREP_BLOCK = 32 };                                            /* pixels whose colours are mapped together */
+enum { FASTPREP_MORE_PIXELS = 512 };                                     /* see `row_pixels` */
+
+/* Return the size in bytes of a number of the source. */
+static inline size_t fastprep_source_size(int source_type)
+{
+    switch (source_type) {
+    case FASTPREP_UINT8: return 1;
+    case FASTPREP_FLOAT32: return 4;
+    case FASTPREP_FLOAT64: return 8;
+    default: return 2;
+    }
+}
 
 /* With channels last, a crop is one plane that holds all channels, interleaved. With channels first, each channel has a plane. */
 typedef struct {
@@ -24,7 +35,7 @@ typedef struct {
     const float *mean;                  /* a row for each plane, `row_pixels` pixels long; for a mean image, the rows of all
                                            its lines, and then all of them from right to left, for mirrored crops */
     const float *scale;                 /* a row for each plane */
-    int64_t row_pixels;
+    int64_t row_pixels;                 /* at least those of the image, and without a mean image FASTPREP_MORE_PIXELS more */
     int mean_is_image, has_scale;       /* has_scale is 0 only if the scale is 1 everywhere */
     int order;                          /* of the source */
     int64_t row_step, column_step;      /* numbers from a row, and from a column, of the source to the next one */

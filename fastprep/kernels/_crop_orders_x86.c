@@ -17,58 +17,59 @@ static inline int64_t next_block(int64_t j, int64_t n, int64_t width)
 
 /* ---- Some of the channels */
 
-void fastprep_plan_picks(const fastprep_row *row, const int64_t *channel_at, int64_t channels, int64_t n_bytes, int mirrored,
-                         fastprep_picks *plan)
+void fastprep_plan_picks(int64_t width, int64_t step, const int64_t *channel_at, int64_t channels, int64_t size, int64_t n_bytes,
+                         int mirrored, fastprep_picks *plan)
 {
     int64_t lowest = channel_at[0], highest = channel_at[0];
     for (int64_t c = 1; c < channels; c++) {
         lowest = channel_at[c] < lowest ? channel_at[c] : lowest;
         highest = channel_at[c] > highest ? channel_at[c] : highest;
     }
-    const int64_t span = highest - lowest + 1;
+    const int64_t span = (highest - lowest + 1) * size;
     plan->n_bytes = 0;
-    if (span > n_bytes || channels > n_bytes) return;
-    plan->pixels = (n_bytes - span) / row->column_step + 1;
-    if (plan->pixels * channels > n_bytes) plan->pixels = n_bytes / channels;
-    if (plan->pixels > row->width) return;
+    plan->step = step * size, plan->size = channels * size;
+    if (span > n_bytes || plan->size > n_bytes) return;
+    plan->pixels = (n_bytes - span) / plan->step + 1;
+    if (plan->pixels * plan->size > n_bytes) plan->pixels = n_bytes / plan->size;
+    if (plan->pixels > width) return;
     plan->n_bytes = n_bytes;
-    plan->lowest = lowest;
-    plan->span = (plan->pixels - 1) * row->column_step + span;
+    plan->lowest = lowest * size;
+    plan->span = (plan->pixels - 1) * plan->step + span;
     for (int64_t k = 0; k < plan->pixels; k++) {
         const int64_t pixel = mirrored ? plan->pixels - 1 - k : k;
         for (int64_t c = 0; c < channels; c++)
-            plan->from[k * channels + c] = (uint8_t)(pixel * row->column_step + channel_at[c] - lowest);
+            for (int64_t b = 0; b < size; b++)
+                plan->from[k * plan->size + c * size + b] = (uint8_t)(pixel * plan->step + (channel_at[c] - lowest) * size + b);
     }
 }
 
-TARGET static void pick_avx2(const fastprep_row *row, const fastprep_picks *plan, const uint8_t *source, uint8_t *to,
-                             int64_t channels, int mirrored, int64_t first, int64_t last)
+TARGET static void pick_avx2(int64_t width, const fastprep_picks *plan, const uint8_t *source, uint8_t *to, int mirrored,
+                             int64_t first, int64_t last)
 {
     const __m128i from = LOAD(plan->from);
-    const int64_t n = plan->pixels, step = row->column_step;
-    source += plan->lowest + (mirrored ? (row->width - n) * step : 0);
+    const int64_t n = plan->pixels, step = plan->step;
+    source += plan->lowest + (mirrored ? (width - n) * step : 0);
     for (int64_t j = first; j < last; j += n)
-        STORE(to + j * channels, _mm_shuffle_epi8(LOAD(source + (mirrored ? -j : j) * step), from));
+        STORE(to + j * plan->size, _mm_shuffle_epi8(LOAD(source + (mirrored ? -j : j) * step), from));
 }
 
-void fastprep_pick_avx2(const fastprep_row *row, const fastprep_picks *plans, const uint8_t *source, uint8_t *const *to,
-                        int mirrored, int apart, int64_t *first, int64_t *last)
+void fastprep_pick_avx2(int64_t width, const fastprep_picks *plans, int64_t n_planes, const uint8_t *source, uint8_t *const *to,
+                        int mirrored, int64_t *first, int64_t *last)
 {
-    const int64_t n_planes = apart ? row->channels : 1, step = row->column_step, end = row->width * step;
+    const int64_t step = plans[0].step, end = width * step;
     const int64_t n = plans[0].pixels; /* the same for all planes, which have one channel each if they are several */
-    int64_t low = 0, high = row->width; /* blocks of all planes keep inside these */
+    int64_t low = 0, high = width;     /* blocks of all planes keep inside these */
     for (int64_t p = 0; p < n_planes; p++) {
         if (end < plans[p].lowest + 16) return;
         /* the last pixel that a load may start with: it has 16 bytes, all before the end of the row */
         const int64_t last_start = (end - plans[p].lowest - 16) / step;
-        if (mirrored && row->width - n - last_start > low) low = row->width - n - last_start;
+        if (mirrored && width - n - last_start > low) low = width - n - last_start;
         if (!mirrored && last_start + n < high) high = last_start + n;
     }
     if (high - low < n) return;
     *first = low;
     *last = low + (high - low) / n * n;
-    for (int64_t p = 0; p < n_planes; p++)
-        pick_avx2(row, plans + p, source, to[p], apart ? 1 : row->channels, mirrored, *first, *last);
+    for (int64_t p = 0; p < n_planes; p++) pick_avx2(width, plans + p, source, to[p], mirrored, *first, *last);
 }
 
 /* ---- Channels that lie apart */
@@ -162,26 +163,24 @@ TARGET void fastprep_transpose_avx2(const uint8_t *source, int64_t step, uint8_t
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi")))
 #define LOAD(address) _mm512_loadu_si512(address)
 
-TARGET static void pick_avx512(const fastprep_row *row, const fastprep_picks *plan, const uint8_t *source, uint8_t *to,
-                               int64_t channels, int mirrored)
+TARGET static void pick_avx512(int64_t width, const fastprep_picks *plan, const uint8_t *source, uint8_t *to, int mirrored)
 {
     const __m512i from = LOAD(plan->from);
-    const __mmask64 read = ~(__mmask64)0 >> (64 - plan->span), write = ~(__mmask64)0 >> (64 - plan->pixels * channels);
-    const int64_t n = plan->pixels, step = row->column_step;
-    source += plan->lowest + (mirrored ? (row->width - n) * step : 0);
-    FOR_BLOCKS (n, j, row->width) {
+    const __mmask64 read = ~(__mmask64)0 >> (64 - plan->span), write = ~(__mmask64)0 >> (64 - plan->pixels * plan->size);
+    const int64_t n = plan->pixels, step = plan->step;
+    source += plan->lowest + (mirrored ? (width - n) * step : 0);
+    FOR_BLOCKS (n, j, width) {
         const __m512i pixels = _mm512_maskz_loadu_epi8(read, source + (mirrored ? -j : j) * step);
-        _mm512_mask_storeu_epi8(to + j * channels, write, _mm512_permutexvar_epi8(from, pixels));
+        _mm512_mask_storeu_epi8(to + j * plan->size, write, _mm512_permutexvar_epi8(from, pixels));
     }
 }
 
-void fastprep_pick_avx512(const fastprep_row *row, const fastprep_picks *plans, const uint8_t *source, uint8_t *const *to,
-                          int mirrored, int apart, int64_t *first, int64_t *last)
+void fastprep_pick_avx512(int64_t width, const fastprep_picks *plans, int64_t n, const uint8_t *source, uint8_t *const *to,
+                          int mirrored, int64_t *first, int64_t *last)
 {
-    const int64_t n_planes = apart ? row->channels : 1;
-    for (int64_t p = 0; p < n_planes; p++) pick_avx512(row, plans + p, source, to[p], apart ? 1 : row->channels, mirrored);
+    for (int64_t p = 0; p < n; p++) pick_avx512(width, plans + p, source, to[p], mirrored);
     *first = 0;
-    *last = row->width;
+    *last = width;
 }
 
 /* Each byte of the result: the pixel it is from, 64 for the second or the fourth channel, and 128 for the third or the fourth. A

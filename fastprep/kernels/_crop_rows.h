@@ -4,6 +4,16 @@
 
 #include "_crop.h"
 
+/* Numbers of an image, which may lie anywhere in a mapped file; and numbers that are moved, whatever their type is */
+typedef uint16_t fastprep_uint16 __attribute__((aligned(1), may_alias));
+typedef int16_t fastprep_int16 __attribute__((aligned(1), may_alias));
+typedef float fastprep_float32 __attribute__((aligned(1), may_alias));
+typedef double fastprep_float64 __attribute__((aligned(1), may_alias));
+typedef uint8_t bytes_1;
+typedef uint16_t bytes_2 __attribute__((aligned(1), may_alias));
+typedef uint32_t bytes_4 __attribute__((aligned(1), may_alias));
+typedef uint64_t bytes_8 __attribute__((aligned(1), may_alias));
+
 enum { FASTPREP_SLACK = 16 };  /* bytes after an arranged row that may be overwritten */
 
 /* Put a row of the source into the order of the result: from right to left if mirrored, and separated into channels if these

@@ -1,27 +1,23 @@
-/* Conversion of bytes into whole cache lines, included by _crop_x86.c once for each instruction set. Before that it defines
+/* Conversion of bytes whose colours are mapped into whole cache lines, included by _crop_x86.c once for each instruction set. Before that it defines
  * NAME(x), TARGET and INLINE; floats16, from_bytes, add, subtract and multiply, for 16 numbers at a time; and put_float32, put_float16
  * and put_bfloat16, which store 32 numbers at an aligned address, around the caches if `stream` is not 0. */
 
 #define DEFINE_LINES(PUT, SIZE)                                                                                         \
-    INLINE int64_t NAME(PUT##_lines)(const uint8_t *restrict bytes, const fastprep_block_values *values, const float *mean,\
+    INLINE int64_t NAME(PUT##_lines)(const uint8_t *restrict bytes, const fastprep_block_values *values,                \
                                      char *restrict target, int64_t n, int64_t channels, const int gained,              \
-                                     const int shifted, const int scaled, const int stream)                             \
+                                     const int scaled, const int stream)                                                \
     {                                                                                                                   \
         const int64_t block = FASTPREP_BLOCK * channels;                                                                \
         int64_t done = 0;                                                                                               \
-        for (; done + block <= n; done += block, bytes += block, mean += values->mean_step)                             \
+        for (; done + block <= n; done += block, bytes += block)                                                        \
             for (int64_t k = 0; k < block; k += 32, target += 32 * SIZE) {                                              \
                 NAME(floats16) low = NAME(from_bytes)(bytes + k), high = NAME(from_bytes)(bytes + k + 16);              \
                 if (gained) {                                                                                           \
                     low = NAME(multiply)(low, values->gain + k);                                                        \
                     high = NAME(multiply)(high, values->gain + k + 16);                                                 \
                 }                                                                                                       \
-                if (shifted) {                                                                                          \
-                    low = NAME(add)(low, values->shift + k);                                                            \
-                    high = NAME(add)(high, values->shift + k + 16);                                                     \
-                }                                                                                                       \
-                low = NAME(subtract)(low, mean + k);                                                                    \
-                high = NAME(subtract)(high, mean + k + 16);                                                             \
+                low = NAME(subtract)(NAME(add)(low, values->shift + k), values->mean + k);                              \
+                high = NAME(subtract)(NAME(add)(high, values->shift + k + 16), values->mean + k + 16);                  \
                 if (scaled) {                                                                                           \
                     low = NAME(multiply)(low, values->scale + k);                                                       \
                     high = NAME(multiply)(high, values->scale + k + 16);                                                \
@@ -35,14 +31,9 @@
     {                                                                                                                   \
         const fastprep_block_values values = *of;                                                                       \
         const int scaled = values.scale != NULL;                                                                        \
-        if (values.gain) return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 1, 1, scaled, stream);\
-        if (values.shift && !scaled && stream)                                                                          \
-            return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 1, 0, 1);                     \
-        if (values.shift) return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 1, scaled, stream);\
-        if (scaled && stream) return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 0, 1, 1);   \
-        if (scaled) return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 0, 1, 0);             \
-        if (stream) return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 0, 0, 1);             \
-        return NAME(PUT##_lines)(bytes, &values, values.mean, target, n, channels, 0, 0, 0, 0);                         \
+        if (values.gain) return NAME(PUT##_lines)(bytes, &values, target, n, channels, 1, scaled, stream);              \
+        if (!scaled && stream) return NAME(PUT##_lines)(bytes, &values, target, n, channels, 0, 0, 1);                  \
+        return NAME(PUT##_lines)(bytes, &values, target, n, channels, 0, scaled, stream);                               \
     }
 
 DEFINE_LINES(put_float32, 4)

@@ -39,10 +39,7 @@ typedef struct {
 #endif
 } work;
 
-static size_t size_of(const fastprep_crop *crop)
-{
-    return crop->source_type == FASTPREP_UINT8 ? 1 : crop->source_type == FASTPREP_FLOAT32 ? 4 : 8;
-}
+static size_t size_of(const fastprep_crop *crop) { return fastprep_source_size(crop->source_type); }
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 

@@ -45,7 +45,7 @@ static void begin_planes(fastprep_output *output, const float *colors, float *ro
         memcpy(scale, crop->scale + p * mean_row, (size_t)row * sizeof(float));
         to->target = target - before;
         to->before = to->n_waiting = before / (int64_t)target_size(crop);
-        to->values = (fastprep_block_values){mean, crop->has_scale ? scale : NULL, NULL, colors ? shift : NULL, 0};
+        to->values = (fastprep_block_values){mean, crop->has_scale ? scale : NULL, NULL, colors ? shift : NULL};
         if (colors && fastprep_has_gains(colors, crop->channels)) to->values.gain = gain;
         if (colors) fastprep_gains(colors, crop->channels, p, n == 1, gain, shift, row);
         to->type = crop->target_type, to->stream = crop->stream;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "_crop_rows.h"
 #include "_warp_x86.h"
 
 /* The same loops, compiled for wider registers */
@@ -23,23 +24,26 @@
 
 /* ---- conversion of a source */
 
-#define FROM_BYTES(NAME, PROCESSOR)                                                                                       \
-    PROCESSOR static void NAME(const uint8_t *restrict source, float *restrict to, int64_t n)                           \
+#define TO_FLOATS(NAME, TYPE, PROCESSOR)                                                                                \
+    PROCESSOR static void NAME(const TYPE *restrict source, float *restrict to, int64_t n)                              \
     {                                                                                                                   \
         for (int64_t k = 0; k < n; k++) to[k] = (float)source[k];                                                       \
     }
-#define FROM_DOUBLES(NAME, PROCESSOR)                                                                                     \
-    PROCESSOR static void NAME(const double *restrict source, float *restrict to, int64_t n)                            \
-    {                                                                                                                   \
-        for (int64_t k = 0; k < n; k++) to[k] = (float)source[k];                                                       \
-    }
+#define FROM_BYTES(NAME, PROCESSOR) TO_FLOATS(NAME, uint8_t, PROCESSOR)
+#define FROM_UINT16(NAME, PROCESSOR) TO_FLOATS(NAME, fastprep_uint16, PROCESSOR)
+#define FROM_INT16(NAME, PROCESSOR) TO_FLOATS(NAME, fastprep_int16, PROCESSOR)
+#define FROM_DOUBLES(NAME, PROCESSOR) TO_FLOATS(NAME, fastprep_float64, PROCESSOR)
 DEFINE(FROM_BYTES, from_bytes)
+DEFINE(FROM_UINT16, from_uint16)
+DEFINE(FROM_INT16, from_int16)
 DEFINE(FROM_DOUBLES, from_doubles)
 
 void fastprep_to_floats(const fastprep_crop *crop, const void *source, float *to, int64_t n)
 {
     switch (crop->source_type) {
     case FASTPREP_UINT8: DISPATCH(from_bytes, crop->version, source, to, n); break;
+    case FASTPREP_UINT16: DISPATCH(from_uint16, crop->version, source, to, n); break;
+    case FASTPREP_INT16: DISPATCH(from_int16, crop->version, source, to, n); break;
     case FASTPREP_FLOAT32: memcpy(to, source, (size_t)n * sizeof(float)); break;
     default: DISPATCH(from_doubles, crop->version, source, to, n);
     }
@@ -184,16 +188,20 @@ static inline float weighted(float top_left, float top_right, float bottom_left,
     }
 
 DEFINE_SAMPLE(uint8_t)
-DEFINE_SAMPLE(float)
-DEFINE_SAMPLE(double)
+DEFINE_SAMPLE(fastprep_uint16)
+DEFINE_SAMPLE(fastprep_int16)
+DEFINE_SAMPLE(fastprep_float32)
+DEFINE_SAMPLE(fastprep_float64)
 
 static void sample(const fastprep_crop *crop, const void *pixels, const int64_t *at, const int64_t *step, const float *fill,
                    float *to, int64_t width)
 {
     switch (crop->source_type) {
     case FASTPREP_UINT8: sample_uint8_t(crop, pixels, at, step, fill, to, width); break;
-    case FASTPREP_FLOAT32: sample_float(crop, pixels, at, step, fill, to, width); break;
-    default: sample_double(crop, pixels, at, step, fill, to, width);
+    case FASTPREP_UINT16: sample_fastprep_uint16(crop, pixels, at, step, fill, to, width); break;
+    case FASTPREP_INT16: sample_fastprep_int16(crop, pixels, at, step, fill, to, width); break;
+    case FASTPREP_FLOAT32: sample_fastprep_float32(crop, pixels, at, step, fill, to, width); break;
+    default: sample_fastprep_float64(crop, pixels, at, step, fill, to, width);
     }
 }
 

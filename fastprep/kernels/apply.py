@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep._sink import hand_over
-from fastprep.kernels import _cpu
 from fastprep.kernels.choices import SOURCE_DTYPES, DTypeName, Layout, source_arguments
 from fastprep.kernels.device import Gpu, device_number
 from fastprep.kernels.launches import make_on
@@ -39,8 +38,8 @@ def crop(
 
     Parameters
     ----------
-    images : array of uint8, float32 or float64, shape (n, H, W, C), or with other axes after n, see `order`
-        On a CUDA device also uint16. It copies numpy arrays, and reads C-contiguous cupy arrays without a copy.
+    images : array of uint8, uint16, int16, float32 or float64, shape (n, H, W, C), or with other axes after n, see `order`
+        A CUDA device copies numpy arrays, and reads C-contiguous cupy arrays without a copy.
     table : ndarray of int32, shape (n_out, 4)
         Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.transforms.MIRRORED` + `FLIPPED`). On the host.
     size : (int, int)
@@ -104,8 +103,8 @@ def warp(
 
     Parameters
     ----------
-    images : array of uint8, float32 or float64, shape (n, H, W, C), or with other axes after n, see `order`
-        On a CUDA device also uint16. It copies numpy arrays, and reads C-contiguous cupy arrays without a copy.
+    images : array of uint8, uint16, int16, float32 or float64, shape (n, H, W, C), or with other axes after n, see `order`
+        A CUDA device copies numpy arrays, and reads C-contiguous cupy arrays without a copy.
     table : TransformTable
         With colors, images have one or three channels.
     size : (int, int)
@@ -157,9 +156,8 @@ def _checked_images(images: Any, number: int | None, order: str, channels: Seque
         images = np.asarray(images)
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"images must have the shape (n, {', '.join(order)}), got {images.shape}")
-    known = tuple(_cpu.SOURCE_TYPES) if number is None else SOURCE_DTYPES
-    if images.dtype.name not in known:
-        raise ValueError(f"images must have one of the types {', '.join(known)}, got {images.dtype}")
+    if images.dtype.name not in SOURCE_DTYPES:
+        raise ValueError(f"images must have one of the types {', '.join(SOURCE_DTYPES)}, got {images.dtype}")
     shape, picked, n_source = source_arguments(images.shape[1:], order, channels)
     source = {"order": order, "channels": picked, "source_channels": n_source}
     if is_on_host:

@@ -14,7 +14,7 @@ from fastprep.kernels import _cpu
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Layout = Literal["channels_last", "channels_first"]
 
-SOURCE_DTYPES = ("uint8", "uint16", "float32", "float64")  # the CPU kernel takes all but uint16
+SOURCE_DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
 ORDERS = ("HWC", "HCW", "CHW", "CWH", "WCH", "WHC")
 NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 

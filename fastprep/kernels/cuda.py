@@ -107,7 +107,7 @@ def plan(
 
     Parameters
     ----------
-    images : array of uint8, uint16, float32 or float64, shape (n, H, W, C), C-contiguous
+    images : array of uint8, uint16, int16, float32 or float64, shape (n, H, W, C), C-contiguous
         On any device, because only its shape, type and order matter here. `Plan.arguments` returns it unchanged.
     table : ndarray of int32, shape (n_out, 4)
         Source slot 0..n-1, y 0..H-h, x 0..W-w, flags (`fastprep.transforms.MIRRORED` + `FLIPPED`). On the host.

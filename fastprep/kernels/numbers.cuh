@@ -3,6 +3,7 @@
  */
 typedef unsigned char uint8;
 typedef unsigned short uint16;
+typedef short int16;
 typedef float float32;
 typedef double float64;
 struct float16 {};
@@ -83,6 +84,7 @@ __device__ __forceinline__ unsigned pair_bits(float low, float high, bfloat16)
 
 __device__ __forceinline__ float widen(uint8 value) { return (float)value; }
 __device__ __forceinline__ float widen(uint16 value) { return (float)value; }
+__device__ __forceinline__ float widen(int16 value) { return (float)value; }
 __device__ __forceinline__ float widen(float32 value) { return value; }
 __device__ __forceinline__ float widen(float64 value) { return narrow(value); }
 

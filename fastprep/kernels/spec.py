@@ -34,8 +34,8 @@ class CropSpec:
     ----------
     image_shape : (int, int, int)
         Height, width and channels of the source images, in pixels; only the channels of the result count.
-    source_dtype : {"uint8", "uint16", "float32", "float64"}
-        Type of the source images; the CPU kernel does not take uint16.
+    source_dtype : {"uint8", "uint16", "int16", "float32", "float64"}
+        Type of the source images, in native byte order.
     size : (int, int)
         Height and width of the crops, in pixels.
     mean : array_like, scalar or shape (C,) or (H, W, C), optional
@@ -204,7 +204,8 @@ class CropSpec:
 
     @property
     def _row_pixels(self) -> int:
-        return max(self.image_shape[1], _cpu.MIN_PIXELS)
+        has_image = self.mean_values is not None and self.mean_values.ndim == 3
+        return self.image_shape[1] + (0 if has_image else _cpu.MORE_PIXELS)
 
     def _in_planes(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.layout == "channels_last":

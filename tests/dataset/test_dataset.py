@@ -97,6 +97,18 @@ def test_one_file_is_indexed_at_once_and_opened_once(few, indexed, monkeypatch):
     assert opened == [str(path) for path in paths]
 
 
+@pytest.mark.parametrize("types", [["uint16", "uint16"], ["int16", "int16"], ["uint16", "int16"], ["float32", "uint16"]])
+def test_files_of_16_bit_integers_keep_their_type_unless_others_have_another_one(tmp_path, types):
+    paths = [tmp_path / f"{number}.h5" for number in range(2)]
+    values = np.arange(2 * np.prod(IMAGE)).reshape(2, *IMAGE)
+    for path, kind in zip(paths, types, strict=True):
+        write(path, values.astype(kind), np.zeros(2))
+    dataset = Dataset(paths)
+    assert dataset.dtype == (types[0] if len(set(types)) == 1 else "float32")
+    images = np.stack(list(dataset.image_files.images(np.arange(4))))
+    np.testing.assert_array_equal(images, np.concatenate([values, values]))
+
+
 @pytest.mark.parametrize(
     ("spoil", "error", "message"),
     [

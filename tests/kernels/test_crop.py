@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import reference
 from conftest import CPU_VERSIONS, host, on_device, use_cpu_kernel
-from crop_cases import assert_same_bits, random_table
+from crop_cases import SOURCES, assert_same_bits, random_images, random_table
 from guarded_memory import run_alone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ def cases(draw):
         "seed": draw(st.integers(0, 2**32)),
         "shape": (draw(st.integers(1, 4)), height, width, draw(st.integers(1, 5))),
         "size": (draw(st.integers(1, height)), draw(st.integers(1, width))),
-        "source": draw(st.sampled_from(["uint8", "float32", "float64"])),
+        "source": draw(st.sampled_from(SOURCES)),
         "mean": draw(st.sampled_from([None, "scalar", "channels", "image"])),
         "scale": draw(st.sampled_from([None, "scalar", "channels"])),
         "dtype": draw(st.sampled_from(DTYPES)),
@@ -44,9 +44,7 @@ def empty_like(wanted, numbers_before):
 def test_equals_the_oracle_on_random_cases(case):
     rng = np.random.default_rng(case["seed"])
     n, height, width, channels = shape = case["shape"]
-    images = rng.integers(0, 256, shape).astype(case["source"])
-    if case["source"] != "uint8":
-        images = images + rng.standard_normal(shape).astype(case["source"]) * 10.0 ** rng.integers(-9, 9)
+    images = random_images(rng, shape, case["source"])
     numbers = {"scalar": (), "channels": (channels,), "image": shape[1:]}
     mean = rng.uniform(0, 255, numbers[case["mean"]]) if case["mean"] else None
     scale = rng.uniform(0, 2, numbers[case["scale"]]) if case["scale"] else None
@@ -142,7 +140,10 @@ ROW = [[0, 0, 0, 0]]
     ("arguments", "message"),
     [
         ({"images": IMAGES[0]}, r"images must have the shape \(n, H, W, C\), got \(6, 7, 3\)"),
-        ({"images": IMAGES.astype("int16")}, "images must have one of the types uint8, float32, float64, got int16"),
+        (
+            {"images": IMAGES.astype("int32")},
+            "images must have one of the types uint8, uint16, int16, float32, float64, got int32",
+        ),
         ({"table": [[2, 0, 0, 0]]}, r"slot in the crop table must lie in 0\.\.1, found 2\.\.2"),
         ({"table": [[0, -1, 0, 0]]}, r"y in the crop table must lie in 0\.\.2, found -1\.\.-1"),
         ({"table": [[0, 0, 5, 0]]}, r"x in the crop table must lie in 0\.\.4, found 5\.\.5"),
@@ -207,6 +208,20 @@ for at_the_end, (height, width), channels in itertools.product([False, True], sh
             crop(*arguments, out=out)
             assert out.tobytes() == wanted.tobytes(), (images.shape, h, w, dtype, layout)
             memory.forget()
+for at_the_end, (height, width), channels in itertools.product([False, True], [(3, 5), (2, 130)], [3, 13]):
+    memory = GuardedMemory(at_the_end)
+    for source, order in itertools.product(["uint16", "int16", "float32", "float64"], ["HWC", "CHW", "WCH"]):
+        shape = (1, *({"H": height, "W": width, "C": channels}[axis] for axis in order))
+        images = memory.copy(rng.integers(0, 256, shape).astype(source))
+        plain = reference.as_height_width_channels(images, "N" + order)
+        for dtype, layout in [("float32", "channels_last"), ("float16", "channels_first"), ("bfloat16", "channels_last")]:
+            table = np.array([[0, 0, 0, flags] for flags in range(4)], np.int32)
+            wanted = reference.crop(plain, table, (height, width), np.ones(channels), 0.5, dtype, layout)
+            out = memory.copy(np.zeros_like(wanted))
+            crop(images, table, (height, width), np.ones(channels), 0.5, dtype, layout, out=out, order=order)
+            assert out.tobytes() == wanted.tobytes(), (images.shape, order, dtype, layout)
+            memory.forget()
+        memory.forget()
 print("done")
 """
 

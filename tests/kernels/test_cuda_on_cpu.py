@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
-from crop_cases import assert_same_bits, not_finite_cases, random_table
+from crop_cases import SOURCES, assert_same_bits, not_finite_cases, random_table
 from cuda_on_cpu import Launches
 
 from fastprep.kernels.choices import ORDERS
@@ -39,8 +39,8 @@ def check(launches, cases):
 
 
 def random_images(rng, shape, dtype):
-    if dtype in ("uint8", "uint16"):
-        return rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+    if np.dtype(dtype).kind in "iu":
+        return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max + 1, shape).astype(dtype)
     images = rng.standard_normal(shape) * 10.0 ** rng.integers(-45, 9, shape)  # down to numbers that are subnormal in float32
     return images.astype(dtype)
 
@@ -49,7 +49,7 @@ def random_case(rng):
     height, width, channels = shape = tuple(int(k) for k in (*rng.integers(1, 40, 2), rng.choice([1, 2, 3, 4, 5, 100])))
     size = (int(rng.integers(1, height + 1)), int(rng.integers(1, width + 1)))
     n, target = int(rng.integers(1, 4)), str(rng.choice(DTYPES))
-    images = random_images(rng, (n, *shape), str(rng.choice(["uint8", "uint16", "float32", "float64"])))
+    images = random_images(rng, (n, *shape), str(rng.choice(SOURCES)))
     mean = [None, 3.5, rng.uniform(0, 255, channels), rng.uniform(0, 255, shape)][rng.integers(4)]
     scale = [None, 1 / 255, rng.uniform(0, 2, channels)][rng.integers(3)]
     table = random_table(rng, n, int(rng.integers(1, 9)), height, width, *size)

@@ -20,6 +20,18 @@ def assert_same_bits(got, wanted):
     np.testing.assert_array_equal(got.view(bits)[~got_nan], wanted.view(bits)[~wanted_nan])
 
 
+SOURCES = ("uint8", "uint16", "int16", "float32", "float64")
+
+
+def random_images(rng, shape, source):
+    """Return images of a type: integers of its whole range, or floats of a magnitude that differs from case to case."""
+    if np.dtype(source).kind in "iu":
+        limits = np.iinfo(source)
+        return rng.integers(limits.min, limits.max + 1, shape).astype(source)
+    noise = rng.standard_normal(shape).astype(source) * 10.0 ** rng.integers(-9, 9)
+    return (rng.integers(0, 256, shape) + noise).astype(source)
+
+
 def random_table(rng, n, n_out, height, width, h, w):
     limits = (n, height - h + 1, width - w + 1, 4)
     return np.stack([rng.integers(0, limit, n_out) for limit in limits], axis=1).astype(np.int32)
