@@ -56,6 +56,7 @@ DOORS = {
     "PIL": {"building.decode", "demo", "encoded"},
     "keras": {"adapters", "model", "cli.keras_startup", "training", "evaluation", "demo"},
     "tensorflow": {"adapters", "cli.keras_startup", "training"},
+    "nvidia": {"pipeline.device_jpegs"},
     "jax": {"adapters.jax", "adapters.sharded"},
     "torch": {"adapters.torch"},
 }

@@ -5,7 +5,7 @@ from fastprep.encoded.header import MAX_PIXELS, Header
 from fastprep.encoded.headers import read_header
 from fastprep.encoded.kinds import kind_of
 from fastprep.encoded.masks import check_numbers, decode_mask, read_mask_header
-from fastprep.encoded.parts import is_plain, part_decoder
+from fastprep.encoded.parts import is_common, is_plain, part_decoder
 
 __all__ = [
     "MAX_PIXELS",
@@ -13,6 +13,7 @@ __all__ = [
     "check_numbers",
     "decode",
     "decode_mask",
+    "is_common",
     "is_plain",
     "kind_of",
     "part_decoder",

@@ -35,6 +35,8 @@ class Header:
         Bits of a channel; 8 for palettes.
     orientation : int
         Orientation by EXIF 2.32, section 4.6.4.A: 1 to 8, and 1 if nothing is said.
+    is_rgb : bool
+        Whether the three channels of a JPEG are stored as RGB, and not as luminance and two colour differences.
     """
 
     kind: Kind
@@ -43,6 +45,7 @@ class Header:
     channels: int
     bits: int
     orientation: int = 1
+    is_rgb: bool = False
 
     @property
     def upright(self) -> tuple[int, int]:

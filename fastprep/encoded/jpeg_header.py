@@ -10,7 +10,7 @@ MAX_SCANS = 100
 """Scans of a JPEG that is decoded. Each may be a few bytes and makes the decoder visit all pixels; encoders write about ten."""
 
 _SOS = 0xDA
-_APP1 = 0xE1
+_APP0, _APP1, _APP14 = 0xE0, 0xE1, 0xEE
 _FRAMES = {  # names of the processes that libjpeg does not decode, or only with more than 8 bits
     0xC3: "lossless",
     0xC5: "hierarchical",
@@ -28,6 +28,7 @@ _PROGRESSIVE = 0xC2
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))
 _START_OR_END = (0xD8, 0xD9)
 _EXIF = b"Exif\x00\x00"
+_JFIF, _ADOBE = b"JFIF\x00", b"Adobe"
 _XMP = b"http://ns.adobe.com/xap/1.0/\x00"
 
 
@@ -51,6 +52,7 @@ def read_jpeg(data: memoryview) -> Header:
     n_bytes, position = len(data), 2
     frame, is_progressive = None, False
     exif = xmp = None
+    has_jfif, adobe_transform = False, None
     for _ in range(MAX_PARTS):
         if position + 4 > n_bytes:
             raise DecodeError("the JPEG is cut short: it ends before its pixels")
@@ -87,6 +89,10 @@ def read_jpeg(data: memoryview) -> Header:
                 exif = data[start + 6 : end]
             elif xmp is None and data[start : start + len(_XMP)] == _XMP:
                 xmp = data[start + len(_XMP) : end]
+        elif marker == _APP0 and data[position + 4 : position + 9] == _JFIF:
+            has_jfif = True
+        elif marker == _APP14 and length >= 14 and data[position + 4 : position + 9] == _ADOBE:
+            adobe_transform = data[position + 15]
         position = end
     else:
         raise damaged("JPEG", f"more than {MAX_PARTS:,} segments stand before its pixels")
@@ -103,7 +109,14 @@ def read_jpeg(data: memoryview) -> Header:
     orientation = exif_orientation(exif) if exif is not None else None
     if orientation is None and xmp is not None:
         orientation = xmp_orientation(xmp)
-    return Header("JPEG", height, width, channels, bits, orientation or 1)
+    names = tuple(data[frame + 6 : frame + 6 + 3 * channels : 3])
+    is_rgb = channels == 3 and not has_jfif and _is_rgb(adobe_transform, names)
+    return Header("JPEG", height, width, channels, bits, orientation or 1, is_rgb)
+
+
+def _is_rgb(adobe_transform: int | None, names: tuple[int, ...]) -> bool:
+    """Tell whether three channels are RGB, as libjpeg does (jdapimin.c, `default_decompress_parms`), where no JFIF header is."""
+    return names == tuple(b"RGB") if adobe_transform is None else adobe_transform == 0
 
 
 def _check_scans(data: memoryview) -> None:

@@ -21,6 +21,12 @@ def is_plain(header: Header, mode: Mode) -> bool:
     return header.kind == "JPEG" and header.orientation == 1 and header.channels in ((1, 3) if mode == "RGB" else (1,))
 
 
+def is_common(header: Header, mode: Mode) -> bool:
+    """Tell whether an image is a JPEG as most are: upright, and grey or luminance and colour differences, as the mode has it."""
+    is_upright = header.kind == "JPEG" and header.orientation == 1
+    return is_upright and header.channels == (3 if mode == "RGB" else 1) and not header.is_rgb
+
+
 @functools.cache
 def part_decoder() -> HandOver | None:
     """Return the function that decodes plain JPEGs and hands them to a sink; None where it was not compiled.

@@ -9,7 +9,7 @@ from fastprep.h5.chunks import NOT_FINITE
 from fastprep.h5.columns import count_rows, has_column, has_row_each, join_columns, one_row_each
 from fastprep.h5.convert_line import convert_line_of, only_if_whole, way_to_read_directly
 from fastprep.h5.encoded_index import decoded_like, has_encoded_images, like_first
-from fastprep.h5.encoded_reader import OtherSizeError, SizeSink, reader_of
+from fastprep.h5.encoded_reader import OtherSizeError, SizeSink, TakesJpegs, reader_of
 from fastprep.h5.groups import Images, describe_images, is_group, is_pattern
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
@@ -49,6 +49,7 @@ __all__ = [
     "Reader",
     "Scratch",
     "SizeSink",
+    "TakesJpegs",
     "are_weights",
     "belong_together",
     "check_axes_name",

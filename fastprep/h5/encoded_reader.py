@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprep._sink import Sink, hand_over
-from fastprep.encoded import decode, is_plain, part_decoder
+from fastprep.encoded import decode, is_common, is_plain, part_decoder
 from fastprep.encoded.header import Header, Mode
 from fastprep.errors import DataError, DecodeError
 from fastprep.h5.byte_rows import ByteRows
@@ -44,6 +45,31 @@ class SizeSink(Sink):
         self.found = np.zeros((n_slots, 2), np.int64)
 
 
+@runtime_checkable
+class TakesJpegs(Protocol):
+    """A sink that takes JPEGs as they are stored, too, and has them decoded elsewhere."""
+
+    def take_jpegs(
+        self, rows: list[NDArray[np.uint8]], slots: NDArray[np.int64], may_take: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Take some of the images that are due.
+
+        Parameters
+        ----------
+        rows : list of ndarray of uint8
+            Their bytes, which are valid during the call only.
+        slots : ndarray of int64, shape (n,)
+        may_take : ndarray of bool, shape (n,)
+            Which are JPEGs of the common kind, and of the size that their slots take.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+            Which were decoded. The pixels of the others are handed over as to any sink.
+        """
+        ...
+
+
 class OtherSizeError(Exception):
     """An image that does not have the size that its sink takes: another sample may have come in the place of a damaged one."""
 
@@ -73,7 +99,7 @@ class EncodedReader(Reader):
         assert index.rows is not None
         self._bytes = ByteRows(index.rows, self._handles, self._scratch)
         self._sizes = np.zeros((index.shape[0], 2), np.int32)  # 0 until a header was read
-        self._is_plain = np.zeros(index.shape[0], bool)
+        self._is_plain, self._is_common = np.zeros(index.shape[0], bool), np.zeros(index.shape[0], bool)
         self._mode: Mode = "L" if index.shape[3] == 1 else "RGB"
         self._has_warned = False
 
@@ -126,9 +152,16 @@ class EncodedReader(Reader):
         self, samples: NDArray[np.int64], rows: list[NDArray[np.uint8]], slots: NDArray[np.int64], sink: Sink
     ) -> None:
         """Hand images to a sink: many in one call where they are plain JPEGs of the right size, and the others one by one."""
+        if isinstance(sink, TakesJpegs):  # an image is decoded by the same decoder each time it is read, the first time included
+            self._look_at(samples, rows)
         sizes = self._sizes[samples].astype(np.int64)
         wanted = self.index.shape[1:3] if sink.sizes is None else sink.sizes[slots]
-        is_plain = self._is_plain[samples] & (sizes == wanted).all(axis=1) & (part_decoder() is not None)
+        has_size = (sizes == wanted).all(axis=1)
+        if isinstance(sink, TakesJpegs):
+            left = np.flatnonzero(~sink.take_jpegs(rows, slots, self._is_common[samples] & has_size))
+            samples, slots, sizes, has_size = samples[left], slots[left], sizes[left], has_size[left]
+            rows = [rows[k] for k in left]
+        is_plain = self._is_plain[samples] & has_size & (part_decoder() is not None)
         k = 0
         for end in [*np.flatnonzero(~is_plain).tolist(), len(rows)]:  # between these all are plain
             while k < end:
@@ -207,8 +240,15 @@ class EncodedReader(Reader):
             header = self._header(sample, data)
         except DecodeError as error:
             raise self._error(sample, error) from error
-        self._sizes[sample], self._is_plain[sample] = header.upright, is_plain(header, self._mode)
+        self._is_plain[sample], self._is_common[sample] = is_plain(header, self._mode), is_common(header, self._mode)
+        self._sizes[sample] = header.upright  # at last: other threads take it for the sign that all of it is known
         return header.upright
+
+    def _look_at(self, samples: NDArray[np.int64], rows: list[NDArray[np.uint8]]) -> None:
+        """Read the headers of images, as far as that was not done; those that can't be read are errors when they are decoded."""
+        for k in np.flatnonzero(self._sizes[samples, 0] == 0).tolist():
+            with contextlib.suppress(DataError):
+                self._size(int(samples[k]), rows[k])
 
     def _header(self, sample: int, data: NDArray[np.uint8]) -> Header:
         """Return the header of an image that can be handed on; a DecodeError says why it can't be."""

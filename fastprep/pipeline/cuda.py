@@ -18,6 +18,8 @@ from fastprep.kernels.device import DeviceMemory, Gpu
 from fastprep.kernels.launches import CropKernel, kernel_for
 from fastprep.pipeline.buffers import ALIGNMENT, Block, Lease, Memory
 from fastprep.pipeline.companions import Companions, Placed, Rows
+from fastprep.pipeline.decoding import DeviceDecoding
+from fastprep.pipeline.device_jpegs import nvimgcodec
 from fastprep.pipeline.fences import DeviceFence, Fence, StreamFence
 from fastprep.pipeline.places import end_of_x, offsets_of_x
 from fastprep.pipeline.sized_staging import staging_of
@@ -68,9 +70,20 @@ class CudaBackend:
         Largest number of images of an input, and of crop-table rows, in a batch.
     companions : Companions, optional
         The arrays that go to the device with x.
+    decoding : DeviceDecoding, optional
+        Which inputs have JPEGs that are decoded on the device.
     """
 
-    def __init__(self, spec: Any, gpu: Gpu, n_images: int, n_rows: int, companions: Companions | None = None) -> None:
+    def __init__(
+        self,
+        spec: Any,
+        gpu: Gpu,
+        n_images: int,
+        n_rows: int,
+        companions: Companions | None = None,
+        decoding: DeviceDecoding | None = None,
+    ) -> None:
+        self._decoding = decoding
         self.spec, self.gpu, self.n_images, self.n_rows = spec, gpu, n_images, n_rows
         self.companions = companions or Companions()
         self.device = str(gpu)
@@ -79,7 +92,18 @@ class CudaBackend:
         self.close()
 
     def __reduce__(self) -> tuple:
-        return CudaBackend, (self.spec, self.gpu, self.n_images, self.n_rows, self.companions)
+        return CudaBackend, (self.spec, self.gpu, self.n_images, self.n_rows, self.companions, self._decoding)
+
+    def decode_there(self, decoding: DeviceDecoding) -> None:
+        """Decode JPEGs on the device from now on; called before anything is made.
+
+        Raises
+        ------
+        DeviceUnavailableError
+            If nvImageCodec is not installed, or too old.
+        """
+        nvimgcodec()
+        self._decoding = decoding
 
     def reserve(self, n_threads: int, has_blends: bool = False) -> None:
         """Allocate the staging memory of the threads and compile the kernels, see `Backend.reserve`."""
@@ -103,9 +127,9 @@ class CudaBackend:
         """Make a batch, see `Backend.make`."""
         n_rows = len(outputs_of(tables)[0])
         with self.gpu.current(), self._staging() as staging:
-            rows = read(*[own.begin(table, n_images) for own, table in zip(staging.inputs, outputs_of(tables), strict=True)])
-            placed = self.companions.place(end_of_x(self.spec, n_rows), n_rows)
             try:
+                rows = read(*[own.begin(table, n_images) for own, table in zip(staging.inputs, outputs_of(tables), strict=True)])
+                placed = self.companions.place(end_of_x(self.spec, n_rows), n_rows)
                 lease = new_lease(staging.stream)
                 x = self.view(lease, n_rows)
                 for staged in staging.inputs:
@@ -123,7 +147,8 @@ class CudaBackend:
                     staged.download()
             finally:
                 # Three things need this: x, which the consumer reads on streams of its own; the staging memory on both sides,
-                # which the next batch overwrites; and, if something above failed, the buffer that goes back to its pool.
+                # which the next batch overwrites; and, if something above failed, the buffer that goes back to its pool. Reading
+                # may have queued the decoding of JPEGs when it failed.
                 staging.wait()
             for number, staged in enumerate(staging.inputs):
                 if (slot := staged.first_not_finite()) is not None:
@@ -166,7 +191,9 @@ class CudaBackend:
 
     def _new_staging(self) -> _Staging:
         companion_bytes = self.companions.end(0, self.n_rows)
-        staging = _Staging(self.gpu, outputs_of(self.spec), self._kernels, self.n_images, self.n_rows, companion_bytes)
+        staging = _Staging(
+            self.gpu, outputs_of(self.spec), self._kernels, self.n_images, self.n_rows, companion_bytes, self._decoding
+        )
         with self._lock:
             self._stagings.append(staging)
         return staging
@@ -220,12 +247,15 @@ class _Staging:
         n_images: int,
         n_rows: int,
         companion_bytes: int,
+        decoding: DeviceDecoding | None,
     ) -> None:
         self.gpu, self._size = gpu, specs[0].size
         self.stream = gpu.stream()
         self._done = gpu.event()
+        of_inputs = [None] * len(specs) if decoding is None else [decoding if here else None for here in decoding.inputs]
         self.inputs = [
-            staging_of(gpu, spec, kernel, self.stream, n_images, n_rows) for spec, kernel in zip(specs, kernels, strict=True)
+            staging_of(gpu, spec, kernel, self.stream, n_images, n_rows, own)
+            for spec, kernel, own in zip(specs, kernels, of_inputs, strict=True)
         ]
         self._companions = gpu.pinned(companion_bytes) if companion_bytes else None
         self._shares = gpu.pinned(n_rows * 4).view(np.float32)

@@ -14,6 +14,8 @@ from fastprep.kernels import WarpSpec
 from fastprep.kernels.device import Gpu
 from fastprep.kernels.launches import CropKernel
 from fastprep.kernels.records import SizedRecord
+from fastprep.pipeline.decoding import DeviceDecoding
+from fastprep.pipeline.device_jpegs import JpegPackSink
 from fastprep.pipeline.staging import InputStaging
 from fastprep.transforms import TransformTable
 
@@ -30,15 +32,24 @@ class SizedStaging(InputStaging):
 
     Parameters
     ----------
-    gpu, spec, kernel, stream, n_images, n_rows
+    gpu, spec, kernel, stream, n_images, n_rows, decoding
         As in `InputStaging`. `spec` is a `WarpSpec` with `has_sizes`, and its `image_shape` is that of an image.
     """
 
     _spec: WarpSpec
 
-    def __init__(self, gpu: Gpu, spec: WarpSpec, kernel: CropKernel, stream: Any, n_images: int, n_rows: int) -> None:
+    def __init__(
+        self,
+        gpu: Gpu,
+        spec: WarpSpec,
+        kernel: CropKernel,
+        stream: Any,
+        n_images: int,
+        n_rows: int,
+        decoding: DeviceDecoding | None = None,
+    ) -> None:
         self._record = SizedRecord(spec)
-        super().__init__(gpu, spec, kernel, stream, n_images, n_rows)
+        super().__init__(gpu, spec, kernel, stream, n_images, n_rows, decoding)
         self._crops: NDArray | None = None  # made on the CPU, in the memory of the images
         self._n_numbers = 0
 
@@ -68,13 +79,17 @@ class SizedStaging(InputStaging):
         if n_numbers * item_bytes > self._images.nbytes or self._record.n_rows(table) > len(self._table):
             crops = self._images[: len(table) * self._spec.crop_bytes].view(self._spec.out_dtype)
             self._crops = crops.reshape(self._spec.out_shape(len(table)))
+            if self._jpegs is not None:
+                self._jpegs.pass_over(n_images)
             return self._spec.cpu_sink(table, n_images, self._crops)
         self._crops, self._n_numbers = None, n_numbers
         self._keep(self._record.pack(table), len(table))
         assert table.sizes is not None
         sizes = np.zeros((len(starts), 2), np.int64)
         sizes[table.crops[:, 0]] = table.sizes
-        return PackSink(self._images, starts * item_bytes, lengths * item_bytes, sizes)
+        if self._jpegs is None:
+            return PackSink(self._images, starts * item_bytes, lengths * item_bytes, sizes)
+        return self._decoding(JpegPackSink(self._images, starts, lengths, sizes), starts, sizes)  # of uint8
 
     def upload(self) -> None:
         """Queue the copies, see `InputStaging.upload`."""
@@ -102,7 +117,15 @@ class SizedStaging(InputStaging):
         return self._gpu.array(self._images_on_device, (n_numbers,), self._spec.source_dtype)
 
 
-def staging_of(gpu: Gpu, spec: Any, kernel: CropKernel, stream: Any, n_images: int, n_rows: int) -> InputStaging:
+def staging_of(
+    gpu: Gpu,
+    spec: Any,
+    kernel: CropKernel,
+    stream: Any,
+    n_images: int,
+    n_rows: int,
+    decoding: DeviceDecoding | None = None,
+) -> InputStaging:
     """Return memory for the images of an input: of one size, or of different ones."""
     has_sizes = isinstance(spec, WarpSpec) and spec.has_sizes
-    return (SizedStaging if has_sizes else InputStaging)(gpu, spec, kernel, stream, n_images, n_rows)
+    return (SizedStaging if has_sizes else InputStaging)(gpu, spec, kernel, stream, n_images, n_rows, decoding)

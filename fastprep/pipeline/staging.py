@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,11 @@ from fastprep.h5 import CopySink
 from fastprep.kernels import CropSpec
 from fastprep.kernels.device import DeviceMemory, Gpu
 from fastprep.kernels.launches import CropKernel
+from fastprep.pipeline.decoding import DeviceDecoding
+from fastprep.pipeline.device_jpegs import JpegCopySink, JpegDecoder, JpegPackSink
 from fastprep.transforms import TransformTable
+
+_JpegSink = TypeVar("_JpegSink", JpegCopySink, JpegPackSink)
 
 
 class InputStaging:
@@ -29,9 +33,20 @@ class InputStaging:
         On which everything is queued.
     n_images, n_rows : int
         Largest number of images, and of table rows, in a batch.
+    decoding : DeviceDecoding, optional
+        That of encoded images which are decoded on the device.
     """
 
-    def __init__(self, gpu: Gpu, spec: CropSpec, kernel: CropKernel, stream: Any, n_images: int, n_rows: int) -> None:
+    def __init__(
+        self,
+        gpu: Gpu,
+        spec: CropSpec,
+        kernel: CropKernel,
+        stream: Any,
+        n_images: int,
+        n_rows: int,
+        decoding: DeviceDecoding | None = None,
+    ) -> None:
         self._gpu, self._spec, self._kernel, self._stream = gpu, spec, kernel, stream
         self._image_bytes, n_words = spec.source_bytes, kernel.n_words
         self._images = gpu.pinned(self._memory_bytes(n_images, n_rows))
@@ -41,6 +56,9 @@ class InputStaging:
         self._table_on_device = DeviceMemory(gpu, self._table.nbytes)
         self._work = DeviceMemory(gpu, n_bytes) if (n_bytes := kernel.work_bytes(n_rows)) else None
         self._rows, self._n_rows, self._n_images = self._table[:0], 0, 0
+        self._jpegs: JpegDecoder | None = None
+        if decoding is not None:
+            self._jpegs = JpegDecoder(gpu, stream, spec.n_source_channels, self._images_on_device, decoding)
         if spec.checks_finite:
             self._not_finite = gpu.pinned(n_rows * 4).view(np.uint32)
             self._not_finite_on_device = DeviceMemory(gpu, n_rows * 4)
@@ -63,7 +81,17 @@ class InputStaging:
         """
         self._n_images = n_images
         self._keep(self._kernel.rows(table, n_images), len(table))
-        return CopySink(self._images, self._image_bytes)
+        if self._jpegs is None:
+            return CopySink(self._images, self._image_bytes)
+        sizes = np.tile(np.array(self._spec.image_shape[:2], np.int64), (n_images, 1))
+        return self._decoding(JpegCopySink(self._images, self._image_bytes), np.arange(n_images) * self._image_bytes, sizes)
+
+    def _decoding(self, sink: _JpegSink, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> _JpegSink:
+        """Begin a batch of images that are decoded on the device, and return the sink that takes them."""
+        assert self._jpegs is not None
+        self._jpegs.begin(starts, sizes)
+        sink.jpegs = self._jpegs
+        return sink
 
     def _keep(self, rows: NDArray[np.int32], n_rows: int) -> None:
         """Keep the table of a batch of so many output images."""
@@ -72,8 +100,10 @@ class InputStaging:
 
     def upload(self) -> None:
         """Queue the copies of images and table."""
-        images = self.images_on_device(self._n_images)
-        self._gpu.copy(images, self._images[: images.nbytes], self._stream)
+        n_bytes = self.images_on_device(self._n_images).nbytes
+        for first, end in [(0, n_bytes)] if self._jpegs is None else self._jpegs.not_taken():
+            there = self._gpu.array(self._images_on_device, (end - first,), np.dtype(np.uint8), first)
+            self._gpu.copy(there, self._images[first:end], self._stream)
         self._gpu.copy(self._table_of_batch(), self._rows, self._stream)
 
     def launch(self, x: Any) -> Callable[[], None]:
