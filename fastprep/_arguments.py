@@ -51,6 +51,11 @@ class ReadOnlyArguments:
         return self._arguments["crop"]
 
     @property
+    def decode(self) -> str:
+        """Where JPEGs are decoded if batches are made on a CUDA device: "cpu" or "device"."""
+        return self._arguments["decode"]
+
+    @property
     def images(self) -> Any:
         """Name of the dataset of images in each file, or the names of datasets of one image; for several inputs a dict."""
         return _own(self._arguments["images"])

@@ -124,7 +124,8 @@ class Corrupt:
         """
         with self._lock:
             if new := self._unknown(first, stop):
-                self._last = error  # before the runs: `replace` raises it when they cover all samples
+                error.__cause__ = error.__context__ = None  # their frames, and its own, hold the memory of a batch
+                self._last = error.with_traceback(None)  # before the runs: `replace` raises it when they cover all samples
                 for start, end in new:
                     self._runs = self._joined(start, end)
                     self.n_known += end - start

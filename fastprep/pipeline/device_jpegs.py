@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -55,25 +56,29 @@ def nvimgcodec() -> Any:
 class JpegCopySink(CopySink):
     """Sink of images of one size that takes JPEGs as they are stored, too; see `fastprep.h5.TakesJpegs`."""
 
-    jpegs: JpegDecoder
+    jpegs: weakref.ref[JpegDecoder]  # an error that is kept keeps its sink, and must not keep memory of the device
 
     def take_jpegs(
         self, rows: list[NDArray[np.uint8]], slots: NDArray[np.int64], may_take: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Queue the decoding of JPEGs; see `JpegDecoder.take`."""
-        return self.jpegs.take(rows, slots, may_take)
+        decoder = self.jpegs()
+        assert decoder is not None
+        return decoder.take(rows, slots, may_take)
 
 
 class JpegPackSink(PackSink):
     """The same of images of different sizes."""
 
-    jpegs: JpegDecoder
+    jpegs: weakref.ref[JpegDecoder]  # an error that is kept keeps its sink, and must not keep memory of the device
 
     def take_jpegs(
         self, rows: list[NDArray[np.uint8]], slots: NDArray[np.int64], may_take: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Queue the decoding of JPEGs; see `JpegDecoder.take`."""
-        return self.jpegs.take(rows, slots, may_take)
+        decoder = self.jpegs()
+        assert decoder is not None
+        return decoder.take(rows, slots, may_take)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -90,7 +91,7 @@ class InputStaging:
         """Begin a batch of images that are decoded on the device, and return the sink that takes them."""
         assert self._jpegs is not None
         self._jpegs.begin(starts, sizes)
-        sink.jpegs = self._jpegs
+        sink.jpegs = weakref.ref(self._jpegs)
         return sink
 
     def _keep(self, rows: NDArray[np.int32], n_rows: int) -> None:

@@ -11,6 +11,7 @@ import types
 from pathlib import Path
 
 import fake_cupy
+import fake_nvimgcodec
 import h5py
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from fake_cupy import CUDARuntimeError, Schedule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastprep import CenterCrop, RandomCrop, TenCrop, kernels
+from fastprep import CenterCrop, DeviceUnavailableError, RandomCrop, TenCrop, kernels
 from fastprep.kernels import captures, device, launches
 from fastprep.kernels.device import DeviceMemory, Gpu
 from fastprep.loader import Loader
-from fastprep.pipeline import BatchSource, Lease, backends, cuda, fences, sized_staging, staging
+from fastprep.pipeline import BatchSource, Lease, backends, cuda, device_jpegs, fences, sized_staging, staging
 from fastprep.pipeline.cuda import CudaBackend, _Staging
+from fastprep.pipeline.decoding import DeviceDecoding
+from fastprep.pipeline.device_jpegs import JpegDecoder
 from fastprep.pipeline.fences import DeviceFence, StreamFence
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -174,6 +177,17 @@ def a_training_of_torch(machine, path):
     return is_right(*hand_to("torch", machine, path, **SHORT))
 
 
+def a_decoding(machine, path):
+    gpu = Gpu(0)
+    with fake_nvimgcodec.installed(machine), gpu.current(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DeviceMemory, "__del__", lambda self: None)  # waits, too
+        try:
+            JpegDecoder(gpu, gpu.stream(), 3, DeviceMemory(gpu, 1000), DeviceDecoding((True,)))
+        except DeviceUnavailableError:
+            return False
+        return True
+
+
 SHORT = {"batch_size": 2, "crop": RandomCrop(5), "shuffle": True, "workers": 1, "prefetch": 0}
 WAITS = {
     "_Staging.wait": a_training,  # before the hand-over
@@ -182,6 +196,7 @@ WAITS = {
     "DeviceMemory.__del__": a_training,  # before memory is freed
     "Gpu.upload": a_training,  # before another stream reads the mean
     "make_on": a_crop,
+    "JpegDecoder._check": a_decoding,  # before the colour of the trial is compared
 }
 
 
@@ -195,7 +210,7 @@ def test_no_wait_can_be_left_out(path, function):
 
 def test_these_are_all_the_waits_there_are():
     found = set()
-    for module in (device, launches, backends, cuda, fences, staging, sized_staging):
+    for module in (device, launches, backends, cuda, fences, staging, sized_staging, device_jpegs):
         tree = ast.parse(Path(module.__file__).read_text())
         owners = [(f"{c.name}.", f) for c in tree.body if isinstance(c, ast.ClassDef) for f in c.body]
         for prefix, function in [*owners, *(("", node) for node in tree.body)]:
