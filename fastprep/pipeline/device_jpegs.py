@@ -217,6 +217,7 @@ class JpegDecoder:
         """Decode a JPEG of one colour, and compare."""
         pixels = np.ascontiguousarray(_TRIAL[..., : self._n_channels])
         (image,) = self._decoded([encode(pixels, "jpeg", 95)])
+        self._stream.synchronize()  # the image may be let go of below
         who = f"nvImageCodec {self._codec.__version__} on {self._gpu}"
         advice = f'install it with nvJPEG, {INSTALL}, or pass decode="cpu"'
         if image is None:

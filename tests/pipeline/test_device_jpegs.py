@@ -163,7 +163,6 @@ def _elsewhere(image):
     return image
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")  # the same, of the error
 def test_a_library_that_decodes_nothing_or_something_else_is_an_error(path):
     def first_batch(codec, **facts):
         decode = codec.decode
