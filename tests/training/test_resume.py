@@ -206,7 +206,7 @@ def interrupted(killed_once, tmp_path, monkeypatch):
 def test_what_a_killed_run_leaves_is_whole(interrupted):
     rows = (interrupted / "history.csv").read_text().splitlines()
     assert rows[0] == "epoch,accuracy,learning_rate,loss,val_accuracy,val_loss"
-    assert [row.split(",")[0] for row in rows[1:]] == ["0"]
+    assert [row.split(",")[0] for row in rows[1:]] == ["1"]
     for name in ("last.keras", "best.keras"):
         keras.models.load_model(interrupted / name)
     state, _ = checkpoint.read(interrupted / "last.keras")
