@@ -1,7 +1,6 @@
 """--overwrite of convert and show, and overwrite of write_images: only what fastprep wrote, and nothing that is read."""
 
 import os
-import sys
 
 import h5py
 import numpy as np
@@ -179,8 +178,7 @@ def test_what_appears_while_a_file_is_written_stays(tmp_path, rng, make_file, mo
     def verify(*_):
         (tmp_path / "y.h5").write_text("theirs")
 
-    rewriting = sys.modules["fastprep.h5.convert.rewrite"]  # the folder shows a function of that name
-    monkeypatch.setattr(rewriting, "verify_images", verify)
+    monkeypatch.setattr("fastprep.h5.convert.new_dataset.verify_images", verify)
     assert convert.main([str(path), str(tmp_path / "y.h5"), *(["--overwrite"] if overwrite else [])]) == 2
     assert (tmp_path / "y.h5").read_text() == "theirs"
     assert sorted(os.listdir(tmp_path)) == ["images.h5", "x.h5", "y.h5"]

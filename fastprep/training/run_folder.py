@@ -154,12 +154,12 @@ class RunFolder:
 
 
 def _write_history(history: dict[str, list[float]], path: Path) -> None:
-    """Write a row for each epoch; epochs count from 0, as in Keras."""
+    """Write a row for each epoch; epochs count from 1, as on the terminal and in the plot."""
     names = sorted(history)
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", *names])
-        writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*(history[name] for name in names), strict=True)))
+        writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*(history[name] for name in names), strict=True), start=1))
 
 
 def _link_or_copy(source: Path, target: str) -> None:

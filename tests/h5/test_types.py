@@ -79,7 +79,7 @@ def test_enumerations_are_their_integers(tmp_path):
         file.create_dataset("images", data=values, dtype=kind)
         file.create_dataset("labels", data=values[:, 0, 0], dtype=kind)
     reader = open_images(path)
-    assert (reader.index.reason, reader.index.dtype) == ("", np.float32)
+    assert (reader.index.reason, reader.index.dtype) == ("", np.int16)
     np.testing.assert_array_equal(reader.array(np.arange(20))[..., 0], values)
     labels = read_labels(path, "labels", 20)
     assert (labels.dtype, labels.dtype.metadata, labels.tolist()) == (np.int16, None, values[:, 0, 0].tolist())

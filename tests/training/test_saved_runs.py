@@ -91,7 +91,7 @@ def test_a_run_is_saved_under_the_same_names_as_before(files, tmp_path):
     names, saved_names = (set(json.loads((folder / "config.json").read_text())) for folder in (run, SAVED_RUN))
     newer = {"axes", "shape", "channels", "shuffle_window", "val_images", "val_labels", "val_split", "fold", "sampling"}
     newer |= {"val_groups", "labels_per_image", "augment", "turn", "resize", "scale", "jitter", "hue", "lighting", "erase"}
-    newer |= {"mixup", "cutmix", "policy", "standardize"}
+    newer |= {"mixup", "cutmix", "policy", "standardize", "quiet"}
     assert names == saved_names | newer
     rows = [(folder / "history.csv").read_text().splitlines() for folder in (run, SAVED_RUN)]
     assert rows[0][0] == rows[1][0]
