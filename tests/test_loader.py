@@ -183,6 +183,7 @@ ARGUMENTS = {
     "drop_remainder": True,
     "class_weight": {0: 0.5, 2: 3.0},
     "device": "cpu",
+    "decode": "cpu",
     "workers": 2,
     "prefetch": 1,
     "io": "mmap",

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 
 import fake_cupy
 import fake_nvimgcodec
@@ -218,3 +219,31 @@ def test_the_cpu_decodes_unless_it_is_asked_for(path):
         assert loader.decode == "cpu"
         assert loader.stats()["decoded"] is None
         assert codec.calls == []
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:.*fork.*:RuntimeWarning")
+def test_several_inputs_are_decoded_there_and_a_forked_process_leaves_the_library_alone(path, rows):
+    write_rows(path, [by_pillow(by_pillow_upright(row)[..., ::-1].copy(), "JPEG") for row in rows], "second")
+    options = {**OPTIONS, "images": {"first": "images", "second": "second"}, "labels": None, "workers": 2}
+    with Loader(path, 4, CROP, device="cpu", **options) as loader:
+        wanted = [{name: x.copy() for name, x in batch.items()} for batch in loader]
+    with stand_ins(0.5) as (machine, codec):
+        loader, read = Loader(path, 4, CROP, device="cuda", decode="device", **options), []
+        for batch in loader:
+            read.append({name: machine.read_later(x) for name, x in batch.items()})
+            del batch
+        machine.finish_device(0)
+        assert loader.stats()["decoded"]["cpu"] == 0
+        n_images = codec.n_images
+        if (child := os.fork()) == 0:
+            loader.close()
+            del loader
+            gc.collect()
+            os._exit(codec.n_images != n_images)
+        assert os.waitpid(child, 0)[1] == 0
+        loader.close()
+        gc.collect()
+        assert codec.n_images == 0
+    for got, want in zip(read, wanted, strict=True):
+        for name in want:
+            assert_same_bits(got[name][0], want[name])
