@@ -39,11 +39,11 @@ def test_a_run_is_a_folder_with_everything(files, tmp_path, capsys):
     assert (config["epochs"], config["crop"], config["schedule"], config["seed"]) == (2, SMALLEST, "cosine", 42)
     with open(out / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     assert set(rows[0]) == {"epoch", "accuracy", "learning_rate", "loss", "val_accuracy", "val_loss"}
     assert (out / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
-    assert f"best epoch {int(best['epoch']) + 1}:" in printed
+    assert f"best epoch {best['epoch']}:" in printed
     model = keras.models.load_model(out / "best.keras")
     with h5py.File(files[1], "r") as file:
         mean = np.asarray(file["images"].attrs["mean"])
