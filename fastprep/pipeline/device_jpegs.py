@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.encoded.encode import encode
 from fastprep.errors import DeviceUnavailableError
 from fastprep.h5 import CopySink, PackSink
 from fastprep.kernels.device import DeviceMemory, Gpu
@@ -215,6 +214,8 @@ class JpegDecoder:
 
     def _check(self) -> None:
         """Decode a JPEG of one colour, and compare."""
+        from fastprep.encoded.encode import encode  # with Pillow, which batches of pixels do without
+
         pixels = np.ascontiguousarray(_TRIAL[..., : self._n_channels])
         (image,) = self._decoded([encode(pixels, "jpeg", 95)])
         self._stream.synchronize()  # the image may be let go of below
