@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import h5py
 import numpy as np
 import pytest
-from readers import BATCH, SHAPE, photograph
+from readers import SHAPE, photograph
 
 from fastprep import RandomCrop
 from fastprep._sink import hand_over
@@ -22,6 +22,7 @@ from fastprep.kernels import CropSpec
 
 hdf5plugin = pytest.importorskip("hdf5plugin")
 
+BATCH = max(1, min(128, int(os.environ.get("FASTPREP_BENCH_IMAGES", "2048")) // 2))  # one for each of two threads at least
 N_DIFFERENT = 64  # images of a file, which then come again
 SPEC = CropSpec(SHAPE, "uint8", (227, 227), [106.1, 116.0, 125.0])
 FILTERS = {
