@@ -15,6 +15,9 @@ from fastprep.errors import DecodeError
 HEAD_BYTES = 32
 """Bytes at the beginning of an image that tell its kind."""
 
+LEAST_BYTES = 12
+"""Bytes that an image has at least."""
+
 _BYTE_CLASSES = (h5t.INTEGER, h5t.OPAQUE, h5t.BITFIELD)
 _N_LOOKED_AT = 16  # rows
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes, by its versions

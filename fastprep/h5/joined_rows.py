@@ -12,17 +12,21 @@ from numpy.typing import NDArray
 
 from fastprep.errors import DataError
 from fastprep.h5.axes import Axes, four_sides
-from fastprep.h5.byte_types import HEAD_BYTES, are_images, begins_an_image, is_one_byte, places_looked_at, read_stored
+from fastprep.h5.byte_types import (
+    HEAD_BYTES,
+    LEAST_BYTES,
+    are_images,
+    begins_an_image,
+    is_one_byte,
+    places_looked_at,
+    read_stored,
+)
 from fastprep.h5.cache import Scratch
-from fastprep.h5.filters import Unsupported
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.header_checks import check_header
 from fastprep.h5.row_columns import LENGTH_WORDS, OFFSET_WORDS, RowColumn, columns_beside
 from fastprep.h5.row_index import RowIndex, RowPlaces, check_claims
-from fastprep.h5.storage import find_storage, storage_by_hdf5
-from fastprep.h5.stored_bytes import StoredBytes, pieces_of_ranges, stored_bytes
-
-_LEAST_BYTES = 12  # of an image
+from fastprep.h5.stored_bytes import StoredBytes, find_stored_bytes, pieces_of_ranges
 
 
 def are_joined(dataset: h5py.Dataset) -> bool:
@@ -64,13 +68,7 @@ def index_joined(dataset: h5py.Dataset, named: tuple[str, str], n_labels: int | 
     assert columns is not None
     sides = four_sides(dataset.shape)
     axes = Axes("N", sides, sides)
-    stored, reason = None, ""
-    try:
-        storage = find_storage(dataset, named, axes, 1)
-        stored = stored_bytes(dataset, named, axes, storage, 1)
-    except Unsupported as error:
-        reason = str(error)
-        storage = storage_by_hdf5(dataset, reason, axes)
+    storage, stored, reason = find_stored_bytes(dataset, named, axes, 1)
     offsets, lengths = columns
     told = f"offsets in {offsets.name!r}" + (f", lengths in {lengths.name!r}" if lengths else "")
     layout = f"joined, {told}; {storage.layout.replace(' rows each', ' bytes each')}"
@@ -158,7 +156,7 @@ class JoinedPlaces(RowPlaces):
 
 
 def _is_flat(dataset: h5py.Dataset) -> bool:
-    return dataset.ndim == 1 and is_one_byte(dataset.id.get_type()) and dataset.shape[0] >= _LEAST_BYTES
+    return dataset.ndim == 1 and is_one_byte(dataset.id.get_type()) and dataset.shape[0] >= LEAST_BYTES
 
 
 def _find_columns(dataset: h5py.Dataset, n_labels: int | None) -> tuple[RowColumn, RowColumn | None] | None:
@@ -198,5 +196,5 @@ def _fit(begins: NDArray[np.int64], lengths: NDArray[np.int64], total: int) -> b
     verdicts = []
     for k in places_looked_at(len(begins)):
         begin, length, following = int(begins[k]), int(lengths[k]), int(begins[min(k + 1, len(begins) - 1)])
-        verdicts.append(_LEAST_BYTES <= length <= (following if following > begin else total) - begin)
+        verdicts.append(LEAST_BYTES <= length <= (following if following > begin else total) - begin)
     return 2 * sum(verdicts) >= len(verdicts)

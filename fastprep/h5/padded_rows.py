@@ -16,18 +16,23 @@ from numpy.typing import NDArray
 
 from fastprep.errors import DataError
 from fastprep.h5.axes import Axes, four_sides
-from fastprep.h5.byte_types import HEAD_BYTES, are_images, has_fixed_length, is_one_byte, places_looked_at, read_stored
+from fastprep.h5.byte_types import (
+    HEAD_BYTES,
+    LEAST_BYTES,
+    are_images,
+    has_fixed_length,
+    is_one_byte,
+    places_looked_at,
+    read_stored,
+)
 from fastprep.h5.cache import Scratch
-from fastprep.h5.filters import Unsupported
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.header_checks import check_header
 from fastprep.h5.row_columns import LENGTH_WORDS, RowColumn, columns_beside
 from fastprep.h5.row_index import RowIndex, RowPlaces, check_claims
-from fastprep.h5.storage import find_storage, storage_by_hdf5
-from fastprep.h5.stored_bytes import Pieces, StoredBytes, counted, stored_bytes
+from fastprep.h5.stored_bytes import Pieces, StoredBytes, counted, find_stored_bytes
 from fastprep.h5.unwritten import rows_of
 
-_LEAST_BYTES = 12  # of an image
 _END_MARKERS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # of JPEG and PNG
 
 
@@ -42,7 +47,7 @@ def are_padded(dataset: h5py.Dataset) -> bool:
     file_type = dataset.id.get_type()
     if dataset.ndim == 1 and has_fixed_length(file_type):
         return True
-    if dataset.ndim != 2 or not is_one_byte(file_type) or 0 in dataset.shape or dataset.shape[1] < _LEAST_BYTES:
+    if dataset.ndim != 2 or not is_one_byte(file_type) or 0 in dataset.shape or dataset.shape[1] < LEAST_BYTES:
         return False
     n, width = dataset.shape
     heads = (read_stored(dataset, (row, 0), (1, min(width, HEAD_BYTES))).tobytes() for row in places_looked_at(n))
@@ -51,10 +56,10 @@ def are_padded(dataset: h5py.Dataset) -> bool:
 
 def are_columns(dataset: h5py.Dataset) -> bool:
     """Tell whether a dataset of rank 2 has encoded images along its second axis, by their first bytes."""
-    if not is_one_byte(dataset.id.get_type()) or 0 in dataset.shape or dataset.shape[0] < _LEAST_BYTES:
+    if not is_one_byte(dataset.id.get_type()) or 0 in dataset.shape or dataset.shape[0] < LEAST_BYTES:
         return False
     n = dataset.shape[1]
-    return are_images(read_stored(dataset, (0, k), (_LEAST_BYTES, 1)).tobytes() for k in places_looked_at(n))
+    return are_images(read_stored(dataset, (0, k), (LEAST_BYTES, 1)).tobytes() for k in places_looked_at(n))
 
 
 def index_padded(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
@@ -73,13 +78,7 @@ def index_padded(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
     row_bytes = element_bytes * (dataset.shape[1] if is_table else 1)
     sides = four_sides(dataset.shape)
     axes = Axes("NH" if is_table else "N", sides, sides)
-    stored, reason = None, ""
-    try:
-        storage = find_storage(dataset, named, axes, element_bytes)
-        stored = stored_bytes(dataset, named, axes, storage, element_bytes)
-    except Unsupported as error:
-        reason = str(error)
-        storage = storage_by_hdf5(dataset, reason, axes)
+    storage, stored, reason = find_stored_bytes(dataset, named, axes, element_bytes)
     lengths = next((column for column in columns_beside(dataset, LENGTH_WORDS, len(dataset)) if _fit(column, dataset)), None)
     n_in_chunk, piece_bytes = storage.chunk_shape[0], element_bytes * storage.chunk_shape[1]
     told = f", their lengths in {lengths.name!r}" if lengths else ""
@@ -184,7 +183,7 @@ def _fit(column: RowColumn, dataset: h5py.Dataset) -> bool:
 
 def _ends_at(row: NDArray[np.uint8], length: int) -> bool:
     """Tell whether an image ends at a place of its row: only padding follows, or an end marker is before it."""
-    if not _LEAST_BYTES <= length <= len(row):
+    if not LEAST_BYTES <= length <= len(row):
         return False
     rest, end = row[length:], row[:length].tobytes()
     return bool((rest == 0).all() or (rest == ord(" ")).all()) or end.endswith(_END_MARKERS)

@@ -18,7 +18,7 @@ from fastprep.h5.chunk_list import list_chunks
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Pipeline, Unsupported
 from fastprep.h5.retries import machine_fault
 from fastprep.h5.row_index import RowIndex
-from fastprep.h5.storage import Storage
+from fastprep.h5.storage import Storage, find_storage, storage_by_hdf5
 
 _NOWHERE = -1  # the offset of a chunk that was never written
 
@@ -98,26 +98,14 @@ class StoredBytes:
             out[target : target + size] = 0
         if not is_written.all():
             pieces, targets = Pieces(*(values[is_written] for values in pieces)), targets[is_written]
-        read = self._read_decoded if self.pipeline.filters else self._read_plain
-        read(index, descriptor, pieces, samples, out, targets, scratch)
+        if self.pipeline.filters:
+            self._read_decoded(index, descriptor, pieces, samples, out, targets, scratch)
+        elif len(pieces.rows):
+            offsets = self.offsets[pieces.chunks] + pieces.begins
+            status, k = _read.read_ranges(descriptor, offsets, np.ascontiguousarray(pieces.sizes), out, targets)
+            if status:
+                raise _reading_error(index, status, int(samples[pieces.rows[k]]))
         return [out[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
-
-    def _read_plain(
-        self,
-        index: RowIndex,
-        descriptor: int,
-        pieces: Pieces,
-        samples: NDArray[np.int64],
-        out: NDArray[np.uint8],
-        targets: NDArray[np.int64],
-        scratch: Scratch,
-    ) -> None:
-        if len(pieces.rows) == 0:
-            return
-        offsets = self.offsets[pieces.chunks] + pieces.begins
-        status, k = _read.read_ranges(descriptor, offsets, np.ascontiguousarray(pieces.sizes), out, targets)
-        if status:
-            raise _reading_error(index, status, int(samples[pieces.rows[k]]))
 
     def _read_decoded(
         self,
@@ -152,16 +140,35 @@ class StoredBytes:
             raise DataError(str(error), index.file, index.name_of(sample), None, sample) from error
 
 
-def stored_bytes(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, storage: Storage, element_bytes: int) -> StoredBytes:
-    """Return where the chunks of a dataset are, for which `find_storage` found this storage.
+def find_stored_bytes(
+    dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, element_bytes: int
+) -> tuple[Storage, StoredBytes | None, str]:
+    """Find out how a dataset is stored, where its chunks are, and why HDF5 has to read it.
+
+    Parameters
+    ----------
+    dataset, named, axes, element_bytes
+        As `find_storage` takes them.
+
+    Returns
+    -------
+    (Storage, StoredBytes or None, str)
+        Without chunks if HDF5 has to read it, for the reason in the text, which is empty otherwise.
 
     Raises
     ------
-    Unsupported
-        If a part was never written, and is not read as zeros.
-    DamagedIndexError
-        If the list of chunks can't be true.
+    OSError, DataError
+        As `find_storage`, or if the list of chunks can't be true.
     """
+    try:
+        storage = find_storage(dataset, named, axes, element_bytes)
+        return storage, _stored_bytes(dataset, named, axes, storage, element_bytes), ""
+    except Unsupported as error:
+        return storage_by_hdf5(dataset, str(error), axes), None, str(error)
+
+
+def _stored_bytes(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, storage: Storage, element_bytes: int) -> StoredBytes:
+    """Return where the chunks of a dataset are; `Unsupported` if a part was never written, and is not read as zeros."""
     chunk_bytes = int(np.prod(storage.chunk_shape, dtype=np.int64)) * element_bytes
     if storage.extent is not None:
         return StoredBytes(np.array([storage.extent[0]], np.int64), storage.extent[1])
