@@ -16,7 +16,7 @@ from fastprep.encoded import decode
 from fastprep.encoded.forms import QUALITY
 from fastprep.errors import DataError
 from fastprep.h5.byte_rows import ByteRows
-from fastprep.h5.convert.images import NewImages
+from fastprep.h5.convert.images import NewImages, check_same, reading_back
 from fastprep.h5.convert.options import Encoding, Loss, Options
 from fastprep.h5.convert.stream import SourceImage, each_image
 from fastprep.h5.groups import ImageGroup
@@ -164,19 +164,13 @@ def verify_rows(
     """
     n = len(checksums)
     progress("checking", 0, n)
-    try:
+    with reading_back(target, images):
         with contextlib.closing(open_images(temporary, images)) as reader:
             index = reader.index
         if index.rows is None or index.shape[0] != n or index.shape[3] != channels:
             raise DataError(f"{n} encoded images of {channels} channels were written, found {index.shape}", temporary, images)
         with contextlib.closing(ByteRows(index.rows)) as rows:
             for first in range(0, n, _ROWS_AT_ONCE):
-                numbers = np.arange(first, min(first + _ROWS_AT_ONCE, n))
-                found = np.array([zlib.crc32(row.data) for row in rows.read(numbers)], np.uint32)
-                wrong = np.flatnonzero(found != checksums[numbers])
-                if len(wrong):
-                    raise DataError("it differs from what was written", temporary, images, sample=first + int(wrong[0]))
-                progress("checking", int(numbers[-1]) + 1, n)
-    except DataError as error:
-        problem = f"reading back what was written: {error.problem}; the disk or the memory may be faulty. Nothing is left of it"
-        raise DataError(problem, target, images, error.chunk, error.sample) from error
+                last = min(first + _ROWS_AT_ONCE, n)
+                check_same(rows.read(np.arange(first, last)), checksums[first:last], first, (temporary, images))
+                progress("checking", last, n)

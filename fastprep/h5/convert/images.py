@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 import h5py
@@ -174,16 +175,33 @@ def verify_images(temporary: str, target: str, images: str, checksums: NDArray[n
     DataError
         If an image differs, or can't be read.
     """
+    n = len(checksums)
+    with reading_back(target, images), contextlib.closing(open_images(temporary, images, axes="NHWC")) as reader:
+        progress("checking", 0, n)
+        for first, last in block_ranges(n, 1, reader.index.image_bytes):
+            found = reader.array(np.arange(first, last))
+            check_same(found, checksums[first:last], first, (temporary, images))
+            progress("checking", last, n)
+
+
+@contextlib.contextmanager
+def reading_back(target: str, images: str) -> Iterator[None]:
+    """Say of a DataError that it came when a new file was read back, which is going to have the name `target`."""
     try:
-        with contextlib.closing(open_images(temporary, images, axes="NHWC")) as reader:
-            n = len(checksums)
-            progress("checking", 0, n)
-            for first, last in block_ranges(n, 1, reader.index.image_bytes):
-                found = [zlib.crc32(image.data) for image in reader.array(np.arange(first, last))]
-                wrong = np.flatnonzero(np.array(found, np.uint32) != checksums[first:last])
-                if len(wrong):
-                    raise DataError("it differs from what was written", temporary, images, sample=first + int(wrong[0]))
-                progress("checking", last, n)
+        yield
     except DataError as error:
         problem = f"reading back what was written: {error.problem}; the disk or the memory may be faulty. Nothing is left of it"
         raise DataError(problem, target, images, error.chunk, error.sample) from error
+
+
+def check_same(found: Iterable[NDArray[np.uint8]], checksums: NDArray[np.uint32], first: int, named: tuple[str, str]) -> None:
+    """Compare images, or their bytes, from number `first` on, with the checksums of what was written.
+
+    Raises
+    ------
+    DataError
+        If one differs, naming its number.
+    """
+    wrong = np.flatnonzero(np.array([zlib.crc32(part.data) for part in found], np.uint32) != checksums)
+    if len(wrong):
+        raise DataError("it differs from what was written", *named, sample=first + int(wrong[0]))
