@@ -52,8 +52,8 @@ def nvimgcodec() -> Any:
     return module
 
 
-class JpegCopySink(CopySink):
-    """Sink of images of one size that takes JPEGs as they are stored, too; see `fastprep.h5.TakesJpegs`."""
+class _TakesJpegs:
+    """Sink that takes JPEGs as they are stored, too; see `fastprep.h5.TakesJpegs`."""
 
     jpegs: weakref.ref[JpegDecoder]  # an error that is kept keeps its sink, and must not keep memory of the device
 
@@ -66,18 +66,12 @@ class JpegCopySink(CopySink):
         return decoder.take(rows, slots, may_take)
 
 
-class JpegPackSink(PackSink):
-    """The same of images of different sizes."""
+class JpegCopySink(_TakesJpegs, CopySink):
+    """Sink of images of one size, and of JPEGs."""
 
-    jpegs: weakref.ref[JpegDecoder]  # an error that is kept keeps its sink, and must not keep memory of the device
 
-    def take_jpegs(
-        self, rows: list[NDArray[np.uint8]], slots: NDArray[np.int64], may_take: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
-        """Queue the decoding of JPEGs; see `JpegDecoder.take`."""
-        decoder = self.jpegs()
-        assert decoder is not None
-        return decoder.take(rows, slots, may_take)
+class JpegPackSink(_TakesJpegs, PackSink):
+    """Sink of images of different sizes, and of JPEGs."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +111,8 @@ class JpegDecoder:
         self._idle: list[Any] = []  # images of the library
         self._in_use: list[Any] = []
         self._kept: list[Any] = []  # what must stay until the stream was waited for
-        self._codec, kinds = nvimgcodec(), nvimgcodec().BackendKind
+        self._codec = nvimgcodec()
+        kinds = self._codec.BackendKind
         # none of the library's decoders on the CPU: what those do with damaged images is not what `decode` does
         backends = [self._codec.Backend(kind) for kind in (kinds.HW_GPU_ONLY, kinds.GPU_ONLY, kinds.HYBRID_CPU_GPU)]
         self._decoder = self._codec.Decoder(
