@@ -87,10 +87,11 @@ class ChunkReader:
         """
         blocks, begins, order = grouped(samples, self.index.images_decoded_at_once)
         is_converted = self.index.stored_dtype != self.index.dtype
+        in_order = samples[order], slots[order]
         first, left = 0, [np.empty(0, np.int64)]
         while first < len(blocks):
             if self._plan is not None and not is_converted:
-                first += self._hand_over_rows(self._plan, blocks[first:], begins[first:], samples[order], slots[order], sink)
+                first += self._hand_over_rows(self._plan, blocks[first:], begins[first:], *in_order, sink)
             if first < len(blocks):  # it was refused, or can't be handed over so
                 members = order[begins[first] : begins[first + 1]]
                 if not self._hand_over_block(int(blocks[first]), samples[members], slots[members], sink):
