@@ -92,6 +92,12 @@ class EncodedReader(Reader):
     than the first one's is an error.
     """
 
+    _what = "images"
+    _size_rule = (
+        "they need a crop whose result has one size, such as RandomResizedCrop(224), CenterCrop(224, resize=256) or "
+        "Resize((224, 224)), and masks and further inputs that are encoded, too"
+    )
+
     def __init__(
         self, index: ImageIndex, io: str = "pread", handles: Handles | None = None, scratch: Scratch | None = None
     ) -> None:
@@ -266,9 +272,7 @@ class EncodedReader(Reader):
     def _another_size(self, shape: tuple[int, ...]) -> str:
         height, width = self.index.shape[1:3]
         sizes = f"{height}x{width} pixels in the first one, {shape[0]}x{shape[1]} here"
-        crops = "RandomResizedCrop(224), CenterCrop(224, resize=256) or Resize((224, 224))"
-        rule = f"they need a crop whose result has one size, such as {crops}, and masks and further inputs that are encoded, too"
-        return f"images have different sizes: {sizes}; {rule}"
+        return f"{self._what} have different sizes: {sizes}; {self._size_rule}"
 
     def _error(self, sample: int, problem: object) -> DataError:
         assert self.index.rows is not None

@@ -25,6 +25,9 @@ class MaskReader(EncodedReader):
         As in `EncodedReader`.
     """
 
+    _what = "masks"
+    _size_rule = "their images have to be encoded, too, and need a crop whose result has one size, such as RandomResizedCrop(224)"
+
     def _decoded(self, sample: int, data: NDArray[np.uint8]) -> NDArray:
         self._size(sample, data)  # which refuses numbers that do not fit
         try:
@@ -39,12 +42,6 @@ class MaskReader(EncodedReader):
                 f"it has {header.bits} bits a number, and the masks that were looked at first have 8: store all masks alike"
             )
         return header
-
-    def _another_size(self, shape: tuple[int, ...]) -> str:
-        height, width = self.index.shape[1:3]
-        sizes = f"{height}x{width} pixels in the first one, {shape[0]}x{shape[1]} here"
-        rule = "their images have to be encoded, too, and need a crop whose result has one size, such as RandomResizedCrop(224)"
-        return f"masks have different sizes: {sizes}; {rule}"
 
 
 def mask_reader_of(
