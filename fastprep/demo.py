@@ -202,9 +202,10 @@ def table(scores: list[Score], n_test: int) -> list[str]:
     width = max(len(score.name) for score, _ in rows)
     lines = [f"{'':{width}}  accuracy  95% interval  defects found  on"]
     for score, where in rows:
-        found = "-" if score.found is None else f"{score.found:.1%}"
-        low, high = interval(round(score.accuracy * n_test), n_test)
-        ends = "-" if score.found is None else f"{low:.1%}-{high:.1%}"
+        found = ends = "-"
+        if score.found is not None:  # one of these cells
+            low, high = interval(round(score.accuracy * n_test), n_test)
+            found, ends = f"{score.found:.1%}", f"{low:.1%}-{high:.1%}"
         lines.append(f"{score.name:{width}}  {score.accuracy:8.2%}  {ends:>12}  {found:>13}  {where}")
     return ["", *lines, ""]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable
@@ -29,7 +30,7 @@ def draw_with_fonts(figure: Figure, draw: Callable[[], None]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         draw()
-    others = [warning for warning in caught if not _is_of_a_glyph(warning)]
+    others = [warning for warning in caught if not re.match(_LACKS, str(warning.message))]
     for warning in others:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if len(others) == len(caught):
@@ -98,7 +99,3 @@ def _is_invisible(character: str) -> bool:
     """Tell whether a character has no glyph of its own: spaces, joiners, marks of direction and of variants."""
     is_variant = 0xFE00 <= ord(character) <= 0xFE0F or 0xE0100 <= ord(character) <= 0xE01EF
     return is_variant or unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp")
-
-
-def _is_of_a_glyph(warning: warnings.WarningMessage) -> bool:
-    return "missing from" in str(warning.message) and str(warning.message).startswith("Glyph ")
