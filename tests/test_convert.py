@@ -11,9 +11,10 @@ from collections import namedtuple
 import h5py
 import numpy as np
 import pytest
+from conversions import check_refused, run
 from terminal import Terminal
 
-from fastprep import convert, image_mean
+from fastprep import image_mean
 from fastprep.h5.convert import rewrite
 from fastprep.loader import Loader
 
@@ -36,10 +37,6 @@ def out(tmp_path):
     return tmp_path / "out" / "new.h5"
 
 
-def run(*arguments):
-    return convert.main([str(argument) for argument in arguments])
-
-
 def spoil(path, change):
     with h5py.File(path, "r+", libver="latest") as file:
         return change(file)
@@ -48,17 +45,6 @@ def spoil(path, change):
 def images_of(path, name="images"):
     with h5py.File(path) as file:
         return file[name][()]
-
-
-def check_refused(capsys, out, message, *arguments):
-    assert run(*arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("fastprep.convert: ")
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
-    assert list(out.parent.iterdir()) == []
-    return captured.err
 
 
 # --- images

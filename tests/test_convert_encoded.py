@@ -12,11 +12,12 @@ import h5py
 import numpy as np
 import pytest
 import reference
+from conversions import check_refused, run
 from encoded_files import by_pillow_upright, encoded, write_rows
 from encoded_images import by_pillow, photograph, with_orientation
 from PIL import Image
 
-from fastprep import CenterCrop, RandomCrop, Resize, convert, image_mean
+from fastprep import CenterCrop, RandomCrop, Resize, image_mean
 from fastprep.encoded import decode, kind_of
 from fastprep.encoded import encode as encoding
 from fastprep.h5 import open_images
@@ -61,10 +62,6 @@ def write(path, images, **attributes):
     return path
 
 
-def run(*arguments):
-    return convert.main([str(argument) for argument in arguments])
-
-
 def rows_of(path, name="images"):
     with h5py.File(path) as file:
         return [row.tobytes() for row in file[name]]
@@ -73,17 +70,6 @@ def rows_of(path, name="images"):
 def attributes_of(path, name="images"):
     with h5py.File(path) as file:
         return dict(file[name].attrs)
-
-
-def check_refused(capsys, out, message, *arguments):
-    assert run(*arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("fastprep.convert: ")
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
-    assert list(out.parent.iterdir()) == []
-    return captured.err
 
 
 # --- from pixels

@@ -8,8 +8,8 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from conversions import run
 
-from fastprep import convert
 from fastprep.h5.convert import rewrite
 from fastprep.loader import Loader
 
@@ -26,10 +26,6 @@ def rng():
 def out(tmp_path):
     (tmp_path / "out").mkdir()
     return tmp_path / "out" / "all.h5"
-
-
-def run(*arguments):
-    return convert.main([str(argument) for argument in arguments])
 
 
 def check_refused(capsys, out, message, *arguments):

@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from fake_clock import FakeClock
 
 from fastprep.cli import progress
 from fastprep.cli.progress import StatusLine, clock_time, shown_progress
@@ -46,13 +47,7 @@ def open_terminal(monkeypatch):
 
 @pytest.fixture
 def clock(monkeypatch):
-    class Clock:
-        now = 100.0
-
-        def monotonic(self):
-            return self.now
-
-    clock = Clock()
+    clock = FakeClock(100.0)
     monkeypatch.setattr(progress, "time", clock)
     return clock
 

@@ -1,6 +1,7 @@
 """The time that is left of an epoch and of a run."""
 
 import pytest
+from fake_clock import FakeClock
 
 from fastprep.training import progress
 from fastprep.training.progress import TimeLeft
@@ -8,13 +9,7 @@ from fastprep.training.progress import TimeLeft
 
 @pytest.fixture
 def clock(monkeypatch):
-    class Clock:
-        now = 1000.0
-
-        def monotonic(self):
-            return self.now
-
-    clock = Clock()
+    clock = FakeClock(1000.0)
     monkeypatch.setattr(progress, "time", clock)
     return clock
 
