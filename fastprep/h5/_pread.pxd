@@ -12,6 +12,19 @@ cdef extern from *:
     """
     #include <fcntl.h>
     #include <stdint.h>
+    #include <sys/types.h>
+    #include <sys/uio.h>
+    /* Read what is in memory already, and nothing that would have to come from a disk. Returns the number of bytes, which may be
+       smaller than asked for, or -1: nothing of it is in memory, or the system can't tell. */
+    static inline ssize_t fastprep_read_cached(int fd, void *buffer, size_t n_bytes, int64_t offset) {
+    #ifdef RWF_NOWAIT
+        struct iovec part = {buffer, n_bytes};
+        return preadv2(fd, &part, 1, (off_t)offset, RWF_NOWAIT);
+    #else
+        (void)fd; (void)buffer; (void)n_bytes; (void)offset;
+        return -1;
+    #endif
+    }
     /* Tell the system what will be read soon. Systems without posix_fadvise are not told. */
     static inline void fastprep_will_need(int fd, int64_t offset, int64_t n_bytes) {
     #ifdef POSIX_FADV_WILLNEED
@@ -22,6 +35,7 @@ cdef extern from *:
     }
     """
     void fastprep_will_need(int fd, int64_t offset, int64_t n_bytes) nogil
+    ssize_t fastprep_read_cached(int fd, void *buffer, size_t n_bytes, int64_t offset) nogil
 
 
 cdef inline int64_t read_fully(int fd, uint8_t *buffer, int64_t n_bytes, int64_t offset) noexcept nogil:

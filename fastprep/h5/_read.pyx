@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
 from fastprep._sink cimport OK, Sink
-from fastprep.h5._pread cimport fastprep_will_need, read_fully
+from fastprep.h5._pread cimport fastprep_read_cached, fastprep_will_need, read_fully
 
 cdef int64_t READ_AHEAD = 64  # images, or ranges
 
@@ -102,19 +102,25 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
     failed, or their number.
     """
     cdef int64_t k = 0, status = OK, n = offsets.shape[0]
-    cdef int64_t first = 0, n_bytes = scratch.shape[0]
+    cdef int64_t first = 0, n_bytes = scratch.shape[0], got, ahead
+    # Announcing is a call to the system for each image, which costs as much as reading a small one that is in memory. So the
+    # batch is read as if all of it was, up to the first image that is not.
+    cdef bint is_cached = True
     if sink.take == NULL:
         raise TypeError(f"{type(sink).__name__} takes no pixels")
     with nogil:
-        for k in range(min(n, READ_AHEAD)):
-            announce(fd, &offsets[0], k, scratch.shape[0])
-        k = 0
         while k < n:
-            if k + READ_AHEAD < n:
-                announce(fd, &offsets[0], k + READ_AHEAD, scratch.shape[0])
             if sink.need != NULL:
                 sink.need(sink.context, slots[k], &first, &n_bytes)
-            status = read_fully(fd, &scratch[first], n_bytes, offsets[k] + first)
+            got = fastprep_read_cached(fd, &scratch[first], n_bytes, offsets[k] + first) if is_cached else 0
+            if got < n_bytes:
+                if is_cached:
+                    is_cached, got = False, max(got, 0)
+                    for ahead in range(k, min(n, k + READ_AHEAD)):
+                        announce(fd, &offsets[0], ahead, scratch.shape[0])
+                if k + READ_AHEAD < n:
+                    announce(fd, &offsets[0], k + READ_AHEAD, scratch.shape[0])
+                status = read_fully(fd, &scratch[first + got], n_bytes - got, offsets[k] + first + got)
             if status == OK:
                 status = sink.take(sink.context, slots[k], &scratch[0])
             if status != OK:
