@@ -35,6 +35,7 @@ from fastprep.kernels.choices import Layout, dtype_name
 from fastprep.kernels.device import device_number
 from fastprep.pipeline import Backend, BatchSource, Companions, EpochIterator, check_workers, choose, pool_of
 from fastprep.pipeline.decoding import decode_there, decoding_of
+from fastprep.pipeline.grouping import Grouping, most_in_group
 from fastprep.pipeline.host_transform import HostTransform, Transform, host_device
 from fastprep.pipeline.operation import operations_of
 from fastprep.pipeline.targets import target_rows
@@ -309,9 +310,15 @@ class Loader(ReadOnlyArguments, Resuming):
         self._companions = self._choose_companions(rows, weights)
         self._decoding = decoding
         self._backends = decode_there(self._choose_backends(device), decoding, device)  # one for each part of a batch
-        self._pool = pool_of(self._backends, self._largest_batch, self.crop.n_crops, workers, prefetch, self._n_held)
+        most = 1
+        if finish is None and [backend.device for backend in self._backends] == ["cpu"] and not isinstance(self._spec, dict):
+            batch_bytes = self._largest_batch * self.crop.n_crops * self._spec.crop_bytes
+            most = most_in_group(batch_bytes, workers, augmentation, self._sampler, self._dataset.has_sizes, rows, weights)
+        pool_options = workers, prefetch, self._n_held, most
+        self._pool = pool_of(self._backends, self._largest_batch, self.crop.n_crops, *pool_options)
         self._source = BatchSource(
-            self._dataset, rows, weights, augmentation, self._sampler, self._position, self._backends, self._pool, finish
+            *(self._dataset, rows, weights, augmentation, self._sampler, self._position, self._backends, self._pool, finish),
+            grouping=Grouping(most),
         )
 
     @property

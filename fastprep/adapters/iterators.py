@@ -142,6 +142,10 @@ class IntactIterator(EvaluationIterator):
     def _prepare(self) -> Callable[[int, int], Batch | SharedBatch]:
         return self._source.prepare_intact
 
+    @property
+    def _prepare_group(self) -> None:
+        return None
+
     def close(self) -> None:
         """See `KerasEpochIterator.close`."""
         self._is_cut = self._is_cut or self._following is not None

@@ -248,7 +248,9 @@ def choose_parts(
     return [host if gpu is None else CudaBackend(spec, gpu, n_images, n_rows, companions) for gpu in gpus]
 
 
-def pool_of(backends: Sequence[Backend], n_images: int, n_crops: int, n_threads: int, prefetch: int, n_held: int) -> WorkerPool:
+def pool_of(
+    backends: Sequence[Backend], n_images: int, n_crops: int, n_threads: int, prefetch: int, n_held: int, n_batches: int = 1
+) -> WorkerPool:
     """Return threads, and buffers of the right size in the memory of each backend.
 
     Parameters
@@ -261,7 +263,9 @@ def pool_of(backends: Sequence[Backend], n_images: int, n_crops: int, n_threads:
         Number of rows of each.
     n_threads, prefetch, n_held : int
         As in `WorkerPool`.
+    n_batches : int
+        Batches that a buffer may have to hold.
     """
-    n_rows = -(-n_images // len(backends)) * n_crops
+    n_rows = -(-n_images // len(backends)) * n_crops * n_batches
     part_bytes = max(backend.buffer_bytes(n_rows) for backend in backends)
     return WorkerPool(n_threads, prefetch, part_bytes, [backend.memory for backend in backends], n_held)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
+import functools
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from typing import Any
 
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.source import BatchSource
@@ -26,7 +28,8 @@ class EpochIterator:
     def __init__(self, source: BatchSource) -> None:
         self.started = self._is_over = False
         self._source = source
-        self._ahead: collections.deque[Future[Batch | SharedBatch]] = collections.deque()
+        self._ahead: collections.deque[Future[Any]] = collections.deque()
+        self._ready: collections.deque[Batch | SharedBatch | Exception] = collections.deque()  # of a group, see `Grouping`
         self._epoch = self._step = self._submitted = self._generation = 0
 
     def __iter__(self) -> EpochIterator:
@@ -73,6 +76,11 @@ class EpochIterator:
         """Function that makes the batch of an epoch and a step; it must not refer to this iterator, which may be forgotten."""
         return self._source.prepare
 
+    @property
+    def _prepare_group(self) -> Callable[[int, range], list[Batch | SharedBatch | Exception]] | None:
+        """Function that makes several batches at once; None where they are made one by one."""
+        return self._source.prepare_group
+
     def _begin(self) -> tuple[int, int]:
         """Return the epoch and the first step of this iteration, which begins now."""
         return self._source.position.begin_epoch()
@@ -86,6 +94,7 @@ class EpochIterator:
         self._source.position.end_epoch(epoch)
 
     def _drop(self) -> None:
+        self._ready.clear()
         while self._ahead:
             self._ahead.pop().cancel()
 
@@ -94,16 +103,27 @@ class EpochIterator:
         self._submit()
         if pool.generation != self._generation:
             raise RuntimeError(LOST)
+        if self._ready:
+            return self._next_of_group()
         if not self._ahead:
             return self._make_in_this_thread()
         try:
             with pool.consumer.waiting():
-                batch = self._ahead.popleft().result()
+                made = self._ahead.popleft().result()
         except CancelledError:
             if pool.generation == self._generation and is_exiting():
                 return self._make_in_this_thread()
             raise RuntimeError(LOST) from None
         self._submit()
+        if not isinstance(made, list):
+            return made
+        self._ready.extend(made)
+        return self._next_of_group()
+
+    def _next_of_group(self) -> Batch | SharedBatch:
+        batch = self._ready.popleft()
+        if isinstance(batch, Exception):
+            raise batch
         return batch
 
     def _make_in_this_thread(self) -> Batch | SharedBatch:
@@ -120,11 +140,18 @@ class EpochIterator:
     def _submit(self) -> None:
         source = self._source
         while self._submitted < len(source) and len(self._ahead) < source.pool.ahead:
-            future = source.pool.submit(self._generation, self._prepare, self._epoch, self._submitted)
+            group, size = self._prepare_group, 1
+            if group is not None:
+                size = source.grouping.size(len(source) - self._submitted, source.pool.n_threads)
+            if group is None or size == 1:
+                future = source.pool.submit(self._generation, self._prepare, self._epoch, self._submitted)
+            else:
+                steps = range(self._submitted, self._submitted + size)
+                future = source.pool.submit(self._generation, group, self._epoch, steps)
             if future is None:
                 return
             self._ahead.append(future)
-            self._submitted += 1
+            self._submitted += size
 
 
 class ImageIterator(EpochIterator):
@@ -133,3 +160,7 @@ class ImageIterator(EpochIterator):
     @property
     def _prepare(self) -> Callable[[int, int], Batch | SharedBatch]:
         return self._source.prepare_images
+
+    @property
+    def _prepare_group(self) -> Callable[[int, range], list[Batch | SharedBatch | Exception]] | None:
+        return functools.partial(self._source.prepare_group, has_labels=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from fastprep.pipeline.backends import Backend
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.companions import Rows
 from fastprep.pipeline.cuda import NotFiniteOnDevice
+from fastprep.pipeline.grouping import Grouping, divide
 from fastprep.pipeline.host_transform import HostTransform
 from fastprep.pipeline.places import offsets_of_x
 from fastprep.pipeline.targets import MappedRows, MaskRows, TargetBatch
@@ -43,6 +45,8 @@ class BatchSource:
         Threads that call `prepare`, and the buffers of each part.
     finish : HostTransform, optional
         What x of each batch goes through at last, on the host.
+    grouping : Grouping, optional
+        How many batches are made at a time, for which the buffers are large enough. Default: one.
 
     Attributes
     ----------
@@ -65,10 +69,11 @@ class BatchSource:
         backends: Sequence[Backend],
         pool: WorkerPool,
         finish: HostTransform | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
         self.dataset, self.labels, self.weights, self.augmentation = dataset, labels, weights, augmentation
         self.sampler, self.position, self.backends, self.pool = sampler, position, backends, pool
-        self.finish = finish
+        self.finish, self.grouping = finish, grouping or Grouping(1)
         self.images = dataset.without_masks()
         self.n_batches = self.n_samples = 0
         self.wait_s = 0.0
@@ -112,14 +117,43 @@ class BatchSource:
 
     def prepare(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Make the batch of a step of an iteration, and decode the part of the next window that is due with it."""
+        began = time.perf_counter()
         batch = self.make(epoch, step)
+        self.grouping.note(1, time.perf_counter() - began)
         if len(due := self.sampler.due(epoch, step, self.position.since(epoch))):
             self.dataset.fetch(due)
         return batch
 
+    def prepare_group(self, epoch: int, steps: range, has_labels: bool = True) -> list[Batch | SharedBatch | Exception]:
+        """Make the batches of several steps at once; see `Grouping`.
+
+        Returns
+        -------
+        list of Batch or Exception
+            The batch of each step. If one can't be made, the error is in its place, and what follows is left out.
+        """
+        began = time.perf_counter()
+        numbers, counts = self.sampler.numbers_of_steps(epoch, steps, self.position.since(epoch))
+        outcomes: list[Batch | SharedBatch | Exception] = []
+        try:
+            group = self._make_part(0, epoch, numbers, has_labels)
+            outcomes += divide(group, counts, self.augmentation.n_crops)
+        except Exception:  # made one by one, because whoever asks for a batch before the one that fails is to get it
+            make = self.make if has_labels else self.make_images
+            for step in steps:
+                try:
+                    outcomes.append(make(epoch, step))
+                except Exception as error:
+                    outcomes.append(error)
+                    break
+        self.grouping.note(len(steps), time.perf_counter() - began)
+        return outcomes
+
     def prepare_images(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Make the batch of a step as `prepare` does, but without labels and weights: masks are not read."""
+        began = time.perf_counter()
         batch = self.make_images(epoch, step)
+        self.grouping.note(1, time.perf_counter() - began)
         if len(due := self.sampler.due(epoch, step, self.position.since(epoch))):
             self.images.fetch(due)
         return batch

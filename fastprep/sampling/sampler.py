@@ -109,7 +109,17 @@ class Sampler:
         """
         if not since.step <= step < len(self):
             raise IndexError(f"step must lie in {since.step}..{len(self) - 1}, got {step}")
-        positions = order.step_positions(self.n_samples, self.batch_size, step - since.step, self.shard, since.seen)
+        return self._numbers_at(epoch, self._positions(step, since))
+
+    def numbers_of_steps(self, epoch: int, steps: range, since: Since = WHOLE_EPOCH) -> tuple[NDArray[np.int64], list[int]]:
+        """Return the numbers of several steps that exist, one after the other, and how many each step has; see `numbers`."""
+        positions = [self._positions(step, since) for step in steps]
+        return self._numbers_at(epoch, np.concatenate(positions)), [len(own) for own in positions]
+
+    def _positions(self, step: int, since: Since) -> NDArray[np.int64]:
+        return order.step_positions(self.n_samples, self.batch_size, step - since.step, self.shard, since.seen)
+
+    def _numbers_at(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         if not self.shuffle:
             return positions
         if self.windows is None:

@@ -8,6 +8,7 @@ import warnings
 import h5py
 import numpy as np
 import pytest
+from noted_addresses import note_addresses
 from small_model import small_model
 
 import fastprep
@@ -34,25 +35,11 @@ def arrays(loader, epoch=0):
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
-def recording(loader):
-    """Let a loader note where the kernel wrote each batch."""
-    written = {}
-    original = loader._source.prepare
-
-    def prepare(epoch, step):
-        batch = original(epoch, step)
-        written[epoch, step] = batch.lease.address
-        return batch
-
-    loader._source.prepare = prepare
-    return written
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_training_step_sees_the_memory_the_kernel_wrote(path, dtype):
     seen = []
     with fastprep.Loader(path, 4, fastprep.RandomCrop(8, mirror=True), shuffle=True, dtype=dtype) as loader:
-        written = recording(loader)
+        written = note_addresses(loader)
         model = small_model(base=spy(lambda data: seen.append(address(data[0]))), run_eagerly=True)
         model.fit(loader, epochs=2, verbose=0)
         assert len(seen) == 2 * len(loader) == 12
@@ -75,7 +62,7 @@ def test_a_compiled_training_step_sees_it_too(path, dtype):
                 return super().train_step(data)
 
     with fastprep.Loader(path, 4, fastprep.RandomCrop(8, mirror=True), shuffle=True, dtype=dtype) as loader:
-        written = recording(loader)
+        written = note_addresses(loader)
         small_model(base=Spy).fit(loader, epochs=2, verbose=0)
         assert seen == [written[epoch, step] for epoch in range(2) for step in range(6)]
 
@@ -202,7 +189,7 @@ def test_each_epoch_of_fit_is_the_next_epoch(numbered):
 def test_epochs_of_one_batch_are_one_after_the_other(numbered):
     with fastprep.Loader(numbered, N, fastprep.RandomCrop(8), shuffle=True) as loader:
         assert len(loader) == 1
-        written = recording(loader)
+        written = note_addresses(loader)
         assert labels_seen(loader, epochs=4) == wanted_labels(loader, range(4))
         assert [*written][:4] == [(epoch, 0) for epoch in range(4)]
         assert (loader.state_dict()["epoch"], loader.state_dict()["seen"]) == (4, 0)
@@ -359,7 +346,7 @@ def as_float32(x):
 def test_a_loop_of_ones_own_gets_tensors_where_the_kernel_wrote_them(numbered, dtype):
     options = {"shuffle": True, "class_weight": {0: 0.5}, "dtype": dtype}
     with fastprep.Loader(numbered, 4, fastprep.RandomCrop(8, mirror=True), **options) as loader:
-        written, kept = recording(loader), []
+        written, kept = note_addresses(loader), []
         for step, (x, y, weights) in enumerate(loader.tensors()):
             kept.append((x, loader.batch(0, step)))
             assert loader.state_dict()["seen"] == (4 * step + 4 if step < 5 else 0)

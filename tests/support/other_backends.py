@@ -12,6 +12,7 @@ import warnings
 import keras
 import numpy as np
 import two_inputs
+from noted_addresses import note_addresses
 
 import fastprep
 from fastprep.loader import Loader as PlainLoader
@@ -98,21 +99,9 @@ results["batch normalisation"] = [bool(np.allclose(measured, [pixels.mean(axis=0
 # --- where the arrays lie
 
 
-def with_addresses(loader):
-    written, prepare = {}, loader._source.prepare
-
-    def noting(epoch, step):
-        batch = prepare(epoch, step)
-        written[epoch, step] = batch.lease.address
-        return batch
-
-    loader._source.prepare = noting
-    return written
-
-
 for dtype in ("float32", "float16", "bfloat16"):
     with loader(dtype=dtype, shuffle=True, class_weight={0: 2.0}) as train:
-        written, found = with_addresses(train), []
+        written, found = note_addresses(train), []
         plain = PlainLoader(path, 5, fastprep.CenterCrop(8), device="cpu", dtype=dtype, shuffle=True)
         with plain:
             source = train.get_jax_iterator if NAME == "jax" else train.get_torch_dataloader
@@ -150,7 +139,7 @@ def labels(loader, *steps):
 
 
 with loader(of=numbered, shuffle=True) as train:
-    written = with_addresses(train)
+    written = note_addresses(train)
     spy(built=False).fit(train, epochs=2, verbose=0)
     steps = [(epoch, step) for epoch in range(2) for step in range(len(train))]
     results["the training step"] = [[list(what) for what in seen], [[written[at], *labels(train, at)] for at in steps]]

@@ -10,6 +10,7 @@ import pytest
 from full_disk import run_on_small_disk
 
 from fastprep import train
+from fastprep.pipeline import grouping
 from fastprep.pipeline.source import BatchSource
 from fastprep.training import checkpoint
 
@@ -58,6 +59,7 @@ def prepared(monkeypatch):
         return batch
 
     monkeypatch.setattr(BatchSource, "prepare", prepare)
+    monkeypatch.setattr(grouping, "MOST_BATCHES", 1)  # batches are made one by one
     return done
 
 

@@ -1,0 +1,113 @@
+"""Small batches, several of which are made at a time: what a batch takes besides its images then comes once for all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastprep.dataset import map_outputs
+from fastprep.dataset.nested import leaves
+from fastprep.pipeline.batch import Batch
+from fastprep.pipeline.buffers import ALIGNMENT
+from fastprep.sampling import Sampler
+from fastprep.transforms import Augmentation
+
+MOST_BATCHES = 8
+MOST_BYTES = 2 << 20
+"""Bytes of a group at most. Groups that leave the processor's caches before they are read gain nothing."""
+TARGET_S = 0.002
+"""Seconds that a group may take. Where batches take longer, as on a slow disk, nobody is to wait for several of them."""
+
+
+class Grouping:
+    """How many batches are made at a time, by how long the last ones took.
+
+    Parameters
+    ----------
+    most : int
+        Batches in a group at most; 1 for no groups.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._batch_s = math.inf
+
+    def size(self, n_left: int, n_threads: int) -> int:
+        """Return the number of batches in the next group of an epoch.
+
+        Parameters
+        ----------
+        n_left : int
+            Batches that are left of the epoch.
+        n_threads : int
+            Threads that share them.
+        """
+        if self.most == 1:
+            return 1
+        return max(1, min(self.most, _share(n_left, n_threads), int(TARGET_S / self._batch_s) if self._batch_s else self.most))
+
+    def note(self, n_batches: int, seconds: float) -> None:
+        """Note how long a group took; threads may do so at the same time."""
+        self._batch_s = seconds / n_batches
+
+
+def most_in_group(
+    batch_bytes: int, n_threads: int, augmentation: Augmentation, sampler: Sampler, has_sizes: bool, *of_samples: Any
+) -> int:
+    """Return how many batches may be made at a time on the CPU.
+
+    Parameters
+    ----------
+    batch_bytes : int
+        Size of x of a whole batch.
+    n_threads : int
+    augmentation : Augmentation
+    sampler : Sampler
+    has_sizes : bool
+        Whether images have different sizes.
+    *of_samples : ndarray, or a tuple or dict of such, or None
+        Labels and weights, each with a row for each sample; other things are none that can be divided.
+
+    Returns
+    -------
+    int
+        1 where batches are made one by one: they are large, few, blended, or of images that are decoded together.
+    """
+    is_divisible = all(isinstance(values, np.ndarray) for values in leaves(*of_samples) if values is not None)
+    suits = augmentation.blend is None and sampler.block_starts is None and is_divisible and not has_sizes
+    if not suits or batch_bytes % ALIGNMENT:  # each batch of a group has to begin where consumers take it
+        return 1
+    return max(1, min(MOST_BATCHES, MOST_BYTES // batch_bytes, _share(len(sampler), n_threads)))
+
+
+def divide(group: Batch, counts: Sequence[int], n_crops: int) -> list[Batch]:
+    """Return the batches of a group, which share its buffer.
+
+    Parameters
+    ----------
+    group : Batch
+        Of one input.
+    counts : sequence of int
+        Samples of each batch.
+    n_crops : int
+        Rows of each sample.
+    """
+    batches, first = [], 0
+    row_bytes = group.x[:1].nbytes
+    for n_samples in counts:
+        rows = slice(first * n_crops, (first + n_samples) * n_crops)
+        replaced = None if group.replaced is None else group.replaced[first : first + n_samples]
+        y, weights = (None if values is None else map_outputs(lambda own: own[rows], values) for values in group[1:3])  # noqa: B023
+        offset = rows.start * row_bytes
+        kept = replaced if replaced is not None and replaced.any() else None
+        batches.append(Batch(group.x[rows], y, weights, group.lease, kept, (), offset))
+        first += n_samples
+    return batches
+
+
+def _share(n_left: int, n_threads: int) -> int:
+    """Return how many batches a thread may take at a time, so that all have something to do until the end of the epoch."""
+    return -(-n_left // (2 * n_threads))
