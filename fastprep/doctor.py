@@ -22,10 +22,12 @@ from fastprep.cli.image_options import channels_of, shape_of
 from fastprep.cli.output import write_line
 from fastprep.diagnostics import gpu as gpu_figures
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
+from fastprep.encoded import part_decoder
 from fastprep.errors import DataError, DeviceUnavailableError, InputError
 from fastprep.h5 import describe_unwritten, write_images
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
+from fastprep.pipeline.device_jpegs import nvimgcodec
 
 N_EXAMPLE = 512  # images of the temporary file
 
@@ -129,6 +131,7 @@ def _report(config: Config, path: str) -> None:
             f"{described['dtype']}",
             **({"channels": f"{channels} are used: {config.channels}"} if config.channels else {}),
             "read": str(described["read"]),
+            **({"decoding": _decoding(gpu)} if is_encoded else {}),
             "shuffled order": order_of(loader),
             "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
         }
@@ -150,6 +153,21 @@ def _gpu() -> tuple[Gpu | None, str]:
         return Gpu(0), ""
     except DeviceUnavailableError as error:
         return None, str(error)
+
+
+def _decoding(gpu: Gpu | None) -> str:
+    """Describe where encoded images are decoded by default, and where JPEGs could be."""
+    if part_decoder():
+        here = "on the CPU; of most JPEGs only the part that a crop needs, by libjpeg-turbo"
+    else:
+        here = "on the CPU; JPEGs whole, by simplejpeg, because fastprep was built without libjpeg-turbo 2.1 or later"
+    if gpu is None:
+        return here
+    try:
+        nvimgcodec()
+    except DeviceUnavailableError as error:
+        return f"{here}; on the GPU not: {error}"
+    return f'{here}; Loader(decode="device") has nvImageCodec decode JPEGs on the GPU'
 
 
 _CONSUMERS = {  # by the names of Keras' backends: what to print, what describes their GPUs, what hands a batch over

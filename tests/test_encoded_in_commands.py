@@ -1,6 +1,8 @@
 """Files of encoded images, as `build` and `convert` make them, in every command: a run on them is that on their pixels."""
 
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -97,3 +99,27 @@ def test_show_tells_what_is_inside_and_draws_it(made, tmp_path, capsys):
 def test_doctor_measures_a_file_that_convert_has_encoded(made, capsys):
     assert doctor.main([str(made / "png" / "train.h5"), "--batch-size", "8", "--rounds", "1"]) == 0
     assert "the first as PNG" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("form", "n_lines"), [("png", 1), ("pixels", 0)])
+def test_doctor_says_where_encoded_images_are_decoded(made, capsys, form, n_lines):
+    assert doctor.main([str(made / form / "train.h5"), "--batch-size", "8", "--rounds", "1"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  decoding")]
+    assert len(lines) == n_lines
+    assert all("on the CPU" in line for line in lines)
+
+
+@pytest.mark.parametrize(("compiled", "said"), [(None, "JPEGs whole, by simplejpeg"), (print, "only the part that a crop needs")])
+def test_doctor_says_whether_parts_of_jpegs_can_be_decoded(monkeypatch, compiled, said):
+    monkeypatch.setattr(doctor, "part_decoder", lambda: compiled)
+    assert said in doctor._decoding(None)
+    assert "GPU" not in doctor._decoding(None)
+
+
+def test_doctor_says_whether_jpegs_can_be_decoded_on_the_gpu(monkeypatch):
+    module = types.SimpleNamespace(__version__="0.9.0")
+    monkeypatch.setitem(sys.modules, "nvidia", types.SimpleNamespace(nvimgcodec=module))
+    assert 'Loader(decode="device") has nvImageCodec' in doctor._decoding("a GPU")
+    module.__version__ = "0.3.1"
+    assert "on the GPU not: " in doctor._decoding("a GPU")
+    assert "0.9 or later, and 0.3.1 is installed" in doctor._decoding("a GPU")
