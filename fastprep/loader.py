@@ -40,6 +40,7 @@ from fastprep.pipeline.host_transform import HostTransform, Transform, host_devi
 from fastprep.pipeline.operation import operations_of
 from fastprep.pipeline.targets import target_rows
 from fastprep.sampling import Position, Sampler, check_sampling
+from fastprep.sampling.engine_ranks import find_shard
 from fastprep.transforms import Blend, Crop, Erase, Policy, check_crop, check_transforms
 
 
@@ -154,9 +155,11 @@ class Loader(ReadOnlyArguments, Resuming):
         replacement, within their share alike or as `sampling` says, by class in each share.
     seed : int, default 0
         Seed of the order, of draws and of random crops.
-    shard : (int, int), default (0, 1)
+    shard : (int, int) or "auto", default (0, 1)
         Pair (rank, world) of a distributed run: which share of every epoch this loader has. Over all ranks every sample comes
-        exactly once. Shares differ by at most one sample, so that the last batch may be missing on some ranks.
+        exactly once. Shares differ by at most one sample, so that the last batch may be missing on some ranks. "auto" finds the
+        pair by torch.distributed, jax.distributed, Ray Train, TF_CONFIG, or the variables of torchrun, MPI, SLURM or
+        Kubernetes; the log says which.
     drop_remainder : bool, default False
         Leave out the samples that do not fill a batch of every rank, so that all ranks have the same number of batches.
     class_weight : mapping of int or str to float, or None, default None
@@ -246,7 +249,7 @@ class Loader(ReadOnlyArguments, Resuming):
         sampling: ArrayLike | str | None = None,
         mix: Mapping[str, float] | None = None,
         seed: int = 0,
-        shard: tuple[int, int] = (0, 1),
+        shard: tuple[int, int] | Literal["auto"] = (0, 1),
         drop_remainder: bool = False,
         class_weight: Any = None,
         sample_weight: Any = None,
@@ -258,6 +261,7 @@ class Loader(ReadOnlyArguments, Resuming):
         on_corrupt: Literal["raise", "skip"] = "raise",
         check_finite: bool = True,
     ) -> None:
+        shard = find_shard() if isinstance(shard, str) and shard == "auto" else shard
         check_sampling(batch_size, shuffle_window, seed, shard)
         device_number(device, "auto")
         check_crop(crop)

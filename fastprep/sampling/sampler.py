@@ -290,4 +290,4 @@ def check_shard(shard: Any) -> None:
     """
     pair = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(k, int | np.integer) for k in shard)
     if not pair or not 0 <= shard[0] < shard[1]:
-        raise ValueError(f"shard must be integers (rank, world) with 0 <= rank < world, got {shard!r}")
+        raise ValueError(f'shard must be integers (rank, world) with 0 <= rank < world, or "auto", got {shard!r}')
