@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 CROP = RandomResizedCrop(9, mirror=True)
 N = 16
-CASES = 300  # changes of a file, of each kind
+CASES = 300, pytest.param(2000, marks=pytest.mark.large)  # changes of a file, of each kind
 
 
 def cut_short(row):
@@ -225,12 +225,13 @@ def last_case(folder):
     return (folder / "progress").read_text().splitlines()[-1]
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_bytes_that_change_anywhere_in_a_file(tmp_path, kind):
+@pytest.mark.parametrize("n_cases", CASES)
+@pytest.mark.parametrize(("kind", "extent"), [("PNG", "whole"), ("JPEG", "whole"), ("JPEG", "part")])
+def test_bytes_that_change_anywhere_in_a_file(tmp_path, kind, extent, n_cases):
     """In a process of its own, because a crash or a hang would end it."""
     script = Path(__file__).parent / "support" / "change_encoded.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-X", "faulthandler", str(script), str(tmp_path), kind, str(CASES)]
+    command = [sys.executable, "-X", "faulthandler", str(script), str(tmp_path), kind, extent, str(n_cases)]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     except subprocess.TimeoutExpired:

@@ -103,7 +103,7 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
     """
     cdef int64_t k = 0, status = OK, n = offsets.shape[0]
     cdef int64_t first = 0, n_bytes = scratch.shape[0], got, ahead
-    # Announcing is a call to the system for each image, which costs as much as reading a small one that is in memory. So the
+    # Announcing is a call to the system for each image, which costs a third of reading a small one that is in memory. So the
     # batch is read as if all of it was, up to the first image that is not.
     cdef bint is_cached = True
     if sink.take == NULL:

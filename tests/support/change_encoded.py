@@ -1,6 +1,8 @@
 """Changes bytes anywhere in a small file of encoded images, reads all of them, and notes what broke the rules.
 
-    python change_encoded.py FOLDER KIND N_CASES
+    python change_encoded.py FOLDER KIND whole|part N_CASES
+
+Crops are of whole images, or of a part, which of a JPEG is all that is decoded.
 
 The rules: the right pixels, or those that Pillow decodes of the row as h5py reads it; or an error that names file and dataset,
 and the sample if it is one of a sample. Pillow does not look at the checksums of pixels in a PNG, and a JPEG has none.
@@ -17,16 +19,18 @@ import numpy as np
 from encoded_files import by_pillow_upright, oracle
 from encoded_images import by_pillow, photograph
 
-from fastprep import DataError, Resize
+from fastprep import CenterCrop, DataError, Resize
 from fastprep.loader import Loader
 
 N = 4
-SIZES = [(9, 12), (8, 10), (14, 7), (9, 12)]
-CROP = Resize((6, 5))
+CROPS = {  # and the sizes of the images: for a part, JPEGs of several rows and columns of blocks
+    "whole": (Resize((6, 5)), [(9, 12), (8, 10), (14, 7), (9, 12)]),
+    "part": (CenterCrop(8), [(40, 52), (33, 47), (60, 35), (40, 52)]),
+}
 
 
-def write(path: Path, kind: str) -> list[np.ndarray]:
-    rows = [by_pillow(photograph(*size) ^ (17 * k), kind) for k, size in enumerate(SIZES)]
+def write(path: Path, kind: str, sizes: list[tuple[int, int]]) -> list[np.ndarray]:
+    rows = [by_pillow(photograph(*size) ^ (17 * k), kind) for k, size in enumerate(sizes)]
     with h5py.File(path, "w") as file:
         dataset = file.create_dataset("images", (N,), h5py.vlen_dtype("uint8"))
         for k, row in enumerate(rows):
@@ -52,11 +56,11 @@ def changed(content: bytes, case: int) -> bytes:
     return bytes(damaged) if rng.integers(0, 20) else bytes(damaged[: rng.integers(0, len(damaged))])
 
 
-def each(path: Path, **options) -> list[np.ndarray | DataError] | DataError:
+def each(path: Path, crop: Resize | CenterCrop, **options) -> list[np.ndarray | DataError] | DataError:
     """Return the crop of each sample or its error; or the error of opening the file."""
     found: list[np.ndarray | DataError] = []
     try:
-        with Loader(path, 1, CROP, mean=None, labels=None, workers=1, **options) as loader:
+        with Loader(path, 1, crop, mean=None, labels=None, workers=1, **options) as loader:
             for step in range(min(len(loader), 3 * N)):  # a damaged file may claim any number
                 try:
                     found.append(np.array(loader.batch(0, step))[0])
@@ -79,10 +83,11 @@ def is_what_pillow_decodes(path: Path, sample: int, image: np.ndarray, loader: L
     return np.array_equal(image, cropped(loader, [by_pillow_upright(row)])[0])
 
 
-def run(folder: Path, kind: str, n_cases: int) -> dict:
+def run(folder: Path, kind: str, extent: str, n_cases: int) -> dict:
     whole = folder / "whole.h5"
-    images = write(whole, kind)
-    loader = Loader(whole, 3, CROP, mean=None, labels=None)
+    crop, sizes = CROPS[extent]
+    images = write(whole, kind, sizes)
+    loader = Loader(whole, 3, crop, mean=None, labels=None)
     right = cropped(loader, images)
     content, problems = whole.read_bytes(), []
     counts = Counter({"right": 0, "sample refused": 0, "file refused": 0, "replaced": 0})
@@ -90,7 +95,7 @@ def run(folder: Path, kind: str, n_cases: int) -> dict:
         for case in range(n_cases):
             path = folder / f"{case}.h5"
             path.write_bytes(changed(content, case))
-            print(f"{kind}, case {case}", file=progress, flush=True)
+            print(f"{kind}, {extent}, case {case}", file=progress, flush=True)
             try:
                 problems += [f"case {case}: {problem}" for problem in broken_rules(path, right, loader, counts)]
             except Exception as error:
@@ -101,7 +106,7 @@ def run(folder: Path, kind: str, n_cases: int) -> dict:
 
 
 def broken_rules(path: Path, right: list[np.ndarray], loader: Loader, counts: Counter) -> Iterator[str]:
-    found, skipped = each(path), each(path, on_corrupt="skip")
+    found, skipped = each(path, loader.crop), each(path, loader.crop, on_corrupt="skip")
     if isinstance(found, DataError):
         counts["file refused"] += 1
         if found.file != str(path):
@@ -132,5 +137,5 @@ def broken_rules(path: Path, right: list[np.ndarray], loader: Loader, counts: Co
 
 
 if __name__ == "__main__":
-    report = run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    report = run(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
     Path(sys.argv[1], "report.json").write_text(json.dumps(report))
