@@ -138,11 +138,9 @@ class EpochIterator:
         return self._prepare(self._epoch, self._step)
 
     def _submit(self) -> None:
-        source = self._source
+        source, group = self._source, self._prepare_group
         while self._submitted < len(source) and len(self._ahead) < source.pool.ahead:
-            group, size = self._prepare_group, 1
-            if group is not None:
-                size = source.grouping.size(len(source) - self._submitted, source.pool.n_threads)
+            size = 1 if group is None else source.grouping.size(len(source) - self._submitted, source.pool.n_threads)
             if group is None or size == 1:
                 future = source.pool.submit(self._generation, self._prepare, self._epoch, self._submitted)
             else:

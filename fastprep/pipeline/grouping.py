@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,13 @@ class Grouping:
         if self.most == 1:
             return 1
         return max(1, min(self.most, _share(n_left, n_threads), int(TARGET_S / self._batch_s) if self._batch_s else self.most))
+
+    @contextlib.contextmanager
+    def timed(self, n_batches: int) -> Iterator[None]:
+        """Note how long the body takes to make some batches; not if it fails."""
+        began = time.perf_counter()
+        yield
+        self.note(n_batches, time.perf_counter() - began)
 
     def note(self, n_batches: int, seconds: float) -> None:
         """Note how long a group took; threads may do so at the same time."""

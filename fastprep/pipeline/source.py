@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -117,12 +116,7 @@ class BatchSource:
 
     def prepare(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Make the batch of a step of an iteration, and decode the part of the next window that is due with it."""
-        began = time.perf_counter()
-        batch = self.make(epoch, step)
-        self.grouping.note(1, time.perf_counter() - began)
-        if len(due := self.sampler.due(epoch, step, self.position.since(epoch))):
-            self.dataset.fetch(due)
-        return batch
+        return self._prepare(epoch, step, has_labels=True)
 
     def prepare_group(self, epoch: int, steps: range, has_labels: bool = True) -> list[Batch | SharedBatch | Exception]:
         """Make the batches of several steps at once; see `Grouping`.
@@ -132,31 +126,16 @@ class BatchSource:
         list of Batch or Exception
             The batch of each step. If one can't be made, the error is in its place, and what follows is left out.
         """
-        began = time.perf_counter()
-        numbers, counts = self.sampler.numbers_of_steps(epoch, steps, self.position.since(epoch))
-        outcomes: list[Batch | SharedBatch | Exception] = []
-        try:
-            group = self._make_part(0, epoch, numbers, has_labels)
-            outcomes += divide(group, counts, self.augmentation.n_crops)
-        except Exception:  # made one by one, because whoever asks for a batch before the one that fails is to get it
-            make = self.make if has_labels else self.make_images
-            for step in steps:
-                try:
-                    outcomes.append(make(epoch, step))
-                except Exception as error:
-                    outcomes.append(error)
-                    break
-        self.grouping.note(len(steps), time.perf_counter() - began)
-        return outcomes
+        with self.grouping.timed(len(steps)):
+            numbers, counts = self.sampler.numbers_of_steps(epoch, steps, self.position.since(epoch))
+            try:
+                return [*divide(self._make_part(0, epoch, numbers, has_labels), counts, self.augmentation.n_crops)]
+            except Exception:  # whoever asks for a batch before the one that fails is to get it
+                return self._make_each(epoch, steps, has_labels)
 
     def prepare_images(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Make the batch of a step as `prepare` does, but without labels and weights: masks are not read."""
-        began = time.perf_counter()
-        batch = self.make_images(epoch, step)
-        self.grouping.note(1, time.perf_counter() - began)
-        if len(due := self.sampler.due(epoch, step, self.position.since(epoch))):
-            self.images.fetch(due)
-        return batch
+        return self._prepare(epoch, step, has_labels=False)
 
     def prepare_intact(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Make the batch of a step as `prepare` does, but without the samples that are damaged; it may be empty."""
@@ -184,6 +163,23 @@ class BatchSource:
         self.n_batches += 1
         self.n_samples += batch.n_rows // self.augmentation.n_crops
         self.wait_s += waited_s
+
+    def _prepare(self, epoch: int, step: int, has_labels: bool) -> Batch | SharedBatch:
+        with self.grouping.timed(1):
+            batch = self.make_of(epoch, self._numbers(epoch, step), has_labels)
+        if len(due := self.sampler.due(epoch, step, self.position.since(epoch))):
+            self._dataset(has_labels).fetch(due)
+        return batch
+
+    def _make_each(self, epoch: int, steps: range, has_labels: bool) -> list[Batch | SharedBatch | Exception]:
+        """Make the batches of steps one by one, up to the first that can't be made, whose error is the last of the list."""
+        outcomes: list[Batch | SharedBatch | Exception] = []
+        for step in steps:
+            try:
+                outcomes.append(self.make_of(epoch, self._numbers(epoch, step), has_labels))
+            except Exception as error:
+                return [*outcomes, error]
+        return outcomes
 
     def _dataset(self, has_labels: bool) -> Dataset:
         return self.dataset if has_labels else self.images
