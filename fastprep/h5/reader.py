@@ -23,6 +23,7 @@ from fastprep.h5.files import CHANGED, identity_of, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
+from fastprep.h5.resident import ResidentImages, extent_of
 from fastprep.h5.retries import raise_machine_fault, read_again
 from fastprep.h5.storage import missing_source
 from fastprep.h5.types import OutOfRange, widened
@@ -56,6 +57,7 @@ class Reader:
         self._scratch = Scratch() if scratch is None else scratch
         self._cache = BlockCache(0)
         self._planned: tuple[ImageIndex | None, ChunkPlan | None] = (None, None)
+        self._resident: tuple[ImageIndex | None, ResidentImages | None, int] = (None, None, 0)
         self._key = object()  # marks what belongs to this reader in `handles` and in the cache
         begin_in_children(self)
 
@@ -158,6 +160,7 @@ class Reader:
         """Close the files as soon as nobody reads from them. A later read opens them again."""
         self._close_files()
         self._cache.clear()
+        self._resident = (None, None, 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Reader, (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}
@@ -197,8 +200,11 @@ class Reader:
         index, file = self.index, chunks.file
         row, within = np.divmod(samples, index.images_per_chunk)
         offsets = index.chunks.offsets[row] + within * index.image_bytes
+        resident, first = (None, 0) if file.mapping is not None else self._resident_images()
         if file.mapping is not None:
             status, position = hand_over(file.mapping, offsets, slots, sink)
+        elif resident is not None and resident.has(file.number, offsets - first, index.image_bytes):
+            status, position = hand_over(resident.memory, offsets - first, slots, sink)
         else:
             scratch = self._scratch.memory("image", index.image_bytes)
             status, position = _read.read_images(file.number, offsets, slots, scratch, sink)
@@ -259,6 +265,18 @@ class Reader:
         """Yield a reader of the chunks. The file stays open as long as the context lasts."""
         with self._handles.use((self._key, OpenFile), 2 if self.io == "mmap" else 1, self._open_file) as file:
             yield ChunkReader(self.index, file, self._scratch, self._plan())
+
+    def _resident_images(self) -> tuple[ResidentImages | None, int]:
+        """Return the memory for small images, if they are kept there, and where it begins in the file."""
+        index = self.index
+        known, resident, first = self._resident
+        if known is index:
+            return resident, first
+        with self._indexing:
+            if self._resident[0] is not index:
+                extent = extent_of(index.chunks, index.chunk_bytes, index.image_bytes, index.shape[0])
+                self._resident = index, ResidentImages(extent) if extent else None, extent.first if extent else 0
+            return self._resident[1:]
 
     def _plan(self) -> ChunkPlan | None:
         index, plan = self._planned

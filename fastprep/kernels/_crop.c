@@ -30,6 +30,24 @@ static uint32_t convert(const fastprep_crop *crop, const fastprep_shape *of, con
 }
 
 #ifdef FASTPREP_X86
+/* Arrange and convert the rows of a crop that are short, several at a time: a call for each would take longer than what it does.
+ * `step` leads from a row to the next one of the result. Return whether that was done. */
+static int run_short_rows(const fastprep_crop *crop, const fastprep_shape *of, const uint8_t *source, int64_t step, int mirrored,
+                          fastprep_plane *plane)
+{
+    const int is_avx512 = crop->version == FASTPREP_AVX512;
+    for (int64_t i = 0, n; i < crop->crop_height; i += n, source += n * step) {
+        n = crop->crop_height - i < of->rows_at_once ? crop->crop_height - i : of->rows_at_once;
+        uint8_t *const to = (uint8_t *)plane->arranged;
+        int64_t done = 0;
+        if (is_avx512) done = fastprep_short_rows_avx512(source, step, to, n, crop->crop_width, crop->channels, mirrored);
+        if (!done) done = fastprep_short_rows_avx2(source, step, to, n, crop->crop_width, crop->channels, mirrored);
+        if (!done) return 0; /* the first time, or never */
+        convert(crop, of, to, plane->mean, plane, n * of->row);
+    }
+    return 1;
+}
+
 /* Write what is left of the planes, a part of a line each, and let other threads see all that was streamed. */
 static void finish(const fastprep_crop *crop, const fastprep_shape *of, fastprep_plane *planes, int has_lines)
 {
@@ -54,7 +72,16 @@ int fastprep_crop_run(const fastprep_crop *crop, const float *colors, const void
     uint32_t not_finite = 0;
     band.numbers = fastprep_lay_out(crop, &of, colors, target, room);
     fastprep_plan_rows(crop, mirrored, &band);
-    for (int64_t i = 0, n_waiting = 0; i < crop->crop_height; i++) {
+    int64_t first = 0; /* row of the result that is made one by one */
+#ifdef FASTPREP_X86
+    if (crop->version != FASTPREP_PORTABLE && crop->source_type == FASTPREP_UINT8 && of.rows_at_once > 1 && of.n_planes == 1
+        && crop->order == FASTPREP_PIXELS && !colors) {
+        const int64_t top = y + (flipped ? crop->crop_height - 1 : 0), step = flipped ? -crop->row_step : crop->row_step;
+        const uint8_t *source = (const uint8_t *)pixels + top * crop->row_step + x * crop->column_step;
+        if (run_short_rows(crop, &of, source, step, mirrored, planes)) first = crop->crop_height;
+    }
+#endif
+    for (int64_t i = first, n_waiting = 0; i < crop->crop_height; i++) {
         const int64_t source_y = y + (flipped ? crop->crop_height - 1 - i : i);
         const char *source = (const char *)pixels + (source_y * crop->row_step + x * crop->column_step) * (int64_t)of.source_size;
         const int is_end = i == crop->crop_height - 1;

@@ -14,7 +14,7 @@ typedef uint16_t bytes_2 __attribute__((aligned(1), may_alias));
 typedef uint32_t bytes_4 __attribute__((aligned(1), may_alias));
 typedef uint64_t bytes_8 __attribute__((aligned(1), may_alias));
 
-enum { FASTPREP_SLACK = 16 };  /* bytes after an arranged row that may be overwritten */
+enum { FASTPREP_SLACK = 128 };  /* bytes after an arranged row that may be overwritten */
 
 /* Put a row of the source into the order of the result: from right to left if mirrored, and separated into channels if these
  * come first. `to` has a pointer for each plane. */

@@ -31,7 +31,7 @@ static inline int64_t next_block(int64_t j, int64_t n, int64_t width)
 #define STORE(address, x) _mm_storeu_si128((__m128i *)(address), x)
 #define TARGET __attribute__((target("avx2")))
 
-TARGET int64_t fastprep_mirror_avx2(const uint8_t *source, uint8_t *to, int64_t width, int64_t channels)
+TARGET static inline int64_t mirror(const uint8_t *source, uint8_t *to, int64_t width, int64_t channels)
 {
     if ((channels != 1 && channels != 3 && channels != 4) || width < 16) return 0;
     const __m128i reverse = _mm_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
@@ -47,6 +47,25 @@ TARGET int64_t fastprep_mirror_avx2(const uint8_t *source, uint8_t *to, int64_t 
         STORE(to + 3 * (width - 5), _mm_shuffle_epi8(LOAD(source), last_five));
     }
     return width;
+}
+
+TARGET int64_t fastprep_mirror_avx2(const uint8_t *source, uint8_t *to, int64_t width, int64_t channels)
+{
+    return mirror(source, to, width, channels);
+}
+
+TARGET int64_t fastprep_short_rows_avx2(const uint8_t *source, int64_t step, uint8_t *to, int64_t n, int64_t width,
+                                        int64_t channels, int mirrored)
+{
+    const int64_t row = width * channels;
+    if (mirrored) {
+        int64_t done = 0;
+        for (int64_t i = 0; i < n; i++, source += step, to += row) done += mirror(source, to, width, channels) != 0;
+        return done;
+    }
+    if (row < 16) return 0;
+    for (int64_t i = 0; i < n; i++, source += step, to += row) FOR_BLOCKS (16, j, row) STORE(to + j, LOAD(source + j));
+    return n;
 }
 
 /* For each 16 of 48 bytes: those that belong to one of 3 planes. -1 gives 0. */
@@ -124,6 +143,48 @@ TARGET int64_t fastprep_mirror_avx512(const uint8_t *source, uint8_t *to, int64_
         _mm512_mask_storeu_epi8(to + channels * j, whole, _mm512_permutexvar_epi8(order, pixels));
     }
     return width;
+}
+
+/* The source of each of 128 bytes, in reverse order of pixels of 2, 3 or 4 channels: from the first byte of the last pixel on */
+#define BACK_2(k) ((k) % 2 - (k) / 2 * 2)
+#define BACK_3(k) ((k) % 3 - (k) / 3 * 3)
+#define BACK_4(k) ((k) % 4 - (k) / 4 * 4)
+#define BYTES_128(f) {SIXTEEN(f, 0), SIXTEEN(f, 16), SIXTEEN(f, 32), SIXTEEN(f, 48), \
+                      SIXTEEN(f, 64), SIXTEEN(f, 80), SIXTEEN(f, 96), SIXTEEN(f, 112)}
+static const int8_t back[3][128] = {BYTES_128(BACK_2), BYTES_128(BACK_3), BYTES_128(BACK_4)};
+
+/* Say which byte of a row becomes each of 128; after the row it may be any. Return whether there is a table for it. */
+TARGET static inline int order_of_row(int64_t row, int64_t channels, int mirrored, __m512i order[2])
+{
+    if (mirrored && channels > 4) return 0;
+    if (mirrored && channels > 1) {
+        const __m512i last = _mm512_set1_epi8((char)(row - channels));
+        order[0] = _mm512_add_epi8(last, LOAD(back[channels - 2]));
+        order[1] = _mm512_add_epi8(last, LOAD(back[channels - 2] + 64));
+    } else {
+        order[0] = mirrored ? _mm512_sub_epi8(_mm512_set1_epi8((char)(row - 1)), LOAD(ascending)) : LOAD(ascending);
+        order[1] = _mm512_add_epi8(order[0], _mm512_set1_epi8(64)); /* modulo 128, where 64 is -64, too */
+    }
+    return 1;
+}
+
+TARGET int64_t fastprep_short_rows_avx512(const uint8_t *source, int64_t step, uint8_t *to, int64_t n, int64_t width,
+                                          int64_t channels, int mirrored)
+{
+    const int64_t row = width * channels;
+    __m512i order[2];
+    if (row > 128 || !order_of_row(row, channels, mirrored, order)) return 0;
+    const __mmask64 all = ~(__mmask64)0, low = row < 64 ? all >> (64 - row) : all, high = row > 64 ? all >> (128 - row) : 0;
+    if (row <= 64)
+        for (int64_t i = 0; i < n; i++, source += step, to += row)
+            STORE(to, _mm512_permutexvar_epi8(order[0], _mm512_maskz_loadu_epi8(low, source)));
+    else
+        for (int64_t i = 0; i < n; i++, source += step, to += row) {
+            const __m512i a = LOAD(source), b = _mm512_maskz_loadu_epi8(high, source + 64);
+            STORE(to, _mm512_permutex2var_epi8(a, order[0], b));
+            STORE(to + 64, _mm512_permutex2var_epi8(a, order[1], b));
+        }
+    return n;
 }
 
 /* A permutation of two vectors reads 7 bits of each index. The eighth bit selects between the results of two of them. */

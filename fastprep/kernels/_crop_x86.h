@@ -50,6 +50,13 @@ typedef struct {
 int64_t fastprep_mirror_avx2(const uint8_t *source, uint8_t *to, int64_t width, int64_t channels);
 int64_t fastprep_mirror_avx512(const uint8_t *source, uint8_t *to, int64_t width, int64_t channels);
 
+/* Copy n rows, `step` bytes apart, one behind the other, or turn them round. Return the number of rows that were done, all or none.
+ * After the last row, up to FASTPREP_SLACK bytes may be overwritten. */
+int64_t fastprep_short_rows_avx2(const uint8_t *source, int64_t step, uint8_t *to, int64_t n, int64_t width, int64_t channels,
+                                 int mirrored);
+int64_t fastprep_short_rows_avx512(const uint8_t *source, int64_t step, uint8_t *to, int64_t n, int64_t width, int64_t channels,
+                                   int mirrored);
+
 /* Separate channels of a source that has 3 or 4 into planes. Whole pixels of the source are read. */
 int64_t fastprep_separate_avx2(const fastprep_row *row, const uint8_t *source, uint8_t *const *to, int mirrored);
 int64_t fastprep_separate_avx512(const fastprep_row *row, const uint8_t *source, uint8_t *const *to, int mirrored);

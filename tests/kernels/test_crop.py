@@ -70,6 +70,18 @@ def test_equals_the_oracle_at_the_size_people_use(device, rng, channels, dtype, 
     assert_same_bits(crop(*arguments, device=device), reference.crop(*arguments))
 
 
+@pytest.mark.parametrize("version", CPU_VERSIONS)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_short_rows_of_every_width_equal_the_oracle(version, channels, rng, monkeypatch):
+    """Several rows are arranged at a time; rows of up to 64, up to 128, and more bytes differ."""
+    use_cpu_kernel(version, monkeypatch)
+    for width in range(1, 140 // channels):
+        images = rng.integers(0, 256, (2, 5, width + 1, channels), dtype=np.uint8)
+        table = np.array([[k % 2, k % 3, k % 2, k % 4] for k in range(8)], np.int32)
+        arguments = (images, table, (3, width), np.arange(channels) + 0.5, 1 / 255)
+        assert_same_bits(crop(*arguments), reference.crop(*arguments))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("mirrored", [0, 1])
 def test_rounds_every_float32_pattern_to_nearest_even(device, dtype, mirrored):

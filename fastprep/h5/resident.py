@@ -1,0 +1,113 @@
+"""Small images, kept in memory as they are stored: a call to the system for each would take longer than what is made of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprep._sink import Status
+from fastprep.h5 import _read
+from fastprep.h5.chunk_list import ChunkList
+from fastprep.system import begin_in_children
+
+MOST_IMAGE_BYTES = 4096
+"""Size of an image at most. Of larger ones, reading from the system's memory takes the smaller part of the time."""
+MOST_BYTES = 256 << 20
+"""Bytes of a dataset at most, and never more than a sixteenth of the machine's memory."""
+BLOCK_BYTES = 1 << 18
+_SHARE_OF_MEMORY = 16
+
+
+class Extent(NamedTuple):
+    """The part of a file in which the images of a dataset lie: bytes `first` to `end` - 1."""
+
+    first: int
+    end: int
+
+
+def extent_of(chunks: ChunkList, chunk_bytes: int, image_bytes: int, n_images: int) -> Extent | None:
+    """Return where plain images lie that are worth keeping in memory; None if they are not.
+
+    Parameters
+    ----------
+    chunks : ChunkList
+    chunk_bytes, image_bytes : int
+    n_images : int
+        Number of images of the dataset, which may fill the last chunk in part.
+    """
+    offsets = chunks.offsets
+    n_bytes = n_images * image_bytes
+    if not 0 < image_bytes <= MOST_IMAGE_BYTES or not 0 < n_bytes <= min(MOST_BYTES, _memory_bytes() // _SHARE_OF_MEMORY):
+        return None
+    if not len(chunks) or not chunks.direct.all():
+        return None
+    ends = offsets + chunk_bytes
+    ends[-1] = offsets[-1] + n_bytes - (len(offsets) - 1) * chunk_bytes
+    found = Extent(int(offsets.min()), int(ends.max()))
+    return found if found.end - found.first <= n_bytes + n_bytes // 4 else None  # there is little between them
+
+
+class ResidentImages:
+    """The bytes of a part of a file. Blocks of it are read when an image of theirs is first asked for.
+
+    Any number of threads may use it at once. What was read before a fork is there after it, too.
+
+    Parameters
+    ----------
+    extent : Extent
+
+    Attributes
+    ----------
+    memory : ndarray of uint8, shape (n_bytes,)
+        The bytes from `extent.first` on; valid where `has` has found them.
+    """
+
+    def __init__(self, extent: Extent) -> None:
+        self._first = extent.first
+        self.memory = np.empty(extent.end - extent.first, np.uint8)
+        self._is_there = np.zeros(-(-len(self.memory) // BLOCK_BYTES), bool)
+        self._is_whole = False
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Make the lock anew, which does not survive a fork."""
+        self._lock = threading.Lock()
+
+    def has(self, descriptor: int, offsets: NDArray[np.int64], image_bytes: int) -> bool:
+        """Tell whether images are in memory, once those that were not have been read.
+
+        Parameters
+        ----------
+        descriptor : int
+            Of the open file.
+        offsets : ndarray of int64, shape (n,)
+            Where each image begins in the memory, at least one.
+        image_bytes : int
+
+        Returns
+        -------
+        bool
+            False if they can't be read: whoever reads them one by one finds out which of them, and why.
+        """
+        if self._is_whole:
+            return True
+        blocks = np.unique(np.concatenate((offsets, offsets + image_bytes - 1)) // BLOCK_BYTES)
+        for number in blocks[~self._is_there[blocks]].tolist():
+            with self._lock:
+                if not self._is_there[number] and not self._read(descriptor, number):
+                    return False
+        self._is_whole = bool(self._is_there.all())
+        return True
+
+    def _read(self, descriptor: int, number: int) -> bool:
+        block = self.memory[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
+        self._is_there[number] = _read.read_bytes(descriptor, self._first + number * BLOCK_BYTES, block) == Status.OK
+        return bool(self._is_there[number])
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
