@@ -106,11 +106,6 @@ def get_dataset(file: h5py.File, name: str, argument: str = "images") -> h5py.Da
     raise missing_dataset(file, name, argument)
 
 
-def identity_of(status: os.stat_result) -> tuple[int, ...]:
-    """Return the facts that tell whether a file has changed: device, inode, size in bytes and modification time in ns."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
 def opening_problem(path: str, error: OSError) -> str:
     """Describe why HDF5 can't open a file."""
     if half_made := _half_made(path):

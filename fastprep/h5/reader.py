@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +18,8 @@ from fastprep.h5._decode import ChunkPlan
 from fastprep.h5.block_order import by_block
 from fastprep.h5.cache import BlockCache, Scratch
 from fastprep.h5.chunks import ChunkReader, plan_of, reading_error
-from fastprep.h5.files import CHANGED, identity_of, load_filters, open_file
+from fastprep.h5.file_bytes import identity_at
+from fastprep.h5.files import CHANGED, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
@@ -108,7 +108,7 @@ class Reader:
             if self.index.is_complete:
                 return
             with self._handles.room(verify.DESCRIPTORS), open_file(self.index.path) as file:
-                self._check_identity(os.stat(self.index.holder))
+                self._check_identity(identity_at(self.index.holder))
                 index = verify.complete(self.index, file)
             if index.reason:
                 load_filters()
@@ -184,7 +184,7 @@ class Reader:
     def _read_directly(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         """Read images one by one, without HDF5."""
         left = np.empty(0, np.int64)
-        with self._open() as chunks:
+        with self._open(samples) as chunks:
             if self.index.is_plain:
                 self._read_plain(chunks, samples, slots, sink)
             else:
@@ -229,7 +229,7 @@ class Reader:
         first = number * per_block
         if not self._is_direct(np.array([first]))[0]:
             return self._block_by_hdf5(first, first + per_block)
-        with self._open() as chunks:
+        with self._open(np.arange(first, min(first + per_block, self.index.shape[0]))) as chunks:
             block = chunks.block(number, keeps=self._cache.n_blocks > 0 or chunks.file.mapping is not None)
             chunks.check_unchanged()
         return self._block_by_hdf5(first, first + per_block) if block is None else block
@@ -255,10 +255,13 @@ class Reader:
             return block
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[ChunkReader]:
-        """Yield a reader of the chunks. The file stays open as long as the context lasts."""
-        with self._handles.use((self._key, OpenFile), 2 if self.io == "mmap" else 1, self._open_file) as file:
-            yield ChunkReader(self.index, file, self._scratch, self._plan())
+    def _open(self, samples: NDArray[np.int64]) -> Iterator[ChunkReader]:
+        """Yield a reader of the chunks that hold samples. The file stays open as long as the context lasts."""
+        with (
+            self._handles.use((self._key, OpenFile), 2 if self.io == "mmap" else 1, self._open_file) as file,
+            file.holding(*self.index.extents(samples)) as held,
+        ):
+            yield ChunkReader(self.index, held, self._scratch, self._plan())
 
     def _plan(self) -> ChunkPlan | None:
         index, plan = self._planned
@@ -268,15 +271,15 @@ class Reader:
 
     def _open_file(self) -> OpenFile:
         file = OpenFile(self.index.holder, self.io == "mmap")
-        self._check_identity(os.fstat(file.number))
+        self._check_identity(file.identity())
         return file
 
     def _open_hdf5(self) -> OpenDataset:
-        self._check_identity(os.stat(self.index.holder))
+        self._check_identity(identity_at(self.index.holder))
         return OpenDataset(self.index.path, (self.index.file, self.index.members or self.index.dataset))
 
-    def _check_identity(self, status: os.stat_result) -> None:
-        if identity_of(status) != self.index.identity:
+    def _check_identity(self, identity: tuple[int, ...]) -> None:
+        if identity != self.index.identity:
             raise ChangedError(CHANGED, self.index.file, self.index.dataset)
 
 
