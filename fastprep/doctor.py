@@ -24,7 +24,7 @@ from fastprep.diagnostics import gpu as gpu_figures
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
 from fastprep.encoded import part_decoder
 from fastprep.errors import DataError, DeviceUnavailableError, InputError
-from fastprep.h5 import describe_unwritten, write_images
+from fastprep.h5 import describe_unwritten, size_at, write_images
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
 from fastprep.pipeline.device_jpegs import nvimgcodec
@@ -133,7 +133,7 @@ def _report(config: Config, path: str) -> None:
             "read": str(described["read"]),
             **({"decoding": _decoding(gpu)} if is_encoded else {}),
             "shuffled order": order_of(loader),
-            "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
+            "size": f"{size_at(path) / 2**20:,.1f} MiB",
         }
         if n_unwritten := described["never_written"]:
             facts["not written"] = describe_unwritten(n_unwritten, described["samples"], "images", is_encoded)

@@ -116,22 +116,27 @@ class ImageFiles:
 
     @property
     def block_starts(self) -> NDArray[np.int64] | None:
-        """First sample of each block of images that are decoded together, then their number; None if each is read alone."""
-        sizes = [reader.index.images_decoded_at_once for reader in self.readers]
+        """First sample of each block of images that are decoded or fetched together, then their number; None if there is none."""
+        sizes = [reader.images_at_once for reader in self.readers]
         if max(sizes) == 1:
             return None
         starts = [np.arange(a, b, size) for a, b, size in zip(self.starts, self.starts[1:], sizes, strict=False)]
         return np.concatenate([*starts, self.starts[-1:]])
 
     @property
+    def are_fetched(self) -> bool:
+        """Whether blocks are runs of images of remote files, which are fetched together, and decoded one by one."""
+        return self.block_images > max(reader.index.images_decoded_at_once for reader in self.readers)
+
+    @property
     def block_images(self) -> int:
         """Number of images in the largest block, as it is decoded."""
-        return max(reader.index.images_decoded_at_once for reader in self.readers)
+        return max(reader.images_at_once for reader in self.readers)
 
     @property
     def block_bytes(self) -> int:
         """Size of the largest such block, decoded."""
-        return max(reader.index.images_decoded_at_once * reader.index.image_bytes for reader in self.readers)
+        return max(reader.images_at_once * reader.index.image_bytes for reader in self.readers)
 
     def describe(self) -> list[dict[str, Any]]:
         """Describe how each file is read; see `fastprep.dataset.Dataset.describe`."""

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprep import remote
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5.cache import Scratch
 from fastprep.h5.file_bytes import bytes_of, identity_at
@@ -99,6 +100,18 @@ class ByteRows:
             raise IndexError(f"samples must lie in 0..{len(self) - 1}, got {numbers.min()}..{numbers.max()}")
         read = self._read_by_hdf5 if self.index.reason else self._read_directly
         return read_again(lambda: read(numbers), self._close_files)
+
+    def extents(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and sizes of ranges of the file that probably have rows; none where HDF5 reads them."""
+        if self.index.reason:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        return self.index.places.extents(self.index, samples)
+
+    def ask_for(self, samples: NDArray[np.int64]) -> None:
+        """Have rows of a remote file fetched, all at a time, before they are read in parts."""
+        if (found := remote.find(self.index.holder)) is not None:
+            with contextlib.suppress(DataError, OSError):  # it comes again when they are read
+                found.ask_for(*self.extents(samples))
 
     def close(self) -> None:
         """Close the files as soon as nobody reads from them. A later read opens them again."""

@@ -162,10 +162,20 @@ class GroupedPlaces(RowPlaces):
         """Number of datasets without bytes."""
         return int(np.count_nonzero(self.sizes == 0))
 
+    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of chunks, or of parts of them."""
+        return super().extents(index, samples) if self.stored is None else self.stored.extents(self._pieces(index, samples)[0])
+
     def read(
         self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch
     ) -> list[NDArray[np.uint8]]:
         """Read the chunks of rows."""
+        assert self.stored is not None
+        pieces, lengths = self._pieces(index, samples)
+        return self.stored.read(index, file, pieces, samples, lengths, scratch)
+
+    def _pieces(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
+        """Return the pieces of rows, and the lengths of rows."""
         assert self.stored is not None
         lengths = self.sizes[samples]
         check_claims(index, samples, lengths)
@@ -173,7 +183,7 @@ class GroupedPlaces(RowPlaces):
         chunks = self.first_chunks[samples][rows] + numbers
         chunk_bytes = self.stored.bytes_of(chunks)
         sizes = np.minimum(lengths[rows] - numbers * chunk_bytes, chunk_bytes)
-        return self.stored.read(index, file, Pieces(rows, chunks, np.zeros_like(chunks), sizes), samples, lengths, scratch)
+        return Pieces(rows, chunks, np.zeros_like(chunks), sizes), lengths
 
     def read_by_hdf5(self, dataset: h5py.Dataset | ImageGroup, index: RowIndex, sample: int) -> NDArray[np.uint8]:
         """Read one dataset as it is stored."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from fastprep import remote
 from fastprep.h5.file_bytes import FileBytes, bytes_of, has_plain_bytes, identity_at
 from fastprep.h5.files import load_filters, open_hdf5
 from fastprep.h5.groups import Images, get_images
@@ -187,7 +188,9 @@ class OpenFile(FileBytes):
     """
 
     def __init__(self, path: str, mapped: bool = False) -> None:
-        super().__init__(-1)
+        super().__init__(-1, None, remote.find(path))
+        if self.remote_file is not None:  # its mirror is open, and is not mapped: another one may take its place
+            return
         self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         if mapped:
             self.mapping = np.frombuffer(mmap.mmap(self.number, 0, prot=mmap.PROT_READ), np.uint8)

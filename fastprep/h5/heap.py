@@ -71,6 +71,13 @@ class HeapPlaces(RowPlaces):
         """Number of references that lead nowhere."""
         return int(np.count_nonzero(self.references["length"] == 0))
 
+    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of the rows, if they are the first of their collections."""
+        if not len(self.references):
+            return super().extents(index, samples)
+        wanted = self.references[samples]
+        return wanted["address"].astype(np.int64), wanted["length"].astype(np.int64) + _MARGINS
+
     def remember(self) -> HeapTables:
         """Return where objects of the heap are; the lock of these tables does not survive a fork."""
         return HeapTables()

@@ -135,17 +135,26 @@ class PaddedPlaces(RowPlaces):
         """Number of chunks that a row lies in."""
         return -(-self.row_bytes // self.piece_bytes)
 
+    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of chunks, or of parts of them."""
+        return super().extents(index, samples) if self.stored is None else self.stored.extents(self._pieces(index, samples)[0])
+
     def read(
         self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch
     ) -> list[NDArray[np.uint8]]:
         """Read the bytes of rows that belong to images."""
         assert self.stored is not None
+        pieces, lengths = self._pieces(index, samples)
+        return self.stored.read(index, file, pieces, samples, lengths, scratch)
+
+    def _pieces(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
+        """Return the pieces of rows, and the lengths of rows."""
+        assert self.stored is not None
         lengths = self._checked_lengths(index, samples)
         rows, numbers = counted(-(-lengths // self.piece_bytes))
         chunk_rows, within = np.divmod(samples[rows], self.n_in_chunk)
         sizes = np.minimum(lengths[rows] - numbers * self.piece_bytes, self.piece_bytes)
-        pieces = Pieces(rows, chunk_rows * self.n_chunks_of_row + numbers, within * self.piece_bytes, sizes)
-        return self.stored.read(index, file, pieces, samples, lengths, scratch)
+        return Pieces(rows, chunk_rows * self.n_chunks_of_row + numbers, within * self.piece_bytes, sizes), lengths
 
     def read_by_hdf5(self, dataset: h5py.Dataset | ImageGroup, index: RowIndex, sample: int) -> NDArray[np.uint8]:
         """Read one row as it is stored."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep import remote
 from fastprep._sink import Sink, hand_over
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
@@ -28,6 +29,9 @@ from fastprep.h5.storage import missing_source
 from fastprep.h5.types import OutOfRange, widened
 from fastprep.h5.unwritten import warn_of_unwritten
 from fastprep.system import begin_in_children
+
+RUN_BYTES = 8 << 20
+"""Bytes of neighbouring images of a remote file that are fetched together, about."""
 
 
 class Reader:
@@ -123,6 +127,7 @@ class Reader:
     def fetch(self, samples: NDArray[np.int64]) -> None:
         """Decode the blocks that hold `samples` into the cache. Errors are ignored, and come again when the samples are read."""
         if self.index.images_decoded_at_once == 1:
+            self._bring_runs(samples)
             return
         with contextlib.suppress(DataError, OSError, MemoryError):
             self.complete()
@@ -131,6 +136,20 @@ class Reader:
         for number in np.unique(samples // self.index.images_decoded_at_once):
             with contextlib.suppress(DataError, OSError, MemoryError):
                 self._kept_block(int(number))
+
+    @property
+    def images_at_once(self) -> int:
+        """Number of neighbouring images that are decoded together or, of remote files, fetched together.
+
+        The order of samples depends on it, so it follows from the file alone.
+        """
+        index = self.index
+        if index.images_decoded_at_once > 1 or not remote.is_address(index.path):
+            return index.images_decoded_at_once
+        n_bytes = index.stored_image_bytes
+        if index.rows is not None:
+            n_bytes = (index.rows.places.n_bytes or 0) // max(1, index.shape[0])
+        return min(max(1, RUN_BYTES // max(1, n_bytes)), index.shape[0])
 
     def array(self, samples: NDArray[np.int64]) -> NDArray:
         """Read images into one array.
@@ -172,6 +191,20 @@ class Reader:
             self._read_directly(samples[direct], slots[direct], sink)
         if not direct.all():
             self._read_by_hdf5(samples[~direct], slots[~direct], sink)
+
+    def _bring_runs(self, samples: NDArray[np.int64]) -> None:
+        """Ask for the bytes of runs of images of a remote file that hold samples, and do not wait for them."""
+        found, size = remote.find(self.index.holder), self.images_at_once
+        if found is None:
+            return
+        with contextlib.suppress(DataError, OSError, MemoryError):
+            self.complete()
+            runs = np.unique(samples // size)[:, None] * size + np.arange(size)
+            found.ask_for(*self._extents(runs[runs < self.index.shape[0]]))
+
+    def _extents(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and sizes of the bytes that hold images, as far as they are known before these are read."""
+        return self.index.extents(samples) if self.index.is_complete else (np.empty(0, np.int64), np.empty(0, np.int64))
 
     def _close_files(self) -> None:
         for kind in (OpenFile, OpenDataset):

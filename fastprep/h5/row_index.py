@@ -44,6 +44,10 @@ class RowPlaces(ABC):
         """Return what a reader keeps between calls of `read`, which threads share; each process makes it anew."""
         return None
 
+    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and sizes of ranges of the file that probably have what `read` needs, to ask for them early."""
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+
     @abstractmethod
     def read(
         self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch

@@ -69,6 +69,12 @@ class StoredBytes:
             return np.full(len(chunks), self.chunk_bytes)
         return self.chunk_bytes[chunks]
 
+    def extents(self, pieces: Pieces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and sizes of the ranges of the file that have pieces."""
+        if self.pipeline.filters:
+            return self.offsets[pieces.chunks], self.sizes[pieces.chunks]
+        return np.where(self.offsets[pieces.chunks] < 0, 0, self.offsets[pieces.chunks] + pieces.begins), pieces.sizes
+
     def read(
         self,
         index: RowIndex,
