@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import os
+import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastprep.errors import ChangedError
 from fastprep.remote.addresses import is_web
+from fastprep.remote.messenger import Messenger
+from fastprep.system import begin_in_children
 
 _ARGUMENTS = ("client_options", "retry_config", "credential_provider")
 _TIMEOUT = "30s"  # of one request: a server that answers nothing more
@@ -136,6 +140,53 @@ def one_line(error: BaseException) -> str:
     """Return the first words of an error; obstore's go on with their inner parts."""
     text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return text.strip()[:300]
+
+
+class StoreOfProcess:
+    """A store, made anew in a process that was forked: obstore has no threads there, so that another process is asked.
+
+    Parameters
+    ----------
+    base, options
+        As `ObjectStore` takes them.
+    """
+
+    def __init__(self, base: str, options: Mapping[str, Any]) -> None:
+        self.base, self._options = base, options
+        self._store: ObjectStore | Messenger | None = None
+        self._lock = threading.Lock()
+        if not _users:
+            _users.append(os.getpid())
+        self._get()
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Begin without a store in a child; the one of the process that it was forked from is left alone."""
+        self._lock = threading.Lock()
+        if _users[0] != os.getpid():
+            self._of_parent, self._store = self._store, None
+
+    def facts(self, key: str) -> Facts:
+        """As that of `ObjectStore`."""
+        return self._get().facts(key)
+
+    def fetch(self, key: str, start: int, stop: int, tag: str | None) -> tuple[Any, Facts]:
+        """As that of `ObjectStore`."""
+        return self._get().fetch(key, start, stop, tag)
+
+    def list(self, prefix: str) -> list[str]:
+        """As that of `ObjectStore`."""
+        return self._get().list(prefix)
+
+    def _get(self) -> ObjectStore | Messenger:
+        with self._lock:
+            if self._store is None:
+                kind = ObjectStore if _users[0] == os.getpid() else Messenger
+                self._store = kind(self.base, self._options)
+            return self._store
+
+
+_users: list[int] = []  # the process in which obstore has its threads
 
 
 def _facts_of(meta: Any) -> Facts:

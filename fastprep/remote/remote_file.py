@@ -20,7 +20,7 @@ from fastprep.errors import ChangedError
 from fastprep.remote.cache import MEMORY_BYTES, Cache
 from fastprep.remote.fetching import REQUEST_BYTES, Fetcher
 from fastprep.remote.mirror import Mirror, runs_of
-from fastprep.remote.object_stores import Facts, ObjectStore
+from fastprep.remote.object_stores import Facts, StoreOfProcess
 from fastprep.remote.records import BLOCK
 from fastprep.system import begin_in_children
 
@@ -36,7 +36,7 @@ class RemoteFile:
     ----------
     name : str
         Address by which it is known in this process.
-    store : ObjectStore
+    store : StoreOfProcess
     key : str
     fetcher : Fetcher
     cache : Cache
@@ -58,10 +58,12 @@ class RemoteFile:
         If there is no such file, it may not be read, or the store does not answer.
     """
 
-    def __init__(self, name: str, store: ObjectStore, key: str, fetcher: Fetcher, cache: Cache, settings: object = None) -> None:
+    def __init__(
+        self, name: str, store: StoreOfProcess, key: str, fetcher: Fetcher, cache: Cache, settings: object = None
+    ) -> None:
         self.name, self._store, self._key, self._fetcher, self._cache = name, store, key, fetcher, cache
-        self.settings = settings
-        facts = fetcher.answer(lambda: store.facts(key), name)
+        self.settings, self._address = settings, f"{store.base}/{key}"
+        facts = self.facts_now()
         self.size, self.tag = facts
         digest = hashlib.blake2b(self.tag.encode(), digest_size=7).digest()
         self.identity = (-1, int.from_bytes(digest, "little"), self.size, 0)
@@ -73,6 +75,10 @@ class RemoteFile:
         """Begin without requests under way, which are those of threads."""
         self._lock = threading.Lock()
         self._under_way: dict[int, Future[None]] = {}
+
+    def facts_now(self) -> Facts:
+        """Ask the store for size and tag of the version that there is now."""
+        return self._fetcher.answer(lambda: self._store.facts(self._key), self._address)
 
     def check_unchanged(self) -> None:
         """Raise a ChangedError if an answer had another version of the file."""
@@ -149,6 +155,7 @@ class RemoteFile:
 
     def _futures(self, mirror: Mirror, missing: NDArray[np.int64]) -> set[Future[None]]:
         with self._lock:
+            missing = mirror.missing(missing)  # some may have come since
             known = {block: self._under_way.get(block) for block in missing.tolist()}
             waits = {future for future in known.values() if future is not None}
             new = np.array([block for block, future in known.items() if future is None], np.int64)
@@ -165,7 +172,7 @@ class RemoteFile:
             return self._store.fetch(self._key, start, stop, self.tag)
 
         try:
-            data, _ = self._fetcher.answer(ask, f"{self.name}, bytes {start}-{stop - 1}")
+            data, _ = self._fetcher.answer(ask, f"{self._address}, bytes {start}-{stop - 1}")
             mirror.write(first, data)
             self._fetcher.count(stop - start)
             self._cache.grown(stop - start)

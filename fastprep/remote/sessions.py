@@ -13,7 +13,7 @@ from typing import Any
 from fastprep.remote.addresses import has_pattern, is_address, is_web, matches, prefix_of, split
 from fastprep.remote.cache import Cache
 from fastprep.remote.fetching import Fetcher
-from fastprep.remote.object_stores import ObjectStore
+from fastprep.remote.object_stores import StoreOfProcess
 from fastprep.remote.remote_file import RemoteFile
 from fastprep.system import begin_in_children
 
@@ -53,7 +53,7 @@ class Session:
         self.files: dict[str, RemoteFile] = {}  # by address
         self.fetcher = Fetcher(self._given[0])
         self._cache: Cache | None = None
-        self._stores: dict[str, ObjectStore] = {}
+        self._stores: dict[str, StoreOfProcess] = {}
         begin_in_children(self)
 
     def begin(self) -> None:
@@ -97,7 +97,7 @@ class Session:
                 return self.files[address]
             name = name or address
             shared = _open_files.get(name)
-            if shared is not None and shared.settings == self._given:
+            if shared is not None and shared.settings == self._given and shared.facts_now() == (shared.size, shared.tag):
                 self.files[address] = shared
                 return shared
             n = 1
@@ -132,11 +132,11 @@ class Session:
             raise FileNotFoundError(f"no file matches {pattern!r}")
         return [f"{store.base}/{key}" for key in found]
 
-    def _store(self, address: str) -> tuple[ObjectStore, str]:
+    def _store(self, address: str) -> tuple[StoreOfProcess, str]:
         base, key = split(address)
         with self._lock:
             if base not in self._stores:
-                self._stores[base] = ObjectStore(base, self._given[0])
+                self._stores[base] = StoreOfProcess(base, self._given[0])
             return self._stores[base], key
 
     def __reduce__(self) -> tuple[Any, ...]:
