@@ -1,4 +1,4 @@
-"""A small HTTP server of files with ranges and ETags, on loopback, that counts what it is asked for and fails as it is told to."""
+"""A small HTTP server on loopback, of files with ranges and ETags, that counts what it is asked for and fails as it is told."""
 
 import contextlib
 import hashlib
