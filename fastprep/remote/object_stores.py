@@ -128,12 +128,12 @@ def may_pass(error: BaseException) -> bool:
 
 def is_missing(error: BaseException) -> bool:
     """Tell whether an error says that there is no such file."""
-    return type(error).__name__ == "NotFoundError"
+    return type(error).__name__ in ("NotFoundError", "FileNotFoundError")
 
 
 def is_refused(error: BaseException) -> bool:
     """Tell whether an error says that a file may not be read."""
-    return type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
+    return type(error).__name__ in ("PermissionDeniedError", "PermissionError", "UnauthenticatedError")
 
 
 def one_line(error: BaseException) -> str:

@@ -121,6 +121,7 @@ class Session:
         FileNotFoundError
             If no file matches.
         """
+        split(pattern)  # whatever is wrong with it as an address comes first
         if is_web(pattern):
             raise ValueError(
                 f"a pattern can't be looked up behind HTTP, which has no list of files: name each file of {pattern!r}"

@@ -1,5 +1,6 @@
 """The cache: shared by processes, whole whatever is killed, bounded, and never believed unchecked."""
 
+import gc
 import os
 import random
 import signal
@@ -104,6 +105,8 @@ def test_damaged_blocks_and_torn_records_are_fetched_anew(server, content, wante
     address, folder = server.put("a.h5", content), tmp_path / "cache"
     with Loader(address, 64, CenterCrop(20), cache=folder) as loader:
         pixels(loader)
+    del loader  # blocks are verified when they are first used after opening
+    gc.collect()
     (path,) = folder.glob(f"*/*.{suffix}")
     damaged = bytearray(path.read_bytes())
     places = [3 * BLOCK + 17, 9 * BLOCK] if suffix == "data" else [4096 + 16 * 3 + 1, 4096 + 16 * 9 + 5]

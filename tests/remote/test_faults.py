@@ -27,7 +27,7 @@ def test_requests_that_fail_are_sent_again(server, content, monkeypatch, fault):
     with Loader(address, 64, CenterCrop(20)) as loader:
         wanted = labels_of(loader), [np.asarray(x) for x, _ in loader]
     setattr(server, fault, 0.3)
-    with Loader(address, 64, CenterCrop(20)) as loader:
+    with Loader(address, 64, CenterCrop(20), cache_bytes=1 << 30) as loader:  # which shares nothing with the other one
         np.testing.assert_array_equal(labels_of(loader), wanted[0])
         for (x, _), other in zip(loader, wanted[1], strict=True):
             np.testing.assert_array_equal(np.asarray(x), other)

@@ -39,10 +39,10 @@ def test_a_file_in_the_cache_is_opened_and_read_by_one_request(address, server, 
 
 def test_a_small_cache_moves_little_more_than_a_large_one(server, make_file, monkeypatch):
     """Samples are shuffled in windows of runs, so that a run is in the cache as long as its samples are read."""
-    monkeypatch.setattr("fastprep.h5.reader.RUN_BYTES", 2 << 20)
+    monkeypatch.setattr("fastprep.h5.reader.RUN_BYTES", 4 << 20)
     path, _, _ = make_file(n=3000, height=80, width=80)  # 58 MB
     address = server.put("a.h5", path.read_bytes())
-    with Loader(address, 64, CenterCrop(20), shuffle=True, shuffle_window=300, cache_bytes=24 << 20, workers=1) as loader:
+    with Loader(address, 64, CenterCrop(20), shuffle=True, shuffle_window=300, cache_bytes=32 << 20, workers=1) as loader:
         n_bytes = server.n_bytes
         assert read_all(loader) == 3000
         assert server.n_bytes - n_bytes <= 1.1 * len(server.files["a.h5"])
