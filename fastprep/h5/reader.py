@@ -127,7 +127,7 @@ class Reader:
     def fetch(self, samples: NDArray[np.int64]) -> None:
         """Decode the blocks that hold `samples` into the cache. Errors are ignored, and come again when the samples are read."""
         if self.index.images_decoded_at_once == 1:
-            self._bring_runs(samples)
+            self.ask_for_runs(samples)
             return
         with contextlib.suppress(DataError, OSError, MemoryError):
             self.complete()
@@ -192,8 +192,11 @@ class Reader:
         if not direct.all():
             self._read_by_hdf5(samples[~direct], slots[~direct], sink)
 
-    def _bring_runs(self, samples: NDArray[np.int64]) -> None:
-        """Ask for the bytes of runs of images of a remote file that hold samples, and do not wait for them."""
+    def ask_for_runs(self, samples: NDArray[np.int64]) -> None:
+        """Ask for the bytes of runs of images of a remote file that hold samples, and do not wait for them.
+
+        Errors are ignored, and come again when the samples are read.
+        """
         found, size = remote.find(self.index.holder), self.images_at_once
         if found is None:
             return
