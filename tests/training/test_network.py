@@ -181,6 +181,24 @@ def test_precision_is_of_the_network_alone(precision):
 # --- loss and optimizer
 
 
+@pytest.mark.parametrize(("gpus", "compiles"), [([], False), (["GPU:0"], True)])
+def test_tensorflow_compiles_steps_for_gpus_alone(gpus, compiles, monkeypatch):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the other backends always compile")
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    network.compile_model(model, Config(), logits=True)
+    assert model.jit_compile is compiles
+
+
+def test_what_ranks_need_is_not_compiled_anyway():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    network.compile_model(model, Config(), logits=True, jit_compile=False)
+    assert model.jit_compile is False
+
+
 @pytest.mark.parametrize("logits", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_loss_is_what_it_says(rng, logits, smoothing):
