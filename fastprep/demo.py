@@ -55,7 +55,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> None:
     if config.crop is None:
         raise InputError("--demo: --crop must be a number of pixels; its images are made for its crops")
     size = image_size(config.crop)
-    write_line(f"Solar cells from package elpv-dataset, {SOURCE}", f"licence {LICENCE}: not for commercial use", flush=True)
+    write_line(f"Photographs of solar cells, {SOURCE},", f"licence {LICENCE}: not for commercial use", flush=True)
     for rank in range(ranks.world):  # in turn, because they may share a disk
         with ranks.together(), input_errors(DataError, ValueError, OSError):
             if (config.train or config.val) and config.resume is None:

@@ -38,6 +38,12 @@ def test_the_table_says_how_long_an_accelerator_waits(job):
     assert third == "none        10,000       0%"
 
 
+def test_the_table_says_if_none_is_too_slow(job):
+    said = "All are fast enough for images this small; docs/benchmarks.md has larger ones."
+    assert comparison.table({"fastprep": 25_000.0, "none": 10_000.0}, job)[-1] == said
+    assert said not in comparison.table({"fastprep": 25_000.0, "none": 9_999.0}, job)
+
+
 def test_the_table_fits_a_terminal():
     job = Job("fastprep-demo/cells-256/train.h5", 128, 227, np.zeros(1, "float32"))
     rates = dict.fromkeys(["fastprep", "a loop over images, as in the tutorial"], 1_000_000.0)

@@ -181,22 +181,23 @@ def test_precision_is_of_the_network_alone(precision):
 # --- loss and optimizer
 
 
-@pytest.mark.parametrize(("gpus", "compiles"), [([], False), (["GPU:0"], True)])
-def test_tensorflow_compiles_steps_for_gpus_alone(gpus, compiles, monkeypatch):
+@pytest.mark.parametrize(
+    ("gpus", "asked", "passed_on"), [([], "auto", False), (["GPU:0"], "auto", "auto"), (["GPU:0"], False, False), ([], True, True)]
+)
+def test_steps_of_tensorflow_are_compiled_for_gpus_alone_unless_asked(gpus, asked, passed_on, monkeypatch):
     if keras.backend.backend() != "tensorflow":
-        pytest.skip("the other backends always compile")
+        pytest.skip("Keras decides for the other backends")
     import tensorflow as tf
 
+    given = []
+    before = keras.Model.compile
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
+    monkeypatch.setattr(
+        keras.Model, "compile", lambda self, *args, **options: [given.append(options["jit_compile"]), before(self, *args, **options)]
+    )
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    network.compile_model(model, Config(), logits=True)
-    assert model.jit_compile is compiles
-
-
-def test_what_ranks_need_is_not_compiled_anyway():
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    network.compile_model(model, Config(), logits=True, jit_compile=False)
-    assert model.jit_compile is False
+    network.compile_model(model, Config(), logits=True, jit_compile=asked)
+    assert given == [passed_on]
 
 
 @pytest.mark.parametrize("logits", [False, True])
