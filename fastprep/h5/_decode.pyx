@@ -48,6 +48,9 @@ cdef extern from "_filters.h" nogil:
         const uint8_t *, const int64_t *, const int64_t *, const int64_t *, const int64_t *, int64_t, uint8_t *
     )
 
+cdef extern from "_byte_order.h" nogil:
+    void fastprep_swap_bytes(const uint8_t *, uint8_t *, int64_t, int64_t)
+
 cdef enum:
     REFUSED = -30
     READ_AHEAD = 64      # chunks
@@ -128,6 +131,8 @@ cdef class ChunkPlan:
         Size of a number.
     slack : int
         By how many bytes the output of a filter may exceed a chunk.
+    is_swapped : bool
+        Whether the numbers are stored in the other byte order; images have this machine's.
     offsets, sizes : ndarray of int64
     masks : ndarray of uint32
         Those of all chunks.
@@ -148,13 +153,13 @@ cdef class ChunkPlan:
     cdef int64_t grid[4]
     cdef int64_t element_bytes, image_bytes, capacity
     cdef readonly int64_t chunk_bytes, row_bytes, n_tiles
-    cdef bint is_split
+    cdef bint is_split, is_swapped
     cdef const int64_t[::1] offsets
     cdef const int64_t[::1] sizes
     cdef const uint32_t[::1] masks
 
     def __init__(
-        self, stages, sides, chunk_sides, int64_t element_bytes, int64_t slack,
+        self, stages, sides, chunk_sides, int64_t element_bytes, bint is_swapped, int64_t slack,
         const int64_t[::1] offsets, const int64_t[::1] sizes, const uint32_t[::1] masks
     ):
         if len(stages) > FASTPREP_MOST_STAGES:
@@ -163,7 +168,9 @@ cdef class ChunkPlan:
         for k, (code, values) in enumerate(stages):
             fill_stage(&self.pipeline.stages[k], code, values)
         self.element_bytes, self.image_bytes, self.chunk_bytes = element_bytes, element_bytes, element_bytes
-        self.n_tiles, self.is_split = 1, False
+        if is_swapped and element_bytes not in (2, 4, 8):
+            raise ValueError(f"numbers of {element_bytes} bytes can't be swapped")
+        self.n_tiles, self.is_split, self.is_swapped = 1, False, is_swapped
         for k in range(4):
             self.sides[k], self.chunk_sides[k] = sides[k], chunk_sides[k]
             self.grid[k] = -(-sides[k] // chunk_sides[k])
@@ -240,6 +247,9 @@ cdef const uint8_t *decode_row(
         if data.first == NULL:
             status[0] = REFUSED
             return NULL
+        if plan.is_swapped:  # while the chunk is in the caches
+            fastprep_swap_bytes(data.first, memory.out, plan.chunk_bytes, plan.element_bytes)
+            data.first = memory.out
         if not plan.is_split:
             return data.first
         rest, starts[0], within[0] = tile, 0, n_images

@@ -86,7 +86,7 @@ class ChunkReader:
             As `Reader.read` does.
         """
         blocks, begins, order = grouped(samples, self.index.images_decoded_at_once)
-        is_converted = self.index.stored_dtype != self.index.dtype
+        is_converted = self.index.native_dtype != self.index.dtype
         in_order = samples[order], slots[order]
         first, left = 0, [np.empty(0, np.int64)]
         while first < len(blocks):
@@ -159,7 +159,7 @@ class ChunkReader:
     def _row_without_python(self, row: int, keeps: bool) -> NDArray | None:
         """Return what `_chunk_row` does; None if a chunk is refused, which `_chunk_row` then has the last word about."""
         assert self._plan is not None
-        index, plan, is_converted = self.index, self._plan, self.index.stored_dtype != self.index.dtype
+        index, plan, is_converted = self.index, self._plan, self.index.native_dtype != self.index.dtype
         raw, spare, out = self._memory(plan.raw_bytes(np.array([row])))
         if index.is_split:
             images = (
@@ -177,7 +177,7 @@ class ChunkReader:
         if status:
             raise self.error(status, first)
         n_images = min(index.images_per_chunk, index.shape[0] - first)
-        pixels = images[: plan.row_bytes].view(index.stored_dtype).reshape(index.images_per_chunk, *index.axes.sides[1:])
+        pixels = images[: plan.row_bytes].view(index.native_dtype).reshape(index.images_per_chunk, *index.axes.sides[1:])
         return self._widened(pixels[:n_images], first)
 
     def _chunk_row(self, row: int, keeps: bool) -> NDArray:
@@ -248,6 +248,7 @@ def plan_of(index: ImageIndex) -> ChunkPlan | None:
         index.axes.sides,
         index.chunk_shape,
         index.stored_dtype.itemsize,
+        not index.stored_dtype.isnative,
         SLACK_BYTES,
         np.ascontiguousarray(chunks.offsets, np.int64),
         np.ascontiguousarray(chunks.sizes, np.int64),

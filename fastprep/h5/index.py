@@ -140,7 +140,12 @@ class ImageIndex:
     @property
     def is_plain(self) -> bool:
         """Whether the images are stored exactly as the kernels take them."""
-        return self.is_addressable and self.stored_dtype == self.dtype and self.stored_dtype.isnative
+        return self.is_addressable and self.stored_dtype == self.dtype
+
+    @property
+    def native_dtype(self) -> np.dtype:
+        """Type of the stored numbers in the byte order of this machine."""
+        return self.stored_dtype.newbyteorder("=")
 
     @property
     def is_addressable(self) -> bool:
@@ -153,7 +158,7 @@ class ImageIndex:
 
     def unwidened(self) -> ImageIndex:
         """Return the index of images that are handed on in the type that they are stored in, which only masks need."""
-        return replace(self, dtype=self.stored_dtype.newbyteorder("="))
+        return replace(self, dtype=self.native_dtype)
 
     def by_hdf5(self, reason: str) -> ImageIndex:
         """Return the index of a dataset that HDF5 has to read after all, for the given reason."""

@@ -185,7 +185,7 @@ class Reader:
         """Read images one by one, without HDF5."""
         left = np.empty(0, np.int64)
         with self._open() as chunks:
-            if self.index.is_plain:
+            if self.index.is_addressable and self.index.native_dtype == self.index.dtype:
                 self._read_plain(chunks, samples, slots, sink)
             else:
                 left = chunks.hand_over(samples, slots, sink)
@@ -197,11 +197,12 @@ class Reader:
         index, file = self.index, chunks.file
         row, within = np.divmod(samples, index.images_per_chunk)
         offsets = index.chunks.offsets[row] + within * index.image_bytes
-        if file.mapping is not None:
+        if file.mapping is not None and index.is_plain:
             status, position = hand_over(file.mapping, offsets, slots, sink)
         else:
             scratch = self._scratch.memory("image", index.image_bytes)
-            status, position = _read.read_images(file.number, offsets, slots, scratch, sink)
+            swapped_bytes = 0 if index.is_plain else index.stored_dtype.itemsize
+            status, position = _read.read_images(file.number, offsets, slots, scratch, sink, swapped_bytes)
         if status:
             raise chunks.error(status, int(samples[position]))
 

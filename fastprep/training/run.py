@@ -113,7 +113,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
         swept = folder.path if ranks.first else Path(os.devnull)  # half-written files are for rank 0 to remove
         with (
             folder.resumable(),
-            ranks.watching(),
+            ranks.training(swept),
             stop_soon(swept, message, save_s=config.grace) as notice,
             _with_note(message),
             interrupts_undisguised(),
