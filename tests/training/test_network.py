@@ -182,22 +182,24 @@ def test_precision_is_of_the_network_alone(precision):
 
 
 @pytest.mark.parametrize(
-    ("gpus", "asked", "passed_on"), [([], "auto", False), (["GPU:0"], "auto", "auto"), (["GPU:0"], False, False), ([], True, True)]
+    ("gpus", "asked", "given"), [([], "auto", False), (["GPU:0"], "auto", "auto"), (["GPU:0"], False, False), ([], True, True)]
 )
-def test_steps_of_tensorflow_are_compiled_for_gpus_alone_unless_asked(gpus, asked, passed_on, monkeypatch):
+def test_steps_of_tensorflow_are_compiled_for_gpus_alone_unless_asked(gpus, asked, given, monkeypatch):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("Keras decides for the other backends")
     import tensorflow as tf
 
-    given = []
-    before = keras.Model.compile
+    before, seen = keras.Model.compile, []
+
+    def compile_model(self, *arguments, **options):
+        seen.append(options["jit_compile"])
+        before(self, *arguments, **options)
+
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
-    monkeypatch.setattr(
-        keras.Model, "compile", lambda self, *args, **options: [given.append(options["jit_compile"]), before(self, *args, **options)]
-    )
+    monkeypatch.setattr(keras.Model, "compile", compile_model)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     network.compile_model(model, Config(), logits=True, jit_compile=asked)
-    assert given == [passed_on]
+    assert seen == [given]
 
 
 @pytest.mark.parametrize("logits", [False, True])
