@@ -75,3 +75,14 @@ def test_a_file_that_ends_in_a_chunk_is_an_error(path):
     with pytest.raises(DataError, match="chunk 5, sample 5: the file ends before the data do"):
         crops_of(reader, np.array([5]))
     reader.close()
+
+
+def test_chunks_that_are_not_in_memory_are_announced_and_read(path, images):
+    reader = open_images(path)
+    reader.complete()
+    with open(path, "rb") as file:  # on a file system that keeps files in memory this drops nothing
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    got, table = crops_of(reader, np.array([5, 3, 1, 0, 2]))
+    np.testing.assert_array_equal(got, reference.crop(images[[5, 3, 1, 0, 2]], table, (13, 12)))
+    reader.close()
