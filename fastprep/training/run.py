@@ -193,7 +193,7 @@ def _train(session: Session, folder: RunFolder, state: RunState, saved: _Saved, 
     known = {"mean": session.inputs.mean, "val_indices": session.inputs.parts.val}
     arrays = saved.arrays if saved.values is not None else {name: values for name, values in known.items() if values is not None}
     saver = Saver(folder, state, train, session.facts, arrays, ranks)
-    callback = RunCallback(config, train, state, saver, SaveSchedule(config.save_every, notice, ranks), ranks)
+    callback = RunCallback(config, train, state, saver, SaveSchedule(config.save_every, notice, ranks), ranks, len(session.val))
     first_epoch, began = state.epoch, time.perf_counter()
     _fit(session, callback, folder)
     n_epochs = state.epoch - first_epoch
