@@ -484,6 +484,7 @@ class Loader(ReadOnlyArguments, Resuming):
         for backend in self._backends:
             backend.close()
         self._dataset.close()
+        self._session.fetcher.rest()
 
     def __enter__(self) -> Self:
         return self

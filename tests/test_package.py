@@ -56,7 +56,6 @@ DOORS = {
     "cupy": {"kernels.device"},
     "PIL": {"building.decode", "demo", "encoded"},
     "keras": {"adapters", "model", "cli.keras_startup", "training", "evaluation", "demo"},
-    "tensorflow": {"adapters", "cli.keras_startup", "training"},
     "obstore": {"remote.object_stores"},
     "tensorflow": {"adapters", "cli.keras_startup", "diagnostics.by_hand", "training"},
     "nvidia": {"pipeline.device_jpegs"},

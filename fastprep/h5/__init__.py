@@ -10,7 +10,7 @@ from fastprep.h5.columns import count_rows, has_column, has_row_each, join_colum
 from fastprep.h5.convert_line import convert_line_of, only_if_whole, way_to_read_directly
 from fastprep.h5.encoded_index import decoded_like, has_encoded_images, like_first
 from fastprep.h5.encoded_reader import OtherSizeError, SizeSink, TakesJpegs, reader_of
-from fastprep.h5.file_bytes import absolute, is_there, size_at
+from fastprep.h5.file_bytes import absolute, check_readable, is_there, size_at
 from fastprep.h5.groups import Images, describe_images, is_group, is_pattern
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
@@ -56,6 +56,7 @@ __all__ = [
     "belong_together",
     "check_axes_name",
     "check_image_shape",
+    "check_readable",
     "convert_line_of",
     "count_rows",
     "count_unwritten",

@@ -113,3 +113,9 @@ def is_there(path: str) -> bool:
         return remote.find(path) is not None
     except (OSError, ValueError):
         return False
+
+
+def check_readable(path: str) -> None:
+    """Raise an OSError if a file, local or remote, is not there, or may not be read."""
+    if remote.find(path) is None:
+        open(path, "rb").close()

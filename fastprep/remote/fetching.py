@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import errno
 import logging
+import math
 import random
 import threading
 import time
@@ -24,6 +25,7 @@ IN_FLIGHT = 16
 DEADLINE_S = 60.0
 """Seconds after which a request that does not succeed is an error, unless `retry_config` has a `retry_timeout`."""
 
+_AFTERMATH_S = 5.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -46,6 +48,7 @@ class Fetcher:
         limit = (options.get("retry_config") or {}).get("retry_timeout", DEADLINE_S)
         self.deadline_s = limit.total_seconds() if isinstance(limit, datetime.timedelta) else float(limit)
         self.n_requests = self.n_bytes = 0
+        self._gave_up_at = -math.inf
         self._is_closed = threading.Event()
         begin_in_children(self)
 
@@ -81,6 +84,8 @@ class Fetcher:
             If no answer came within the deadline.
         """
         began, wait, n_tries = time.monotonic(), _FIRST_WAIT_S, 0
+        # where the store has just been given up, what is still in the queue is asked for once only
+        limit = self.deadline_s if began - self._gave_up_at > _AFTERMATH_S else 0.0
         while True:
             n_tries += 1
             try:
@@ -97,7 +102,8 @@ class Fetcher:
                     raise
                 passed = time.monotonic() - began
                 pause = wait * random.uniform(0.5, 1.0)  # so that many readers do not come back at one moment
-                if passed + pause > self.deadline_s or self._is_closed.wait(pause):
+                if passed + pause > limit or self._is_closed.wait(pause):
+                    self._gave_up_at = time.monotonic()
                     times = f"{n_tries} tries in {passed:.0f} s"
                     raise UnreachableError(errno.ETIMEDOUT, f"{what}: {times} failed, the last one: {one_line(error)}") from None
                 wait = min(2 * wait, _LONGEST_WAIT_S)
@@ -107,6 +113,13 @@ class Fetcher:
         """Count bytes that came."""
         with self._lock:
             self.n_bytes += n_bytes
+
+    def rest(self) -> None:
+        """Let the threads end when they have done what they were asked for; there are new ones as soon as they are needed."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
 
     def __del__(self) -> None:
         self.close()
