@@ -24,6 +24,7 @@ from fastprep.remote.object_stores import Facts, StoreOfProcess
 from fastprep.remote.records import BLOCK
 from fastprep.system import begin_in_children
 
+_SHARE_ASKED_FOR = 4  # of the cache, at most, that is asked for ahead at once: more would push out what is read before it
 _METADATA_BYTES = 1 << 20  # read together where HDF5 asks for a little, because it will soon ask for what is next to it
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _log = logging.getLogger(__name__)
@@ -137,7 +138,8 @@ class RemoteFile:
         blocks = mirror.blocks_of(offsets, sizes)
         with mirror.pinned(blocks):
             missing = mirror.missing(blocks)
-        if len(missing):
+        bound = self._cache.n_bytes
+        if len(missing) and (bound is None or len(missing) * BLOCK <= bound // _SHARE_ASKED_FOR):
             self._futures(mirror, missing)
 
     def as_file(self) -> FileOfBytes:

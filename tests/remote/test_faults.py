@@ -45,7 +45,8 @@ def test_a_dead_server_is_one_line_that_names_address_and_range(server, content,
         Loader(address, 64, CenterCrop(20), storage_options=soon)
 
 
-def test_a_file_that_changes_is_an_error_and_then_another_file(server, content):
+def test_a_file_that_changes_is_an_error_and_then_another_file(server, content, monkeypatch):
+    monkeypatch.setattr("fastprep.h5.reader.RUN_BYTES", 1 << 18)  # so that the first batch does not bring all of them
     address = server.put("a.h5", content)
     with Loader(address, 64, None, mean=None) as loader:
         loader.batch(0, 0)
