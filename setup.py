@@ -16,9 +16,13 @@ COMPILE_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra
 KERNELS = Path("fastprep/kernels")
 HEADERS = ["fastprep/_sink.pxd", *map(str, sorted(KERNELS.glob("*.pxd"))), *map(str, sorted(KERNELS.glob("*.h")))]
 CROP = [str(path) for path in sorted(KERNELS.glob("_crop*.c"))]
-OWN_HEADERS = {"fastprep.encoded._libjpeg": ["fastprep/encoded/_jpeg_part.h"], "fastprep.h5._decode": ["fastprep/h5/_filters.h"]}
+OWN_HEADERS = {
+    "fastprep.encoded._libjpeg": ["fastprep/encoded/_jpeg_part.h"],
+    "fastprep.h5._decode": ["fastprep/h5/_byte_order.h", "fastprep/h5/_filters.h"],
+    "fastprep.h5._read": ["fastprep/h5/_byte_order.h"],
+}
 LIBRARIES = {"fastprep.encoded._libjpeg": ["jpeg"]}  # libjpeg-turbo; where its headers are missing, simplejpeg decodes
-FILTERS = [f"fastprep/h5/_{name}.c" for name in ("bitshuffle", "blosc2", "filters", "lzf", "shuffle", "tiles")]
+FILTERS = [f"fastprep/h5/_{name}.c" for name in ("bitshuffle", "blosc2", "byte_order", "filters", "lzf", "shuffle", "tiles")]
 WARP = [f"{KERNELS}/_blend.c", *(str(path) for path in sorted(KERNELS.glob("_warp*.c")))]
 PROCESSORS = len(os.sched_getaffinity(0))
 
@@ -58,7 +62,7 @@ if __name__ == "__main__":  # the processes that Cython starts import this file,
                 extension("fastprep.sampling._hashes"),
                 extension("fastprep.h5._decode", *FILTERS),
                 extension("fastprep.h5._heap"),
-                extension("fastprep.h5._read"),
+                extension("fastprep.h5._read", "fastprep/h5/_byte_order.c"),
                 extension("fastprep.kernels._cpu_standard", f"{KERNELS}/_standard.c"),
                 extension("fastprep.kernels._tables"),
                 extension("fastprep.kernels._masks", f"{KERNELS}/_mask.c"),

@@ -40,12 +40,19 @@ class Table:
 
 
 _tables: list[Table] = []
+_lines: list[str] = []
 
 
 @pytest.fixture(scope="session")
 def n_images():
     """How many images a file has."""
     return N_IMAGES
+
+
+@pytest.fixture(scope="session")
+def line_at_the_end():
+    """Return a function that takes a line for the end, before the tables."""
+    return _lines.append
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +111,8 @@ def interleaved(benchmark, request):
 
 
 def pytest_terminal_summary(terminalreporter):
+    for line in _lines:
+        terminalreporter.write_line(line)
     for table in _tables:
         medians = {name: statistics.median(values) for name, values in table.values.items()}
         reference = medians[table.anchor]

@@ -1,5 +1,8 @@
 """Filtered chunks of one image each, to crops, from the page cache: beside bare decoding and the kernel one after the other.
 
+Once these have the chunks in the process's memory, and once they read them first, as fastprep has to. A chunk that would not get
+shorter is stored as it was: there bare decoding is nothing, and without reading no byte is moved before the kernel.
+
 The share of Python in a title is what `Reader.read` takes of a thread's processor time outside the one call for a batch: an upper
 bound on how long a thread holds Python's lock.
 """
@@ -85,16 +88,22 @@ def epoch_of(make_batch, n_images, threads):
     return epoch
 
 
-def by_parts(reader):
-    """Decode chunks that are in memory by imagecodecs, each into the same memory, and hand that to the kernel."""
-    index, content = reader.index, np.fromfile(reader.index.path, np.uint8)
+def by_parts(reader, reads):
+    """Decode chunks by imagecodecs, each into the same memory, for the kernel. They are in memory, or are read one by one."""
+    index, content = reader.index, np.empty(0, np.uint8) if reads else np.fromfile(reader.index.path, np.uint8)
+    descriptor, raw = (
+        os.open(index.path, os.O_RDONLY),
+        np.empty(int(index.chunks.sizes.max()), np.uint8),
+    )  # until the process ends
     out, spare = (np.empty(index.chunk_bytes + SLACK_BYTES, np.uint8) for _ in range(2))
     chunks, nothing = index.chunks, np.zeros(1, np.int64)
 
     def make_batch(samples, crops):
         for slot, sample in enumerate(samples.tolist()):
-            first = int(chunks.offsets[sample])
-            stored = content[first : first + int(chunks.sizes[sample])]
+            first, n_bytes = int(chunks.offsets[sample]), int(chunks.sizes[sample])
+            if reads:
+                os.preadv(descriptor, (raw[:n_bytes],), first)
+            stored = raw[:n_bytes] if reads else content[first : first + n_bytes]
             pixels = index.pipeline.decode(stored, int(chunks.masks[sample]), index.chunk_bytes, out, spare)
             hand_over(pixels, nothing, crops.slots[slot : slot + 1], crops.sink)
 
@@ -157,7 +166,8 @@ def test_one_image_a_chunk(interleaved, monkeypatch, chunks, n_images):
 
     ways = {"fastprep, 1 thread": (ours, 1), "fastprep, 2 threads": (ours, 2)}
     if reader.index.pipeline.can_decode:
-        ways["decoding, then kernel"] = by_parts(reader), 1
+        ways["decoding, then kernel"] = by_parts(reader, reads=False), 1
+        ways["pread, decoding, then kernel"] = by_parts(reader, reads=True), 1
     ways |= {
         "h5py, then kernel": (by_h5py(path), 1),
         "pread of the chunks": (preads(reader), 1),

@@ -82,3 +82,19 @@ def test_how_samples_are_drawn(interleaved, image_file, n_images, workers):
     counts = dict.fromkeys(epochs, n_images) | {"half of the samples by indices": len(range(0, n_images, 2))}
     title = f"how samples are drawn, {workers} worker{'s' * (workers > 1)}"
     interleaved(title, epochs, shuffled, counts=counts)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "tiles"])
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_byte_orders(interleaved, tmp_path, dtype, layout):
+    """Beside the same numbers in the byte order of this machine."""
+    n, options = 128, {"chunks": (4, 64, 64, 3)} if layout == "tiles" else {}
+    native = np.dtype(dtype)
+    numbers = np.random.default_rng(0).integers(0, 4096, (n, SIZE, SIZE, 3)).astype(native)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("native", data=numbers, **options)
+        file.create_dataset("swapped", data=numbers.astype(native.newbyteorder("S")), **options)
+        file["labels"] = np.arange(n) % 2
+    epochs = {name: epoch_of(tmp_path / "x.h5", name, workers=1) for name in ("native", "swapped")}
+    title = f"byte orders of {native}, {layout}, 1 worker"
+    interleaved(title, epochs, "native", path=tmp_path / "x.h5", counts=dict.fromkeys(epochs, n))

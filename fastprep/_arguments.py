@@ -205,6 +205,22 @@ class ReadOnlyArguments:
         return _read_only(self._arguments["sample_weight"])
 
     @property
+    def storage_options(self) -> Mapping[str, Any] | None:
+        """How remote files are reached; None for what the environment says."""
+        options = self._arguments["storage_options"]
+        return None if options is None else types.MappingProxyType(options)
+
+    @property
+    def cache(self) -> str | None:
+        """Folder for what was read of remote files; None for none that lasts."""
+        return self._arguments["cache"]
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """Bytes of remote files that are kept; None for the default."""
+        return self._arguments["cache_bytes"]
+
+    @property
     def device(self) -> str:
         """Device that was asked for; `stats` tells the one that "auto" took."""
         return self._arguments["device"]

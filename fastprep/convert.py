@@ -22,6 +22,7 @@ from fastprep.dataset import expand_paths, other_labels
 from fastprep.errors import DataError, InputError
 from fastprep.h5.convert import Encoding, InexactError, OtherFilesError, Rewritten, SizesDifferError, rewrite
 from fastprep.kernels.resized import Resized
+from fastprep.remote import is_address
 from fastprep.transforms import CenterCrop, Resize
 
 _ROUND_HINT = (
@@ -109,7 +110,7 @@ class Config:
         paths = [path for name in names for path in expand_paths(name)]
         seen: dict[str, str] = {}
         for path in paths:
-            if (real := os.path.realpath(path)) in seen:
+            if (real := path if is_address(path) else os.path.realpath(path)) in seen:
                 raise InputError(f"IN must name each file once, but {path!r} is {seen[real]!r}, which is there already")
             seen[real] = path
         return paths

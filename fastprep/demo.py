@@ -1,4 +1,4 @@
-"""Demo on real photographs, with the train and test shares of a paper and a table that compares with its results.
+"""Demo on real photographs: training, a table that compares with a paper's results, and how fast its file could be read.
 
 The data are the 2,624 electroluminescence photographs of solar cells that the package elpv-dataset ships (licence
 CC BY-NC-SA 4.0), with the probability that each cell is defective. S. Deitsch et al., "Automatic classification of
@@ -18,12 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.cli.output import write_line
+from fastprep.cli.progress import shown_wait
+from fastprep.diagnostics import comparison
+from fastprep.diagnostics.by_hand import Job
 from fastprep.errors import InputError, input_errors
 from fastprep.evaluation import metrics
 from fastprep.evaluation.significance import interval
 from fastprep.sampling import hashing
 from fastprep.system import whole_file
 from fastprep.training import run as training
+from fastprep.training.command_line import SMALL
 from fastprep.training.config import Config
 from fastprep.training.distributed.ranks import ALONE, Ranks
 from fastprep.transforms import Crop
@@ -32,36 +36,49 @@ FOLDER = Path("fastprep-demo")
 CLASSES = ("functional", "defective")
 LICENCE = "CC BY-NC-SA 4.0"
 SOURCE = "https://github.com/zae-bayern/elpv-dataset"
-PAPER = (("SVM, by Deitsch et al. 2019", 0.8244), ("VGG19 pretrained on ImageNet, same paper", 0.8842))
+PAPER = (("SVM, by Deitsch et al. 2019", 0.8244), ("VGG19 of ImageNet, same paper", 0.8842))
+TITLES = {"alexnet": "AlexNet", SMALL: "small network"}
+WHAT_NEXT = (
+    "What next, with images of your own in a folder for each class:",
+    "  python -m fastprep.build photos/ data/",
+    "  python -m fastprep.show data/train.h5 --crops crops.png",
+    "  python -m fastprep.train --train data/train.h5 --val data/val.h5",
+)
 TEST_SHARE, VAL_SHARE = 0.25, 0.10  # shares of all cells; the paper tests on a quarter
 
 
 def run(config: Config, ranks: Ranks = ALONE) -> None:
-    """Build the files if they do not exist, train, and print the table."""
+    """Build the files if they do not exist, train, and print the tables of accuracy and of speed."""
     from fastprep.errors import DataError
 
     began = time.perf_counter()
     if config.crop is None:
         raise InputError("--demo: --crop must be a number of pixels; its images are made for its crops")
     size = image_size(config.crop)
+    write_line(f"Photographs of solar cells, {SOURCE},", f"licence {LICENCE}: not for commercial use", flush=True)
     for rank in range(ranks.world):  # in turn, because they may share a disk
         with ranks.together(), input_errors(DataError, ValueError, OSError):
             if (config.train or config.val) and config.resume is None:
                 raise InputError("--demo brings its own images: leave --train and --val out")
             if rank == ranks.rank:
-                files = build(FOLDER / f"cells-{size}", size)
-    write_line(f"Solar cells from package elpv-dataset ({SOURCE}), licence {LICENCE}: not for commercial use.")
+                with shown_wait("reading the photographs", config.quiet):
+                    files = build(FOLDER / f"cells-{size}", size)
     out = config.out or str(FOLDER / "runs" / time.strftime("%Y%m%d-%H%M%S"))
     config = dataclasses.replace(config, train=str(files["train"]), val=str(files["val"]), out=out)
     result = training.run(config, ranks)
     if not ranks.first:
         return
-    scores = test(result.folder / "best.keras", files["test"], config, result.mean)
+    with shown_wait("testing", config.quiet):
+        scores = test(result.folder / "best.keras", files["test"], config, result.mean)
     with whole_file(result.folder / "test.json") as temporary:
         Path(temporary).write_text(json.dumps([dataclasses.asdict(score) for score in scores], indent=2) + "\n", encoding="utf-8")
     write_line(*table(scores, len(_labels(files["test"]))))
-    write_line(f"best of {config.epochs} epochs by validation: {result.best_epoch}; curves: {result.folder / 'curves.png'}")
-    write_line(f"the demo took {(time.perf_counter() - began) / 60:.1f} minutes")
+    write_line(f"The network is that of epoch {result.best_epoch} of {config.epochs}, the best by validation.", "", flush=True)
+    with shown_wait("measuring how fast batches can be made", config.quiet):
+        lines = _speed(files["train"], config)
+    write_line(*lines, "", *_made(files, result), "", *WHAT_NEXT, "")
+    minutes, seconds = divmod(round(time.perf_counter() - began), 60)
+    write_line(f"The demo took {minutes} min {seconds} s.")
 
 
 def image_size(crop: int) -> int:
@@ -186,7 +203,7 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
     side = config.crop
     assert side is not None  # checked by `run`
     crops: dict[str, Crop] = {"centre crop": fastprep.CenterCrop(side), "ten-crop": fastprep.TenCrop(side)}
-    title = "AlexNet" if config.model == "alexnet" else config.model
+    title = TITLES.get(config.model, config.model)
     for name, crop in crops.items():
         with fastprep.Loader(test_file, config.batch_size, crop, mean=mean) as loader:
             logits = gives_logits(model, loader.output_shape)
@@ -197,10 +214,10 @@ def test(model_file: Path, test_file: Path, config: Config, mean: NDArray[np.flo
 
 def table(scores: list[Score], n_test: int) -> list[str]:
     """Return the table of the scores, with those of the paper."""
-    rows = [(score, f"these {n_test} test cells") for score in scores]
-    rows += [(Score(name, accuracy, None), "the paper's test cells") for name, accuracy in PAPER]
+    rows = [(score, f"these {n_test}") for score in scores]
+    rows += [(Score(name, accuracy, None), "their own") for name, accuracy in PAPER]
     width = max(len(score.name) for score, _ in rows)
-    lines = [f"{'':{width}}  accuracy  95% interval  defects found  on"]
+    lines = [f"{'':{width}}  accuracy  95% interval  defects found  on cells"]
     for score, where in rows:
         found = ends = "-"
         if score.found is not None:  # one of these cells
@@ -208,6 +225,32 @@ def table(scores: list[Score], n_test: int) -> list[str]:
             found, ends = f"{score.found:.1%}", f"{low:.1%}-{high:.1%}"
         lines.append(f"{score.name:{width}}  {score.accuracy:8.2%}  {ends:>12}  {found:>13}  {where}")
     return ["", *lines, ""]
+
+
+def _speed(path: Path, config: Config) -> list[str]:
+    """Compare the speed of fastprep on the training file with that of loops by hand."""
+    import keras
+
+    from fastprep.loader import Loader
+
+    assert config.crop is not None  # checked by `run`
+    with Loader(path, 1, None, device="cpu") as loader:
+        assert loader.mean is not None  # `build` stores it
+        job = Job(str(path), config.batch_size, config.crop, loader.mean)
+    return comparison.table(comparison.compare_rates(job, keras.backend.backend() == "tensorflow"), job)
+
+
+def _made(files: dict[str, Path], result: training.Result) -> list[str]:
+    """Return a table of the files of a demo, with their sizes."""
+    folder = result.folder
+    what = {files["train"]: "training images", files["val"]: "validation images", files["test"]: "test images"}
+    what[folder / "best.keras"] = "the network tested"
+    what[folder / "last.keras"] = "to resume from"
+    what[folder / "curves.png"] = "loss and accuracy"
+    what[folder / "history.csv"] = "the same, numbers"
+    width = max(len(str(path)) for path in what)
+    sizes = {path: path.stat().st_size / 1000 for path in what}
+    return ["What was made:", *(f"  {path!s:{width}} {sizes[path]:7,.0f} kB  {text}" for path, text in what.items())]
 
 
 def _score(name: str, predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Score:

@@ -21,10 +21,11 @@ from fastprep.cli.help import flowing
 from fastprep.cli.image_options import channels_of, shape_of
 from fastprep.cli.output import write_line
 from fastprep.diagnostics import gpu as gpu_figures
+from fastprep.diagnostics.lock_share import LockShare, preparing, share_of_lock
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
 from fastprep.encoded import part_decoder
 from fastprep.errors import DataError, DeviceUnavailableError, InputError
-from fastprep.h5 import describe_unwritten, write_images
+from fastprep.h5 import describe_unwritten, size_at, write_images
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
 from fastprep.pipeline.device_jpegs import nvimgcodec
@@ -38,6 +39,7 @@ class Config:
     """Report what this machine and a file can do, and where the time goes.
 
     Times random mirrored crops in shuffled order: reading, the crop kernel, and both in one thread and in all.
+    Tells how much of its time a thread holds Python's lock, which the others then wait for.
     On a GPU it compares bits with the CPU's, and times copy, kernel and hand-over.
     Nothing is written; the report can be pasted into a bug report.
 
@@ -133,13 +135,14 @@ def _report(config: Config, path: str) -> None:
             "read": str(described["read"]),
             **({"decoding": _decoding(gpu)} if is_encoded else {}),
             "shuffled order": order_of(loader),
-            "size": f"{os.path.getsize(path) / 2**20:,.1f} MiB",
+            "size": f"{size_at(path) / 2**20:,.1f} MiB",
         }
         if n_unwritten := described["never_written"]:
             facts["not written"] = describe_unwritten(n_unwritten, described["samples"], "images", is_encoded)
         _section("File" if config.file else "Temporary file", {"file": path, **facts} if config.file else facts)
         rates = measure(make, config.rounds)
-        _rates(rates, f"Random {'resized ' * is_encoded}crops of {size} pixels, mirrored", config)
+        share = share_of_lock(preparing(loader), config.rounds)
+        _rates(rates, share, f"Random {'resized ' * is_encoded}crops of {size} pixels, mirrored", config)
         for hint in advice(loader, rates):
             write_line(f"* {hint}")
     if gpu:
@@ -221,12 +224,13 @@ def _section(title: str, facts: dict[str, str]) -> None:
     write_line("")
 
 
-def _rates(rates: Rates, what: str, config: Config) -> None:
+def _rates(rates: Rates, share: LockShare, what: str, config: Config) -> None:
     write_line(f"{what}, float32, batches of {config.batch_size}, file in the page cache")
     limit = rates.values[LIMIT]
     for name, value in rates.values.items():
         write_line(f"  {name:20} {value:>10,.0f} images/s {value / limit:>7.2f} of a memset of the result")
     write_line(f"  Reading takes {rates.share_read:.0%} of one thread's time, and cropping {1 - rates.share_read:.0%}.")
+    write_line(f"  A thread holds Python's lock, which only one has at a time, for {share} of its processor time.")
     write_line("")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
@@ -39,6 +40,7 @@ from fastprep.pipeline.grouping import Grouping, most_in_group
 from fastprep.pipeline.host_transform import HostTransform, Transform, host_device
 from fastprep.pipeline.operation import operations_of
 from fastprep.pipeline.targets import target_rows
+from fastprep.remote import Session
 from fastprep.sampling import Position, Sampler, check_sampling
 from fastprep.sampling.engine_ranks import find_shard
 from fastprep.transforms import Blend, Crop, Erase, Policy, check_crop, check_transforms
@@ -53,7 +55,8 @@ class Loader(ReadOnlyArguments, Resuming):
     Parameters
     ----------
     files : path, glob pattern, or sequence of paths
-        HDF5 files. Several files are read as one long dataset, those of a pattern in alphabetical order.
+        HDF5 files, on this machine or by addresses s3://, gs://, az:// and https://. Several files are read as one long dataset,
+        those of a pattern in alphabetical order.
     batch_size : int
         Number of samples in a batch. The last batch of an epoch may have fewer, and memory is taken for no more samples than
         there are. With `TenCrop` a batch has ten rows for each sample.
@@ -201,6 +204,16 @@ class Loader(ReadOnlyArguments, Resuming):
     check_finite : bool, default True
         Raise an error where x would have NaN or infinity: from images of floats that have them, or from numbers that are beyond
         the range of `dtype`, about 65,504 for float16. The labels are checked, too. False lets such values pass.
+    storage_options : mapping or None, default None
+        How remote files are reached, such as "s3://bucket/train-*.h5": settings of the store as obstore takes them, such as
+        {"endpoint": "https://...", "region": "eu-central-1"}, and its `client_options`, `retry_config` and `credential_provider`.
+        None leaves all of it to the environment, such as AWS_ACCESS_KEY_ID. Needs the extra `remote`.
+    cache : path or None, default None
+        Folder for what was read of remote files, kept between runs and shared by all processes of the machine. None keeps it in
+        a temporary file without a name, which ends with the loader.
+    cache_bytes : int or None, default None
+        Bytes of remote files that are kept; the blocks used least lately are let go of. None is 4 GiB without `cache`, and no
+        bound with it.
 
     Raises
     ------
@@ -260,6 +273,9 @@ class Loader(ReadOnlyArguments, Resuming):
         io: Literal["pread", "mmap"] = "pread",
         on_corrupt: Literal["raise", "skip"] = "raise",
         check_finite: bool = True,
+        storage_options: Mapping[str, Any] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
         shard = find_shard() if isinstance(shard, str) and shard == "auto" else shard
         check_sampling(batch_size, shuffle_window, seed, shard)
@@ -270,7 +286,9 @@ class Loader(ReadOnlyArguments, Resuming):
         if finish is not None:
             device = host_device(device, "transform= is called with batches in memory of the host")
         workers, prefetch = check_workers(workers, prefetch)
-        self._dataset = open_dataset(files, images, labels, sample_weight, io, on_corrupt, axes, shape, channels, class_names)
+        self._session = Session(storage_options, cache, cache_bytes)
+        with self._session.active():
+            self._dataset = open_dataset(files, images, labels, sample_weight, io, on_corrupt, axes, shape, channels, class_names)
         decoding = decoding_of(decode, self._dataset, device)
         if indices is not None:
             self._dataset = part_of(self._dataset, indices)
@@ -298,7 +316,10 @@ class Loader(ReadOnlyArguments, Resuming):
         keep(crop=augmentation.crop, policy=augmentation.policy, color=augmentation.color, erase=erase, blend=blend)
         keep(standardize=map_outputs(bool, augmentation.standardize), transform=transform)
         keep(mean=mean, scale=map_outputs(lambda spec: spec.scale, self._spec), dtype=dtype, layout=layout)
-        draws = draws_of(self._dataset, sampling, mix)
+        self._session.check_used()
+        keep(storage_options=storage_options, cache=cache, cache_bytes=cache_bytes)
+        with self._session.active():
+            draws = draws_of(self._dataset, sampling, mix)
         shuffle = bool(shuffle) or draws is not None
         check_blend(self._dataset, augmentation, label_values, batch_size, shuffle)
         window = choose_window(self._dataset, shuffle_window, int(batch_size), draws, int(seed)) if shuffle else shuffle_window
@@ -463,6 +484,7 @@ class Loader(ReadOnlyArguments, Resuming):
         for backend in self._backends:
             backend.close()
         self._dataset.close()
+        self._session.fetcher.rest()
 
     def __enter__(self) -> Self:
         return self

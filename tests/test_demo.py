@@ -1,5 +1,6 @@
 """The demo: the split it claims, files it can reuse, and its table, on few and small images."""
 
+import functools
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 import fastprep
 from fastprep import demo, train
+from fastprep.diagnostics import comparison
 from fastprep.evaluation.significance import interval
 from fastprep.training.config import Config
 
@@ -64,30 +66,46 @@ def test_files_hold_the_images_and_the_mean_of_training(cells):
     assert {path for path in before if path.stat().st_mtime_ns != before[path]} == {files["val"]}
 
 
+def keras_backend():
+    import keras
+
+    return keras.backend.backend()
+
+
 def interval_of(score, n):
     low, high = interval(round(score["accuracy"] * n), n)
     return f"{low:.1%}-{high:.1%}"
 
 
 def test_the_whole_demo_in_small(photographs, tmp_path, monkeypatch, capsys):
-    """On every eighth cell, for what AlexNet takes the most time of."""
+    """On every eighth cell."""
     few = tuple(part[::8] for part in photographs)
     monkeypatch.setattr(elpv, "load_dataset", lambda: few)
     labels = (few[1] > 0.5).astype(int)
     labels = labels[demo.split(labels, few[2])["test"]]
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(comparison, "compare_rates", functools.partial(comparison.compare_rates, rounds=1, seconds=0.01))
     assert train.main(["--demo", "--epochs", "1", "--crop", "57"]) == 0
     printed = capsys.readouterr().out
     (run,) = (tmp_path / "fastprep-demo" / "runs").iterdir()
     majority, plain, ten_crop = json.loads((run / "test.json").read_text())
     assert majority == {"name": "always the majority class", "accuracy": pytest.approx((labels == 0).mean()), "found": 0}
-    for score, name in ((plain, "AlexNet, centre crop"), (ten_crop, "AlexNet, ten-crop")):
+    for score, name in ((plain, "small network, centre crop"), (ten_crop, "small network, ten-crop")):
         numbers = f"{score['accuracy']:8.2%}  {interval_of(score, len(labels)):>12}  {score['found']:>13.1%}"
-        assert f"{name:40}  {numbers}  these {len(labels)} test cells" in printed
-    assert "82.44%             -              -  the paper's test cells" in printed
+        assert f"{name:29}  {numbers}  these {len(labels)}" in printed
+    assert "82.44%             -              -  their own" in printed
     assert "88.42%" in printed
     assert "CC BY-NC-SA 4.0" in printed
-    assert str(run.relative_to(tmp_path) / "curves.png") in printed
+    for name in ("best.keras", "last.keras", "curves.png", "history.csv"):
+        assert f"{(run / name).stat().st_size / 1000:,.0f} kB" in printed.split(str(run.relative_to(tmp_path) / name))[1][:30]
+    for name in ("fastprep", "tf.data, images in memory", "numpy by hand, images in memory", "a loop over images"):
+        assert (name in printed) == (keras_backend() == "tensorflow" or "tf.data" not in name)
+    assert "waiting" in printed
+    assert printed.index("What was made:") < printed.index("What next") < printed.index("The demo took 0 min ")
+    shown = printed[printed.index("\n\n") :].splitlines()  # after the lines about the run
+    assert max(map(len, shown)) < 80
+    for line in demo.WHAT_NEXT[1:]:
+        assert line in shown
 
 
 def test_a_network_without_what_the_defaults_are_about_trains_all_the_same(cells, tmp_path, monkeypatch, capsys):
@@ -99,6 +117,7 @@ def test_a_network_without_what_the_defaults_are_about_trains_all_the_same(cells
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "build", lambda folder, size: cells[0])
+    monkeypatch.setattr(demo, "_speed", lambda path, config: [])
     assert train.main(["--demo", "--epochs", "1", "--crop", "57", "--model", "plain_network:network"]) == 0
     assert "plain_network:network, ten-crop" in capsys.readouterr().out
 

@@ -11,10 +11,15 @@ import pytest
 from fake_consumers import LIBRARIES, forget_devices, modules
 
 from fastprep import CenterCrop, doctor, kernels
-from fastprep.diagnostics import gpu
+from fastprep.diagnostics import gpu, lock_share
 from fastprep.diagnostics.rates import LIMIT, measure
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch):
+    monkeypatch.setattr(lock_share, "_ROUND_S", 0.01)
 
 
 def report(capsys, *argv):
@@ -34,6 +39,7 @@ def test_a_plain_file(make_file, capsys):
         "all samples shuffled",
         "crops of 17 pixels",
         "loader, 1 thread",
+        "A thread holds Python's lock, which only one has at a time, for ",
     ):
         assert said in out
     assert "* " not in out  # nothing to advise

@@ -189,6 +189,9 @@ ARGUMENTS = {
     "io": "mmap",
     "on_corrupt": "skip",
     "check_finite": False,
+    "storage_options": None,
+    "cache": None,
+    "cache_bytes": None,
 }
 ARRAYS = {"mean": [1.0, 2.0, 3.0], "scale": [0.5, 1.0, 2.0], "sample_weight": np.linspace(0, 2, N)}
 ARRAYS |= {"indices": np.arange(N)[::-1], "sampling": np.linspace(1, 3, N)}

@@ -30,6 +30,7 @@ LAYERS = [
     "sampling",
     "transforms",
     "encoded",
+    "remote",
     "h5",
     "h5.convert",
     "cli",
@@ -51,11 +52,12 @@ LAYERS = [
 NEED_KERAS = {"EpochSync", "predict"}
 COMMANDS = ["__main__", "build", "convert", "doctor", "evaluate", "show", "train"]
 DOORS = {
-    "h5py": {"h5"},
+    "h5py": {"h5", "diagnostics.by_hand"},  # the latter does without fastprep what people do
     "cupy": {"kernels.device"},
     "PIL": {"building.decode", "demo", "encoded"},
     "keras": {"adapters", "model", "cli.keras_startup", "training", "evaluation", "demo"},
-    "tensorflow": {"adapters", "cli.keras_startup", "training"},
+    "obstore": {"remote.object_stores"},
+    "tensorflow": {"adapters", "cli.keras_startup", "diagnostics.by_hand", "training"},
     "nvidia": {"pipeline.device_jpegs"},
     "jax": {"adapters.jax", "adapters.sharded"},
     "torch": {"adapters.torch"},

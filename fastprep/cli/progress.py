@@ -57,6 +57,30 @@ def shown_progress(quiet: bool = False) -> Iterator[Progress]:
         yield show
 
 
+@contextlib.contextmanager
+def shown_wait(text: str, quiet: bool = False) -> Iterator[None]:
+    """Show on standard output, if that is a terminal, what is being waited for and for how long; the line goes at the end.
+
+    Parameters
+    ----------
+    text : str
+    quiet : bool
+        Whether to show nothing there either.
+    """
+    console = None if quiet else _terminal()
+    if console is None:
+        yield
+        return
+    from rich import progress as rich_progress
+
+    spinner = rich_progress.SpinnerColumn("dots" if console.encoding.startswith("utf") else "line")
+    columns = spinner, rich_progress.TextColumn("{task.description}", markup=False), rich_progress.TimeElapsedColumn()
+    # standard output and standard error stay as they are, because a `Screen` stands for each
+    with rich_progress.Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as line:
+        line.add_task(printable(text), total=None)
+        yield
+
+
 _EVERY_S = 0.5
 _BAR_COLUMNS = 20
 _HEAVY, _LIGHT = ("━", "─"), ("=", "-")
@@ -104,21 +128,25 @@ class StatusLine:
         self._shown_at = time.monotonic()
         self._is_shown = True
         assert self._console is not None
-        width = self._console.width - 1  # a line that wraps cannot be replaced
         if share is not None:
-            text = f"{text} {_bar(share, min(_BAR_COLUMNS, width // 8), self._console.encoding)}"
-        for part in more:
-            if len(text) + 2 + len(part) > width:
-                break
-            text = f"{text}  {part}" if part else text
-        self._write(text, end="")
+            columns = min(_BAR_COLUMNS, (self._console.width - 1) // 8)
+            text = f"{text} {_bar(share, columns, self._console.encoding)}"
+        self._write(self._fitting(text, more), end="")
 
-    def keep(self, text: str) -> None:
-        """Write a line that stays, whether there is a terminal or not."""
+    def keep(self, text: str, *more: str) -> None:
+        """Write a line that stays, whether there is a terminal or not.
+
+        Parameters
+        ----------
+        text : str
+            Its beginning.
+        *more : str
+            What follows: on a terminal as far as it is wide enough, elsewhere all.
+        """
         if self._console is None:
-            write_line(text, flush=True)
+            write_line("  ".join([text, *more]), flush=True)
         else:
-            self._write(text, end="\n")
+            self._write(self._fitting(text, more), end="\n")
         self._is_shown = False
 
     def leave(self) -> None:
@@ -126,6 +154,15 @@ class StatusLine:
         if self._is_shown:
             write_line("", flush=True)
         self._is_shown = False
+
+    def _fitting(self, text: str, more: tuple[str, ...]) -> str:
+        """Return a text with as many of its further parts as the terminal is wide enough for."""
+        assert self._console is not None
+        for part in more:
+            if len(text) + 2 + len(part) > self._console.width - 1:  # a line that wraps cannot be replaced
+                break
+            text = f"{text}  {part}" if part else text
+        return text
 
     def _write(self, text: str, end: str) -> None:
         from rich.control import Control

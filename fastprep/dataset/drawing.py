@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastprep.dataset.dataset import Dataset
 from fastprep.dataset.paths import expand_paths
 from fastprep.errors import DataError
-from fastprep.h5 import read_vector
+from fastprep.h5 import absolute, read_vector
 from fastprep.sampling.strata import strata_of
 from fastprep.sampling.weighted import WeightedDraws
 
@@ -108,10 +107,10 @@ def _files_of_shares(dataset: Dataset, mix: Mapping[str, float]) -> tuple[NDArra
     shares = np.array([share if _is_number(share) else np.nan for share in mix.values()], np.float64)
     if not (np.isfinite(shares).all() and (shares > 0).all() and abs(float(shares.sum()) - 1) < _TOLERANCE):
         raise ValueError(f"mix must have shares above 0 that add up to 1, got {dict(mix)!r}")
-    files = [os.path.abspath(path) for path in dataset.paths]
+    files = [absolute(path) for path in dataset.paths]
     share_of = np.full(len(files), -1)
     for number, name in enumerate(mix):
-        named = {os.path.abspath(path) for path in expand_paths(name, "mix")}
+        named = {absolute(path) for path in expand_paths(name, "mix")}
         mine = [k for k, file in enumerate(files) if file in named]
         if not mine:
             raise ValueError(f"mix names {name!r}, which is none of the loader's files: {_some(dataset.paths)}")

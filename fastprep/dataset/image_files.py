@@ -61,6 +61,8 @@ class ImageFiles:
         """
         for number, mine in self._by_file(samples):
             reader, start = self.readers[number], int(self.starts[number])
+            if self._keeps_runs:  # whose other images come soon, too
+                reader.ask_for_runs(samples[mine] - start)
             try:
                 reader.read(samples[mine] - start, slots[mine], sink)
             except DamagedIndexError as error:
@@ -89,6 +91,7 @@ class ImageFiles:
     def keep(self, n_blocks: int) -> None:
         """Keep up to `n_blocks` decoded blocks of all files together in memory."""
         self.cache = BlockCache(n_blocks)
+        self._keeps_runs = n_blocks > 0 and self.are_fetched
         for reader in self.readers:
             reader.keep_in(self.cache)
 
@@ -116,22 +119,27 @@ class ImageFiles:
 
     @property
     def block_starts(self) -> NDArray[np.int64] | None:
-        """First sample of each block of images that are decoded together, then their number; None if each is read alone."""
-        sizes = [reader.index.images_decoded_at_once for reader in self.readers]
+        """First sample of each block of images that are decoded or fetched together, then their number; None if there is none."""
+        sizes = [reader.images_at_once for reader in self.readers]
         if max(sizes) == 1:
             return None
         starts = [np.arange(a, b, size) for a, b, size in zip(self.starts, self.starts[1:], sizes, strict=False)]
         return np.concatenate([*starts, self.starts[-1:]])
 
     @property
+    def are_fetched(self) -> bool:
+        """Whether blocks are runs of images of remote files, which are fetched together, and decoded one by one."""
+        return self.block_images > max(reader.index.images_decoded_at_once for reader in self.readers)
+
+    @property
     def block_images(self) -> int:
         """Number of images in the largest block, as it is decoded."""
-        return max(reader.index.images_decoded_at_once for reader in self.readers)
+        return max(reader.images_at_once for reader in self.readers)
 
     @property
     def block_bytes(self) -> int:
         """Size of the largest such block, decoded."""
-        return max(reader.index.images_decoded_at_once * reader.index.image_bytes for reader in self.readers)
+        return max(reader.images_at_once * reader.index.image_bytes for reader in self.readers)
 
     def describe(self) -> list[dict[str, Any]]:
         """Describe how each file is read; see `fastprep.dataset.Dataset.describe`."""

@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Sequence
 
+from fastprep import remote
 from fastprep.h5 import marks_of, wrong_pair
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".mat", ".nc", ".nc4")
@@ -19,6 +20,10 @@ def is_of_other_file(name: str) -> bool:
 def other_files(name: str) -> tuple[tuple[str, ...], str] | None:
     """Return the files and the column of FILE:NAME; None if there is no such file."""
     for place in (k for k, letter in enumerate(name) if letter == ":"):
+        if remote.is_address(name[:place]):
+            if name[place + 1 :] and not name[place + 1 :].isdigit() and name[:place].endswith(SUFFIXES):  # no port
+                return tuple(remote.expand(name[:place])), name[place + 1 :]
+            continue
         file, column = os.path.expanduser(name[:place]), name[place + 1 :]
         files = [file] if os.path.isfile(file) else sorted(glob.glob(file, recursive=True)) if glob.has_magic(file) else []
         if files and column:

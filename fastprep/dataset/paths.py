@@ -6,6 +6,8 @@ import glob
 import os
 from collections.abc import Sequence
 
+from fastprep import remote
+
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -34,6 +36,8 @@ def expand_paths(files: Paths, argument: str = "files") -> list[str]:
     if not isinstance(files, str | os.PathLike) and not (several and all(isinstance(path, str | os.PathLike) for path in files)):
         raise ValueError(f"{argument} must be a path, a glob pattern, or a list of paths, got {files!r}")
     if isinstance(files, str | os.PathLike):
+        if remote.is_address(files):
+            return remote.expand(os.fspath(files))
         path = os.path.expanduser(os.fspath(files))
         if os.path.exists(path) or not glob.has_magic(path):
             return [path]
@@ -41,7 +45,8 @@ def expand_paths(files: Paths, argument: str = "files") -> list[str]:
         if not found:
             raise FileNotFoundError(f"{argument}: no file matches {path!r}")
         return found
-    paths = [os.path.expanduser(os.fspath(path)) for path in files]
+    named = [os.fspath(path) for path in files]
+    paths = [remote.expand_one(path) if remote.is_address(path) else os.path.expanduser(path) for path in named]
     if not paths:
         raise ValueError(f"{argument} must name at least one file, got an empty list")
     return paths

@@ -15,6 +15,8 @@ from fastprep.sampling.weighted import BlockDraws, WeightedDraws
 
 _log = logging.getLogger(__name__)
 
+_LARGER_WINDOW = "pass a larger shuffle_window, or shuffle_window=0, which fetches nearly every image by itself"
+
 
 def choose_window(
     dataset: Dataset, shuffle_window: int | None, batch_size: int, draws: WeightedDraws | None = None, seed: int = 0
@@ -47,7 +49,9 @@ def choose_window(
     if shuffle_window is None:
         shuffle_window = automatic_window(labels, starts, dataset.block_bytes, batch_size, **sizes)
     problem = mixing_problem(labels, starts, dataset.block_bytes, shuffle_window, batch_size, **sizes)
-    if problem:
+    if problem and dataset.image_files.are_fetched:
+        _log.warning("%s: %s; %s", dataset.paths[0], problem.replace("decoded together", "fetched together"), _LARGER_WINDOW)
+    elif problem:
         file = dataset.paths[0]
         more = f" and {len(dataset.paths) - 1} more" if len(dataset.paths) > 1 else ""
         _log.warning("%s%s: %s; %s", file, more, problem, mixing_advice(convert_line(dataset)))

@@ -1,1 +1,1 @@
-"""Reports about a file (`contents`), about speed (`rates`), and about a GPU (`gpu`)."""
+"""Reports about a file (`contents`), about speed (`rates`, and `comparison` with loops by hand), and about a GPU (`gpu`)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
 
 import numpy as np
@@ -26,6 +25,7 @@ from fastprep.h5 import (
     read_file_names,
     read_metadata,
     read_std,
+    size_at,
     way_to_read_directly,
 )
 from fastprep.sampling.mixing import automatic_window
@@ -137,7 +137,7 @@ class Contents:
             **({"axes": f"{index.axes.name}: {index.axes.why}"} if index.axes.why else {}),
             "read": "; ".join(filter(None, (index.layout, way_to_read_directly(index)))),
             **self._elsewhere(),
-            "size": f"{os.path.getsize(self.path) / 2**20:,.1f} MiB",
+            "size": f"{size_at(self.path) / 2**20:,.1f} MiB",
             "channels": self._channels(),
             "mean": metadata.mean_problem or ("none" if metadata.mean is None else self.named(metadata.mean)),
             "std": "none" if std is None else self.named(std),

@@ -122,7 +122,7 @@ def advice(loader: Loader, rates: Rates) -> list[str]:
         more = f" and {len(by_hdf5) - 1} more" if len(by_hdf5) > 1 else ""
         slow = f"{by_hdf5[0]}{more} has to be read by HDF5, one thread at a time"
         sentences.append(f"{slow}{way_out('stores its images plainly')}.")
-    if loader._dataset.block_starts is not None:
+    if loader._dataset.block_starts is not None and not loader._dataset.image_files.are_fetched:
         compromise = "Images are decoded several at a time, so the order is a compromise"
         sentences.append(f"{compromise}{way_out('stores each by itself')}.")
     n_bytes = np.dtype(files[0]["dtype"]).itemsize
@@ -144,7 +144,7 @@ def order_of(loader: Loader) -> str:
     """Describe how a shuffling loader orders the samples, and how much memory that takes."""
     sentences = loader._sampler.describe()
     starts, n_blocks = loader._dataset.block_starts, loader._sampler.n_blocks_to_keep(loader._pool.ahead)
-    if starts is None or not n_blocks:
+    if starts is None or not n_blocks or loader._dataset.image_files.are_fetched:
         return sentences
     n_blocks = min(n_blocks, len(starts) - 1)
     return f"{sentences}; up to {n_blocks * loader._dataset.block_bytes / 2**20:,.0f} MiB of decoded images in memory"

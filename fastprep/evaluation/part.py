@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from fastprep.cli.image_options import channels_of, shape_of
 from fastprep.dataset import Dataset, expand_paths, image_mean
 from fastprep.errors import InputError
 from fastprep.evaluation.config import Config
+from fastprep.h5 import absolute, is_there
 from fastprep.training.config import Config as Training
 from fastprep.training.config_file import load
 
@@ -96,7 +96,7 @@ def mean_of_training(config: Config, candidate: Candidate) -> NDArray[np.float64
         files, channels = config.data, None if config.channels is None else channels_of(config.channels)
     else:
         trained = _trained(candidate.name)
-        if trained is None or trained["train"] is None or not all(map(os.path.exists, expand_paths(trained["train"]))):
+        if trained is None or trained["train"] is None or not all(map(is_there, expand_paths(trained["train"]))):
             where = "which file it was trained on" if trained is None else f"where its training file {trained['train']!r} is now"
             way_out = "leave --mean out to subtract what training subtracted"
             raise InputError(f"--mean compute: {candidate.name!r} does not say {where}; {way_out}")
@@ -113,11 +113,11 @@ def note_on_training_images(config: Config, candidates: Sequence[Candidate]) -> 
     if config.split != "all":
         return []
     assert config.data is not None
-    tested = {os.path.abspath(path) for path in expand_paths(config.data)}
+    tested = {absolute(path) for path in expand_paths(config.data)}
     for name, candidate in zip(config.runs, candidates, strict=True):
         trained = _trained(name) if candidate.val_indices is not None else None
         if trained is not None and trained["train"] is not None:
-            files = {os.path.abspath(path) for path in expand_paths(trained["train"]) if os.path.exists(path)}
+            files = {absolute(path) for path in expand_paths(trained["train"]) if is_there(path)}
             if files & tested:
                 return [f"note: {candidate.name!r} was trained on most of these images; --split val tests with the others"]
     return []

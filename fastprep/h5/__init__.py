@@ -10,6 +10,7 @@ from fastprep.h5.columns import count_rows, has_column, has_row_each, join_colum
 from fastprep.h5.convert_line import convert_line_of, only_if_whole, way_to_read_directly
 from fastprep.h5.encoded_index import decoded_like, has_encoded_images, like_first
 from fastprep.h5.encoded_reader import OtherSizeError, SizeSink, TakesJpegs, reader_of
+from fastprep.h5.file_bytes import absolute, check_readable, is_there, size_at
 from fastprep.h5.groups import Images, describe_images, is_group, is_pattern
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
@@ -50,10 +51,12 @@ __all__ = [
     "Scratch",
     "SizeSink",
     "TakesJpegs",
+    "absolute",
     "are_weights",
     "belong_together",
     "check_axes_name",
     "check_image_shape",
+    "check_readable",
     "convert_line_of",
     "count_rows",
     "count_unwritten",
@@ -68,6 +71,7 @@ __all__ = [
     "has_row_each",
     "is_group",
     "is_pattern",
+    "is_there",
     "join_columns",
     "like_first",
     "marks_of",
@@ -85,6 +89,7 @@ __all__ = [
     "read_weights",
     "reader_of",
     "seems_network",
+    "size_at",
     "source_files",
     "store_mean",
     "survey",

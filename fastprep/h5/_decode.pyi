@@ -25,6 +25,7 @@ class ChunkPlan:
         sides: Sequence[int],
         chunk_sides: Sequence[int],
         element_bytes: int,
+        is_swapped: bool,
         slack: int,
         offsets: NDArray[np.int64],
         sizes: NDArray[np.int64],

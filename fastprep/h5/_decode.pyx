@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uintptr_t
 from libc.string cimport memmove, memset
 
 from fastprep._sink cimport OK, TRUNCATED, Sink
-from fastprep.h5._pread cimport fastprep_will_need, read_fully
+from fastprep.h5._pread cimport fastprep_read_cached, fastprep_will_need, read_fully
 
 cdef extern from "_filters.h" nogil:
     enum:
@@ -47,6 +47,9 @@ cdef extern from "_filters.h" nogil:
     void fastprep_place_tile(
         const uint8_t *, const int64_t *, const int64_t *, const int64_t *, const int64_t *, int64_t, uint8_t *
     )
+
+cdef extern from "_byte_order.h" nogil:
+    void fastprep_swap_bytes(const uint8_t *, uint8_t *, int64_t, int64_t)
 
 cdef enum:
     REFUSED = -30
@@ -128,6 +131,8 @@ cdef class ChunkPlan:
         Size of a number.
     slack : int
         By how many bytes the output of a filter may exceed a chunk.
+    is_swapped : bool
+        Whether the numbers are stored in the other byte order; images have this machine's.
     offsets, sizes : ndarray of int64
     masks : ndarray of uint32
         Those of all chunks.
@@ -148,13 +153,13 @@ cdef class ChunkPlan:
     cdef int64_t grid[4]
     cdef int64_t element_bytes, image_bytes, capacity
     cdef readonly int64_t chunk_bytes, row_bytes, n_tiles
-    cdef bint is_split
+    cdef bint is_split, is_swapped
     cdef const int64_t[::1] offsets
     cdef const int64_t[::1] sizes
     cdef const uint32_t[::1] masks
 
     def __init__(
-        self, stages, sides, chunk_sides, int64_t element_bytes, int64_t slack,
+        self, stages, sides, chunk_sides, int64_t element_bytes, bint is_swapped, int64_t slack,
         const int64_t[::1] offsets, const int64_t[::1] sizes, const uint32_t[::1] masks
     ):
         if len(stages) > FASTPREP_MOST_STAGES:
@@ -163,7 +168,9 @@ cdef class ChunkPlan:
         for k, (code, values) in enumerate(stages):
             fill_stage(&self.pipeline.stages[k], code, values)
         self.element_bytes, self.image_bytes, self.chunk_bytes = element_bytes, element_bytes, element_bytes
-        self.n_tiles, self.is_split = 1, False
+        if is_swapped and element_bytes not in (2, 4, 8):
+            raise ValueError(f"numbers of {element_bytes} bytes can't be swapped")
+        self.n_tiles, self.is_split, self.is_swapped = 1, False, is_swapped
         for k in range(4):
             self.sides[k], self.chunk_sides[k] = sides[k], chunk_sides[k]
             self.grid[k] = -(-sides[k] // chunk_sides[k])
@@ -189,6 +196,9 @@ cdef struct Source:
     int fd
     const uint8_t *mapping   # of the file; NULL: to be read from `fd`
     int64_t n_mapped
+    const int64_t *rows      # that are read one after another, the `k`th of `n` now; NULL: only one is
+    int64_t k, n
+    bint is_cached           # whether all that has been read was in memory, so that nothing was announced to the system
 
 
 cdef struct Memory:
@@ -198,7 +208,21 @@ cdef struct Memory:
     uint8_t *images          # NULL where a chunk is not split
 
 
-cdef fastprep_bytes stored_bytes(ChunkPlan plan, Source source, int64_t chunk, uint8_t *raw, int64_t *status) noexcept nogil:
+cdef int64_t read_bytes(ChunkPlan plan, Source *source, uint8_t *target, int64_t n_bytes, int64_t offset) noexcept nogil:
+    # announcing is a call to the system for each chunk, and is left out until one is not in memory; as in `_read.read_images`
+    cdef int64_t k, got = 0
+    if source.is_cached:
+        got = fastprep_read_cached(source.fd, target, n_bytes, offset)
+        if got == n_bytes:
+            return OK
+        got = max(got, 0)
+        source.is_cached = False
+        for k in range(source.k, min(source.n, source.k + READ_AHEAD)):
+            announce(plan, source.fd, source.rows[k])
+    return read_fully(source.fd, target + got, n_bytes - got, offset + got)
+
+
+cdef fastprep_bytes stored_bytes(ChunkPlan plan, Source *source, int64_t chunk, uint8_t *raw, int64_t *status) noexcept nogil:
     # the stored chunk, from the mapping or read into `raw`
     cdef fastprep_bytes data
     cdef int64_t offset = plan.offsets[chunk]
@@ -206,7 +230,7 @@ cdef fastprep_bytes stored_bytes(ChunkPlan plan, Source source, int64_t chunk, u
     if data.n_bytes <= 0:
         status[0] = TRUNCATED
     elif source.mapping == NULL:
-        status[0] = read_fully(source.fd, raw, data.n_bytes, offset)
+        status[0] = read_bytes(plan, source, raw, data.n_bytes, offset)
     elif data.n_bytes > source.n_mapped or offset > source.n_mapped - data.n_bytes:
         status[0] = TRUNCATED
     else:
@@ -214,14 +238,38 @@ cdef fastprep_bytes stored_bytes(ChunkPlan plan, Source source, int64_t chunk, u
     return data
 
 
+cdef bint skips_all(ChunkPlan plan, int64_t chunk) noexcept nogil:
+    cdef uint32_t all_stages = (<uint32_t> 1 << plan.pipeline.n_stages) - 1 if plan.pipeline.n_stages < 32 else 0xFFFFFFFF
+    return plan.masks[chunk] & all_stages == all_stages
+
+
+cdef bint is_an_image(ChunkPlan plan, int64_t row) noexcept nogil:
+    # whether the row is a chunk that is stored as the bytes of one image
+    return (
+        not plan.is_split and plan.chunk_sides[0] == 1 and skips_all(plan, row) and plan.sizes[row] == plan.chunk_bytes
+    )
+
+
+cdef const uint8_t *read_part(
+    ChunkPlan plan, Source *source, int64_t row, Sink sink, int64_t slot, Memory memory, int64_t *status
+) noexcept nogil:
+    # of such an image, what the sink needs
+    cdef int64_t first = 0, n_bytes = plan.chunk_bytes
+    if sink.need != NULL:
+        sink.need(sink.context, slot, &first, &n_bytes)
+    status[0] = read_bytes(plan, source, memory.out + first, n_bytes, plan.offsets[row] + first)
+    if plan.is_swapped and status[0] == OK:
+        fastprep_swap_bytes(memory.out + first, memory.out + first, n_bytes, plan.element_bytes)
+    return memory.out
+
+
 cdef const uint8_t *decode_row(
-    ChunkPlan plan, fastprep_contexts *contexts, Source source, int64_t row, Memory memory, int64_t *status
+    ChunkPlan plan, fastprep_contexts *contexts, Source *source, int64_t row, Memory memory, int64_t *status
 ) noexcept nogil:
     # the images of a row of chunks; for the last row there are fewer than there is room for
     cdef fastprep_bytes data
     cdef int64_t tile, rest, axis, chunk, n_images = min(plan.chunk_sides[0], plan.sides[0] - row * plan.chunk_sides[0])
     cdef int64_t[4] starts, within
-    cdef uint32_t all_stages = (<uint32_t> 1 << plan.pipeline.n_stages) - 1 if plan.pipeline.n_stages < 32 else 0xFFFFFFFF
     cdef uint8_t *target
     data.first = NULL
     status[0] = OK
@@ -229,7 +277,7 @@ cdef const uint8_t *decode_row(
         chunk = row * plan.n_tiles + tile
         # a chunk that did not get shorter is stored as it was, and is read where it would be decoded to
         target = memory.raw
-        if plan.masks[chunk] & all_stages == all_stages and plan.sizes[chunk] <= plan.capacity:
+        if skips_all(plan, chunk) and plan.sizes[chunk] <= plan.capacity:
             target = memory.out
         data = stored_bytes(plan, source, chunk, target, status)
         if status[0] != OK:
@@ -240,6 +288,9 @@ cdef const uint8_t *decode_row(
         if data.first == NULL:
             status[0] = REFUSED
             return NULL
+        if plan.is_swapped:  # while the chunk is in the caches
+            fastprep_swap_bytes(data.first, memory.out, plan.chunk_bytes, plan.element_bytes)
+            data.first = memory.out
         if not plan.is_split:
             return data.first
         rest, starts[0], within[0] = tile, 0, n_images
@@ -295,19 +346,20 @@ def read_rows(
     if sink.take == NULL:
         raise TypeError(f"{type(sink).__name__} takes no pixels")
     source.fd, source.mapping, source.n_mapped = fd, NULL, 0
+    source.rows, source.k, source.n, source.is_cached = &rows[0], 0, n, True
     if mapping is not None:
         source.mapping, source.n_mapped = &mapping[0], mapping.shape[0]
     memory.raw, memory.spare, memory.out, memory.images = &raw[0], &spare[0], &out[0], &images[0]
     with nogil:
-        if source.mapping == NULL:
-            for k in range(min(n, READ_AHEAD)):
-                announce(plan, fd, rows[k])
-        k = 0
         while k < n and status == OK:
-            if source.mapping == NULL and k + READ_AHEAD < n:
+            source.k = k
+            if source.mapping == NULL and not source.is_cached and k + READ_AHEAD < n:
                 announce(plan, fd, rows[k + READ_AHEAD])
-            pixels = decode_row(plan, &decoder.contexts, source, rows[k], memory, &status)
             j = begins[k]
+            if source.mapping == NULL and begins[k + 1] == j + 1 and is_an_image(plan, rows[k]):
+                pixels = read_part(plan, &source, rows[k], sink, slots[j], memory, &status)
+            else:
+                pixels = decode_row(plan, &decoder.contexts, &source, rows[k], memory, &status)
             while status == OK and j < begins[k + 1]:
                 status = sink.take(sink.context, slots[j], pixels + within[j] * plan.image_bytes)
                 if status != OK:
@@ -332,11 +384,12 @@ def read_row(
     cdef Memory memory
     cdef const uint8_t *pixels
     source.fd, source.mapping, source.n_mapped = fd, NULL, 0
+    source.rows, source.k, source.n, source.is_cached = NULL, 0, 0, False
     if mapping is not None:
         source.mapping, source.n_mapped = &mapping[0], mapping.shape[0]
     memory.raw, memory.spare, memory.out, memory.images = &raw[0], &spare[0], &out[0], &images[0]
     with nogil:
-        pixels = decode_row(plan, &decoder.contexts, source, row, memory, &status)
+        pixels = decode_row(plan, &decoder.contexts, &source, row, memory, &status)
         if status == OK and pixels != memory.images:
             memmove(memory.images, pixels, plan.row_bytes)
     return status

@@ -17,7 +17,12 @@ class PackSink(Sink):
 
 def read_bytes(fd: int, offset: int, buffer: NDArray[np.uint8]) -> int: ...
 def read_images(
-    fd: int, offsets: NDArray[np.int64], slots: NDArray[np.int64], scratch: NDArray[np.uint8], sink: Sink
+    fd: int,
+    offsets: NDArray[np.int64],
+    slots: NDArray[np.int64],
+    scratch: NDArray[np.uint8],
+    sink: Sink,
+    swapped_bytes: int = 0,
 ) -> tuple[int, int]: ...
 def read_ranges(
     fd: int, offsets: NDArray[np.int64], sizes: NDArray[np.int64], out: NDArray[np.uint8], positions: NDArray[np.int64]

@@ -8,6 +8,9 @@ from libc.string cimport memcpy
 from fastprep._sink cimport OK, Sink
 from fastprep.h5._pread cimport fastprep_read_cached, fastprep_will_need, read_fully
 
+cdef extern from "_byte_order.h" nogil:
+    void fastprep_swap_bytes(const uint8_t *, uint8_t *, int64_t, int64_t)
+
 cdef int64_t READ_AHEAD = 64  # images, or ranges
 
 
@@ -94,10 +97,13 @@ cdef void announce(int fd, const int64_t *offsets, int64_t k, int64_t n_bytes) n
         fastprep_will_need(fd, offsets[k], n_bytes)
 
 
-def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, uint8_t[::1] scratch, Sink sink):
+def read_images(
+    int fd, const int64_t[::1] offsets, const int64_t[::1] slots, uint8_t[::1] scratch, Sink sink, int64_t swapped_bytes=0
+):
     """Read images that are stored as the sink takes them, one after another into `scratch`, and hand each to the sink.
 
-    Each has as many bytes as `scratch`, of which only those are read that the sink needs.
+    Each has as many bytes as `scratch`, of which only those are read that the sink needs; these are whole numbers. If they are in
+    the other byte order, `swapped_bytes` is the size of a number, 2, 4 or 8, and the sink gets them in this machine's.
     Returns (status, position): OK, TRUNCATED, errno or what the sink returned, and the position in `offsets` of the image that
     failed, or their number.
     """
@@ -108,6 +114,8 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
     cdef bint is_cached = True
     if sink.take == NULL:
         raise TypeError(f"{type(sink).__name__} takes no pixels")
+    if swapped_bytes not in (0, 2, 4, 8):
+        raise ValueError(f"numbers of {swapped_bytes} bytes can't be swapped")
     with nogil:
         while k < n:
             if sink.need != NULL:
@@ -121,6 +129,8 @@ def read_images(int fd, const int64_t[::1] offsets, const int64_t[::1] slots, ui
                 if k + READ_AHEAD < n:
                     announce(fd, &offsets[0], k + READ_AHEAD, scratch.shape[0])
                 status = read_fully(fd, &scratch[first + got], n_bytes - got, offsets[k] + first + got)
+            if status == OK and swapped_bytes:
+                fastprep_swap_bytes(&scratch[first], &scratch[first], n_bytes, swapped_bytes)
             if status == OK:
                 status = sink.take(sink.context, slots[k], &scratch[0])
             if status != OK:

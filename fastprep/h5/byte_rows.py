@@ -12,9 +12,11 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprep import remote
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5.cache import Scratch
-from fastprep.h5.files import CHANGED, HDF5_ERRORS, get_dataset, identity_of, load_filters, open_file
+from fastprep.h5.file_bytes import bytes_of, identity_at
+from fastprep.h5.files import CHANGED, HDF5_ERRORS, get_dataset, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.retries import raise_machine_fault, read_again
@@ -99,6 +101,18 @@ class ByteRows:
         read = self._read_by_hdf5 if self.index.reason else self._read_directly
         return read_again(lambda: read(numbers), self._close_files)
 
+    def extents(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and sizes of ranges of the file that probably have rows; none where HDF5 reads them."""
+        if self.index.reason:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        return self.index.places.extents(self.index, samples)
+
+    def ask_for(self, samples: NDArray[np.int64]) -> None:
+        """Have rows of a remote file fetched, all at a time, before they are read in parts."""
+        if (found := remote.find(self.index.holder)) is not None:
+            with contextlib.suppress(DataError, OSError):  # it comes again when they are read
+                found.ask_for(*self.extents(samples))
+
     def close(self) -> None:
         """Close the files as soon as nobody reads from them. A later read opens them again."""
         self._close_files()
@@ -108,7 +122,7 @@ class ByteRows:
 
     def _read_directly(self, samples: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         with self._handles.use((self._key, OpenFile), 1, self._open_file) as file, self._unchanged(file):
-            return self.index.places.read(self.index, file.number, self._kept, samples, self._scratch)
+            return self.index.places.read(self.index, file, self._kept, samples, self._scratch)
 
     def _read_by_hdf5(self, samples: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         with self._handles.use((self._key, OpenDataset), 1, self._open_hdf5) as opened:
@@ -123,11 +137,11 @@ class ByteRows:
         try:
             yield
         except DataError as error:
-            if identity_of(os.fstat(file.number)) != self.index.identity:
+            if file.identity() != self.index.identity:
                 problem = f"{error.problem}; the file was {CHANGED}"
                 raise ChangedError(problem, self.index.file, error.dataset, None, error.sample) from error
             raise
-        if identity_of(os.fstat(file.number)) != self.index.identity:
+        if file.identity() != self.index.identity:
             raise ChangedError(CHANGED, self.index.file, self.index.dataset)
 
     def _close_files(self) -> None:
@@ -136,15 +150,15 @@ class ByteRows:
 
     def _open_file(self) -> OpenFile:
         file = OpenFile(self.index.holder)
-        self._check_identity(os.fstat(file.number))
+        self._check_identity(file.identity())
         return file
 
     def _open_hdf5(self) -> OpenDataset:
-        self._check_identity(os.stat(self.index.holder))
+        self._check_identity(identity_at(self.index.holder))
         return OpenDataset(self.index.path, (self.index.file, self.index.members or self.index.dataset))
 
-    def _check_identity(self, status: os.stat_result) -> None:
-        if identity_of(status) != self.index.identity:
+    def _check_identity(self, identity: tuple[int, ...]) -> None:
+        if identity != self.index.identity:
             raise ChangedError(CHANGED, self.index.file, self.index.dataset)
 
 
@@ -195,11 +209,11 @@ def _first_difference(index: RowIndex, dataset: h5py.Dataset) -> int | None:
     """Compare the first row, the last one and another one with HDF5's; return the number of one that differs."""
     if index.n == 0:
         return None
-    descriptor, kept, scratch = dataset.file.id.get_vfd_handle(), index.places.remember(), Scratch()
+    file, kept, scratch = bytes_of(dataset.file), index.places.remember(), Scratch()
     for sample in {0, index.n - 1, int(hashing.draw(hashing.key(index.n), np.zeros(1, np.int64), index.n)[0])}:
         try:
             # first, and HDF5 only where this finds nothing damaged: in some damaged heaps HDF5 loops for ever
-            (ours,) = index.places.read(index, descriptor, kept, np.array([sample]), scratch)
+            (ours,) = index.places.read(index, file, kept, np.array([sample]), scratch)
             theirs = _row_by_hdf5(dataset, sample, index)
         except DataError:
             continue  # a damaged row is reported when it is asked for

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +11,9 @@ from fastprep.h5 import _decode, _read, native
 from fastprep.h5._decode import ChunkPlan
 from fastprep.h5.block_order import grouped
 from fastprep.h5.cache import Scratch
-from fastprep.h5.files import CHANGED, identity_of
+from fastprep.h5.file_bytes import FileBytes
+from fastprep.h5.files import CHANGED
 from fastprep.h5.filters import SLACK_BYTES, DecodeError
-from fastprep.h5.handles import OpenFile
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.retries import machine_fault
 from fastprep.h5.types import OutOfRange, widened
@@ -33,14 +31,14 @@ class ChunkReader:
     ----------
     index : ImageIndex
         A complete one.
-    file : OpenFile
-        The file at `index.holder`. It is neither opened nor closed here.
+    file : FileBytes
+        Those of the file at `index.holder`, with all that is read from it at hand. It is neither opened nor closed here.
     scratch : Scratch
     plan : ChunkPlan or None
         From `plan_of(index)`.
     """
 
-    def __init__(self, index: ImageIndex, file: OpenFile, scratch: Scratch, plan: ChunkPlan | None) -> None:
+    def __init__(self, index: ImageIndex, file: FileBytes, scratch: Scratch, plan: ChunkPlan | None) -> None:
         self.index, self.file, self._scratch, self._plan = index, file, scratch, plan
 
     def block(self, number: int, keeps: bool) -> NDArray | None:
@@ -86,7 +84,7 @@ class ChunkReader:
             As `Reader.read` does.
         """
         blocks, begins, order = grouped(samples, self.index.images_decoded_at_once)
-        is_converted = self.index.stored_dtype != self.index.dtype
+        is_converted = self.index.native_dtype != self.index.dtype
         in_order = samples[order], slots[order]
         first, left = 0, [np.empty(0, np.int64)]
         while first < len(blocks):
@@ -106,7 +104,7 @@ class ChunkReader:
 
     def has_changed(self) -> bool:
         """Tell whether the file was written to since it was indexed."""
-        return identity_of(os.fstat(self.file.number)) != self.index.identity
+        return self.file.identity() != self.index.identity
 
     def error(self, status: int | str, sample: int) -> DataError | OSError:
         """Return the error of one sample, for a status of `_read` or a problem in words.
@@ -159,7 +157,7 @@ class ChunkReader:
     def _row_without_python(self, row: int, keeps: bool) -> NDArray | None:
         """Return what `_chunk_row` does; None if a chunk is refused, which `_chunk_row` then has the last word about."""
         assert self._plan is not None
-        index, plan, is_converted = self.index, self._plan, self.index.stored_dtype != self.index.dtype
+        index, plan, is_converted = self.index, self._plan, self.index.native_dtype != self.index.dtype
         raw, spare, out = self._memory(plan.raw_bytes(np.array([row])))
         if index.is_split:
             images = (
@@ -177,7 +175,7 @@ class ChunkReader:
         if status:
             raise self.error(status, first)
         n_images = min(index.images_per_chunk, index.shape[0] - first)
-        pixels = images[: plan.row_bytes].view(index.stored_dtype).reshape(index.images_per_chunk, *index.axes.sides[1:])
+        pixels = images[: plan.row_bytes].view(index.native_dtype).reshape(index.images_per_chunk, *index.axes.sides[1:])
         return self._widened(pixels[:n_images], first)
 
     def _chunk_row(self, row: int, keeps: bool) -> NDArray:
@@ -248,6 +246,7 @@ def plan_of(index: ImageIndex) -> ChunkPlan | None:
         index.axes.sides,
         index.chunk_shape,
         index.stored_dtype.itemsize,
+        not index.stored_dtype.isnative,
         SLACK_BYTES,
         np.ascontiguousarray(chunks.offsets, np.int64),
         np.ascontiguousarray(chunks.sizes, np.int64),

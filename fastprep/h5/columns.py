@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.errors import DataError
-from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
+from fastprep.h5.files import HDF5_ERRORS, check_in_one_file, get_dataset, open_file
 from fastprep.h5.header_checks import check_whole
 from fastprep.h5.listing import encoded
 from fastprep.h5.retries import raise_machine_fault
@@ -76,10 +76,13 @@ def find_quietly(file: h5py.File, name: str | None) -> Column | None:
 
 def quiet_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
     """Return a dataset; None if there is none of this name, or it can't be opened."""
+    dataset = None
     with contextlib.suppress(*HDF5_ERRORS):
         dataset = file[encoded(name)] if name else None
-        return dataset if isinstance(dataset, h5py.Dataset) else None
-    return None
+    if not isinstance(dataset, h5py.Dataset):
+        return None
+    check_in_one_file(dataset, file, name)
+    return dataset
 
 
 def has_column(path: str, name: str) -> bool:

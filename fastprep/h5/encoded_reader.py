@@ -218,6 +218,7 @@ class EncodedReader(Reader):
         if len(samples) == 0:
             return
         assert self.index.rows is not None
+        self._bytes.ask_for(samples)
         lengths = self.index.rows.places.lengths(samples)
         if lengths is None:
             parts = [samples[k : k + 1] for k in range(len(samples))]
@@ -279,6 +280,9 @@ class EncodedReader(Reader):
         if isinstance(problem, DecodeError) and (advice := self.index.rows.places.advice):
             problem = f"{problem}; {advice}"
         return DataError(str(problem), self.index.file, self.index.name_of(sample), None, sample)
+
+    def _extents(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self._bytes.extents(samples)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}

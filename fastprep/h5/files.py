@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 
+from fastprep import remote
 from fastprep.command_lines import command_line, path_word
 from fastprep.errors import DataError
 from fastprep.h5.listing import encoded, missing_dataset
@@ -24,6 +25,7 @@ CHANGED = "changed or replaced since it was opened first"
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO)
 """Numbers of errors of drives that have no locks, such as network drives whose lock service is not running."""
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DRIVERS = {b"NCSAfami": "family", b"NCSAmult": "split or multi"}
 _DRIVER_INFO_WITHIN = 1024  # bytes; it follows the superblock (HDF5 File Format Specification, II.A and II.B)
 
@@ -40,6 +42,10 @@ def open_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         If it is not an HDF5 file, or is damaged.
     """
     path = os.fspath(path)
+    if (found := remote.find(path)) is not None:
+        with open_hdf5(path, found.name) as file:
+            yield file
+        return
     os.close(os.open(path, os.O_RDONLY))  # the system's own error, which names the path
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path!r} is a folder, not an HDF5 file")
@@ -63,6 +69,8 @@ def open_hdf5(path: str, named: str) -> h5py.File:
     DataError
         If it is not an HDF5 file, is damaged, or a program has it open for writing.
     """
+    if (found := remote.find(path)) is not None:
+        return _open_remote(found)
     try:
         try:
             return h5py.File(path, "r")
@@ -74,6 +82,23 @@ def open_hdf5(path: str, named: str) -> h5py.File:
         if error.errno != errno.EAGAIN:  # which is HDF5's lock
             raise_machine_fault(error, named)
         raise DataError(opening_problem(path, error), named) from error
+
+
+def _open_remote(found: remote.RemoteFile) -> h5py.File:
+    """Open a remote file through its mirror, under its address."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)  # as h5py does
+    access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_LATEST)
+    stream = found.as_file()
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, stream)
+    try:
+        return h5py.File(h5py.h5f.open(found.name.encode(), h5py.h5f.ACC_RDONLY, access))
+    except OSError as error:
+        if stream.error is not None:
+            raise stream.error from None
+        raise_machine_fault(error, found.name)
+        looks_right = _SIGNATURE in found.read(8, 0)
+        raise DataError(f"HDF5 can't open it: {error}" if looks_right else "not an HDF5 file", found.name) from error
 
 
 def get_dataset(file: h5py.File, name: str, argument: str = "images") -> h5py.Dataset:
@@ -100,15 +125,27 @@ def get_dataset(file: h5py.File, name: str, argument: str = "images") -> h5py.Da
         raise_machine_fault(error, file.filename, name)
         raise DataError(_half_made(file.filename) or f"can't be opened: {error}", file.filename, name) from error
     if isinstance(dataset, h5py.Dataset):
+        check_in_one_file(dataset, file, name)
         return dataset
     if dataset is None and (problem := _why_closed(file, encoded(name))):
         raise DataError(problem, file.filename, name)
     raise missing_dataset(file, name, argument)
 
 
-def identity_of(status: os.stat_result) -> tuple[int, ...]:
-    """Return the facts that tell whether a file has changed: device, inode, size in bytes and modification time in ns."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+def check_in_one_file(dataset: h5py.Dataset, file: h5py.File, name: str) -> None:
+    """Raise a DataError if a dataset of a remote file takes values from others, which HDF5 would seek on this machine."""
+    if not remote.is_address(file.filename):
+        return
+    problem = ""
+    if h5py.h5o.get_info(dataset.id).fileno != h5py.h5o.get_info(file.id).fileno:
+        problem = "it is a link to another file"
+    elif dataset.is_virtual and any(source.file_name != "." for source in dataset.virtual_sources()):
+        problem = "it is virtual, and takes its values from other files"
+    elif dataset.id.get_create_plist().get_external_count():
+        problem = "its values are in other files"
+    if problem:
+        way_out = "which can't be read from a remote file: convert it where these files are, with python -m fastprep.convert"
+        raise DataError(f"{problem}, {way_out}", file.filename, name)
 
 
 def opening_problem(path: str, error: OSError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from fastprep.h5.byte_types import (
 )
 from fastprep.h5.cache import Scratch
 from fastprep.h5.chunk_list import list_chunks
-from fastprep.h5.files import identity_of
+from fastprep.h5.file_bytes import FileBytes, absolute, bytes_of, identity_at
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.header_checks import check_header
@@ -90,7 +89,7 @@ def index_grouped(group: ImageGroup, named: tuple[str, str]) -> RowIndex:
         check_sizes(file)
         identity = identity_of_open(file)
     except Unsupported as error:
-        reason, identity = str(error), identity_of(os.stat(file.filename))
+        reason, identity = str(error), identity_at(file.filename)
     rows: list[_Chunks] = []
     pipeline, file_number = None, h5py.h5o.get_info(group.first.id).fileno
     is_in_heap = has_variable_length(group.first.id.get_type())
@@ -121,12 +120,12 @@ def index_grouped(group: ImageGroup, named: tuple[str, str]) -> RowIndex:
             reason = str(error)
     places: RowPlaces
     if is_in_heap:
-        references = NO_REFERENCES if reason else _references_of(file.id.get_vfd_handle(), rows, named)
+        references = NO_REFERENCES if reason else _references_of(bytes_of(file), rows, named)
         places = GroupedHeapPlaces(references, is_text(group.first.id.get_type()))
     else:
         places = _places_of(rows, lengths, pipeline or Pipeline(), bool(reason))
     how = f"read by HDF5: {reason}" if reason else "in the heap" if is_in_heap else _how(rows, pipeline)
-    path, holder = os.path.abspath(named[0]), os.path.abspath(file.filename)
+    path, holder = absolute(named[0]), absolute(file.filename)
     layout = f"one dataset each, {how}"
     return RowIndex(*named, path, len(group), holder, identity, layout, reason, places, group.names)
 
@@ -163,10 +162,20 @@ class GroupedPlaces(RowPlaces):
         """Number of datasets without bytes."""
         return int(np.count_nonzero(self.sizes == 0))
 
+    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of chunks, or of parts of them."""
+        return super().extents(index, samples) if self.stored is None else self.stored.extents(self._pieces(index, samples)[0])
+
     def read(
-        self, index: RowIndex, descriptor: int, kept: Any, samples: NDArray[np.int64], scratch: Scratch
+        self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch
     ) -> list[NDArray[np.uint8]]:
         """Read the chunks of rows."""
+        assert self.stored is not None
+        pieces, lengths = self._pieces(index, samples)
+        return self.stored.read(index, file, pieces, samples, lengths, scratch)
+
+    def _pieces(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
+        """Return the pieces of rows, and the lengths of rows."""
         assert self.stored is not None
         lengths = self.sizes[samples]
         check_claims(index, samples, lengths)
@@ -174,7 +183,7 @@ class GroupedPlaces(RowPlaces):
         chunks = self.first_chunks[samples][rows] + numbers
         chunk_bytes = self.stored.bytes_of(chunks)
         sizes = np.minimum(lengths[rows] - numbers * chunk_bytes, chunk_bytes)
-        return self.stored.read(index, descriptor, Pieces(rows, chunks, np.zeros_like(chunks), sizes), samples, lengths, scratch)
+        return Pieces(rows, chunks, np.zeros_like(chunks), sizes), lengths
 
     def read_by_hdf5(self, dataset: h5py.Dataset | ImageGroup, index: RowIndex, sample: int) -> NDArray[np.uint8]:
         """Read one dataset as it is stored."""
@@ -248,16 +257,18 @@ def _places_of(rows: list[_Chunks], lengths: NDArray[np.int64], pipeline: Pipeli
     return GroupedPlaces(lengths, stored, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
 
-def _references_of(descriptor: int, rows: list[_Chunks], named: tuple[str, str]) -> NDArray[np.void]:
+def _references_of(file: FileBytes, rows: list[_Chunks], named: tuple[str, str]) -> NDArray[np.void]:
     references = np.zeros(len(rows), REFERENCE)
     stored = references.view(np.uint8).reshape(len(rows), REFERENCE.itemsize)
-    for number, row in enumerate(rows):
-        if len(row.offsets):
-            status = _read.read_bytes(descriptor, int(row.offsets[0]), stored[number])
-            if status == Status.TRUNCATED:
-                raise DamagedIndexError("the file ends before the reference to a row does", *named, None, number)
-            if status:
-                raise machine_fault(status, *named, None, number)
+    offsets = np.array([row.offsets[0] for row in rows if len(row.offsets)], np.int64)
+    with file.holding(offsets, np.full(len(offsets), REFERENCE.itemsize)) as held:
+        for number, row in enumerate(rows):
+            if len(row.offsets):
+                status = _read.read_bytes(held.number, int(row.offsets[0]), stored[number])
+                if status == Status.TRUNCATED:
+                    raise DamagedIndexError("the file ends before the reference to a row does", *named, None, number)
+                if status:
+                    raise machine_fault(status, *named, None, number)
     return references
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastprep.errors import DataError
 from fastprep.h5.columns import quiet_dataset
-from fastprep.h5.files import HDF5_ERRORS, get_dataset
+from fastprep.h5.files import HDF5_ERRORS, check_in_one_file, get_dataset
 from fastprep.h5.header_checks import check_whole
 from fastprep.h5.links import names_of_links
 from fastprep.h5.listing import encoded
@@ -76,11 +76,13 @@ class ImageGroup:
         """
         name = self.names[number]
         try:
-            return h5py.Dataset(h5d.open(self.file.id, encoded(name)))
+            member = h5py.Dataset(h5d.open(self.file.id, encoded(name)))
         except HDF5_ERRORS as error:
             raise_machine_fault(error, self.file.filename, name)
             get_dataset(self.file, name)  # raises the error that lists what there is
             raise DataError(f"can't be opened: {error}", self.file.filename, name) from error
+        check_in_one_file(member, self.file, name)
+        return member
 
     def __getitem__(self, rows: int | slice) -> NDArray:
         if not isinstance(rows, slice):

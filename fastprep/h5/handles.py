@@ -12,9 +12,10 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastprep.h5.files import identity_of, load_filters, open_hdf5
+from fastprep import remote
+from fastprep.h5.file_bytes import FileBytes, bytes_of, has_plain_bytes, identity_at
+from fastprep.h5.files import load_filters, open_hdf5
 from fastprep.h5.groups import Images, get_images
 from fastprep.system import begin_in_children
 
@@ -170,7 +171,7 @@ class _Entry:
         self.opening = threading.Lock()
 
 
-class OpenFile:
+class OpenFile(FileBytes):
     """A file that is open for reading without HDF5.
 
     Parameters
@@ -187,8 +188,9 @@ class OpenFile:
     """
 
     def __init__(self, path: str, mapped: bool = False) -> None:
-        self.number = -1
-        self.mapping: NDArray[np.uint8] | None = None
+        super().__init__(-1, None, remote.find(path))
+        if self.remote_file is not None:  # its mirror is open, and is not mapped: another one may take its place
+            return
         self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         if mapped:
             self.mapping = np.frombuffer(mmap.mmap(self.number, 0, prot=mmap.PROT_READ), np.uint8)
@@ -234,7 +236,7 @@ class OpenDataset:
 
     def _identity(self) -> tuple[int, ...]:
         holder = self.dataset.file  # another file, behind an external link
-        return identity_of(os.fstat(holder.id.get_vfd_handle()) if holder.driver == "sec2" else os.stat(holder.filename))
+        return bytes_of(holder).identity() if has_plain_bytes(holder) else identity_at(holder.filename)
 
     def close(self) -> None:
         """Close the file, and with it the dataset."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import h5py
@@ -13,6 +16,7 @@ from fastprep.errors import DataError
 from fastprep.h5 import _heap
 from fastprep.h5._heap import HeapStatus, HeapTables
 from fastprep.h5.cache import Scratch
+from fastprep.h5.file_bytes import FileBytes
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.retries import machine_fault
 from fastprep.h5.row_index import RowIndex, RowPlaces
@@ -28,6 +32,7 @@ _NO_TEXTS = (
 
 NO_REFERENCES = np.empty(0, REFERENCE)
 
+_HEADER_BYTES = 16  # of a collection
 _MARGINS = _heap.MARGIN_BEFORE + _heap.MARGIN_BEHIND
 _MOST_OBJECTS = 2**16 - 1  # of a collection
 
@@ -66,15 +71,22 @@ class HeapPlaces(RowPlaces):
         """Number of references that lead nowhere."""
         return int(np.count_nonzero(self.references["length"] == 0))
 
+    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of the rows, if they are the first of their collections."""
+        if not len(self.references):
+            return super().extents(index, samples)
+        wanted = self.references[samples]
+        return wanted["address"].astype(np.int64), wanted["length"].astype(np.int64) + _MARGINS
+
     def remember(self) -> HeapTables:
         """Return where objects of the heap are; the lock of these tables does not survive a fork."""
         return HeapTables()
 
     def read(
-        self, index: RowIndex, descriptor: int, kept: HeapTables, samples: NDArray[np.int64], scratch: Scratch
+        self, index: RowIndex, file: FileBytes, kept: HeapTables, samples: NDArray[np.int64], scratch: Scratch
     ) -> list[NDArray[np.uint8]]:
         """Read objects of the heap."""
-        return _read_from_heap(index, self.references, descriptor, kept, samples, scratch)
+        return _read_from_heap(index, self.references, file, kept, samples, scratch)
 
     def read_by_hdf5(self, dataset: h5py.Dataset | ImageGroup, index: RowIndex, sample: int) -> NDArray[np.uint8]:
         """Read one row as h5py does."""
@@ -85,7 +97,7 @@ class HeapPlaces(RowPlaces):
 def _read_from_heap(
     index: RowIndex,
     references: NDArray[np.void],
-    descriptor: int,
+    file: FileBytes,
     tables: HeapTables,
     samples: NDArray[np.int64],
     scratch: Scratch,
@@ -98,13 +110,31 @@ def _read_from_heap(
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) + _heap.MARGIN_BEFORE
     out = scratch.memory("rows", int(ends[-1]))
     stored = references.view(np.uint8)
-    status, position, first, second = _heap.read_rows(descriptor, index.file_bytes, tables, stored, samples, out, starts)
+    with _holding_collections(file, wanted["address"].astype(np.int64), index.file_bytes) as held:
+        status, position, first, second = _heap.read_rows(held.number, index.file_bytes, tables, stored, samples, out, starts)
     if status:
         sample = int(samples[position])
         if status > 0:
             raise machine_fault(status, index.file, index.name_of(sample), None, sample)
         raise _error(index, sample, _problem(index, references[sample], status, first, second))
     return [out[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
+
+
+@contextlib.contextmanager
+def _holding_collections(file: FileBytes, addresses: NDArray[np.int64], file_bytes: int) -> Iterator[FileBytes]:
+    """Have collections of the heap at hand as long as the context lasts: first their headers, which say how long they are."""
+    if not file.is_remote:
+        yield file
+        return
+    addresses = np.unique(addresses)
+    with file.holding(addresses, np.full(len(addresses), _HEADER_BYTES)) as held:
+        claims = [os.pread(held.number, _HEADER_BYTES, address)[8:16] for address in addresses.tolist()]
+    claimed = [int.from_bytes(claim, "little") for claim in claims]
+    sizes = [min(size, file_bytes) if address else 0 for size, address in zip(claimed, addresses.tolist(), strict=True)]
+    if sum(sizes) > file_bytes:  # a damaged one, which the reader finds: it reads no further than a row's bytes
+        sizes = [_HEADER_BYTES] * len(sizes)
+    with file.holding(addresses, np.array(sizes, np.int64)) as held:
+        yield held
 
 
 def _check_claims(index: RowIndex, wanted: NDArray[np.void], lengths: NDArray[np.int64], samples: NDArray[np.int64]) -> None:

@@ -7,21 +7,23 @@ What must be known about all files at the start is in their headers (`index_imag
 from __future__ import annotations
 
 import logging
-import os
+import math
 from dataclasses import dataclass, replace
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprep.errors import DataError
 from fastprep.h5.axes import Axes, Sides, find_axes
 from fastprep.h5.chunk_list import ChunkList, list_chunks
 from fastprep.h5.convert_line import way_to_read_directly
+from fastprep.h5.file_bytes import absolute
 from fastprep.h5.filters import Pipeline, Unsupported
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.header_checks import check_header
 from fastprep.h5.row_index import RowIndex
-from fastprep.h5.storage import find_storage, storage_by_hdf5
+from fastprep.h5.storage import chunk_grid, find_storage, storage_by_hdf5
 from fastprep.h5.types import describe_type, number_type
 from fastprep.h5.unwritten import n_unwritten, rows_of
 
@@ -140,12 +142,28 @@ class ImageIndex:
     @property
     def is_plain(self) -> bool:
         """Whether the images are stored exactly as the kernels take them."""
-        return self.is_addressable and self.stored_dtype == self.dtype and self.stored_dtype.isnative
+        return self.is_addressable and self.stored_dtype == self.dtype
+
+    @property
+    def native_dtype(self) -> np.dtype:
+        """Type of the stored numbers in the byte order of this machine."""
+        return self.stored_dtype.newbyteorder("=")
 
     @property
     def is_addressable(self) -> bool:
         """Whether each image is a range of bytes in the file, so that it can be read alone."""
         return not self.reason and not self.pipeline.filters and not self.is_split and self.rows is None
+
+    def extents(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and sizes of the bytes in `holder` that have some of the images; those that HDF5 reads have none."""
+        if self.reason or self.rows is not None or not len(self.chunks.offsets):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        row, within = np.divmod(samples, self.images_per_chunk)
+        if self.is_addressable:
+            return self.chunks.offsets[row] + within * self.stored_image_bytes, np.full(len(row), self.stored_image_bytes)
+        n_tiles = math.prod(chunk_grid(self.axes.sides, self.chunk_shape)[1:])
+        numbers = (np.unique(row)[:, None] * n_tiles + np.arange(n_tiles)).reshape(-1)
+        return self.chunks.offsets[numbers], self.chunks.sizes[numbers]
 
     def name_of(self, sample: int) -> str:
         """Name of the dataset that has an image."""
@@ -153,7 +171,7 @@ class ImageIndex:
 
     def unwidened(self) -> ImageIndex:
         """Return the index of images that are handed on in the type that they are stored in, which only masks need."""
-        return replace(self, dtype=self.stored_dtype.newbyteorder("="))
+        return replace(self, dtype=self.native_dtype)
 
     def by_hdf5(self, reason: str) -> ImageIndex:
         """Return the index of a dataset that HDF5 has to read after all, for the given reason."""
@@ -210,7 +228,7 @@ def index_images(
     index = ImageIndex(
         file=named[0],
         dataset=named[1],
-        path=os.path.abspath(named[0]),
+        path=absolute(named[0]),
         shape=found.shape,
         stored_dtype=stored,
         dtype=np.dtype(_WIDENED.get(plain_name, plain_name)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +21,12 @@ from fastprep.h5.byte_types import (
     read_stored,
 )
 from fastprep.h5.cache import Scratch
+from fastprep.h5.file_bytes import FileBytes, absolute
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.header_checks import check_header
 from fastprep.h5.row_columns import LENGTH_WORDS, OFFSET_WORDS, RowColumn, columns_beside
 from fastprep.h5.row_index import RowIndex, RowPlaces, check_claims
-from fastprep.h5.stored_bytes import StoredBytes, find_stored_bytes, pieces_of_ranges
+from fastprep.h5.stored_bytes import Pieces, StoredBytes, find_stored_bytes, pieces_of_ranges
 
 
 def are_joined(dataset: h5py.Dataset) -> bool:
@@ -73,7 +73,7 @@ def index_joined(dataset: h5py.Dataset, named: tuple[str, str], n_labels: int | 
     told = f"offsets in {offsets.name!r}" + (f", lengths in {lengths.name!r}" if lengths else "")
     layout = f"joined, {told}; {storage.layout.replace(' rows each', ' bytes each')}"
     places = JoinedPlaces(len(dataset), stored, offsets, lengths)
-    path = os.path.abspath(named[0])
+    path = absolute(named[0])
     return RowIndex(*named, path, places.n, storage.holder, storage.identity, layout, reason, places)
 
 
@@ -122,15 +122,24 @@ class JoinedPlaces(RowPlaces):
         lengths = self.sizes.values if self.sizes is not None else np.diff(self.offsets.values)
         return int(np.count_nonzero(lengths == 0))
 
+    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of chunks, or of parts of them."""
+        return super().extents(index, samples) if self.stored is None else self.stored.extents(self._pieces(index, samples)[0])
+
     def read(
-        self, index: RowIndex, descriptor: int, kept: Any, samples: NDArray[np.int64], scratch: Scratch
+        self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch
     ) -> list[NDArray[np.uint8]]:
         """Read ranges of the dataset."""
         assert self.stored is not None
+        pieces, lengths = self._pieces(index, samples)
+        return self.stored.read(index, file, pieces, samples, lengths, scratch)
+
+    def _pieces(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
+        """Return the pieces of rows, and the lengths of rows."""
+        assert self.stored is not None
         begins, ends = self._checked(index, samples)
         assert isinstance(self.stored.chunk_bytes, int)
-        pieces = pieces_of_ranges(begins, ends, self.stored.chunk_bytes)
-        return self.stored.read(index, descriptor, pieces, samples, ends - begins, scratch)
+        return pieces_of_ranges(begins, ends, self.stored.chunk_bytes), ends - begins
 
     def read_by_hdf5(self, dataset: h5py.Dataset | ImageGroup, index: RowIndex, sample: int) -> NDArray[np.uint8]:
         """Read one range."""

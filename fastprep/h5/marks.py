@@ -11,6 +11,7 @@ import re
 import h5py
 from h5py import h5o
 
+from fastprep import remote
 from fastprep._version import __version__
 from fastprep.h5.files import HDF5_ERRORS, open_file
 
@@ -60,8 +61,11 @@ def is_own(path: str | os.PathLike[str]) -> bool:
 
 def _find_mark(path: str | os.PathLike[str]) -> str | None:
     # h5o.get_comment of h5py 3 returns memory that is free already; the root group of a new file is at its beginning
-    with open(path, "rb") as beginning:
-        content = beginning.read(_BEGINNING)
+    if (remote_file := remote.find(os.fspath(path))) is not None:
+        content = remote_file.read(_BEGINNING, 0)
+    else:
+        with open(path, "rb") as beginning:
+            content = beginning.read(_BEGINNING)
     found = _MARK.search(content) if content.startswith(_SIGNATURE) else None
     return None if found is None else found[1].decode()
 

@@ -5,13 +5,14 @@ Sections of the HDF5 File Format Specification: object headers IV.A.1, attribute
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from fastprep.h5.file_bytes import FileBytes, bytes_of, has_plain_bytes
 
 _ATTRIBUTE, _CONTINUATION = 0x0C, 0x10  # types of messages
 _SHARED = 0x02  # flag of a message that is stored elsewhere
@@ -36,10 +37,10 @@ def text_lengths(dataset: h5py.Dataset, name: str, n_values: int) -> NDArray[np.
     """
     file = dataset.file
     address_bytes, _ = file.id.get_create_plist().get_sizes()
-    if file.driver != "sec2" or file.userblock_size or address_bytes != 8:
+    if not has_plain_bytes(file) or file.userblock_size or address_bytes != 8:
         return None
     try:
-        for message in _messages(file.id.get_vfd_handle(), h5py.h5o.get_info(dataset.id).addr):
+        for message in _messages(bytes_of(file), h5py.h5o.get_info(dataset.id).addr):
             data = _data_of(message, name.encode())
             if data is not None and len(data) >= 16 * n_values:
                 rows = np.frombuffer(data, np.uint8, 16 * n_values).reshape(-1, 16)  # length, address of a heap, number in it
@@ -49,9 +50,9 @@ def text_lengths(dataset: h5py.Dataset, name: str, n_values: int) -> NDArray[np.
     return None
 
 
-def _messages(descriptor: int, address: int) -> Iterator[bytes]:
+def _messages(stored: FileBytes, address: int) -> Iterator[bytes]:
     """Yield the attribute messages of an object header, of its continuations, too."""
-    start = os.pread(descriptor, 64, address)
+    start = stored.read(64, address)
     if start[:4] == b"OHDR":
         flags = start[5]
         at = 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
@@ -65,7 +66,7 @@ def _messages(descriptor: int, address: int) -> Iterator[bytes]:
         if number >= len(blocks):
             return
         offset, n_bytes = blocks[number]
-        block = os.pread(descriptor, min(n_bytes, _MOST_BLOCK_BYTES), offset)
+        block = stored.read(min(n_bytes, _MOST_BLOCK_BYTES), offset)
         at = 0
         while at + skip <= len(block):
             kind, size, flags = struct.unpack_from(header, block, at)

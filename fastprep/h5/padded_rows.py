@@ -6,7 +6,6 @@ an image by themselves.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +25,7 @@ from fastprep.h5.byte_types import (
     read_stored,
 )
 from fastprep.h5.cache import Scratch
+from fastprep.h5.file_bytes import FileBytes, absolute
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.header_checks import check_header
 from fastprep.h5.row_columns import LENGTH_WORDS, RowColumn, columns_beside
@@ -84,7 +84,7 @@ def index_padded(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
     told = f", their lengths in {lengths.name!r}" if lengths else ""
     layout = f"padded to {row_bytes:,} bytes{told}; {storage.layout}"
     places = PaddedPlaces(len(dataset), row_bytes, stored, n_in_chunk, piece_bytes, lengths)
-    return RowIndex(*named, os.path.abspath(named[0]), len(dataset), storage.holder, storage.identity, layout, reason, places)
+    return RowIndex(*named, absolute(named[0]), len(dataset), storage.holder, storage.identity, layout, reason, places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,17 +135,26 @@ class PaddedPlaces(RowPlaces):
         """Number of chunks that a row lies in."""
         return -(-self.row_bytes // self.piece_bytes)
 
+    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of chunks, or of parts of them."""
+        return super().extents(index, samples) if self.stored is None else self.stored.extents(self._pieces(index, samples)[0])
+
     def read(
-        self, index: RowIndex, descriptor: int, kept: Any, samples: NDArray[np.int64], scratch: Scratch
+        self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch
     ) -> list[NDArray[np.uint8]]:
         """Read the bytes of rows that belong to images."""
+        assert self.stored is not None
+        pieces, lengths = self._pieces(index, samples)
+        return self.stored.read(index, file, pieces, samples, lengths, scratch)
+
+    def _pieces(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
+        """Return the pieces of rows, and the lengths of rows."""
         assert self.stored is not None
         lengths = self._checked_lengths(index, samples)
         rows, numbers = counted(-(-lengths // self.piece_bytes))
         chunk_rows, within = np.divmod(samples[rows], self.n_in_chunk)
         sizes = np.minimum(lengths[rows] - numbers * self.piece_bytes, self.piece_bytes)
-        pieces = Pieces(rows, chunk_rows * self.n_chunks_of_row + numbers, within * self.piece_bytes, sizes)
-        return self.stored.read(index, descriptor, pieces, samples, lengths, scratch)
+        return Pieces(rows, chunk_rows * self.n_chunks_of_row + numbers, within * self.piece_bytes, sizes), lengths
 
     def read_by_hdf5(self, dataset: h5py.Dataset | ImageGroup, index: RowIndex, sample: int) -> NDArray[np.uint8]:
         """Read one row as it is stored."""

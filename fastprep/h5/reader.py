@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep import remote
 from fastprep._sink import Sink, hand_over
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
@@ -19,16 +19,20 @@ from fastprep.h5._decode import ChunkPlan
 from fastprep.h5.block_order import by_block
 from fastprep.h5.cache import BlockCache, Scratch
 from fastprep.h5.chunks import ChunkReader, plan_of, reading_error
-from fastprep.h5.files import CHANGED, identity_of, load_filters, open_file
+from fastprep.h5.file_bytes import identity_at
+from fastprep.h5.files import CHANGED, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
-from fastprep.h5.resident import ResidentImages, extent_of
+from fastprep.h5.resident import ResidentImages, resident_images
 from fastprep.h5.retries import raise_machine_fault, read_again
 from fastprep.h5.storage import missing_source
 from fastprep.h5.types import OutOfRange, widened
 from fastprep.h5.unwritten import warn_of_unwritten
 from fastprep.system import begin_in_children
+
+RUN_BYTES = 8 << 20
+"""Bytes of neighbouring images of a remote file that are fetched together, about."""
 
 
 class Reader:
@@ -57,7 +61,7 @@ class Reader:
         self._scratch = Scratch() if scratch is None else scratch
         self._cache = BlockCache(0)
         self._planned: tuple[ImageIndex | None, ChunkPlan | None] = (None, None)
-        self._resident: tuple[ImageIndex | None, ResidentImages | None, int] = (None, None, 0)
+        self._resident: tuple[ImageIndex | None, ResidentImages | None] = (None, None)
         self._key = object()  # marks what belongs to this reader in `handles` and in the cache
         begin_in_children(self)
 
@@ -110,7 +114,7 @@ class Reader:
             if self.index.is_complete:
                 return
             with self._handles.room(verify.DESCRIPTORS), open_file(self.index.path) as file:
-                self._check_identity(os.stat(self.index.holder))
+                self._check_identity(identity_at(self.index.holder))
                 index = verify.complete(self.index, file)
             if index.reason:
                 load_filters()
@@ -125,6 +129,7 @@ class Reader:
     def fetch(self, samples: NDArray[np.int64]) -> None:
         """Decode the blocks that hold `samples` into the cache. Errors are ignored, and come again when the samples are read."""
         if self.index.images_decoded_at_once == 1:
+            self.ask_for_runs(samples)
             return
         with contextlib.suppress(DataError, OSError, MemoryError):
             self.complete()
@@ -133,6 +138,20 @@ class Reader:
         for number in np.unique(samples // self.index.images_decoded_at_once):
             with contextlib.suppress(DataError, OSError, MemoryError):
                 self._kept_block(int(number))
+
+    @property
+    def images_at_once(self) -> int:
+        """Number of neighbouring images that are decoded together or, of remote files, fetched together.
+
+        The order of samples depends on it, so it follows from the file alone.
+        """
+        index = self.index
+        if index.images_decoded_at_once > 1 or not remote.is_address(index.path):
+            return index.images_decoded_at_once
+        n_bytes = index.stored_image_bytes
+        if index.rows is not None:
+            n_bytes = (index.rows.places.n_bytes or 0) // max(1, index.shape[0])
+        return min(max(1, RUN_BYTES // max(1, n_bytes)), index.shape[0])
 
     def array(self, samples: NDArray[np.int64]) -> NDArray:
         """Read images into one array.
@@ -160,7 +179,7 @@ class Reader:
         """Close the files as soon as nobody reads from them. A later read opens them again."""
         self._close_files()
         self._cache.clear()
-        self._resident = (None, None, 0)
+        self._resident = (None, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Reader, (self.index, self.io, self._handles, self._scratch), {"_cache": self._cache}
@@ -176,6 +195,23 @@ class Reader:
         if not direct.all():
             self._read_by_hdf5(samples[~direct], slots[~direct], sink)
 
+    def ask_for_runs(self, samples: NDArray[np.int64]) -> None:
+        """Ask for the bytes of runs of images of a remote file that hold samples, and do not wait for them.
+
+        Errors are ignored, and come again when the samples are read.
+        """
+        found, size = remote.find(self.index.holder), self.images_at_once
+        if found is None:
+            return
+        with contextlib.suppress(DataError, OSError, MemoryError):
+            self.complete()
+            runs = np.unique(samples // size)[:, None] * size + np.arange(size)
+            found.ask_for(*self._extents(runs[runs < self.index.shape[0]]))
+
+    def _extents(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and sizes of the bytes that hold images, as far as they are known before these are read."""
+        return self.index.extents(samples) if self.index.is_complete else (np.empty(0, np.int64), np.empty(0, np.int64))
+
     def _close_files(self) -> None:
         for kind in (OpenFile, OpenDataset):
             self._handles.close((self._key, kind))
@@ -187,8 +223,8 @@ class Reader:
     def _read_directly(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         """Read images one by one, without HDF5."""
         left = np.empty(0, np.int64)
-        with self._open() as chunks:
-            if self.index.is_plain:
+        with self._open(samples) as chunks:
+            if self.index.is_addressable and self.index.native_dtype == self.index.dtype:
                 self._read_plain(chunks, samples, slots, sink)
             else:
                 left = chunks.hand_over(samples, slots, sink)
@@ -200,14 +236,15 @@ class Reader:
         index, file = self.index, chunks.file
         row, within = np.divmod(samples, index.images_per_chunk)
         offsets = index.chunks.offsets[row] + within * index.image_bytes
-        resident, first = (None, 0) if file.mapping is not None else self._resident_images()
-        if file.mapping is not None:
-            status, position = hand_over(file.mapping, offsets, slots, sink)
-        elif resident is not None and resident.has(file.number, offsets - first, index.image_bytes):
-            status, position = hand_over(resident.memory, offsets - first, slots, sink)
+        memory, first = file.mapping if index.is_plain else None, 0
+        if memory is None and (resident := self._resident_images()) and resident.has(file.number, offsets, index.image_bytes):
+            memory, first = resident.memory, resident.first
+        if memory is not None:
+            status, position = hand_over(memory, offsets - first, slots, sink)
         else:
             scratch = self._scratch.memory("image", index.image_bytes)
-            status, position = _read.read_images(file.number, offsets, slots, scratch, sink)
+            swapped_bytes = 0 if index.is_plain else index.stored_dtype.itemsize
+            status, position = _read.read_images(file.number, offsets, slots, scratch, sink, swapped_bytes)
         if status:
             raise chunks.error(status, int(samples[position]))
 
@@ -235,7 +272,7 @@ class Reader:
         first = number * per_block
         if not self._is_direct(np.array([first]))[0]:
             return self._block_by_hdf5(first, first + per_block)
-        with self._open() as chunks:
+        with self._open(np.arange(first, min(first + per_block, self.index.shape[0]))) as chunks:
             block = chunks.block(number, keeps=self._cache.n_blocks > 0 or chunks.file.mapping is not None)
             chunks.check_unchanged()
         return self._block_by_hdf5(first, first + per_block) if block is None else block
@@ -261,22 +298,23 @@ class Reader:
             return block
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[ChunkReader]:
-        """Yield a reader of the chunks. The file stays open as long as the context lasts."""
+    def _open(self, samples: NDArray[np.int64]) -> Iterator[ChunkReader]:
+        """Yield a reader of the chunks that hold samples. The file stays open as long as the context lasts."""
         with self._handles.use((self._key, OpenFile), 2 if self.io == "mmap" else 1, self._open_file) as file:
-            yield ChunkReader(self.index, file, self._scratch, self._plan())
+            if not file.is_remote:
+                yield ChunkReader(self.index, file, self._scratch, self._plan())
+                return
+            with file.holding(*self.index.extents(samples)) as held:
+                yield ChunkReader(self.index, held, self._scratch, self._plan())
 
-    def _resident_images(self) -> tuple[ResidentImages | None, int]:
-        """Return the memory for small images, if they are kept there, and where it begins in the file."""
+    def _resident_images(self) -> ResidentImages | None:
+        """Return the memory for small images; None if they are read from the file each time."""
         index = self.index
-        known, resident, first = self._resident
-        if known is index:
-            return resident, first
-        with self._indexing:
-            if self._resident[0] is not index:
-                extent = extent_of(index.chunks, index.chunk_bytes, index.image_bytes, index.shape[0])
-                self._resident = index, ResidentImages(extent) if extent else None, extent.first if extent else 0
-            return self._resident[1:]
+        if self._resident[0] is not index:
+            with self._indexing:
+                if self._resident[0] is not index:
+                    self._resident = index, resident_images(index)
+        return self._resident[1]
 
     def _plan(self) -> ChunkPlan | None:
         index, plan = self._planned
@@ -286,15 +324,15 @@ class Reader:
 
     def _open_file(self) -> OpenFile:
         file = OpenFile(self.index.holder, self.io == "mmap")
-        self._check_identity(os.fstat(file.number))
+        self._check_identity(file.identity())
         return file
 
     def _open_hdf5(self) -> OpenDataset:
-        self._check_identity(os.stat(self.index.holder))
+        self._check_identity(identity_at(self.index.holder))
         return OpenDataset(self.index.path, (self.index.file, self.index.members or self.index.dataset))
 
-    def _check_identity(self, status: os.stat_result) -> None:
-        if identity_of(status) != self.index.identity:
+    def _check_identity(self, identity: tuple[int, ...]) -> None:
+        if identity != self.index.identity:
             raise ChangedError(CHANGED, self.index.file, self.index.dataset)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import h5py
 import numpy as np
 from h5py import h5d
@@ -15,6 +13,7 @@ from fastprep.h5 import _read
 from fastprep.h5.axes import Axes, four_sides
 from fastprep.h5.byte_types import is_text
 from fastprep.h5.chunk_list import list_chunks
+from fastprep.h5.file_bytes import FileBytes, absolute, bytes_of
 from fastprep.h5.files import HDF5_ERRORS
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Unsupported
 from fastprep.h5.header_checks import check_header
@@ -52,7 +51,7 @@ def index_references(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
     except Unsupported as error:
         reason = str(error)
         storage = storage_by_hdf5(dataset, reason, axes)
-    path = os.path.abspath(named[0])
+    path = absolute(named[0])
     places = HeapPlaces(references, is_text(dataset.id.get_type()))
     return RowIndex(*named, path, len(dataset), storage.holder, storage.identity, storage.layout, reason, places)
 
@@ -68,9 +67,9 @@ def _read_references(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, 
     references = np.zeros(len(dataset), REFERENCE)
     if len(references) == 0:
         return references
-    descriptor = dataset.file.id.get_vfd_handle()
+    file = bytes_of(dataset.file)
     if storage.extent is not None:
-        _fill(references.view(np.uint8), descriptor, storage.extent[0], named)
+        _fill(references.view(np.uint8), file, storage.extent[0], named)
         return references
     chunks, per_chunk = list_chunks(dataset, named, axes, REFERENCE.itemsize), storage.chunk_shape[0]
     if not chunks.written.all():
@@ -80,7 +79,7 @@ def _read_references(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, 
     out, spare = (np.empty(chunk_bytes + SLACK_BYTES, np.uint8) for _ in range(2))
     for number in np.flatnonzero(chunks.written):
         stored, first = raw[: chunks.sizes[number]], int(number) * per_chunk
-        _fill(stored, descriptor, int(chunks.offsets[number]), named, int(number), first)
+        _fill(stored, file, int(chunks.offsets[number]), named, int(number), first)
         try:
             decoded = storage.pipeline.decode(stored, int(chunks.masks[number]), chunk_bytes, out, spare)
         except DecodeError as error:
@@ -90,8 +89,9 @@ def _read_references(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, 
     return references
 
 
-def _fill(buffer: NDArray[np.uint8], descriptor: int, offset: int, named: tuple[str, str], *place: int) -> None:
-    status = _read.read_bytes(descriptor, offset, buffer) if len(buffer) else Status.TRUNCATED
+def _fill(buffer: NDArray[np.uint8], file: FileBytes, offset: int, named: tuple[str, str], *place: int) -> None:
+    with file.holding(offset, len(buffer)) as held:
+        status = _read.read_bytes(held.number, offset, buffer) if len(buffer) else Status.TRUNCATED
     if status == Status.TRUNCATED:
         raise DamagedIndexError("the file ends before the references to its rows do; it may have been truncated", *named, *place)
     if status:

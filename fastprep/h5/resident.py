@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep import remote
 from fastprep._sink import Status
 from fastprep.h5 import _read
-from fastprep.h5.chunk_list import ChunkList
+from fastprep.h5.index import ImageIndex
 from fastprep.system import begin_in_children
 
 MOST_IMAGE_BYTES = 4096
@@ -22,33 +22,23 @@ BLOCK_BYTES = 1 << 18
 _SHARE_OF_MEMORY = 16
 
 
-class Extent(NamedTuple):
-    """The part of a file in which the images of a dataset lie: bytes `first` to `end` - 1."""
-
-    first: int
-    end: int
-
-
-def extent_of(chunks: ChunkList, chunk_bytes: int, image_bytes: int, n_images: int) -> Extent | None:
-    """Return where plain images lie that are worth keeping in memory; None if they are not.
+def resident_images(index: ImageIndex) -> ResidentImages | None:
+    """Return memory for the images of a dataset; None if they are large, many, spread over a file, not plain, or far away.
 
     Parameters
     ----------
-    chunks : ChunkList
-    chunk_bytes, image_bytes : int
-    n_images : int
-        Number of images of the dataset, which may fill the last chunk in part.
+    index : ImageIndex
+        A complete one. Remote files have mirrors of their own.
     """
-    offsets = chunks.offsets
-    n_bytes = n_images * image_bytes
-    if not 0 < image_bytes <= MOST_IMAGE_BYTES or not 0 < n_bytes <= min(MOST_BYTES, _memory_bytes() // _SHARE_OF_MEMORY):
+    offsets, n_bytes = index.chunks.offsets, index.shape[0] * index.image_bytes
+    if not index.is_plain or not index.chunks.direct.all() or remote.is_address(index.holder):
         return None
-    if not len(chunks) or not chunks.direct.all():
+    if not 0 < index.image_bytes <= MOST_IMAGE_BYTES or not 0 < n_bytes <= min(MOST_BYTES, _memory_bytes() // _SHARE_OF_MEMORY):
         return None
-    ends = offsets + chunk_bytes
-    ends[-1] = offsets[-1] + n_bytes - (len(offsets) - 1) * chunk_bytes
-    found = Extent(int(offsets.min()), int(ends.max()))
-    return found if found.end - found.first <= n_bytes + n_bytes // 4 else None  # there is little between them
+    ends = offsets + index.chunk_bytes
+    ends[-1] = offsets[-1] + n_bytes - (len(offsets) - 1) * index.chunk_bytes  # images may fill the last chunk in part
+    first, end = int(offsets.min()), int(ends.max())
+    return ResidentImages(first, end) if end - first <= n_bytes + n_bytes // 4 else None  # there is little between them
 
 
 class ResidentImages:
@@ -58,17 +48,19 @@ class ResidentImages:
 
     Parameters
     ----------
-    extent : Extent
+    first, end : int
+        The part is bytes `first` to `end` - 1.
 
     Attributes
     ----------
-    memory : ndarray of uint8, shape (n_bytes,)
-        The bytes from `extent.first` on; valid where `has` has found them.
+    first : int
+    memory : ndarray of uint8, shape (end - first,)
+        The bytes; valid where `has` has found them.
     """
 
-    def __init__(self, extent: Extent) -> None:
-        self._first = extent.first
-        self.memory = np.empty(extent.end - extent.first, np.uint8)
+    def __init__(self, first: int, end: int) -> None:
+        self.first = first
+        self.memory = np.empty(end - first, np.uint8)
         self._is_there = np.zeros(-(-len(self.memory) // BLOCK_BYTES), bool)
         self._is_whole = False
         begin_in_children(self)
@@ -85,7 +77,7 @@ class ResidentImages:
         descriptor : int
             Of the open file.
         offsets : ndarray of int64, shape (n,)
-            Where each image begins in the memory, at least one.
+            Where each image begins in the file, at least one.
         image_bytes : int
 
         Returns
@@ -95,7 +87,9 @@ class ResidentImages:
         """
         if self._is_whole:
             return True
-        blocks = np.unique(np.concatenate((offsets, offsets + image_bytes - 1)) // BLOCK_BYTES)
+        begins = offsets - self.first
+        blocks = np.unique(begins // BLOCK_BYTES + np.arange(2 + (image_bytes - 1) // BLOCK_BYTES)[:, None])
+        blocks = blocks[blocks <= (begins.max() + image_bytes - 1) // BLOCK_BYTES]
         for number in blocks[~self._is_there[blocks]].tolist():
             with self._lock:
                 if not self._is_there[number] and not self._read(descriptor, number):
@@ -105,7 +99,7 @@ class ResidentImages:
 
     def _read(self, descriptor: int, number: int) -> bool:
         block = self.memory[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
-        self._is_there[number] = _read.read_bytes(descriptor, self._first + number * BLOCK_BYTES, block) == Status.OK
+        self._is_there[number] = _read.read_bytes(descriptor, self.first + number * BLOCK_BYTES, block) == Status.OK
         return bool(self._is_there[number])
 
 

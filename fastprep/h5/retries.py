@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from fastprep.remote import UnreachableError
 from fastprep.system import is_machine_fault, with_retries
 
 _WAY_OUT = "this is a fault of the machine, which says nothing about the file: try again when it has passed"
@@ -17,7 +18,7 @@ _WAYS_OUT = {
     errno.EMFILE: "this process may open more files after `ulimit -n`",
     errno.ENOMEM: "the machine has too little memory for what runs on it",
 }
-_DO_NOT_PASS = (FileNotFoundError, PermissionError, NotADirectoryError)
+_DO_NOT_PASS = (FileNotFoundError, PermissionError, NotADirectoryError, UnreachableError)
 _EXTERNAL = "unable to open external raw data file"  # in HDF5's words
 _NUMBER = re.compile(r"\berrno = (\d+)")
 _log = logging.getLogger(__name__)

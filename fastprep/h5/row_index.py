@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastprep.errors import DataError
 from fastprep.h5.cache import Scratch
+from fastprep.h5.file_bytes import FileBytes
 from fastprep.h5.groups import ImageGroup
 
 _MOST_BYTES = 2**28  # of a row in a smaller file, whose filters make it larger
@@ -43,9 +44,13 @@ class RowPlaces(ABC):
         """Return what a reader keeps between calls of `read`, which threads share; each process makes it anew."""
         return None
 
+    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and sizes of ranges of the file that probably have what `read` needs, to ask for them early."""
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+
     @abstractmethod
     def read(
-        self, index: RowIndex, descriptor: int, kept: Any, samples: NDArray[np.int64], scratch: Scratch
+        self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch
     ) -> list[NDArray[np.uint8]]:
         """Read rows without HDF5.
 
@@ -53,8 +58,8 @@ class RowPlaces(ABC):
         ----------
         index : RowIndex
             That of these places, for what is known of the file.
-        descriptor : int
-            Of `index.holder`, which is open for reading.
+        file : FileBytes
+            Those of `index.holder`.
         kept : object
             From `remember`, for that file.
         samples : ndarray of int64, shape (n,)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 
 import h5py
 import numpy as np
 
 from fastprep.errors import DataError
 from fastprep.h5.attributes import read_attribute
+from fastprep.h5.file_bytes import bytes_of, has_plain_bytes
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.texts import text_of
 from fastprep.h5.types import FAILURES
@@ -62,10 +62,9 @@ def is_from_matlab(dataset: h5py.Dataset | ImageGroup) -> bool:
 
 
 def _has_matlab_header(file: h5py.File) -> bool:
-    if file.userblock_size < 512 or file.driver != "sec2":
+    if file.userblock_size < 512 or not has_plain_bytes(file):
         return False
-    # from HDF5's own descriptor: the number of open files is bounded
-    return os.pread(file.id.get_vfd_handle(), len(_MATLAB_HEADER), 0) == _MATLAB_HEADER
+    return bytes_of(file).read(len(_MATLAB_HEADER), 0) == _MATLAB_HEADER
 
 
 def _of_dimensions(dataset: h5py.Dataset) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import h5py
 from h5py import h5d, h5g
 
+from fastprep import remote
 from fastprep.errors import DataError
 from fastprep.h5.files import HDF5_ERRORS, open_file
 from fastprep.h5.links import walk
@@ -34,6 +35,8 @@ def source_files(path: str | os.PathLike[str]) -> Iterator[str]:
         where HDF5 would look.
     """
     yield os.fspath(path)
+    if remote.is_address(path):  # of which nothing is read from other files
+        return
     found = {os.fspath(path)}
     todo = [os.fspath(path)]
     while todo and len(found) < _MOST:

@@ -13,7 +13,7 @@ import h5py
 
 from fastprep.errors import DataError
 from fastprep.h5.axes import Axes, Sides
-from fastprep.h5.files import identity_of
+from fastprep.h5.file_bytes import absolute, bytes_of, has_plain_bytes, identity_at
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
 from fastprep.h5.native import foreign_filters, further_filters
 from fastprep.h5.sources import VIRTUAL_PREFIX, places
@@ -106,7 +106,7 @@ def storage_by_hdf5(dataset: h5py.Dataset, reason: str, axes: Axes) -> Storage:
     chunk_shape = axes.four_sides(dataset.chunks) if dataset.chunks else (1, *axes.sides[1:])
     if axes.n_axis:
         chunk_shape = (_images_at_once(dataset, axes, chunk_shape[0]), *axes.sides[1:])
-    return Storage(f"read by HDF5: {reason}", os.path.abspath(path), identity_of(os.stat(path)), chunk_shape)
+    return Storage(f"read by HDF5: {reason}", absolute(path), identity_at(path), chunk_shape)
 
 
 def _images_at_once(dataset: h5py.Dataset, axes: Axes, n_in_chunk: int) -> int:
@@ -128,7 +128,7 @@ def check_access(file: h5py.File) -> None:
     Unsupported
         If they can't, because of how the file is made, or how it was opened.
     """
-    if file.driver != "sec2":
+    if not has_plain_bytes(file):
         raise Unsupported(f"file driver {file.driver}")
     if file.mode != "r":
         raise Unsupported("also open for writing in this process")
@@ -140,17 +140,17 @@ def check_access(file: h5py.File) -> None:
 
 
 def identity_of_open(file: h5py.File) -> tuple[int, ...]:
-    """Return `fastprep.h5.files.identity_of` for an open file.
+    """Return `fastprep.h5.file_bytes.identity_of` for an open file.
 
     Raises
     ------
     Unsupported
         If its name belongs to another file by now.
     """
-    by_handle, by_name = os.fstat(file.id.get_vfd_handle()), os.stat(file.filename)
-    if (by_handle.st_dev, by_handle.st_ino) != (by_name.st_dev, by_name.st_ino):
+    by_handle, by_name = bytes_of(file).identity(), identity_at(file.filename)
+    if by_handle[:2] != by_name[:2]:
         raise Unsupported("renamed or replaced while it was opened")
-    return identity_of(by_handle)
+    return by_handle
 
 
 def partial_chunks_are_raw(properties: h5py.h5p.PropDCID) -> bool:
@@ -196,7 +196,7 @@ def _contiguous_storage(
     n_bytes = math.prod(dataset.shape) * (reference_bytes or dataset.dtype.itemsize)
     if offset + n_bytes > file_bytes:
         raise DataError(beyond_end(offset, n_bytes, file_bytes), *named, 0)
-    holder = os.path.abspath(dataset.file.filename)
+    holder = absolute(dataset.file.filename)
     return Storage("contiguous", holder, identity, axes.sides, extent=(offset, n_bytes))
 
 
@@ -227,7 +227,7 @@ def _chunked_storage(
     foreign = foreign_filters(pipeline)
     way = f", {' and '.join(foreign)} decoded in Python" if foreign else ""
     layout = f"chunked, {several} each{split}, filters {pipeline.names}{way}"
-    return Storage(layout, os.path.abspath(dataset.file.filename), identity, chunk, pipeline)
+    return Storage(layout, absolute(dataset.file.filename), identity, chunk, pipeline)
 
 
 def _check_number_type(dataset: h5py.Dataset) -> None:

@@ -15,6 +15,7 @@ from fastprep.h5 import _read
 from fastprep.h5.axes import Axes
 from fastprep.h5.cache import Scratch
 from fastprep.h5.chunk_list import list_chunks
+from fastprep.h5.file_bytes import FileBytes
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Pipeline, Unsupported
 from fastprep.h5.retries import machine_fault
 from fastprep.h5.row_index import RowIndex
@@ -68,10 +69,16 @@ class StoredBytes:
             return np.full(len(chunks), self.chunk_bytes)
         return self.chunk_bytes[chunks]
 
+    def extents(self, pieces: Pieces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and sizes of the ranges of the file that have pieces."""
+        if self.pipeline.filters:
+            return self.offsets[pieces.chunks], self.sizes[pieces.chunks]
+        return np.where(self.offsets[pieces.chunks] < 0, 0, self.offsets[pieces.chunks] + pieces.begins), pieces.sizes
+
     def read(
         self,
         index: RowIndex,
-        descriptor: int,
+        file: FileBytes,
         pieces: Pieces,
         samples: NDArray[np.int64],
         lengths: NDArray[np.int64],
@@ -81,7 +88,7 @@ class StoredBytes:
 
         Parameters
         ----------
-        index, descriptor, samples, scratch
+        index, file, samples, scratch
             As `RowPlaces.read` takes them.
         pieces : Pieces
             Those of these rows, which lie within their chunks.
@@ -99,10 +106,12 @@ class StoredBytes:
         if not is_written.all():
             pieces, targets = Pieces(*(values[is_written] for values in pieces)), targets[is_written]
         if self.pipeline.filters:
-            self._read_decoded(index, descriptor, pieces, samples, out, targets, scratch)
+            self._read_decoded(index, file, pieces, samples, out, targets, scratch)
         elif len(pieces.rows):
             offsets = self.offsets[pieces.chunks] + pieces.begins
-            status, k = _read.read_ranges(descriptor, offsets, np.ascontiguousarray(pieces.sizes), out, targets)
+            sizes = np.ascontiguousarray(pieces.sizes)
+            with file.holding(offsets, sizes) as held:
+                status, k = _read.read_ranges(held.number, offsets, sizes, out, targets)
             if status:
                 raise _reading_error(index, status, int(samples[pieces.rows[k]]))
         return [out[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
@@ -110,7 +119,7 @@ class StoredBytes:
     def _read_decoded(
         self,
         index: RowIndex,
-        descriptor: int,
+        file: FileBytes,
         pieces: Pieces,
         samples: NDArray[np.int64],
         out: NDArray[np.uint8],
@@ -120,16 +129,17 @@ class StoredBytes:
         """Decode each chunk once, in the order of the file, and copy its pieces."""
         order = np.argsort(pieces.chunks, kind="stable")
         decoded, last = out, -1
-        for k in order.tolist():
-            chunk = int(pieces.chunks[k])
-            if chunk != last:
-                decoded, last = self._decode(index, descriptor, chunk, int(samples[pieces.rows[k]]), scratch), chunk
-            begin, size, target = int(pieces.begins[k]), int(pieces.sizes[k]), int(targets[k])
-            out[target : target + size] = decoded[begin : begin + size]
+        with file.holding(self.offsets[pieces.chunks], self.sizes[pieces.chunks]) as held:
+            for k in order.tolist():
+                chunk = int(pieces.chunks[k])
+                if chunk != last:
+                    decoded, last = self._decode(index, held, chunk, int(samples[pieces.rows[k]]), scratch), chunk
+                begin, size, target = int(pieces.begins[k]), int(pieces.sizes[k]), int(targets[k])
+                out[target : target + size] = decoded[begin : begin + size]
 
-    def _decode(self, index: RowIndex, descriptor: int, chunk: int, sample: int, scratch: Scratch) -> NDArray[np.uint8]:
+    def _decode(self, index: RowIndex, file: FileBytes, chunk: int, sample: int, scratch: Scratch) -> NDArray[np.uint8]:
         raw = scratch.memory("raw", int(self.sizes[chunk]))
-        status = _read.read_bytes(descriptor, int(self.offsets[chunk]), raw) if len(raw) else Status.TRUNCATED
+        status = _read.read_bytes(file.number, int(self.offsets[chunk]), raw) if len(raw) else Status.TRUNCATED
         if status:
             raise _reading_error(index, status, sample)
         (chunk_bytes,) = self.bytes_of(np.array([chunk])).tolist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from typing import Any
 
 import h5py
@@ -13,6 +12,7 @@ from h5py import h5d, h5s, h5t
 from numpy.typing import NDArray
 
 from fastprep.errors import DataError
+from fastprep.h5.file_bytes import FileBytes, bytes_of, has_plain_bytes
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Pipeline, Unsupported, pipeline_of
 
 MOST_TEXTS = 2**24
@@ -135,19 +135,19 @@ def _claimed_lengths(dataset: h5py.Dataset, n_rows: int) -> NDArray[np.uint32] |
     object in it (4 bytes); HDF5 File Format Specification, IV.A.2.d and III.E.
     """
     file, properties = dataset.file, dataset.id.get_create_plist()
-    if file.driver != "sec2" or file.userblock_size or properties.get_external_count():
+    if not has_plain_bytes(file) or file.userblock_size or properties.get_external_count():
         return None
     address_bytes, _ = file.id.get_create_plist().get_sizes()
-    width, descriptor = 8 + address_bytes, file.id.get_vfd_handle()
+    width, stored = 8 + address_bytes, bytes_of(file)
     if properties.get_layout() == h5d.CONTIGUOUS:
         offset = dataset.id.get_offset()
-        return np.zeros(0, np.uint32) if offset is None else _lengths_in(_pread(descriptor, n_rows * width, offset), width)
+        return np.zeros(0, np.uint32) if offset is None else _lengths_in(_array(stored.read(n_rows * width, offset)), width)
     if properties.get_layout() != h5d.CHUNKED or not hasattr(dataset.id, "chunk_iter"):
         return None
-    return _lengths_in_chunks(dataset, descriptor, width, n_rows)
+    return _lengths_in_chunks(dataset, stored, width, n_rows)
 
 
-def _lengths_in_chunks(dataset: h5py.Dataset, descriptor: int, width: int, n_rows: int) -> NDArray[np.uint32] | None:
+def _lengths_in_chunks(dataset: h5py.Dataset, stored: FileBytes, width: int, n_rows: int) -> NDArray[np.uint32] | None:
     (per_chunk,), file_bytes = dataset.chunks, dataset.file.id.get_filesize()
     chunk_bytes = per_chunk * width
     pipeline = _pipeline(dataset, width)
@@ -159,7 +159,7 @@ def _lengths_in_chunks(dataset: h5py.Dataset, descriptor: int, width: int, n_row
     for info in found:
         if info.chunk_offset[0] >= n_rows or info.size > file_bytes:
             continue
-        raw = _pread(descriptor, info.size, info.byte_offset)
+        raw = _array(stored.read(info.size, info.byte_offset))
         if pipeline.filters:
             out, spare = (np.empty(chunk_bytes + SLACK_BYTES, np.uint8) for _ in range(2))
             try:
@@ -182,8 +182,8 @@ def _lengths_in(raw: NDArray[np.uint8], width: int) -> NDArray[np.uint32]:
     return np.ascontiguousarray(rows[:, :4]).view("<u4").reshape(-1)
 
 
-def _pread(descriptor: int, n_bytes: int, offset: int) -> NDArray[np.uint8]:
-    return np.frombuffer(os.pread(descriptor, n_bytes, offset), np.uint8)
+def _array(stored: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(stored, np.uint8)
 
 
 def _check_bytes(n_bytes: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from fastprep.errors import DataError
 from fastprep.h5.cache import Scratch
@@ -59,13 +60,15 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset | ImageGroup) -> 
     """Compare the first image, the last one and another one with HDF5's; return the number of one that differs."""
     n, per_block = index.shape[0], index.images_decoded_at_once
     with contextlib.closing(OpenFile(index.holder)) as file:
-        chunks = ChunkReader(index, file, Scratch(), plan_of(index))
+        scratch, plan = Scratch(), plan_of(index)
         for sample in {0, n - 1, int(hashing.draw(hashing.key(n), np.zeros(1, np.int64), n)[0])}:
             if not index.chunks.direct[sample // index.images_per_chunk]:
                 continue  # HDF5 reads it in any case
             try:
-                block = chunks.block(sample // per_block, keeps=False)  # first: HDF5's filters may crash
-                chunks.check_unchanged()
+                with file.holding(*index.extents(_block_of(index, sample))) as held:
+                    chunks = ChunkReader(index, held, scratch, plan)
+                    block = chunks.block(sample // per_block, keeps=False)  # first: HDF5's filters may crash
+                    chunks.check_unchanged()
                 if block is None:
                     continue  # HDF5 will read it
                 ours = block[sample % per_block]
@@ -75,3 +78,9 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset | ImageGroup) -> 
             if ours.tobytes() != theirs.tobytes():
                 return sample
     return None
+
+
+def _block_of(index: ImageIndex, sample: int) -> NDArray[np.int64]:
+    """Return the samples that are decoded with a sample."""
+    first = sample - sample % index.images_decoded_at_once
+    return np.arange(first, min(first + index.images_decoded_at_once, index.shape[0]))

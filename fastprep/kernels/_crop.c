@@ -54,7 +54,7 @@ static void finish(const fastprep_crop *crop, const fastprep_shape *of, fastprep
     for (int64_t p = 0; has_lines && p < of->n_planes; p++) {
         const fastprep_line *line = &planes[p].line;
         const size_t first = (size_t)line->first * of->target_size, end = (size_t)line->n * of->target_size;
-        if (end > first) memcpy(line->target + first, line->numbers + first, end - first);
+        if (end > first) memcpy(line->target + first, line->numbers + 64 - end + first, end - first);
     }
     if (crop->stream) fastprep_fence();
 }

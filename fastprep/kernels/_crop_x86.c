@@ -68,6 +68,28 @@ TARGET int64_t fastprep_short_rows_avx2(const uint8_t *source, int64_t step, uin
     return n;
 }
 
+/* Separate the channels of 32 pixels at a time into 3 planes. `pick` says which bytes of 48 a channel has, of each 16. */
+TARGET static void separate_32(const fastprep_row *row, const uint8_t *source, uint8_t *const *to, int mirrored,
+                               const __m128i pick[3][3])
+{
+    const int64_t width = row->width, low = mirrored ? 48 : 0, high = 48 - low; /* of the pixels for each half of a vector */
+    uint8_t *const planes[3] = {to[0], to[1], to[2]};
+    __m256i picks[3][3];
+    for (int p = 0; p < 3; p++)
+        for (int k = 0; k < 3; k++) picks[p][k] = _mm256_broadcastsi128_si256(pick[row->channel_at[p]][k]);
+    FOR_BLOCKS (32, j, width) {
+        const uint8_t *const from = source + 3 * (mirrored ? width - 32 - j : j);
+        __m256i x[3];
+        for (int k = 0; k < 3; k++)
+            x[k] = _mm256_inserti128_si256(_mm256_castsi128_si256(LOAD(from + low + 16 * k)), LOAD(from + high + 16 * k), 1);
+        for (int p = 0; p < 3; p++) {
+            const __m256i a = _mm256_shuffle_epi8(x[0], picks[p][0]), b = _mm256_shuffle_epi8(x[1], picks[p][1]);
+            const __m256i c = _mm256_shuffle_epi8(x[2], picks[p][2]);
+            _mm256_storeu_si256((__m256i *)(planes[p] + j), _mm256_or_si256(_mm256_or_si256(a, b), c));
+        }
+    }
+}
+
 /* For each 16 of 48 bytes: those that belong to one of 3 planes. -1 gives 0. */
 #define PICK(...) _mm_shuffle_epi8(_mm_setr_epi8(__VA_ARGS__), order)
 
@@ -89,6 +111,10 @@ TARGET int64_t fastprep_separate_avx2(const fastprep_row *row, const uint8_t *so
              PICK(-1, -1, -1, -1, -1, 1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1),
              PICK(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15)},
         };
+        if (row->channels == 3 && width >= 32) {
+            separate_32(row, source, to, mirrored, pick);
+            return width;
+        }
         FOR_BLOCKS (16, j, width) {
             const uint8_t *from = source + step * (mirrored ? width - 16 - j : j);
             const __m128i a = LOAD(from), b = LOAD(from + 16), c = LOAD(from + 32);

@@ -18,10 +18,10 @@ typedef struct {
 typedef int64_t fastprep_lines(const uint8_t *bytes, const fastprep_block_values *values, void *target, int64_t n, int64_t channels,
                                int stream);
 
-/* A line of a plane: where it goes, and the numbers of it that are there, from `first` on and before n; those before `first` are
- * somebody else's. `target` is 64-byte aligned. */
+/* A line of a plane: where it goes, and the n first numbers of it, which are the last ones of the first half of `numbers`; those
+ * before `first` are somebody else's. The second half is working memory. `target` is 64-byte aligned. */
 typedef struct {
-    _Alignas(64) char numbers[64];
+    _Alignas(64) char numbers[128];
     char *target;
     int64_t first, n;
 } fastprep_line;

@@ -14,11 +14,15 @@
 
 typedef struct { __m256 low, high; } floats16_avx2;
 
+/* Bytes become words of 32 bits by a shuffle inside of lanes: vpmovzxbd crosses them, for which many processors have one unit only. */
 INLINE floats16_avx2 from_bytes_avx2(const uint8_t *bytes)
 {
-    __m128i all = _mm_loadu_si128((const __m128i *)bytes);
-    return (floats16_avx2){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(all)),
-                           _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(all, all)))};
+    const __m256i all = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)bytes));
+    const __m256i low = _mm256_setr_epi8(0, -1, -1, -1, 1, -1, -1, -1, 2, -1, -1, -1, 3, -1, -1, -1,  //
+                                         4, -1, -1, -1, 5, -1, -1, -1, 6, -1, -1, -1, 7, -1, -1, -1);
+    const __m256i high = _mm256_setr_epi8(8, -1, -1, -1, 9, -1, -1, -1, 10, -1, -1, -1, 11, -1, -1, -1,  //
+                                          12, -1, -1, -1, 13, -1, -1, -1, 14, -1, -1, -1, 15, -1, -1, -1);
+    return (floats16_avx2){_mm256_cvtepi32_ps(_mm256_shuffle_epi8(all, low)), _mm256_cvtepi32_ps(_mm256_shuffle_epi8(all, high))};
 }
 
 INLINE floats16_avx2 subtract_avx2(floats16_avx2 x, const float *y)
@@ -77,30 +81,36 @@ INLINE void put_float32_avx2(char *target, floats16_avx2 x, floats16_avx2 y, int
     store_avx2(target + 96, _mm256_castps_si256(y.high), stream);
 }
 
-INLINE __m256i to_float16_avx2(floats16_avx2 x)
+/* Halves of a vector are stored by themselves: to join them first takes the unit that vcvtps2ph needs. */
+INLINE void put_8_float16_avx2(char *target, __m256 x, int stream)
 {
-    __m128i low = _mm256_cvtps_ph(x.low, _MM_FROUND_TO_NEAREST_INT), high = _mm256_cvtps_ph(x.high, _MM_FROUND_TO_NEAREST_INT);
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+    const __m128i halves = _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT);
+    if (stream)
+        _mm_stream_si128((__m128i *)target, halves);
+    else
+        _mm_store_si128((__m128i *)target, halves);
 }
 
 INLINE void put_float16_avx2(char *target, floats16_avx2 x, floats16_avx2 y, int stream)
 {
-    store_avx2(target, to_float16_avx2(x), stream);
-    store_avx2(target + 32, to_float16_avx2(y), stream);
+    put_8_float16_avx2(target, x.low, stream);
+    put_8_float16_avx2(target + 16, x.high, stream);
+    put_8_float16_avx2(target + 32, y.low, stream);
+    put_8_float16_avx2(target + 48, y.high, stream);
 }
 
-/* The upper half of each number is the bfloat16; the lower half is left over. */
-INLINE __m256i rounded_avx2(__m256 x)
-{
-    __m256i bits = _mm256_castps_si256(x);
-    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    return _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
-}
-
+/* Round to the upper halves, 16 at a time. One is carried if the lower half is more than 0x8000, or as much where the upper one is
+ * odd. The words of the two vectors alternate until the end. */
 INLINE __m256i to_bfloat16_avx2(floats16_avx2 x)
 {
-    __m256i halves = _mm256_packus_epi32(_mm256_srli_epi32(rounded_avx2(x.low), 16), _mm256_srli_epi32(rounded_avx2(x.high), 16));
-    return _mm256_permute4x64_epi64(halves, 0xD8);  /* packus works within lanes of 128 bits */
+    const __m256i low = _mm256_castps_si256(x.low), high = _mm256_castps_si256(x.high);
+    const __m256i upper = _mm256_blend_epi16(_mm256_srli_epi32(low, 16), high, 0xAA);
+    const __m256i lower = _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xAA);
+    const __m256i even = _mm256_andnot_si256(upper, _mm256_set1_epi16(1));
+    const __m256i carry = _mm256_srli_epi16(_mm256_subs_epu16(lower, even), 15);
+    const __m256i in_lanes = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,  //
+                                              0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(_mm256_add_epi16(upper, carry), in_lanes), 0xD8);
 }
 
 INLINE void put_bfloat16_avx2(char *target, floats16_avx2 x, floats16_avx2 y, int stream)

@@ -35,53 +35,67 @@
         (CHECKED ? NAME(put_bfloat16_or_nan) : NAME(put_bfloat16))(target, x, y, stream);                               \
     }
 
-/* SOME converts the numbers from k to k + count of a row of n, less than a line. Whole lines are made, of which the rest is left out;
- * nothing outside the row is read. */
+/* The numbers that wait for the next row are the last ones of a line in front of that which begins this row. So a line of both is read
+ * out of the two, whatever its parts are. Rows that are shorter than a line take another way; nothing outside a row is read.
+ *
+ * WRITE writes a line, or that part of it which is not somebody else's. SHORT appends a row of n numbers, less than a line. */
 #define DEFINE_ROW(FROM, SOURCE, TYPE, SIZE)                                                                            \
-    INLINE void NAME(FROM##_some_##TYPE)(const SOURCE *source, const float *mean, const float *scale, char *target, int64_t k,\
-                                         int64_t count, int64_t n, const int scaled, NAME(integers16) *largest)         \
+    INLINE void NAME(FROM##_write_##TYPE)(fastprep_line *to, const char *line, const int stream)                        \
+    {                                                                                                                   \
+        const size_t first = (size_t)to->first * (SIZE);                                                                \
+        if (first)                                                                                                      \
+            memcpy(to->target + first, line + first, 64 - first);                                                       \
+        else                                                                                                            \
+            NAME(copy_line)(to->target, line, stream);                                                                  \
+        to->first = 0;                                                                                                  \
+        to->target += 64;                                                                                               \
+    }                                                                                                                   \
+    TARGET static uint32_t NAME(FROM##_short_##TYPE)(const SOURCE *source, const float *mean, const float *scale, fastprep_line *to,\
+                                                     int64_t n, int scaled, int stream)                                 \
     {                                                                                                                   \
         enum { WHOLE = 64 / (SIZE) };                                                                                   \
         _Alignas(64) char line[64];                                                                                     \
-        if (n >= WHOLE) {                                                                                               \
-            const int64_t from = k + WHOLE <= n ? k : n - WHOLE;                                                        \
-            NAME(FROM##_line_##TYPE)(source + from, mean + from, scale + from, line, scaled, 0, largest);               \
-            memcpy(target, line + (k - from) * (SIZE), (size_t)count * (SIZE));                                         \
-            return;                                                                                                     \
-        }                                                                                                               \
         SOURCE numbers[WHOLE] = {0};                                                                                    \
         float means[WHOLE] = {0}, scales[WHOLE] = {0};                                                                  \
-        memcpy(numbers, source + k, (size_t)count * sizeof(SOURCE));                                                    \
-        memcpy(means, mean + k, (size_t)count * sizeof(float));                                                         \
-        memcpy(scales, scale + k, (size_t)count * sizeof(float));                                                       \
-        NAME(FROM##_line_##TYPE)(numbers, means, scales, line, scaled, 0, largest);                                     \
-        memcpy(target, line, (size_t)count * (SIZE));                                                                   \
+        NAME(integers16) largest = NAME(none)();                                                                        \
+        char *const end = to->numbers + 64;                                                                             \
+        const int64_t more = to->n + n < WHOLE ? n : WHOLE - to->n, left = n - more;                                    \
+        memcpy(numbers, source, (size_t)n * sizeof(SOURCE));                                                            \
+        memcpy(means, mean, (size_t)n * sizeof(float));                                                                 \
+        memcpy(scales, scale, (size_t)n * sizeof(float));                                                               \
+        NAME(FROM##_line_##TYPE)(numbers, means, scales, line, scaled, 0, &largest);                                    \
+        memmove(end - (to->n + more) * (SIZE), end - to->n * (SIZE), (size_t)to->n * (SIZE));                           \
+        memcpy(end - more * (SIZE), line, (size_t)more * (SIZE));                                                       \
+        to->n += more;                                                                                                  \
+        if (to->n == WHOLE) {                                                                                           \
+            NAME(FROM##_write_##TYPE)(to, to->numbers, stream);                                                         \
+            memcpy(end - left * (SIZE), line + more * (SIZE), (size_t)left * (SIZE));                                   \
+            to->n = left;                                                                                               \
+        }                                                                                                               \
+        return NAME(largest_of)(largest) >= 2 * LIMIT_##TYPE;                                                           \
     }                                                                                                                   \
     INLINE uint32_t NAME(FROM##_row_of_##TYPE)(const SOURCE *source, const float *mean, const float *scale, fastprep_line *to,\
                                                int64_t n, const int scaled, const int stream)                           \
     {                                                                                                                   \
         enum { WHOLE = 64 / (SIZE) };                                                                                   \
         NAME(integers16) largest = NAME(none)();                                                                        \
-        char *target = to->target;                                                                                      \
         int64_t k = 0;                                                                                                  \
+        if (n < WHOLE) return NAME(FROM##_short_##TYPE)(source, mean, scale, to, n, scaled, stream);                    \
         if (to->n) {                                                                                                    \
-            k = WHOLE - to->n < n ? WHOLE - to->n : n;                                                                  \
-            NAME(FROM##_some_##TYPE)(source, mean, scale, to->numbers + to->n * (SIZE), 0, k, n, scaled, &largest);     \
-            to->n += k;                                                                                                 \
-            if (to->n < WHOLE) return NAME(largest_of)(largest) >= 2 * LIMIT_##TYPE;                                                        \
-            if (to->first)                                                                                              \
-                memcpy(target + to->first * (SIZE), to->numbers + to->first * (SIZE), (size_t)(WHOLE - to->first) * (SIZE));\
-            else                                                                                                        \
-                NAME(copy_line)(target, to->numbers, stream);                                                           \
-            to->first = 0;                                                                                              \
-            target += 64;                                                                                               \
+            NAME(FROM##_line_##TYPE)(source, mean, scale, to->numbers + 64, scaled, 0, &largest);                       \
+            k = WHOLE - to->n;                                                                                          \
+            NAME(FROM##_write_##TYPE)(to, to->numbers + k * (SIZE), stream);                                            \
         }                                                                                                               \
+        char *target = to->target;                                                                                      \
         for (; k + WHOLE <= n; k += WHOLE, target += 64)                                                                \
             NAME(FROM##_line_##TYPE)(source + k, mean + k, scale + k, target, scaled, stream, &largest);                \
         to->target = target;                                                                                            \
         to->n = n - k;                                                                                                  \
-        if (to->n) NAME(FROM##_some_##TYPE)(source, mean, scale, to->numbers, k, n - k, n, scaled, &largest);           \
-        return NAME(largest_of)(largest) >= 2 * LIMIT_##TYPE;                                                                               \
+        if (to->n) {                                                                                                    \
+            k = n - WHOLE;                                                                                              \
+            NAME(FROM##_line_##TYPE)(source + k, mean + k, scale + k, to->numbers, scaled, 0, &largest);                \
+        }                                                                                                               \
+        return NAME(largest_of)(largest) >= 2 * LIMIT_##TYPE;                                                           \
     }                                                                                                                   \
     TARGET static uint32_t NAME(FROM##_row_##TYPE)(const void *source, const float *mean, const float *scale, int scaled,\
                                                    int stream, int64_t n, fastprep_line *to)                            \

@@ -42,24 +42,23 @@ INLINE void put_line_avx2(char *target, floats16_avx2 x, int stream)
 
 INLINE void copy_line_avx2(char *target, const char *line, int stream)
 {
-    store_avx2(target, _mm256_load_si256((const __m256i *)line), stream);
-    store_avx2(target + 32, _mm256_load_si256((const __m256i *)(line + 32)), stream);
+    store_avx2(target, _mm256_loadu_si256((const __m256i *)line), stream);
+    store_avx2(target + 32, _mm256_loadu_si256((const __m256i *)(line + 32)), stream);
 }
 
-/* A NaN stays a NaN, and becomes quiet. */
-INLINE __m256i upper_halves_avx2(__m256 x)
+/* A NaN stays a NaN, and becomes quiet: without its lower half, which may be all that tells it from infinity, it is not rounded. */
+INLINE __m256 quiet_avx2(__m256 x)
 {
-    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
-    const __m256i quiet = _mm256_or_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x400000));
-    return _mm256_srli_epi32(_mm256_blendv_epi8(rounded_avx2(x), quiet, nan), 16);
+    const __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+    const __m256i quiet = _mm256_and_si256(_mm256_or_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x400000)),
+                                           _mm256_set1_epi32((int)0xFFFF0000));
+    return _mm256_blendv_ps(x, _mm256_castsi256_ps(quiet), nan);
 }
 
 INLINE void put_bfloat16_or_nan_avx2(char *target, floats16_avx2 x, floats16_avx2 y, int stream)
 {
-    const __m256i low = _mm256_packus_epi32(upper_halves_avx2(x.low), upper_halves_avx2(x.high));
-    const __m256i high = _mm256_packus_epi32(upper_halves_avx2(y.low), upper_halves_avx2(y.high));
-    store_avx2(target, _mm256_permute4x64_epi64(low, 0xD8), stream);
-    store_avx2(target + 32, _mm256_permute4x64_epi64(high, 0xD8), stream);
+    const floats16_avx2 quiet_x = {quiet_avx2(x.low), quiet_avx2(x.high)}, quiet_y = {quiet_avx2(y.low), quiet_avx2(y.high)};
+    put_bfloat16_avx2(target, quiet_x, quiet_y, stream);
 }
 
 /* The largest magnitudes so far: bits without the sign, times 2 */
@@ -110,7 +109,7 @@ INLINE void put_line_avx512(char *target, __m512 x, int stream) { store_avx512(t
 
 INLINE void copy_line_avx512(char *target, const char *line, int stream)
 {
-    store_avx512(target, _mm512_load_si512(line), stream);
+    store_avx512(target, _mm512_loadu_si512(line), stream);
 }
 
 INLINE __m512i rounded_or_nan_avx512(__m512 x)

@@ -1,6 +1,7 @@
 """Services and demands of the operating system: atomic files, forks, signals, faults of the machine, text for terminals."""
 
 from fastprep.system.atomic import flush_to_disk, half_written, whole_file, whole_folder
+from fastprep.system.ending import end_at_once
 from fastprep.system.forks import begin_in_children
 from fastprep.system.machine_faults import is_machine_fault, with_retries
 from fastprep.system.overwriting import check_creatable, check_replaceable
@@ -18,6 +19,7 @@ __all__ = [
     "change_file",
     "check_creatable",
     "check_replaceable",
+    "end_at_once",
     "flush_to_disk",
     "half_written",
     "interrupts_undisguised",

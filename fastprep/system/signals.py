@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import sys
@@ -14,8 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from fastprep.system.atomic import half_written
-from fastprep.system.printable import printable
+from fastprep.system.ending import end_at_once, say
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SECOND_TRY_S = 1.0
@@ -184,11 +182,7 @@ def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 
             handlers[number](number, frame)
 
     def end(number: int, words: str) -> None:
-        for part in half_written(folder):
-            with contextlib.suppress(OSError):
-                part.unlink()
-        _say(words)
-        os._exit(status_of(KeyboardInterrupt(number)))
+        end_at_once(folder, words, status_of(KeyboardInterrupt(number)))
 
     def watch() -> None:
         seen, deadline = Notice(), float("inf")  # a notice of its own, because the main thread's is late
@@ -208,7 +202,7 @@ def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 
                 if number in handlers and not seen.take(number):
                     if is_first:
                         deadline = time.monotonic() + save_s
-                        _say(f"{signal.Signals(number).name}: saving before the next step; a second one ends the run at once")
+                        say(f"{signal.Signals(number).name}: saving before the next step; a second one ends the run at once")
                 elif number in _STOPS and not ended.wait(grace_s):
                     end(number, message)
 
@@ -228,8 +222,3 @@ def stop_soon(folder: Path, message: str, grace_s: float = 1.0, save_s: float = 
         theirs.close()
         watcher.join()
         ours.close()
-
-
-def _say(words: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal may be gone
-        os.write(2, f"\n{printable(words)}\n".encode())

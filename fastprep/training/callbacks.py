@@ -36,6 +36,8 @@ class RunCallback(keras.callbacks.Callback):
     saver : Saver
     schedule : SaveSchedule
     ranks : Ranks
+    n_val_steps : int
+        Batches of a validation.
 
     Attributes
     ----------
@@ -46,13 +48,20 @@ class RunCallback(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, config: Config, train: Loader, state: RunState, saver: Saver, schedule: SaveSchedule, ranks: Ranks
+        self,
+        config: Config,
+        train: Loader,
+        state: RunState,
+        saver: Saver,
+        schedule: SaveSchedule,
+        ranks: Ranks,
+        n_val_steps: int,
     ) -> None:
         super().__init__()
         self.state, self.first_step = state, 0
         self.progress = RunProgress(state, config.epochs, len(train), config.quiet)
         self._config, self._train, self._saver, self._schedule, self._ranks = config, train, saver, schedule, ranks
-        self._stopwatch = Stopwatch(train)
+        self._stopwatch, self._n_val_steps = Stopwatch(train), n_val_steps
         self._rate = -1.0
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -99,17 +108,22 @@ class RunCallback(keras.callbacks.Callback):
             batchnorm.measure(self.model, self._batches(self._config.batchnorm_steps))
         self._ranks.average_moving(self.model)
 
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Show the progress of validation, which may take as long as training."""
+        if self.progress.due:
+            self.progress.show_validation(batch, self._n_val_steps)
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Record the results of the epoch, and save."""
         logs = {**(logs or {}), "learning_rate": self._rate}
         line = self.progress.describe_epoch(logs, self._measured)
         if problem := self._problem(logs):
-            self.progress.keep(line)
+            self.progress.keep_epoch(line, is_best=False)
             self._end_diverged(problem)
         is_best = self.state.end_epoch(self._config, logs, self._measured)
         self._save()
         self._saver.publish()
-        self.progress.keep(f"{line}, best so far" if is_best else line)
+        self.progress.keep_epoch(line, is_best)
         if self._schedule.has_signal():
             self._leave()
         self.model.stop_training = self.state.finished(self._config)

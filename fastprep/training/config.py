@@ -16,6 +16,7 @@ from fastprep.cli.help import flowing
 from fastprep.command_lines import option
 from fastprep.dataset import expand_paths, is_of_other_file
 from fastprep.errors import InputError, input_errors
+from fastprep.h5 import check_readable
 from fastprep.training.augmentation import policy_of
 from fastprep.training.options import (
     AugmentationOptions,
@@ -203,7 +204,7 @@ def check(config: Config) -> None:
     policy_of(config.policy)
     with input_errors(OSError):
         for path in _input_files(config):
-            open(path, "rb").close()
+            check_readable(path)
 
 
 def _input_files(config: Config) -> list[str]:

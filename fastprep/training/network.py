@@ -112,7 +112,7 @@ def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile:
     logits : bool
         Whether the network ends without a softmax or sigmoid.
     jit_compile : bool or "auto"
-        As for `keras.Model.compile`.
+        As for `keras.Model.compile`, but that "auto" compiles nothing where TensorFlow has no GPU.
     """
     import keras
 
@@ -132,8 +132,21 @@ def compile_model(model: keras.Model, config: Config, logits: bool, jit_compile:
     optimizer = kinds[config.optimizer](config.lr, weight_decay=decay, **options)
     if decay:
         optimizer.exclude_from_weight_decay(var_names=_NO_DECAY)
+    if jit_compile == "auto" and _is_slower_by_xla():
+        jit_compile = False
     model.compile(optimizer, loss, metrics=metrics, weighted_metrics=[], jit_compile=jit_compile)
     model.optimizer.build(model.trainable_variables)
+
+
+def _is_slower_by_xla() -> bool:
+    """Tell whether steps run on processors by TensorFlow, whose own convolutions are faster there than those of XLA."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_logical_devices("GPU")
 
 
 def take_weights(model: keras.Model, path: str, *, trust: bool = False) -> str:

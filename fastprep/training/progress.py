@@ -50,16 +50,21 @@ class RunProgress:
         """Show how far the measurement of batch normalisation is."""
         self._status_line.show(self._epoch, f"measuring batch normalisation  step {step + 1}/{n_steps}")
 
-    def describe_epoch(self, logs: dict[str, float], meter: Meter) -> str:
-        """Return the line about the epoch that ends."""
-        self._time_left.end_epoch()
-        names = [prefix + name for prefix in ("", "val_") for name in _METRICS]
-        numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in names if name in logs)
-        return f"{self._epoch}  {numbers}  {meter}"
+    def show_validation(self, step: int, n_steps: int) -> None:
+        """Show how far validation is."""
+        self._status_line.show(self._epoch, f"validation  step {step + 1}/{n_steps}", share=step / n_steps)
 
-    def keep(self, text: str) -> None:
-        """Print a line that stays."""
-        self._status_line.keep(text)
+    def describe_epoch(self, logs: dict[str, float], meter: Meter) -> list[str]:
+        """Return the parts of the line about the epoch that ends, the last of them its speed."""
+        self._time_left.end_epoch()
+        names = [name for name in _METRICS if name in logs]
+        numbers = [f"{name} {logs[name]:.3g} (val {logs['val_' + name]:.3g})" for name in names]
+        return [self._epoch, *numbers, str(meter)]
+
+    def keep_epoch(self, parts: list[str], is_best: bool) -> None:
+        """Print the line about an epoch, on a terminal as much of it as fits."""
+        *first, speed = parts
+        self._status_line.keep(*first, *(["best so far"] if is_best else []), speed)
 
     def leave(self) -> None:
         """Give the next output, which is not about progress, its own line."""

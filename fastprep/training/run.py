@@ -113,7 +113,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
         swept = folder.path if ranks.first else Path(os.devnull)  # half-written files are for rank 0 to remove
         with (
             folder.resumable(),
-            ranks.watching(),
+            ranks.training(swept),
             stop_soon(swept, message, save_s=config.grace) as notice,
             _with_note(message),
             interrupts_undisguised(),
@@ -193,7 +193,7 @@ def _train(session: Session, folder: RunFolder, state: RunState, saved: _Saved, 
     known = {"mean": session.inputs.mean, "val_indices": session.inputs.parts.val}
     arrays = saved.arrays if saved.values is not None else {name: values for name, values in known.items() if values is not None}
     saver = Saver(folder, state, train, session.facts, arrays, ranks)
-    callback = RunCallback(config, train, state, saver, SaveSchedule(config.save_every, notice, ranks), ranks)
+    callback = RunCallback(config, train, state, saver, SaveSchedule(config.save_every, notice, ranks), ranks, len(session.val))
     first_epoch, began = state.epoch, time.perf_counter()
     _fit(session, callback, folder)
     n_epochs = state.epoch - first_epoch

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.cli.keras_startup import start_keras
+from fastprep.cli.progress import shown_wait
 from fastprep.errors import InputError
 from fastprep.training import determinism, network
 from fastprep.training.config import Config, shared_options
@@ -98,7 +99,8 @@ def open_session(config: Config, ranks: Ranks, mean: NDArray[np.float32] | str |
         config = dataclasses.replace(config, crop=inputs.input_shape[0], labels_per_image=labels)
         if config.deterministic:
             determinism.prepare()
-        start_keras()
+        with shown_wait("starting Keras", config.quiet):
+            start_keras()
         train, val = open_loaders(config, inputs, (ranks.rank, ranks.world))
         stack.callback(train.close)
         stack.callback(val.close)

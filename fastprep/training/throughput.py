@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastprep.diagnostics.rates import advice, measure
+from fastprep.h5 import size_at
 from fastprep.loader import Loader
 
 BOUND = 0.1  # a run that spends at least this share of its training time waiting for images is called input-bound
@@ -102,7 +103,7 @@ def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) 
     if meter.share < BOUND:
         return f"{text}: not input-bound, the network is what takes the time"
     text = f"{text}: input-bound"
-    n_bytes = sum(os.path.getsize(path) for path in loader.files) * meter.images / loader._dataset.n_in_files
+    n_bytes = sum(size_at(path) for path in loader.files) * meter.images / loader._dataset.n_in_files
     if meter.disk > n_bytes / 2:
         return f"{text}, by the disk: {meter.disk / meter.seconds / 1e6:,.0f} MB/s came from there and not from memory"
     rates = measure(make_loader, rounds=1, n_images=256)

@@ -6,7 +6,7 @@ import pytest
 from fake_clock import FakeClock
 
 from fastprep.cli import progress
-from fastprep.cli.progress import StatusLine, clock_time, shown_progress
+from fastprep.cli.progress import StatusLine, clock_time, shown_progress, shown_wait
 
 
 class Terminal(io.StringIO):
@@ -106,6 +106,37 @@ def test_what_does_not_fit_the_terminal_is_left_out_from_the_end(open_terminal):
     terminal, line = open_terminal(columns=80), StatusLine()
     line.show("epoch 2/9", "step 3/4", "", "0:07 left", "loss 0.5", "x" * 60, "1", share=0.5)
     assert terminal.screen == ["epoch 2/9 " + "━" * 4 + "─" * 5 + "  step 3/4  0:07 left  loss 0.5"]
+
+
+def test_a_line_that_stays_has_as_many_parts_as_fit_a_terminal(open_terminal):
+    terminal, line = open_terminal(columns=30), StatusLine()
+    line.keep("epoch 2/9", "loss 0.5", "x" * 9, "1")
+    assert terminal.screen == ["epoch 2/9  loss 0.5", ""]
+
+
+def test_a_line_that_stays_has_all_its_parts_in_a_file(capsys):
+    StatusLine().keep("epoch 2/9", "loss 0.5", "x" * 100)
+    assert capsys.readouterr().out == f"epoch 2/9  loss 0.5  {'x' * 100}\n"
+
+
+def test_a_wait_is_shown_with_its_time_and_leaves_nothing(open_terminal):
+    terminal = open_terminal(columns=60)
+    with shown_wait("starting [Keras]"):
+        pass
+    printed = terminal.getvalue()
+    assert "starting [Keras]" in printed
+    assert "0:00:00" in printed
+    assert printed.endswith("\x1b[2K")  # the line is erased
+
+
+def test_a_wait_is_shown_in_no_file_and_to_nobody_who_wants_quiet(open_terminal, capsys):
+    with shown_wait("starting Keras"):
+        pass
+    assert capsys.readouterr() == ("", "")
+    terminal = open_terminal()
+    with shown_wait("starting Keras", quiet=True):
+        pass
+    assert terminal.getvalue() == ""
 
 
 def test_a_bar_where_the_encoding_has_no_lines_to_draw(monkeypatch):

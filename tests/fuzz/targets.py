@@ -189,7 +189,7 @@ def _plan(pipeline: Pipeline, chunk_bytes: int) -> _decode.ChunkPlan:
         (1, 1, 1, chunk_bytes),
         np.zeros(1, np.int64),
     )
-    return _decode.ChunkPlan(stages, sides, sides, 1, SLACK_BYTES, none, none, none.astype(np.uint32))
+    return _decode.ChunkPlan(stages, sides, sides, 1, False, SLACK_BYTES, none, none, none.astype(np.uint32))
 
 
 @functools.cache

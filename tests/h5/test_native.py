@@ -37,7 +37,7 @@ def plan_for(pipeline, chunk_bytes):
     none = np.zeros(1, np.int64)
     stages = [(stage.code, stage.values) for stage in pipeline.filters]
     sides = (1, 1, 1, chunk_bytes)
-    return _decode.ChunkPlan(stages, sides, sides, 1, SLACK_BYTES, none, none, none.astype(np.uint32))
+    return _decode.ChunkPlan(stages, sides, sides, 1, False, SLACK_BYTES, none, none, none.astype(np.uint32))
 
 
 @pytest.fixture(scope="module")

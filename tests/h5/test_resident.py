@@ -1,4 +1,4 @@
-"""Small images kept in memory: the same as those of the file, read once, and no cover for a file that is damaged or has changed."""
+"""Small images kept in memory: those of the file, read once, and no cover for a file that is damaged or has changed."""
 
 import os
 
@@ -9,7 +9,11 @@ import pytest
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import open_images, resident
 
-LAYOUTS = {"contiguous": {}, "chunk of one": {"chunks": (1, 12, 14, 3)}, "chunk of four, partial last": {"chunks": (4, 12, 14, 3)}}
+LAYOUTS = {
+    "contiguous": {},
+    "chunk of one": {"chunks": (1, 12, 14, 3)},
+    "chunk of four, partial last": {"chunks": (4, 12, 14, 3)},
+}
 
 
 def memory_of(reader):
@@ -57,11 +61,11 @@ def test_a_file_that_is_cut_off_is_an_error_of_the_first_image_that_is_gone(make
     reader = open_images(path)
     reader.complete()
     end = int(reader.index.chunks.offsets[0]) + 10 * reader.index.image_bytes
-    found = resident.ResidentImages(resident.Extent(end - 1000, end + 1000))
+    found = resident.ResidentImages(end - 1000, end + 1000)
     os.truncate(path, end)
     with open(path, "rb") as file:
-        assert found.has(file.fileno(), np.array([0]), 1000) is False
-    with pytest.raises(DataError, match="changed or replaced|truncated"):
+        assert found.has(file.fileno(), np.array([end - 1000]), 1100) is False
+    with pytest.raises(DataError, match=r"changed or replaced|truncated|ends before"):
         open_images(path).array(np.array([12]))
 
 

@@ -95,6 +95,32 @@ def test_rounds_every_float32_pattern_to_nearest_even(device, dtype, mirrored):
     assert_same_bits(crop(values, table, values.shape[1:3], dtype=dtype, device=device), wanted)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("source", ["uint8", "uint16", "int16"])
+def test_integers_round_to_nearest_even_at_ties_and_among_subnormal_results(device, source, dtype):
+    """Channels whose results are halfway between two numbers, subnormal in float16, and subnormal in bfloat16 and float32."""
+    images = np.repeat(np.arange(256).astype(source), 3).reshape(1, 4, 64, 3)
+    mean, scale = [0.5, 1 / 16, 127.25], np.array([1.0, 2.0**-22, 2.0**-140], np.float32)
+    table = np.array([[0, 0, 0, 0], [0, 0, 0, 1]], np.int32)
+    for layout in ("channels_last", "channels_first"):
+        arguments = (images, table, (4, 64), mean, scale, dtype, layout)
+        assert_same_bits(crop(*arguments, device=device), reference.crop(*arguments))
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_of_every_length_follow_each_other_in_lines(device, rng, dtype, layout):
+    """With a mean image each row is converted alone: lines hold parts of several rows, or of two, and begin before the result."""
+    mean = rng.uniform(0, 255, (5, 70, 2)).astype(np.float32)
+    table = np.array([[1, 0, 0, 0], [0, 0, 0, 1]], np.int32)
+    for source in SOURCES:
+        images = random_images(rng, (2, 5, 70, 2), source)
+        for width in (*range(1, 35), 63, 64, 65, 70):
+            arguments = (images, table, (5, width), mean, None, dtype, layout)
+            wanted = reference.crop(*arguments)
+            assert_same_bits(crop(*arguments, device=device), wanted)
+
+
 def test_special_values_of_float_images(device):
     values = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3.4e38, 1e300, -1e-300, 0.1, 65520.0, 65519.99])
     for source in (np.float32, np.float64):

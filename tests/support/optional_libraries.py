@@ -12,6 +12,7 @@ OPTIONAL = (
     "hdf5storage",
     "keras",
     "netCDF4",
+    "obstore",
     "simplejpeg",
     "skimage",
     "sklearn",

@@ -1,5 +1,6 @@
 """Configuration of a run: rules, the config.json of another run as a start, and errors before TensorFlow starts."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -65,6 +66,26 @@ def test_a_configuration_of_the_demo(tmp_path):
     config_file.save(Config(demo=True, train="x", val="y", crop=99), tmp_path / "config.json")
     again = train.parse([f"--config={tmp_path / 'config.json'}"])
     assert (again.demo, again.train, again.val, again.crop) == (True, None, None, 99)
+
+
+@pytest.mark.parametrize("words", [["--demo", "--model", "alexnet"], ["--model=alexnet", "--demo"]])
+def test_the_demo_trains_alexnet_if_asked(words):
+    config = train.parse(words)
+    assert (config.model, config.crop, config.epochs, config.l2, config.batchnorm_steps) == ("alexnet", 85, 24, 2e-5, 16)
+
+
+def test_the_demo_trains_a_small_network_or_at_full_size_alexnet():
+    quick = train.parse(["--demo", "--lr", "0.5"])
+    assert (quick.model, quick.crop, quick.lr, quick.l2) == ("fastprep.model:small_cnn", 85, 0.5, None)
+    full = train.parse(["--demo", "--full"])
+    assert (full.model, full.crop, full.epochs, full.l2) == ("alexnet", 227, 40, 2e-5)
+
+
+def test_a_demo_with_alexnet_is_resumed_as_it_was(tmp_path):
+    first = train.parse(["--demo", "--model", "alexnet"])
+    config_file.save(first, tmp_path / "config.json")
+    again = train.parse(["--resume", str(tmp_path)])
+    assert dataclasses.replace(again, resume=None) == first
 
 
 @pytest.mark.parametrize(

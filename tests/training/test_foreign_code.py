@@ -84,12 +84,15 @@ def saved(tmp_path):
         ("keras.applications.resnet:keras.utils.get_file", True),
         ("keras.applications:resnet.decode_predictions", True),
         ("keras.utils:get_file", True),
+        ("fastprep.model:small_cnn", False),
+        ("fastprep.model:small_cnn.keras.utils.get_file", True),
+        ("fastprep.train:main", True),
         ("os:system", True),
         ("runs.from_bob.payload:net", True),
         ("keras.applications_of_bob:Net", True),
     ],
 )
-def test_networks_of_keras_run_no_other_code(model, runs):
+def test_networks_of_keras_and_of_fastprep_run_no_other_code(model, runs):
     assert foreign_code.runs_code(model) is runs
 
 

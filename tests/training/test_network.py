@@ -181,6 +181,27 @@ def test_precision_is_of_the_network_alone(precision):
 # --- loss and optimizer
 
 
+@pytest.mark.parametrize(
+    ("gpus", "asked", "given"), [([], "auto", False), (["GPU:0"], "auto", "auto"), (["GPU:0"], False, False), ([], True, True)]
+)
+def test_steps_of_tensorflow_are_compiled_for_gpus_alone_unless_asked(gpus, asked, given, monkeypatch):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("Keras decides for the other backends")
+    import tensorflow as tf
+
+    before, seen = keras.Model.compile, []
+
+    def compile_model(self, *arguments, **options):
+        seen.append(options["jit_compile"])
+        before(self, *arguments, **options)
+
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
+    monkeypatch.setattr(keras.Model, "compile", compile_model)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    network.compile_model(model, Config(), logits=True, jit_compile=asked)
+    assert seen == [given]
+
+
 @pytest.mark.parametrize("logits", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_loss_is_what_it_says(rng, logits, smoothing):

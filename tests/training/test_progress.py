@@ -4,7 +4,9 @@ import pytest
 from fake_clock import FakeClock
 
 from fastprep.training import progress
-from fastprep.training.progress import TimeLeft
+from fastprep.training.progress import RunProgress, TimeLeft
+from fastprep.training.state import RunState
+from fastprep.training.throughput import Meter
 
 
 @pytest.fixture
@@ -49,3 +51,26 @@ def test_an_epoch_that_was_resumed_in_its_middle_says_nothing_of_whole_ones(cloc
     left.describe(1, 1)
     clock.now += 1
     assert left.describe(1, 2) == "0:08 left"
+
+
+def test_the_line_of_an_epoch_fits_a_terminal_but_for_the_speed(clock):
+    shown = RunProgress(RunState(epoch=98), n_epochs=100, n_steps=10)
+    shown.begin_epoch()
+    logs = {"loss": 0.123456, "val_loss": 12.3456, "accuracy": 0.98765, "val_accuracy": 1 / 3, "learning_rate": 1}
+    line = shown.describe_epoch(logs, Meter(seconds=2, waited=1, images=3000))
+    assert line == [
+        "epoch 99/100",
+        "loss 0.123 (val 12.3)",
+        "accuracy 0.988 (val 0.333)",
+        "1,500 images/s, 50% waiting for input",
+    ]
+    assert len("  ".join([*line[:-1], "best so far"])) < 80
+
+
+def test_what_stays_of_an_epoch_ends_with_its_speed(capsys):
+    shown = RunProgress(RunState(), n_epochs=1, n_steps=10)
+    shown.keep_epoch(["epoch 1/1", "loss 1 (val 2)", "9 images/s"], is_best=True)
+    shown.keep_epoch(["epoch 1/1", "loss 1 (val 2)", "9 images/s"], is_best=False)
+    assert capsys.readouterr().out == (
+        "epoch 1/1  loss 1 (val 2)  best so far  9 images/s\nepoch 1/1  loss 1 (val 2)  9 images/s\n"
+    )

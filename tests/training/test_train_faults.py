@@ -211,7 +211,7 @@ def test_a_network_that_diverges_ends_the_run(arguments, tmp_path, capsys):
     options = ["--model", "network_of_faults:big", "--optimizer", "sgd", "--lr", "1e30"]
     assert train.main([*arguments, *options, "--out", str(run)]) == 2
     output, error = capsys.readouterr()
-    assert "epoch 1/3  loss nan  accuracy 0." in output
+    assert "epoch 1/3  loss nan (val nan)  accuracy 0." in output
     assert error.count("\n") == 1
     assert re.match("fastprep.train: epoch 1: the validation loss is not a number: .* there is no best.keras. Begin anew", error)
     assert names(run) == ["config.json", "last.keras"]

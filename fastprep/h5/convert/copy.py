@@ -15,6 +15,7 @@ from fastprep.h5.convert import raw
 from fastprep.h5.convert.attributes import copy_attributes, copy_references
 from fastprep.h5.convert.objects import Address, LeftOut, address_of, blamed_on, free_name, lies_elsewhere
 from fastprep.h5.convert.references import Redirector, blocks_of, places_of
+from fastprep.h5.file_bytes import absolute
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.links import names_of_links
 from fastprep.h5.listing import encoded
@@ -71,7 +72,7 @@ class RestCopier:
         self._source, self._target = source, target
         self._images, self._create_images, self._is_reordered = images, create_images, is_reordered
         self._new_images: h5py.Dataset | None = None
-        self._from_folder, self._to_folder = os.path.dirname(os.path.abspath(source.filename)), os.path.abspath(folder)
+        self._from_folder, self._to_folder = os.path.dirname(absolute(source.filename)), os.path.abspath(folder)
         self._copied: dict[Address, bytes] = {}
         self._types = b""  # temporary group of committed types that were needed before their names were reached
         # those with references: the object and its copy, the path, and the name of the attribute

@@ -32,6 +32,7 @@ from fastprep.h5.convert.options import (
 )
 from fastprep.h5.convert.rows import write_column, write_file_names
 from fastprep.h5.convert.target import check_space, check_target
+from fastprep.h5.file_bytes import size_at
 from fastprep.h5.files import open_file
 from fastprep.h5.groups import ImageGroup, get_images, is_group, names_of_group, owner_of, read_group
 from fastprep.h5.heap import HeapPlaces
@@ -124,7 +125,7 @@ def rewrite(
         check_target(paths, elsewhere, target, options.overwrite)
         check_elsewhere(elsewhere, (paths[0], images), options)
         values, label_names = _labels(file, labels, reader.index.members, reader.index.shape[0])
-        check_space(target, _bytes_needed(dataset, os.path.getsize(paths[0]), reader, options))
+        check_space(target, _bytes_needed(dataset, size_at(paths[0]), reader, options))
         with whole_file(target, replace=options.overwrite) as temporary:
             is_doubtful = axes is None and sides is None
             done, checksums = _write(file, reader, dataset, temporary, target, (values, label_names), options, is_doubtful)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from fastprep.errors import InputError, RankError
 from fastprep.training.distributed.cluster import Cluster
 from fastprep.training.distributed.ranks import Ranks
+from fastprep.training.distributed.watchdog import Watchdog, end_waiting
 
 if TYPE_CHECKING:
     import keras
@@ -40,7 +43,8 @@ class Joined(Ranks):
     Raises
     ------
     RankError
-        From every method that exchanges something, if another rank ends, can't be reached, or does not answer in time.
+        From every method that exchanges something, if another rank ends or can't be reached. If one does not answer in time, the
+        process prints such a message and ends, since TensorFlow's call can't be interrupted.
     """
 
     jit_compile = False  # XLA knows no collectives of other processes
@@ -56,6 +60,11 @@ class Joined(Ranks):
         self._host = f"{here}CPU:0"
         self.on_gpu = any(device.name.startswith(here) for device in tf.config.list_logical_devices("GPU"))
         self._device = f"{here}GPU:0" if self.on_gpu else self._host
+        self._watchdog, self._folder = Watchdog(timeout_s, self._end), Path(os.devnull)
+        with tf.device(self._host):
+            # how often a step of training has begun to wait for the others, or is done with it: a variable, since a call of
+            # Python in the step would have to wait for Python's lock
+            self._waits = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @property
     def prefix(self) -> str:
@@ -111,7 +120,7 @@ class Joined(Ranks):
         import tensorflow as tf
 
         result: list[Any] = [None] * len(tensors)
-        before: list[Any] = []
+        before: list[Any] = [self._waits.assign_add(1)]
         for key, kind in ((1, tf.float32), (2, tf.float64)):
             members = [k for k, tensor in enumerate(tensors) if (tensor.dtype == tf.float64) == (kind == tf.float64)]
             if not members:
@@ -129,12 +138,13 @@ class Joined(Ranks):
                     merge_op="Add",
                     final_op="Id",
                     communication_hint="nccl" if self.on_gpu else "ring",
-                    timeout_seconds=self._timeout_s,
                 )
                 parts = tf.split(total / self.world, [tensors[k].shape.num_elements() for k in members])
                 for k, part in zip(members, parts, strict=True):
                     result[k] = tf.cast(tf.reshape(part, tensors[k].shape), tensors[k].dtype)
             before = [total]
+        with tf.control_dependencies(before):
+            self._waits.assign_add(1)
         return result
 
     def share_gradients(self, model: keras.Model) -> None:
@@ -183,8 +193,18 @@ class Joined(Ranks):
                 raise RankError(f"{self._cluster.name(rank)} can't go on: {text}")
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """See `Ranks.watching`."""
+    def training(self, folder: Path) -> Iterator[None]:
+        """See `Ranks.training`."""
+        self._folder = folder
+        try:
+            with self._errors_explained(), self._watchdog.watching(lambda: int(self._waits.numpy())):
+                yield
+        finally:
+            self._folder = Path(os.devnull)
+
+    @contextlib.contextmanager
+    def _errors_explained(self) -> Iterator[None]:
+        """Turn TensorFlow's errors about lost ranks into a RankError."""
         import tensorflow as tf
 
         try:
@@ -200,25 +220,28 @@ class Joined(Ranks):
         """See `Ranks.finish`."""
         self._call(
             "CollectiveReduceV2",
+            has_limit=False,  # a rank that ends is noticed all the same
             input=np.zeros(1, np.int32),
             merge_op="Add",
             final_op="Id",
             communication_hint="ring",
             ordering_token=[],
-            timeout_seconds=0.0,  # no limit; a rank that ends is noticed all the same
         )
 
-    def _call(self, name: str, **arguments: Any) -> NDArray:
+    def _call(self, name: str, *, has_limit: bool = True, **arguments: Any) -> NDArray:
         import tensorflow as tf
 
         self._calls += 1
-        common = {"group_size": self.world, "group_key": _HOST, "instance_key": self._calls, "timeout_seconds": self._timeout_s}
-        with self.watching(), tf.device(self._host):
-            return np.asarray(getattr(tf.raw_ops, name)(**{**common, **arguments}))
+        limit = self._watchdog.watching() if has_limit else contextlib.nullcontext()
+        with self._errors_explained(), limit, tf.device(self._host):
+            operation = getattr(tf.raw_ops, name)
+            return np.asarray(operation(group_size=self.world, group_key=_HOST, instance_key=self._calls, **arguments))
+
+    def _end(self) -> None:
+        problem = f"another rank did not come within {self._timeout_s:g} s (--rank-timeout): it hangs, or has far more to do"
+        end_waiting(self._folder, f"{self.prefix}: {problem}")
 
     def _explain(self, text: str) -> str:
-        if "timed out" in text:
-            return f"another rank did not come within {self._timeout_s:g} s (--rank-timeout): it hangs, or has far more to do"
         named = [int(rank) for rank in re.findall(r"/task:(\d+)", text)]
         lost = [rank for rank in named if rank != self.rank and rank < self.world]
         if lost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -84,8 +85,11 @@ class Ranks:
         """Continue after the block only if all ranks can: an InputError on one ends them all."""
         return contextlib.nullcontext()
 
-    def watching(self) -> contextlib.AbstractContextManager[None]:
-        """Turn TensorFlow's errors about lost ranks into a RankError."""
+    def training(self, folder: Path) -> contextlib.AbstractContextManager[None]:
+        """Turn TensorFlow's errors about lost ranks in the block, in which steps of training run, into a RankError.
+
+        If a rank does not come in time, the process ends, and half-written files in the folder are removed.
+        """
         return contextlib.nullcontext()
 
     def finish(self) -> None:

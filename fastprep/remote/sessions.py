@@ -1,0 +1,188 @@
+"""Which remote files this process has open, by their names, and how: each with the settings of whoever asked for it."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastprep.remote.addresses import has_pattern, is_address, is_web, matches, prefix_of, split
+from fastprep.remote.cache import Cache
+from fastprep.remote.fetching import Fetcher
+from fastprep.remote.object_stores import StoreOfProcess
+from fastprep.remote.remote_file import RemoteFile
+from fastprep.system import begin_in_children
+
+
+class Session:
+    """Remote files that one loader, or one command, reads. They stay open as long as the session is alive.
+
+    Parameters
+    ----------
+    storage_options : mapping or None
+        What obstore takes for the stores: settings, credentials, `client_options`, `retry_config`.
+    cache : str, path or None
+        Folder of the mirrors; None for files without a name, which end with the session.
+    cache_bytes : int or None
+        Bytes that the mirrors hold together; None for what `fastprep.remote.cache.Cache` says.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks its rule.
+    """
+
+    def __init__(
+        self,
+        storage_options: Mapping[str, Any] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        cache_bytes: int | None = None,
+    ) -> None:
+        if storage_options is not None and not isinstance(storage_options, Mapping):
+            raise ValueError(f"storage_options must be a dict of what obstore takes, got {storage_options!r}")
+        if cache is not None and (not isinstance(cache, str | os.PathLike) or is_address(cache)):
+            raise ValueError(f"cache must be a folder of this machine, got {cache!r}")
+        if cache_bytes is not None and (isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 1):
+            raise ValueError(f"cache_bytes must be an integer of at least 1, got {cache_bytes!r}")
+        folder = None if cache is None else os.path.abspath(os.path.expanduser(os.fspath(cache)))
+        self._given = dict(storage_options or {}), folder, cache_bytes
+        self.files: dict[str, RemoteFile] = {}  # by address
+        self.fetcher = Fetcher(self._given[0])
+        self._cache: Cache | None = None
+        self._stores: dict[str, StoreOfProcess] = {}
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Make the lock anew, which does not survive a fork."""
+        self._lock = threading.RLock()
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Have the addresses that are met within the context belong to this session."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def check_used(self) -> None:
+        """Raise a ValueError if settings were given, and there is no remote file that they are for."""
+        if not self.files and self._given != ({}, None, None):
+            raise ValueError(
+                "storage_options, cache and cache_bytes are for files with an address, such as s3://bucket/x.h5; there is none"
+            )
+
+    def open(self, address: str, name: str | None = None) -> RemoteFile:
+        """Return the file at an address, which is opened unless it is open with the same settings.
+
+        Parameters
+        ----------
+        address : str
+        name : str or None
+            Name that the file had in another process; None for the address, or for one like it if that is taken.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If obstore is not installed.
+        OSError
+            If there is no such file, it may not be read, or the store does not answer.
+        """
+        with self._lock:
+            if address in self.files:
+                return self.files[address]
+            name = name or address
+            shared = _open_files.get(name)
+            if shared is not None and shared.settings == self._given and shared.facts_now() == (shared.size, shared.tag):
+                self.files[address] = shared
+                return shared
+            n = 1
+            while name in _open_files:  # with other settings, perhaps of another server
+                n += 1
+                name = f"{address}#{n}"
+            store, key = self._store(address)
+            if self._cache is None:
+                self._cache = Cache(*self._given[1:])
+            file = RemoteFile(name, store, key, self.fetcher, self._cache, self._given)
+            self.files[address] = _open_files[name] = file
+            return file
+
+    def expand(self, pattern: str) -> list[str]:
+        """Return the addresses of the files that match a pattern, in alphabetical order.
+
+        Raises
+        ------
+        ValueError
+            If the address is one of HTTP, which has no lists of files.
+        FileNotFoundError
+            If no file matches.
+        """
+        split(pattern)  # whatever is wrong with it as an address comes first
+        if is_web(pattern):
+            raise ValueError(
+                f"a pattern can't be looked up behind HTTP, which has no list of files: name each file of {pattern!r}"
+            )
+        store, wanted = self._store(pattern)
+        keys = self.fetcher.answer(lambda: store.list(prefix_of(wanted)), pattern)
+        found = sorted(key for key in keys if matches(key, wanted))
+        if not found:
+            raise FileNotFoundError(f"no file matches {pattern!r}")
+        return [f"{store.base}/{key}" for key in found]
+
+    def _store(self, address: str) -> tuple[StoreOfProcess, str]:
+        base, key = split(address)
+        with self._lock:
+            if base not in self._stores:
+                self._stores[base] = StoreOfProcess(base, self._given[0])
+            return self._stores[base], key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened_again, (self._given, {address: file.name for address, file in self.files.items()})
+
+
+_open_files: weakref.WeakValueDictionary[str, RemoteFile] = weakref.WeakValueDictionary()
+"""All open files by their names, which paths, indexes and HDF5 have: h5py keeps no object of ours with a file."""
+
+_current: contextvars.ContextVar[Session | None] = contextvars.ContextVar("fastprep.remote session", default=None)
+_of_process: list[Session] = []  # of files that were asked for outside of any session
+
+
+def current() -> Session:
+    """Return the session of the context, or that of the process."""
+    session = _current.get()
+    if session is None:
+        if not _of_process:
+            _of_process.append(Session())
+        session = _of_process[0]
+    return session
+
+
+def find(name: str | os.PathLike[str] | bytes) -> RemoteFile | None:
+    """Return the remote file of a name; None for a local one. One that is not open is opened by the session of the context."""
+    if not is_address(name):
+        return None
+    file = _open_files.get(str(name))
+    return current().open(str(name)) if file is None else file
+
+
+def expand(address: str) -> list[str]:
+    """Return the names of the files that an address, or a pattern, stands for, all of them open."""
+    session = current()
+    addresses = session.expand(address) if has_pattern(address) else [address]
+    return [session.open(one).name for one in addresses]
+
+
+def expand_one(address: str) -> str:
+    """Return the name of the file at an address, which is no pattern."""
+    return current().open(address).name
+
+
+def _opened_again(given: tuple[Any, Any, Any], names: dict[str, str]) -> Session:
+    session = Session(*given)
+    for address, name in names.items():
+        session.open(address, name)
+    return session

@@ -1,0 +1,61 @@
+"""What is asked of a server: how many requests, how many bytes, and nothing twice."""
+
+import obstore  # noqa: F401 - without it these tests are skipped
+import pytest
+
+from fastprep import CenterCrop
+from fastprep.loader import Loader
+
+
+@pytest.fixture
+def address(make_file, server):
+    """Address of 2 MB of images, eight blocks."""
+    path, _, _ = make_file(n=1000, height=26, width=26)
+    return server.put("a.h5", path.read_bytes())
+
+
+def read_all(loader):
+    return sum(len(y) for _, y in loader)
+
+
+def test_an_epoch_moves_each_byte_once_and_a_second_one_none(address, server):
+    with Loader(address, 64, CenterCrop(20), shuffle=True) as loader:
+        assert read_all(loader) == 1000
+        assert server.n_bytes <= 1.1 * len(server.files["a.h5"])
+        server.forget()
+        assert read_all(loader) == 1000
+        assert server.n_requests == 0
+
+
+def test_a_file_in_the_cache_is_opened_and_read_by_one_request(address, server, tmp_path):
+    options = {"shuffle": True, "cache": tmp_path / "cache"}
+    with Loader(address, 64, CenterCrop(20), **options) as loader:
+        read_all(loader)
+    server.forget()
+    with Loader(address, 64, CenterCrop(20), **options) as loader:
+        assert read_all(loader) == 1000
+    assert (server.n_requests, server.n_heads) == (1, 1)
+
+
+def test_a_small_cache_moves_little_more_than_a_large_one(server, make_file, monkeypatch):
+    """Samples are shuffled in windows of runs, so that a run is in the cache as long as its samples are read."""
+    monkeypatch.setattr("fastprep.h5.reader.RUN_BYTES", 4 << 20)
+    path, _, _ = make_file(n=3000, height=80, width=80)  # 58 MB
+    address = server.put("a.h5", path.read_bytes())
+    with Loader(address, 64, CenterCrop(20), shuffle=True, shuffle_window=300, cache_bytes=32 << 20, workers=1) as loader:
+        n_bytes = server.n_bytes
+        assert read_all(loader) == 3000
+        assert server.n_bytes - n_bytes <= 1.1 * len(server.files["a.h5"])
+
+
+def test_settings_without_a_remote_file_are_refused(make_file, tmp_path):
+    path, _, _ = make_file()
+    with pytest.raises(ValueError, match="are for files with an address"):
+        Loader(path, 4, None, cache=tmp_path / "cache")
+    for options, rule in (
+        ({"cache": 3}, "cache must be a folder"),
+        ({"cache_bytes": 0}, "at least 1"),
+        ({"storage_options": 3}, "dict"),
+    ):
+        with pytest.raises(ValueError, match=rule):
+            Loader(path, 4, None, **options)
