@@ -196,6 +196,7 @@ class Loader(ReadOnlyArguments, Resuming):
     io : {"pread", "mmap"}, default "pread"
         How files are read where HDF5 is not needed for it. "mmap" saves a copy, but it is only for local files that nobody
         changes: if a mapped file is truncated meanwhile, the system ends the process (SIGBUS), where "pread" raises a DataError.
+        With "pread", images of up to 4 KiB that are stored without filters are kept in memory, up to 256 MiB of them.
     on_corrupt : {"raise", "skip"}, default "raise"
         What to do about images that can't be read. "skip" replaces them and their labels by the next ones in the file that can
         be read, and reports it in the log and in `stats`. The replacement depends on the file alone, so that batches stay the

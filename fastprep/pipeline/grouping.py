@@ -19,7 +19,7 @@ from fastprep.transforms import Augmentation
 
 MOST_BATCHES = 8
 MOST_BYTES = 6 << 20
-"""Bytes of a group at most. Groups that leave the processor's caches before they are read gain nothing."""
+"""Bytes of a group at most; a loader with one thread has five such buffers."""
 TARGET_S = 0.002
 """Seconds that a group may take. Where batches take longer, as on a slow disk, nobody is to wait for several of them."""
 

@@ -1,5 +1,6 @@
 """Small images kept in memory: those of the file, read once, and no cover for a file that is damaged or has changed."""
 
+import errno
 import os
 
 import h5py
@@ -35,10 +36,11 @@ def test_images_are_those_of_the_file(make_file, monkeypatch, layout, block_byte
 def test_each_block_is_read_once(make_file, monkeypatch):
     monkeypatch.setattr(resident, "BLOCK_BYTES", 504 * 4)
     path, _, _ = make_file()
+    reader = open_images(path)
+    reader.complete()
     reads = []
     read_bytes = resident._read.read_bytes
     monkeypatch.setattr(resident._read, "read_bytes", lambda *arguments: reads.append(arguments[1]) or read_bytes(*arguments))
-    reader = open_images(path)
     reader.array(np.array([0, 1, 2, 3]))
     assert len(reads) == 1
     for _ in range(3):
@@ -69,6 +71,23 @@ def test_a_file_that_is_cut_off_is_an_error_of_the_first_image_that_is_gone(make
         open_images(path).array(np.array([12]))
 
 
+def test_a_file_that_was_cut_off_meanwhile_is_not_read_from_memory(make_file):
+    path, _, _ = make_file()
+    reader = open_images(path)
+    reader.array(np.arange(23))
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(ChangedError, match="changed or replaced"):
+        reader.array(np.arange(23))
+
+
+def test_images_that_can_not_be_read_together_are_read_one_by_one(make_file, monkeypatch):
+    path, images, _ = make_file()
+    reader = open_images(path)
+    reader.complete()
+    monkeypatch.setattr(resident._read, "read_bytes", lambda *arguments: errno.EIO)
+    np.testing.assert_array_equal(reader.array(np.arange(23)), images)
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("MOST_IMAGE_BYTES", 503), ("MOST_BYTES", 503 * 23), ("_SHARE_OF_MEMORY", 1 << 50)], ids=str
 )
@@ -81,12 +100,13 @@ def test_large_images_and_data_sets_are_read_from_the_file(make_file, monkeypatc
 
 
 def test_images_with_much_between_them_are_read_from_the_file(tmp_path, rng):
-    images, path = rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8), tmp_path / "spread.h5"
+    images, path = rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8), tmp_path / "spread.h5"
     with h5py.File(path, "w") as file:
-        dataset = file.create_dataset("images", images.shape, np.uint8, chunks=(1, 8, 8, 3))
+        dataset = file.create_dataset("images", images.shape, np.uint8, chunks=(1, 32, 32, 3))
         for k, image in enumerate(images):
             dataset[k] = image
-            file[f"between{k}"] = np.zeros(1000, np.uint8)
+            file.flush()  # the chunk gets its place
+            file[f"between{k}"] = np.zeros(5000, np.uint8)
     reader = open_images(path)
     np.testing.assert_array_equal(reader.array(np.arange(4)), images)
     assert memory_of(reader) is None

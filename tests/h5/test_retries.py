@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastprep.errors import DataError
-from fastprep.h5 import _decode, _read, files, native, open_images, retries
+from fastprep.h5 import _decode, _read, files, native, open_images, resident, retries
 from fastprep.h5.files import open_file
 from fastprep.loader import Loader
 from fastprep.system import machine_faults
@@ -43,12 +43,12 @@ class Faults:
         def failing_bytes(*arguments):
             return self.number if self.due() else read_bytes(*arguments)
 
-        def failing_images(descriptor, offsets, slots, scratch, sink):
+        def failing_images(descriptor, offsets, slots, *others):
             if self.due():  # in the middle of a batch
                 half = len(offsets) // 2
-                read_images(descriptor, offsets[:half], slots[:half], scratch, sink)
+                read_images(descriptor, offsets[:half], slots[:half], *others)
                 return self.number, half
-            return read_images(descriptor, offsets, slots, scratch, sink)
+            return read_images(descriptor, offsets, slots, *others)
 
         def failing_row(*arguments):
             return self.number if self.due() else read_row(*arguments)
@@ -65,6 +65,7 @@ class Faults:
                 raise OSError(self.number, f"Can't read data (file read failed: errno = {self.number}, ...)")
             return by_hdf5(*arguments)
 
+        monkeypatch.setattr(resident, "MOST_IMAGE_BYTES", 0)  # these images are small, and would be read together
         monkeypatch.setattr(_read, "read_bytes", failing_bytes)
         monkeypatch.setattr(_read, "read_images", failing_images)
         monkeypatch.setattr(_decode, "read_row", failing_row)
