@@ -52,7 +52,9 @@ def preload(tmp_path_factory):
 SLOW = """
 import ctypes, sys, threading, time
 import h5py, numpy as np
+from fastprep.h5 import resident
 from fastprep.loader import Loader
+resident.MOST_IMAGE_BYTES = 0  # these images are small, and would be read together
 path = sys.argv[1]
 process = ctypes.CDLL(None)
 delay_us, n_preads = (ctypes.c_long.in_dll(process, name) for name in ("slow_us", "n_preads"))

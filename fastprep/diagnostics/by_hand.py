@@ -77,13 +77,15 @@ def tf_data(job: Job) -> Iterator[Any]:
         images = tf.constant(file["images"][()])
     n_images, height, width, channels = images.shape
 
-    def crop(number: Any) -> Any:
-        y = tf.random.uniform((), 0, height - job.size + 1, tf.int32)
-        x = tf.random.uniform((), 0, width - job.size + 1, tf.int32)
+    def crop(number: Any, seed: Any) -> Any:
+        # under tf.random.set_seed, tf.random.uniform would give each epoch the crops of the first one
+        y = tf.random.stateless_uniform((), (seed, 0), 0, height - job.size + 1, tf.int32)
+        x = tf.random.stateless_uniform((), (seed, 1), 0, width - job.size + 1, tf.int32)
         part = tf.slice(images[number], (y, x, 0), (job.size, job.size, channels))
-        return tf.cast(tf.image.random_flip_left_right(part), tf.float32) - job.mean
+        return tf.cast(tf.image.stateless_random_flip_left_right(part, (seed, 2)), tf.float32) - job.mean
 
-    numbers = tf.data.Dataset.range(n_images).shuffle(n_images)
+    shuffled = tf.data.Dataset.range(n_images).shuffle(n_images)
+    numbers = tf.data.Dataset.zip(shuffled, tf.data.Dataset.random(rerandomize_each_iteration=True))
     crops = numbers.map(crop, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
     batches = crops.batch(job.batch_size).prefetch(tf.data.AUTOTUNE)
     while True:
