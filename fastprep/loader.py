@@ -206,7 +206,7 @@ class Loader(ReadOnlyArguments, Resuming):
         Raise an error where x would have NaN or infinity: from images of floats that have them, or from numbers that are beyond
         the range of `dtype`, about 65,504 for float16. The labels are checked, too. False lets such values pass.
     storage_options : mapping or None, default None
-        How remote files are reached, such as "s3://bucket/train-*.h5": settings of the store as obstore takes them, such as
+        How remote files are reached, such as `"s3://bucket/train-*.h5"`: settings of the store as obstore takes them, such as
         {"endpoint": "https://...", "region": "eu-central-1"}, and its `client_options`, `retry_config` and `credential_provider`.
         None leaves all of it to the environment, such as AWS_ACCESS_KEY_ID. Needs the extra `remote`.
     cache : path or None, default None
