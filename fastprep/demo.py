@@ -27,9 +27,9 @@ from fastprep.evaluation.significance import interval
 from fastprep.sampling import hashing
 from fastprep.system import whole_file
 from fastprep.training import run as training
-from fastprep.training.command_line import SMALL
 from fastprep.training.config import Config
 from fastprep.training.distributed.ranks import ALONE, Ranks
+from fastprep.training.foreign_code import SMALL
 from fastprep.transforms import Crop
 
 FOLDER = Path("fastprep-demo")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -23,7 +23,6 @@ from fastprep.h5.byte_types import (
     places_looked_at,
     read_stored,
 )
-from fastprep.h5.cache import Scratch
 from fastprep.h5.chunk_list import list_chunks
 from fastprep.h5.file_bytes import FileBytes, absolute, bytes_of, identity_at
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
@@ -34,7 +33,7 @@ from fastprep.h5.references import check_sizes
 from fastprep.h5.retries import machine_fault, raise_machine_fault
 from fastprep.h5.row_index import RowIndex, RowPlaces, check_claims
 from fastprep.h5.storage import beyond_end, check_access, identity_of_open
-from fastprep.h5.stored_bytes import Pieces, StoredBytes, counted
+from fastprep.h5.stored_bytes import Pieces, StoredBytes, StoredPlaces, counted
 from fastprep.h5.types import describe_dataset
 
 
@@ -131,7 +130,7 @@ def index_grouped(group: ImageGroup, named: tuple[str, str]) -> RowIndex:
 
 
 @dataclass(frozen=True, eq=False)
-class GroupedPlaces(RowPlaces):
+class GroupedPlaces(StoredPlaces):
     """Rows that have a dataset each.
 
     Attributes
@@ -162,26 +161,13 @@ class GroupedPlaces(RowPlaces):
         """Number of datasets without bytes."""
         return int(np.count_nonzero(self.sizes == 0))
 
-    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the places of chunks, or of parts of them."""
-        return super().extents(index, samples) if self.stored is None else self.stored.extents(self._pieces(index, samples)[0])
-
-    def read(
-        self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch
-    ) -> list[NDArray[np.uint8]]:
-        """Read the chunks of rows."""
-        assert self.stored is not None
-        pieces, lengths = self._pieces(index, samples)
-        return self.stored.read(index, file, pieces, samples, lengths, scratch)
-
-    def _pieces(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
-        """Return the pieces of rows, and the lengths of rows."""
-        assert self.stored is not None
+    def pieces(self, index: RowIndex, stored: StoredBytes, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
+        """Return the pieces of rows, and the lengths of rows in bytes; what claims to be too long is an error."""
         lengths = self.sizes[samples]
         check_claims(index, samples, lengths)
         rows, numbers = counted(self.first_chunks[samples + 1] - self.first_chunks[samples])
         chunks = self.first_chunks[samples][rows] + numbers
-        chunk_bytes = self.stored.bytes_of(chunks)
+        chunk_bytes = stored.bytes_of(chunks)
         sizes = np.minimum(lengths[rows] - numbers * chunk_bytes, chunk_bytes)
         return Pieces(rows, chunks, np.zeros_like(chunks), sizes), lengths
 

@@ -165,6 +165,11 @@ class ImageIndex:
         numbers = (np.unique(row)[:, None] * n_tiles + np.arange(n_tiles)).reshape(-1)
         return self.chunks.offsets[numbers], self.chunks.sizes[numbers]
 
+    def samples_of_block(self, number: int) -> NDArray[np.int64]:
+        """Return the samples that are decoded together, of which the last block may have fewer."""
+        first = number * self.images_decoded_at_once
+        return np.arange(first, min(first + self.images_decoded_at_once, self.shape[0]))
+
     def name_of(self, sample: int) -> str:
         """Name of the dataset that has an image."""
         return self.members[sample] if self.members else self.dataset

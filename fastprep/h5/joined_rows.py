@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import h5py
 import numpy as np
@@ -20,13 +19,12 @@ from fastprep.h5.byte_types import (
     places_looked_at,
     read_stored,
 )
-from fastprep.h5.cache import Scratch
-from fastprep.h5.file_bytes import FileBytes, absolute
+from fastprep.h5.file_bytes import absolute
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.header_checks import check_header
 from fastprep.h5.row_columns import LENGTH_WORDS, OFFSET_WORDS, RowColumn, columns_beside
-from fastprep.h5.row_index import RowIndex, RowPlaces, check_claims
-from fastprep.h5.stored_bytes import Pieces, StoredBytes, find_stored_bytes, pieces_of_ranges
+from fastprep.h5.row_index import RowIndex, check_claims
+from fastprep.h5.stored_bytes import Pieces, StoredBytes, StoredPlaces, find_stored_bytes, pieces_of_ranges
 
 
 def are_joined(dataset: h5py.Dataset) -> bool:
@@ -78,7 +76,7 @@ def index_joined(dataset: h5py.Dataset, named: tuple[str, str], n_labels: int | 
 
 
 @dataclass(frozen=True, eq=False)
-class JoinedPlaces(RowPlaces):
+class JoinedPlaces(StoredPlaces):
     """Rows that follow each other.
 
     Attributes
@@ -122,24 +120,11 @@ class JoinedPlaces(RowPlaces):
         lengths = self.sizes.values if self.sizes is not None else np.diff(self.offsets.values)
         return int(np.count_nonzero(lengths == 0))
 
-    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the places of chunks, or of parts of them."""
-        return super().extents(index, samples) if self.stored is None else self.stored.extents(self._pieces(index, samples)[0])
-
-    def read(
-        self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch
-    ) -> list[NDArray[np.uint8]]:
-        """Read ranges of the dataset."""
-        assert self.stored is not None
-        pieces, lengths = self._pieces(index, samples)
-        return self.stored.read(index, file, pieces, samples, lengths, scratch)
-
-    def _pieces(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
-        """Return the pieces of rows, and the lengths of rows."""
-        assert self.stored is not None
+    def pieces(self, index: RowIndex, stored: StoredBytes, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
+        """Return the pieces of rows, and the lengths of rows in bytes; what claims to be too long is an error."""
         begins, ends = self._checked(index, samples)
-        assert isinstance(self.stored.chunk_bytes, int)
-        return pieces_of_ranges(begins, ends, self.stored.chunk_bytes), ends - begins
+        assert isinstance(stored.chunk_bytes, int)
+        return pieces_of_ranges(begins, ends, stored.chunk_bytes), ends - begins
 
     def read_by_hdf5(self, dataset: h5py.Dataset | ImageGroup, index: RowIndex, sample: int) -> NDArray[np.uint8]:
         """Read one range."""

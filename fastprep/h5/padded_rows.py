@@ -7,7 +7,6 @@ an image by themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import h5py
 import numpy as np
@@ -24,13 +23,12 @@ from fastprep.h5.byte_types import (
     places_looked_at,
     read_stored,
 )
-from fastprep.h5.cache import Scratch
-from fastprep.h5.file_bytes import FileBytes, absolute
+from fastprep.h5.file_bytes import absolute
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.header_checks import check_header
 from fastprep.h5.row_columns import LENGTH_WORDS, RowColumn, columns_beside
-from fastprep.h5.row_index import RowIndex, RowPlaces, check_claims
-from fastprep.h5.stored_bytes import Pieces, StoredBytes, counted, find_stored_bytes
+from fastprep.h5.row_index import RowIndex, check_claims
+from fastprep.h5.stored_bytes import Pieces, StoredBytes, StoredPlaces, counted, find_stored_bytes
 from fastprep.h5.unwritten import rows_of
 
 _END_MARKERS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # of JPEG and PNG
@@ -88,7 +86,7 @@ def index_padded(dataset: h5py.Dataset, named: tuple[str, str]) -> RowIndex:
 
 
 @dataclass(frozen=True, eq=False)
-class PaddedPlaces(RowPlaces):
+class PaddedPlaces(StoredPlaces):
     """Rows of one length, and how long what is in each of them is.
 
     Attributes
@@ -135,21 +133,8 @@ class PaddedPlaces(RowPlaces):
         """Number of chunks that a row lies in."""
         return -(-self.row_bytes // self.piece_bytes)
 
-    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the places of chunks, or of parts of them."""
-        return super().extents(index, samples) if self.stored is None else self.stored.extents(self._pieces(index, samples)[0])
-
-    def read(
-        self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch
-    ) -> list[NDArray[np.uint8]]:
-        """Read the bytes of rows that belong to images."""
-        assert self.stored is not None
-        pieces, lengths = self._pieces(index, samples)
-        return self.stored.read(index, file, pieces, samples, lengths, scratch)
-
-    def _pieces(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
-        """Return the pieces of rows, and the lengths of rows."""
-        assert self.stored is not None
+    def pieces(self, index: RowIndex, stored: StoredBytes, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
+        """Return the pieces of rows, and the lengths of rows in bytes; what claims to be too long is an error."""
         lengths = self._checked_lengths(index, samples)
         rows, numbers = counted(-(-lengths // self.piece_bytes))
         chunk_rows, within = np.divmod(samples[rows], self.n_in_chunk)

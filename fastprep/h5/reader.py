@@ -272,7 +272,7 @@ class Reader:
         first = number * per_block
         if not self._is_direct(np.array([first]))[0]:
             return self._block_by_hdf5(first, first + per_block)
-        with self._open(np.arange(first, min(first + per_block, self.index.shape[0]))) as chunks:
+        with self._open(self.index.samples_of_block(number)) as chunks:
             block = chunks.block(number, keeps=self._cache.n_blocks > 0 or chunks.file.mapping is not None)
             chunks.check_unchanged()
         return self._block_by_hdf5(first, first + per_block) if block is None else block
@@ -301,10 +301,8 @@ class Reader:
     def _open(self, samples: NDArray[np.int64]) -> Iterator[ChunkReader]:
         """Yield a reader of the chunks that hold samples. The file stays open as long as the context lasts."""
         with self._handles.use((self._key, OpenFile), 2 if self.io == "mmap" else 1, self._open_file) as file:
-            if not file.is_remote:
-                yield ChunkReader(self.index, file, self._scratch, self._plan())
-                return
-            with file.holding(*self.index.extents(samples)) as held:
+            wanted = self.index.extents(samples) if file.is_remote else ((), ())
+            with file.holding(*wanted) as held:
                 yield ChunkReader(self.index, held, self._scratch, self._plan())
 
     def _resident_images(self) -> ResidentImages | None:

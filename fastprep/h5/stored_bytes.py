@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -18,7 +19,7 @@ from fastprep.h5.chunk_list import list_chunks
 from fastprep.h5.file_bytes import FileBytes
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Pipeline, Unsupported
 from fastprep.h5.retries import machine_fault
-from fastprep.h5.row_index import RowIndex
+from fastprep.h5.row_index import RowIndex, RowPlaces
 from fastprep.h5.storage import Storage, find_storage, storage_by_hdf5
 
 _NOWHERE = -1  # the offset of a chunk that was never written
@@ -148,6 +149,36 @@ class StoredBytes:
             return self.pipeline.decode(raw, int(self.masks[chunk]), chunk_bytes, out, spare)
         except DecodeError as error:
             raise DataError(str(error), index.file, index.name_of(sample), None, sample) from error
+
+
+class StoredPlaces(RowPlaces):
+    """Rows that are pieces of the chunks of datasets of bytes.
+
+    Attributes
+    ----------
+    stored : StoredBytes or None
+        The chunks; None if HDF5 reads the rows.
+    """
+
+    stored: StoredBytes | None
+
+    @abstractmethod
+    def pieces(self, index: RowIndex, stored: StoredBytes, samples: NDArray[np.int64]) -> tuple[Pieces, NDArray[np.int64]]:
+        """Return the pieces of rows, and the lengths of rows in bytes; what claims to be too long is an error."""
+
+    def extents(self, index: RowIndex, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places of chunks, or of parts of them."""
+        if self.stored is None:
+            return super().extents(index, samples)
+        return self.stored.extents(self.pieces(index, self.stored, samples)[0])
+
+    def read(
+        self, index: RowIndex, file: FileBytes, kept: Any, samples: NDArray[np.int64], scratch: Scratch
+    ) -> list[NDArray[np.uint8]]:
+        """Read pieces of chunks."""
+        assert self.stored is not None
+        pieces, lengths = self.pieces(index, self.stored, samples)
+        return self.stored.read(index, file, pieces, samples, lengths, scratch)
 
 
 def find_stored_bytes(

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from fastprep.errors import DataError
 from fastprep.h5.cache import Scratch
@@ -65,7 +64,7 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset | ImageGroup) -> 
             if not index.chunks.direct[sample // index.images_per_chunk]:
                 continue  # HDF5 reads it in any case
             try:
-                with file.holding(*index.extents(_block_of(index, sample))) as held:
+                with file.holding(*index.extents(index.samples_of_block(sample // per_block))) as held:
                     chunks = ChunkReader(index, held, scratch, plan)
                     block = chunks.block(sample // per_block, keeps=False)  # first: HDF5's filters may crash
                     chunks.check_unchanged()
@@ -78,9 +77,3 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset | ImageGroup) -> 
             if ours.tobytes() != theirs.tobytes():
                 return sample
     return None
-
-
-def _block_of(index: ImageIndex, sample: int) -> NDArray[np.int64]:
-    """Return the samples that are decoded with a sample."""
-    first = sample - sample % index.images_decoded_at_once
-    return np.arange(first, min(first + index.images_decoded_at_once, index.shape[0]))

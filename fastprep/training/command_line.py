@@ -13,10 +13,7 @@ from fastprep.command_lines import option
 from fastprep.errors import InputError
 from fastprep.training.config import MAY_BE_NAMED, MAY_CHANGE, Config
 from fastprep.training.config_file import arguments, load
-from fastprep.training.foreign_code import check_named
-
-SMALL = "fastprep.model:small_cnn"
-"""Network of the demo unless another one is named."""
+from fastprep.training.foreign_code import SMALL, check_named
 
 
 def parse(argv: list[str], values: dict[str, Any] | None = None) -> Config:

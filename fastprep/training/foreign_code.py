@@ -10,8 +10,11 @@ from typing import Any
 
 from fastprep.errors import InputError
 
-# Networks of Keras itself, which are called without weights, so that nothing is downloaded, and the small one of fastprep.
-_KNOWN = re.compile(r"keras\.applications(\.[a-z]\w*)?:[A-Z]\w*|fastprep\.model:small_cnn")
+SMALL = "fastprep.model:small_cnn"
+"""Network of the demo unless another one is named."""
+
+# Networks of Keras itself; it calls them without weights, so nothing is downloaded.
+_OF_KERAS = re.compile(r"keras\.applications(\.[a-z]\w*)?:[A-Z]\w*")
 # Modules of Keras whose classes and functions compute, and do nothing else.
 _COMPUTES = re.compile(
     r"keras|keras\.(src\.)?"
@@ -24,7 +27,7 @@ _CARRIES_CODE = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrap
 
 def runs_code(model: str) -> bool:
     """Tell whether a network (``--model``) means a module that may be anybody's."""
-    return model != "alexnet" and _KNOWN.fullmatch(model) is None
+    return model not in ("alexnet", SMALL) and _OF_KERAS.fullmatch(model) is None
 
 
 def is_own(path: Path) -> bool:
