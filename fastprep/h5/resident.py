@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 
@@ -60,7 +61,9 @@ class ResidentImages:
 
     def __init__(self, first: int, end: int) -> None:
         self.first = first
-        self.memory = np.empty(end - first, np.uint8)
+        # from the system and not from malloc, which would keep it for the process when a loader is gone
+        own = mmap.mmap(-1, end - first, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.memory = np.frombuffer(own, np.uint8)
         self._is_there = np.zeros(-(-len(self.memory) // BLOCK_BYTES), bool)
         self._is_whole = False
         begin_in_children(self)
