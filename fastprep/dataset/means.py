@@ -37,6 +37,7 @@ from fastprep.h5 import (
     reader_of,
     warn_of_unwritten,
 )
+from fastprep.remote import is_address
 
 _log = logging.getLogger(__name__)
 
@@ -310,6 +311,8 @@ def place_of(name: str, file: str, images: str, ways: str, options: Sequence[str
     if is_pattern(images) or ", " in images:
         return f" (attribute {name!r} of the group that has the images): {ways}"
     owner = "group" if images.endswith("/") else "images"
+    if is_address(file):  # which nothing is written to
+        return f" (attribute {name!r} of the {owner}): {ways}"
     words = option_words({"images": images})
     option = f" with {shlex.join(words)}" if words else ""
     command = command_line("show", [path_word(file)], options)

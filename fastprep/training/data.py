@@ -16,6 +16,7 @@ from fastprep.dataset.paths import expand_paths
 from fastprep.errors import DataError, InputError, MissingMeanError, input_errors
 from fastprep.h5 import has_encoded_images
 from fastprep.loader import Loader
+from fastprep.remote import is_address
 from fastprep.training.augmentation import blends, plain_crop, training_transforms
 from fastprep.training.class_weights import class_weights
 from fastprep.training.config import Config
@@ -172,9 +173,10 @@ def open_loaders(config: Config, inputs: Inputs, shard: tuple[int, int] = (0, 1)
 
 def no_mean(error: MissingMeanError) -> InputError:
     """Return the error for a file without a stored mean, with the ways out."""
-    choices = "say --mean compute, none, or the path of a JSON"
-    store = f"`{command_line('show', [path_word(str(error.file))], ['--mean', '--store'])}` stores one"
-    return InputError(f"file {error.file!r} has no stored mean: {choices}; {store}")
+    problem = f"file {error.file!r} has no stored mean: say --mean compute, none, or the path of a JSON"
+    if is_address(error.file):  # which nothing is written to
+        return InputError(problem)
+    return InputError(f"{problem}; `{command_line('show', [path_word(str(error.file))], ['--mean', '--store'])}` stores one")
 
 
 def _shape_of_images(files: str | None, images: dict[str, Any]) -> tuple[int, int, int]:

@@ -10,7 +10,9 @@ from encoded_layouts import layouts, write_layout
 
 from fastprep import CenterCrop, DataError, Mask, RandomCrop, RandomResizedCrop, image_mean
 from fastprep.__main__ import main
+from fastprep.errors import MissingMeanError
 from fastprep.loader import Loader
+from fastprep.training.data import no_mean
 
 ROWS = encoded(13)
 ENCODED = layouts(ROWS)
@@ -145,3 +147,15 @@ def test_commands_take_addresses(make_file, server, tmp_path, capsys):
     with h5py.File(tmp_path / "out.h5") as file:
         np.testing.assert_array_equal(file["images"][()], images)
     np.testing.assert_array_equal(image_mean(url), image_mean(path))
+
+
+def test_no_way_out_is_to_store_something_in_a_remote_file(make_file, server):
+    path, _, _ = make_file()
+    url = upload(server, path)
+    with pytest.raises(MissingMeanError, match=r"attribute 'mean' of the images\): pass mean=") as caught:
+        Loader(url, 8, CenterCrop(8))
+    assert "--store" not in str(caught.value)
+    assert "--mean compute" in str(no_mean(caught.value))
+    assert "--store" not in str(no_mean(caught.value))
+    with pytest.raises(MissingMeanError, match="--mean --store"):
+        Loader(path, 8, CenterCrop(8))
