@@ -150,7 +150,7 @@ def test_commands_take_addresses(make_file, server, tmp_path, capsys):
 
 
 def test_no_way_out_is_to_store_something_in_a_remote_file(make_file, server):
-    path, _, _ = make_file()
+    path, _, _ = make_file(mean=False)
     url = upload(server, path)
     with pytest.raises(MissingMeanError, match=r"attribute 'mean' of the images\): pass mean=") as caught:
         Loader(url, 8, CenterCrop(8))
