@@ -77,12 +77,15 @@ def tf_data(job: Job) -> Iterator[Any]:
         images = tf.constant(file["images"][()])
     n_images, height, width, channels = images.shape
 
-    def crop(number: Any, seed: Any) -> Any:
-        # under tf.random.set_seed, tf.random.uniform would give each epoch the crops of the first one
-        y = tf.random.stateless_uniform((), (seed, 0), 0, height - job.size + 1, tf.int32)
-        x = tf.random.stateless_uniform((), (seed, 1), 0, width - job.size + 1, tf.int32)
+    n_y, n_x = height - job.size + 1, width - job.size + 1
+
+    def crop(number: Any, draw: Any) -> Any:
+        # One number for an image is enough for all of its draws. tf.random.uniform would, under tf.random.set_seed, give each
+        # epoch the crops of the first one, and its stateless form takes longer.
+        y, x, is_mirrored = draw % n_y, draw // n_y % n_x, draw // (n_y * n_x) % 2 == 1
         part = tf.slice(images[number], (y, x, 0), (job.size, job.size, channels))
-        return tf.cast(tf.image.stateless_random_flip_left_right(part, (seed, 2)), tf.float32) - job.mean
+        part = tf.cond(is_mirrored, lambda: tf.reverse(part, [1]), lambda: part)
+        return tf.cast(part, tf.float32) - job.mean
 
     shuffled = tf.data.Dataset.range(n_images).shuffle(n_images)
     numbers = tf.data.Dataset.zip(shuffled, tf.data.Dataset.random(rerandomize_each_iteration=True))
