@@ -104,7 +104,7 @@ def test_a_mapped_file_gives_the_same(make_file, layout):
 
 def test_a_loader_says_what_it_is(path):
     with Loader(path, 4, CenterCrop(5), shuffle=True) as loader:
-        what = "23 images of 12x14x3, 6 steps of 4, CenterCrop(size=(5, 5), order='tutorial'), all samples shuffled"
+        what = "23 images of 12x14x3 uint8, 6 steps of 4, CenterCrop(size=(5, 5), order='tutorial'), all samples shuffled"
         assert repr(loader) == f"<fastprep.Loader {str(path)!r}: {what}>"
 
 
