@@ -193,7 +193,7 @@ ARGUMENTS = {
 ARRAYS = {"mean": [1.0, 2.0, 3.0], "scale": [0.5, 1.0, 2.0], "sample_weight": np.linspace(0, 2, N)}
 ARRAYS |= {"indices": np.arange(N)[::-1], "sampling": np.linspace(1, 3, N)}
 POSITIONAL = {"files", "batch_size", "crop", "labels"}
-METHODS = {"batch", "close", "load_state_dict", "samples", "seen", "set_epoch", "state_dict", "stats"}
+METHODS = {"batch", "close", "load_state_dict", "samples", "seen", "set_epoch", "show", "state_dict", "stats"}
 FACTS = {"channel_order", "class_names", "n_samples", "next_epoch", "next_step", "output_shape"}
 
 

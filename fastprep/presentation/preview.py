@@ -71,7 +71,7 @@ class Preview:
         self._specs: Mapping[str, CropSpec] = spec if isinstance(spec, dict) else {"": spec}
         inputs = source.dataset.each_input
         self._inputs = inputs if isinstance(inputs, dict) else {"": inputs}
-        self._targets = described(source.labels)
+        self._targets = described(source.dataset.labels)
         kinds = [isinstance(output, Target) for output in outputs_of(self._targets)]
         self._has_labels = bool(kinds) and (has_targets or not any(kinds))
 
