@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastprep._log import set_up
 from fastprep._version import __version__
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ _HOMES = {
     "split": "sampling.splitting",
 }
 _MODULES = ("errors", "h5", "kernels", "loader", "model")
+
+set_up()
 
 
 def __getattr__(name: str) -> Any:

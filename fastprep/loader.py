@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
@@ -9,8 +10,6 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep._arguments import ReadOnlyArguments
-from fastprep._resuming import Resuming
 from fastprep.dataset import (
     augmentation_of,
     by_input,
@@ -40,13 +39,16 @@ from fastprep.pipeline.grouping import Grouping, most_in_group
 from fastprep.pipeline.host_transform import HostTransform, Transform, host_device
 from fastprep.pipeline.operation import operations_of
 from fastprep.pipeline.targets import target_rows
+from fastprep.presentation import Presented
 from fastprep.remote import Session
 from fastprep.sampling import Position, Sampler, check_sampling
 from fastprep.sampling.engine_ranks import find_shard
 from fastprep.transforms import Blend, Crop, Erase, Policy, check_crop, check_transforms
 
+_log = logging.getLogger(__name__)
 
-class Loader(ReadOnlyArguments, Resuming):
+
+class Loader(Presented):
     """Batches of crops from HDF5 image files, for Keras' `fit`, `evaluate` and `predict`, or for a training loop of your own.
 
     A batch is a pure function of (file, arguments, seed, epoch, step). Iteration gives the batches of one epoch, and the next
@@ -346,37 +348,7 @@ class Loader(ReadOnlyArguments, Resuming):
             *(self._dataset, rows, weights, augmentation, self._sampler, self._position, self._backends, self._pool, finish),
             grouping=Grouping(most),
         )
-
-    @property
-    def n_samples(self) -> int:
-        """Number of samples in the whole dataset or, with `indices`, in that part, over all shards."""
-        return self._dataset.n_samples
-
-    @property
-    def class_names(self) -> Any:
-        """Names of the classes, if the first file has them or labels are texts; for several outputs a tuple or dict of them."""
-        return self._dataset.class_names
-
-    @property
-    def channel_order(self) -> Any:
-        """Order of the channels of x, such as "RGB", "BGR" or "L", if the first file names them; for several inputs a dict."""
-        return map_outputs(lambda images: images.metadata[0].channel_order, self._dataset.each_input)
-
-    @property
-    def output_shape(self) -> Any:
-        """Shape of one row of x, as for `keras.Input`: a tuple of int; for several inputs a dict of them."""
-        return map_outputs(lambda spec: spec.out_shape(1)[1:], self._spec)
-
-    def __repr__(self) -> str:
-        height, width, n_channels = self._dataset.image_shape
-        inputs, channels = self._dataset.each_input, str(n_channels)
-        if isinstance(inputs, dict):
-            channels = "(" + ", ".join(f"{name}: {images.image_shape[2]}" for name, images in inputs.items()) + ")"
-        files = self.files[0] if len(self.files) == 1 else f"{len(self.files)} files"
-        part = f" of {self._dataset.n_in_files}" if self.indices is not None else ""
-        size = f"any size, {channels} channels" if self._dataset.has_sizes else f"{height}x{width}x{channels}"
-        what = f"{self.n_samples}{part} images of {size}, {len(self)} steps of {self.batch_size}"
-        return f"<fastprep.Loader {files!r}: {what}, {self.crop}, {self._sampler.describe()}>"
+        _log.debug("%r, mean %s, scale %s, seed %d, device %s", self, self.mean, self.scale, self.seed, self.device)
 
     def __len__(self) -> int:
         """Count the steps of an epoch."""
@@ -449,32 +421,6 @@ class Loader(ReadOnlyArguments, Resuming):
     def _largest_batch(self) -> int:
         """Number of samples in the largest batch there is, which is not `batch_size` where all samples of a shard are fewer."""
         return min(self.batch_size, -(-self.n_samples // self.shard[1]))
-
-    def stats(self) -> dict[str, Any]:
-        """Report what was read so far, and how.
-
-        Returns
-        -------
-        dict
-            device: where batches are made. decoded: how many images were decoded on the device and on the CPU, as a dict; None
-            unless `decode="device"`. batches, samples: how many were handed out. wait_s: seconds that the consumer waited
-            for batches. buffers: batch buffers ever allocated. workers: number of threads. order: how samples are shuffled.
-            blocks_decoded: chunks, or rows of chunks, that were decoded. corrupt: how many samples are known to be damaged, and
-            why; None unless `on_corrupt="skip"`. files: a list that describes how each file is read.
-        """
-        return {
-            "device": ", ".join(dict.fromkeys(backend.device for backend in self._backends)),
-            "decoded": None if self._decoding is None else self._decoding.describe(),
-            "batches": self._source.n_batches,
-            "samples": self._source.n_samples,
-            "wait_s": self._source.wait_s,
-            "buffers": self._pool.n_buffers,
-            "workers": self._pool.n_threads,
-            "order": self._sampler.describe(),
-            "blocks_decoded": self._dataset.n_blocks_decoded,
-            "corrupt": self._source.describe_corrupt(),
-            "files": self._dataset.describe(),
-        }
 
     def close(self) -> None:
         """Stop the workers, close the files and free the buffers; batches that were handed out stay valid.

@@ -164,9 +164,9 @@ def test_an_image_that_is_much_larger_than_the_others(tmp_path):
 
 def test_the_text_of_a_loader_says_whether_images_may_have_any_size(path):
     with Loader(path, 5, CenterCrop(12), mean=None) as loader:
-        assert "13 images of any size, 3 channels, 3 steps of 5" in repr(loader)
+        assert "13 images of any size, 3 channels, encoded, 3 steps of 5" in repr(loader)
     with Loader(path, 5, None, mean=None) as loader:
-        assert "13 images of 58x63x3, 3 steps of 5" in repr(loader)
+        assert "13 images of 58x63x3 encoded, 3 steps of 5" in repr(loader)
 
 
 def test_mean_images_are_refused_with_a_reason(path):

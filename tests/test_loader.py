@@ -104,7 +104,7 @@ def test_a_mapped_file_gives_the_same(make_file, layout):
 
 def test_a_loader_says_what_it_is(path):
     with Loader(path, 4, CenterCrop(5), shuffle=True) as loader:
-        what = "23 images of 12x14x3, 6 steps of 4, CenterCrop(size=(5, 5), order='tutorial'), all samples shuffled"
+        what = "23 images of 12x14x3 uint8, 6 steps of 4, CenterCrop(size=(5, 5), order='tutorial'), all samples shuffled"
         assert repr(loader) == f"<fastprep.Loader {str(path)!r}: {what}>"
 
 
@@ -196,7 +196,7 @@ ARGUMENTS = {
 ARRAYS = {"mean": [1.0, 2.0, 3.0], "scale": [0.5, 1.0, 2.0], "sample_weight": np.linspace(0, 2, N)}
 ARRAYS |= {"indices": np.arange(N)[::-1], "sampling": np.linspace(1, 3, N)}
 POSITIONAL = {"files", "batch_size", "crop", "labels"}
-METHODS = {"batch", "close", "load_state_dict", "samples", "seen", "set_epoch", "state_dict", "stats"}
+METHODS = {"batch", "close", "load_state_dict", "samples", "seen", "set_epoch", "show", "state_dict", "stats"}
 FACTS = {"channel_order", "class_names", "n_samples", "next_epoch", "next_step", "output_shape"}
 
 

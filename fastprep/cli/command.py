@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
+from fastprep._log import HANDLER
 from fastprep.cli.groups import read_words
 from fastprep.cli.help import wrapped_description
 from fastprep.cli.output import safe_output, status_of_output, write_message
@@ -69,7 +68,8 @@ class Command:
             ended; 128 plus the number of the signal after an interruption: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
         """
         reported: tuple[type[Exception], ...] = (*self.errors, OSError)
-        with safe_output(), _each_warning_once(), as_by_ctrl_c():
+        HANDLER.begin_anew()
+        with safe_output(), as_by_ctrl_c():
             try:
                 with interrupts_undisguised():
                     return status_of_output(self.name, function() or 0)
@@ -88,33 +88,6 @@ class Command:
     def say(self, message: str) -> None:
         """Print a line for people on standard error."""
         write_message(f"{self.name}: {message}")
-
-
-class _Once(logging.Filter):
-    """Filter that passes a message the first time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        is_new = text not in self._seen
-        self._seen.add(text)
-        return is_new
-
-
-@contextlib.contextmanager
-def _each_warning_once() -> Iterator[None]:
-    """Let a warning of the log reach standard error once, because a command opens the same file several times."""
-    handler, once = logging.lastResort, _Once()
-    if handler is not None:
-        handler.addFilter(once)
-    try:
-        yield
-    finally:
-        if handler is not None:
-            handler.removeFilter(once)
 
 
 def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

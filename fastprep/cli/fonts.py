@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LACKS = r"(?s)Glyph .* missing from (font|current font)"
+LACKS = r"(?s)Glyph .* missing from (font|current font)"
+"""Beginning of matplotlib's warning about a character that no font has."""
+
 _BOXES = "last resort"  # fonts with a box for every character
 
 
@@ -30,20 +32,30 @@ def draw_with_fonts(figure: Figure, draw: Callable[[], None]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         draw()
-    others = [warning for warning in caught if not re.match(_LACKS, str(warning.message))]
+    others = [warning for warning in caught if not re.match(LACKS, str(warning.message))]
     for warning in others:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if len(others) == len(caught):
         return
+    use_fonts(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", LACKS)
+        draw()
+
+
+def use_fonts(figure: Figure) -> None:
+    """Give the texts of a figure the fonts that they need, see `fonts_for`; the log tells what no font has.
+
+    Parameters
+    ----------
+    figure : Figure
+    """
     from matplotlib.text import Text
 
     texts = figure.findobj(Text)
     families, missing = fonts_for({character for text in texts for character in text.get_text()})
-    for text in texts:
+    for text in texts if families else ():
         text.set_fontfamily([*text.get_fontfamily(), *families])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", _LACKS)
-        draw()
     if missing:
         few = ", ".join(f"{character} (U+{ord(character):04X})" for character in sorted(missing)[:5])
         logging.getLogger(__name__).warning(

@@ -89,16 +89,44 @@ def draw_sheet(
     start_matplotlib(path)
     from matplotlib.figure import Figure
 
+    figure = Figure(layout="constrained")
+    fill_sheet(figure, images, titles, heading, n_columns=n_columns)
+    _save(figure, path)
+
+
+def fill_sheet(
+    figure: Figure,
+    images: Sequence[NDArray],
+    titles: Sequence[str],
+    heading: str,
+    overlays: Sequence[Sequence[Overlay]] = (),
+    sizes: Sequence[tuple[int, int]] = (),
+    n_columns: int = 8,
+) -> None:
+    """Put images in rows into an empty figure, which gets the size that they need.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    images, titles, heading, n_columns
+        As in `draw_sheet`.
+    overlays : sequence of sequence of Overlay
+        What lies over each image; empty for nothing.
+    sizes : sequence of (int, int)
+        Height and width, in pixels, by which overlays count; empty for those of the images.
+    """
     n_rows = -(-len(images) // n_columns)
     shape = max(image.shape[0] / image.shape[1] for image in images)
-    figure = Figure(figsize=(1.5 * n_columns, (1.5 * min(shape, _TALLEST) + 0.25) * n_rows + 0.4), layout="constrained")
+    figure.set_size_inches(1.5 * n_columns, (1.5 * min(shape, _TALLEST) + 0.25) * n_rows + 0.4)
     figure.suptitle(_plain(heading), fontsize=10)
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
-    for axes, image, title in zip(grid.flat, images, titles, strict=False):
-        _show(axes, image, title)
-    _save(figure, path)
+    limits = limits_of(overlay for own in overlays for overlay in own)
+    for k, (axes, image, title) in enumerate(zip(grid.flat, images, titles, strict=False)):
+        _show(axes, image, title, sizes[k] if sizes else None)
+        for overlay in overlays[k] if overlays else ():
+            draw_overlay(axes, overlay, limits)
 
 
 class CropRow(NamedTuple):
@@ -229,12 +257,14 @@ def draw_confusion(confusion: NDArray[np.int64], names: list[str], title: str, p
     _save(figure, path)
 
 
-def _show(axes: Axes, image: NDArray, title: str) -> None:
-    grey = image.shape[2] == 1
+def _show(axes: Axes, image: NDArray, title: str, size: tuple[int, int] | None = None) -> None:
+    """Show an image in the pixels of its size, which may be larger."""
+    (height, width), grey = image.shape[:2] if size is None else size, image.shape[2] == 1
     axes.axis("on")  # a frame, without which white images have no edges
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("silver")
-    axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255)
+    edges = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255, extent=edges)
     axes.set_title(_plain(title if len(title) <= _TITLE_LENGTH else f"{title[: _TITLE_LENGTH - 1]}…"), fontsize=7, pad=2)
 
 

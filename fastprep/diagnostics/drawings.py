@@ -16,6 +16,7 @@ from fastprep.cli.plots import CropRow, draw_crops, draw_sheet
 from fastprep.diagnostics.contents import Contents
 from fastprep.errors import InputError, one_line
 from fastprep.loader import Loader
+from fastprep.presentation.pixels import BYTES, STANDARDISED, Range, as_bytes, in_rgb, range_of
 from fastprep.sampling import hashing
 from fastprep.transforms import Boxes, RandomCrop, Resize, Target, TenCrop, check_fits, geometry_of
 from fastprep.transforms.box_formats import to_edges
@@ -65,7 +66,7 @@ class Drawings:
 
     def __init__(self, contents: Contents, standardize: bool = False) -> None:
         self._contents, self._standardize = contents, standardize
-        self._factor: float | None = None  # of the first images that are drawn
+        self._range: Range | None = None  # of the first images that are drawn
 
     def sheet(self, path: str, n: int, seed: int) -> None:
         """Draw random images with their classes.
@@ -163,7 +164,7 @@ class Drawings:
         reader, picked = self._contents.reader, self._contents.picked
         each = iter(reader.array(samples)) if reader.index.rows is None else map(np.copy, reader.images(samples))
         images = [image if picked is None else image[..., list(picked)] for image in each]
-        self._choose_factor(images)
+        self._choose_range(images)
         return [self._drawable(image) for image in images]
 
     def _seen_whole(
@@ -225,31 +226,21 @@ class Drawings:
         n = max(map(len, drawn.values()), default=0)
         return [Overlay(**{name: rows[row] for name, rows in drawn.items()}) for row in range(n)]
 
-    @staticmethod
-    def _scaled(images: NDArray, factor: float) -> NDArray[np.uint8]:
-        return np.clip(np.rint(images * factor), 0, 255).astype(np.uint8)
-
     def _standardized(self, values: NDArray) -> NDArray[np.uint8]:
         """Return standardised images as uint8, in RGB or grey: 0 in the middle, and two standard deviations on each side."""
-        return self._scaled(self._in_rgb(values) + 2, 255 / 4)
+        return as_bytes(self._in_rgb(values), STANDARDISED)
 
     def _drawable(self, images: NDArray) -> NDArray[np.uint8]:
         """Return images of any range as uint8, in RGB or grey."""
-        return self._scaled(self._in_rgb(images), self._factor or 1.0)
+        return as_bytes(self._in_rgb(images), self._range or BYTES)
 
-    def _choose_factor(self, images: Sequence[NDArray]) -> None:
-        """Choose what makes 255 of white, from the first images that are drawn."""
-        if self._factor is None:
-            highest = float(max(self._in_rgb(image).max() for image in images))
-            self._factor = 255.0 if 0 < highest <= 1 else 255 / highest if highest > 255.5 else 1.0
+    def _choose_range(self, images: Sequence[NDArray]) -> None:
+        """Choose what is black and white, from the first images that are drawn."""
+        if self._range is None:
+            self._range = range_of([self._in_rgb(image) for image in images])
 
     def _in_rgb(self, images: NDArray) -> NDArray:
-        """Return the channels of images that are drawn: red, green and blue, or the first three, or one."""
-        order = (self._contents.metadata.channel_order or "").upper()
-        n_channels = images.shape[-1]
-        if {"R", "G", "B"} <= set(order) and len(order) == n_channels:
-            return images[..., [order.index(letter) for letter in "RGB"]]
-        return images[..., :3] if n_channels >= 3 else images[..., :1]
+        return in_rgb(images, self._contents.metadata.channel_order)
 
     def _some(self, n: int, seed: int) -> NDArray[np.int64]:
         """Return the numbers of up to `n` random images, in ascending order."""

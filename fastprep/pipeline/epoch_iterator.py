@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from typing import Any
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.source import BatchSource
 from fastprep.pipeline.worker_pool import LOST, is_exiting
+
+_log = logging.getLogger(__name__)
 
 
 class EpochIterator:
@@ -46,10 +49,12 @@ class EpochIterator:
             self._epoch, self._step = self._begin()
             self._submitted = self._step
             self._generation = self._source.pool.generation
+            _log.debug("epoch %d begins at step %d of %d", self._epoch, self._step, len(self._source))
         if self._step >= len(self._source):
             if not self._is_over:
                 self._end(self._epoch)
                 self._is_over = True
+                _log.debug("epoch %d is over; %.3f s waited for batches so far", self._epoch, self._source.wait_s)
             raise StopIteration
         began = time.perf_counter()
         try:

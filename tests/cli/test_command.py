@@ -55,10 +55,12 @@ def test_a_fault_of_the_program_keeps_its_traceback():
         Command("fastprep.x").run(raising(ZeroDivisionError()))
 
 
-def test_a_warning_of_the_log_comes_once_in_each_command(capsys):
+def test_a_warning_of_the_log_comes_once_in_each_command(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # those of pytest: a program has none where it sets up no logging
+
     def warn(*texts):
-        for text in texts:  # as the log does it where a program has not set it up, unlike these tests
-            logging.lastResort.handle(logging.makeLogRecord({"levelno": logging.WARNING, "msg": "%s", "args": (text,)}))
+        for text in texts:
+            logging.getLogger("fastprep.h5").warning("%s", text)
 
     for _ in range(2):
         assert Command("fastprep.x").run(lambda: warn("a.h5: odd", "b.h5: odd", "a.h5: odd")) == 0
