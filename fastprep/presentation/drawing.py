@@ -31,7 +31,8 @@ def draw_batch(loader: Presented, n: int, epoch: int | None, step: int | None) -
     check_integer("epoch", epoch, 0)
     epoch, step = int(epoch), operator.index(step or 0)
     seen = preview.rows(epoch, step, int(n))
-    files, them = (os.path.basename(loader.files[0]), "it") if len(loader.files) == 1 else (f"{len(loader.files):,} files", "them")
+    is_one = len(loader.files) == 1
+    files, them = (os.path.basename(loader.files[0]), "it") if is_one else (f"{len(loader.files):,} files", "them")
     place = f"epoch {epoch}, from step {step} of {len(loader)} on"
     return figure_of(seen, f"{files} as a training sees {them}, {place}; {mean_in_words(loader)}")
 
