@@ -117,17 +117,17 @@ class ImageIndex:
     @property
     def image_bytes(self) -> int:
         """Size of one image in `dtype`, in bytes."""
-        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def stored_image_bytes(self) -> int:
         """Size of one image in the file before filters, in bytes."""
-        return int(np.prod(self.shape[1:])) * self.stored_dtype.itemsize
+        return math.prod(self.shape[1:]) * self.stored_dtype.itemsize
 
     @property
     def chunk_bytes(self) -> int:
         """Size of one chunk before filters, in bytes."""
-        return int(np.prod(self.chunk_shape)) * self.stored_dtype.itemsize
+        return math.prod(self.chunk_shape) * self.stored_dtype.itemsize
 
     @property
     def images_per_chunk(self) -> int:

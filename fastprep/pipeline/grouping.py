@@ -17,7 +17,7 @@ from fastprep.pipeline.buffers import ALIGNMENT
 from fastprep.sampling import Sampler
 from fastprep.transforms import Augmentation
 
-MOST_BATCHES = 8
+MOST_BATCHES = 16
 MOST_BYTES = 6 << 20
 """Bytes of a group at most; a loader with one thread has five such buffers."""
 TARGET_S = 0.002

@@ -6,6 +6,7 @@ import numpy as np
 
 cdef enum:
     MANY = 4096  # numbers: from there on it is worth to let other threads run
+    ABREAST = 8  # positions that are permuted together
 
 cdef uint64_t GOLDEN_GAMMA = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd
 cdef double UNIT = 2.0**-53
@@ -79,24 +80,43 @@ def uniform(streams, const int64_t[::1] counters not None):
     return result
 
 
-cdef int64_t moved(int64_t position, int64_t rows, int64_t columns, const uint64_t[::1] keys) noexcept nogil:
-    """Return where a position of the rectangle goes: rows move by hashes of columns, and columns by hashes of rows."""
-    cdef int64_t k, row = position // columns, column = position % columns
+cdef inline int64_t wrapped(int64_t total, int64_t n_values) noexcept nogil:
+    """Return the remainder of the sum of two numbers in 0..n_values-1, without a division, which took most of the time."""
+    return total - n_values if total >= n_values else total
+
+
+cdef inline void move(int64_t *positions, int64_t n, int64_t rows, int64_t columns, const uint64_t[::1] keys) noexcept nogil:
+    """Move up to `ABREAST` positions of the rectangle: rows move by hashes of columns, and columns by hashes of rows.
+
+    Each step of a position waits for the one before, so that a processor is at work on several positions at a time.
+    """
+    cdef int64_t row[ABREAST]
+    cdef int64_t column[ABREAST]
+    cdef int64_t j, k
+    for j in range(n):
+        row[j] = positions[j] // columns
+        column[j] = positions[j] - row[j] * columns
     for k in range(0, keys.shape[0], 2):
-        row = (row + scaled(bits(keys[k], <uint64_t> column), rows)) % rows
-        column = (column + scaled(bits(keys[k + 1], <uint64_t> row), columns)) % columns
-    return row * columns + column
+        for j in range(n):
+            row[j] = wrapped(row[j] + scaled(bits(keys[k], <uint64_t> column[j]), rows), rows)
+        for j in range(n):
+            column[j] = wrapped(column[j] + scaled(bits(keys[k + 1], <uint64_t> row[j]), columns), columns)
+    for j in range(n):
+        positions[j] = row[j] * columns + column[j]
 
 
 cdef void permute_each(
     int64_t[::1] positions, int64_t n_samples, int64_t rows, int64_t columns, const uint64_t[::1] keys
 ) noexcept nogil:
-    cdef int64_t k, position
-    for k in range(positions.shape[0]):
-        position = moved(positions[k], rows, columns, keys)
-        while position >= n_samples:
-            position = moved(position, rows, columns, keys)
-        positions[k] = position
+    cdef int64_t k, first = 0, n = positions.shape[0]
+    while first + ABREAST <= n:
+        move(&positions[first], ABREAST, rows, columns, keys)
+        first += ABREAST
+    if first < n:
+        move(&positions[first], n - first, rows, columns, keys)
+    for k in range(n):
+        while positions[k] >= n_samples:
+            move(&positions[k], 1, rows, columns, keys)
 
 
 def permute(int64_t[::1] positions not None, int64_t n_samples, int64_t columns, const uint64_t[::1] keys not None):

@@ -205,11 +205,11 @@ def step_samples(
 
 
 def step_positions(
-    n_samples: int, batch_size: int, step: int, shard: tuple[int, int] = (0, 1), seen: int = 0
+    n_samples: int, batch_size: int, step: int, shard: tuple[int, int] = (0, 1), seen: int = 0, n_steps: int = 1
 ) -> NDArray[np.int64]:
-    """Return the positions of one batch in the order of its epoch; see `step_samples`."""
+    """Return the positions of a batch, or of several that follow each other, in the order of their epoch; see `step_samples`."""
     rank, world = shard
-    stop = min((step + 1) * batch_size, shard_size(n_samples - seen, shard))
+    stop = min((step + n_steps) * batch_size, shard_size(n_samples - seen, shard))
     return seen + np.arange(step * batch_size, stop, dtype=np.int64) * world + rank
 
 

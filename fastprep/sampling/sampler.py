@@ -112,12 +112,13 @@ class Sampler:
         return self._numbers_at(epoch, self._positions(step, since))
 
     def numbers_of_steps(self, epoch: int, steps: range, since: Since = WHOLE_EPOCH) -> tuple[NDArray[np.int64], list[int]]:
-        """Return the numbers of several steps that exist, one after the other, and how many each step has; see `numbers`."""
-        positions = [self._positions(step, since) for step in steps]
-        return self._numbers_at(epoch, np.concatenate(positions)), [len(own) for own in positions]
+        """Return the numbers of several steps that exist and follow each other, and how many each step has; see `numbers`."""
+        positions = self._positions(steps[0], since, len(steps))
+        counts = [self.batch_size] * (len(steps) - 1)
+        return self._numbers_at(epoch, positions), [*counts, len(positions) - sum(counts)]  # the last may have fewer
 
-    def _positions(self, step: int, since: Since) -> NDArray[np.int64]:
-        return order.step_positions(self.n_samples, self.batch_size, step - since.step, self.shard, since.seen)
+    def _positions(self, step: int, since: Since, n_steps: int = 1) -> NDArray[np.int64]:
+        return order.step_positions(self.n_samples, self.batch_size, step - since.step, self.shard, since.seen, n_steps)
 
     def _numbers_at(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         if not self.shuffle:

@@ -176,7 +176,7 @@ def test_a_group_takes_no_longer_than_one_may_wait_for_it():
 @pytest.mark.parametrize(
     ("options", "most"),
     [
-        ({}, 8),
+        ({}, 16),
         ({"workers": 40}, 1),  # each has a batch to make
         ({"batch_size": 5, "crop": RandomCrop(7)}, 1),  # 5 x 7 x 7 x 3 floats are no multiple of 64 bytes
         ({"blend": MixUp(0.2), "num_classes": N}, 1),  # in each batch
