@@ -40,10 +40,11 @@ def _run(command: Command, argv: list[str]) -> None:
 
 def _train(argv: list[str], ranks: Ranks) -> None:
     with ranks.together():
-        values = base_configuration(parse_words(argv)) if ranks.first else None
+        typed = parse_words(argv)
+        values = base_configuration(typed) if ranks.first else None
     values = ranks.from_first(values)
     with ranks.together():
-        config = parse(argv, values)
+        config = parse(argv, values, typed)
         check(config)
     if config.demo:
         demo.run(config, ranks)

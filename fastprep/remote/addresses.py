@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 
 _ADDRESS = re.compile(r"(s3a?|gs|az|abfss?|https?)://")
+_ANY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _MAGIC = re.compile(r"[*?[]")
 
 
 def is_address(path: object) -> bool:
-    """Tell whether a path is the address of a remote file, such as s3://bucket/train.h5."""
-    return isinstance(path, str) and _ADDRESS.match(path) is not None
+    """Tell whether a path is the address of a remote file, such as s3://bucket/train.h5.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is an address of another kind, and there is no file of this name, strange as it would be.
+    """
+    if not isinstance(path, str) or _ANY_SCHEME.match(path) is None:
+        return False
+    if _ADDRESS.match(path) is None and not os.path.lexists(path):
+        raise FileNotFoundError(
+            f"{path!r} is no address that fastprep reads: these begin with s3://, gs://, az://, abfs:// or https://"
+        )
+    return _ADDRESS.match(path) is not None
 
 
 def is_web(address: str) -> bool:

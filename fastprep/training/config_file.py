@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fastprep._version import __version__
 from fastprep.command_lines import option
 from fastprep.errors import InputError, input_errors
 from fastprep.training.config import Config
@@ -48,7 +49,8 @@ def load(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{str(path)!r} must hold an object of options, found {type(values).__name__}")
     known = {field.name for field in dataclasses.fields(Config)} - _NEVER_SAVED
     if unknown := sorted(set(values) - known):
-        raise InputError(f"{str(path)!r} has unknown options: {', '.join(unknown)}")
+        way_out = f"this is fastprep {__version__}: was it written by a newer one, or is a name misspelt?"
+        raise InputError(f"{str(path)!r} has unknown options: {', '.join(unknown)}; {way_out}")
     return values
 
 
