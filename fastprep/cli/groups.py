@@ -68,11 +68,15 @@ def read_words(
 
 
 def _read(config: type, words: Sequence[str], prog: str, default: Any, pairs: bool) -> Any:
+    with _no_wider_than(WIDEST):
+        return tyro.cli(line_of(config, pairs, default), args=words, prog=prog, description=wrapped_description(config))
+
+
+def line_of(config: type, pairs: bool, default: Any = None) -> Any:
+    """Return what tyro reads for a configuration: a dataclass whose fields are the groups; see `read_words`."""
     groups = [base for base in reversed(config.__bases__) if dataclasses.is_dataclass(base)]
     fields = [_field(group, default, pairs) for group in groups]
-    line: Any = Annotated[dataclasses.make_dataclass(config.__name__, fields, frozen=True), OmitArgPrefixes]
-    with _no_wider_than(WIDEST):
-        return tyro.cli(line, args=words, prog=prog, description=wrapped_description(config))
+    return Annotated[dataclasses.make_dataclass(config.__name__, fields, frozen=True), OmitArgPrefixes]
 
 
 def _first_sentences(box: str) -> str:
