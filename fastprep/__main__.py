@@ -74,7 +74,7 @@ def overview() -> list[str]:
         "",
         "`fastprep COMMAND --help` lists the options of a command.",
         "`python -m fastprep.COMMAND` runs the same command.",
-        "`fastprep completion bash` (or zsh) prints what completes these lines in a shell.",
+        "`fastprep completion bash` (or zsh) prints what completes them in a shell.",
     ]
     return lines
 

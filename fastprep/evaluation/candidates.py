@@ -60,14 +60,12 @@ def find_model(config: Config, name: str) -> Path:
     Raises
     ------
     InputError
-        If there is none, or a file is of another kind.
+        If there is none.
     """
     path = Path(name) / f"{config.which}.keras" if Path(name).is_dir() else Path(name)
     if not path.exists():
         problem = f"{name!r} has no {path.name}" if Path(name).is_dir() else f"there is no run, and no .keras file, {name!r}"
         raise InputError(problem + ("; --which last, perhaps" if (Path(name) / "last.keras").exists() else ""))
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{str(path)!r} is no .keras file, which is a ZIP; RUN is a folder of fastprep.train, or such a file")
     return path
 
 
@@ -77,6 +75,9 @@ def find_candidate(config: Config, name: str) -> Candidate:
     try:
         state, arrays = checkpoint.read(path)
     except InputError:
+        if not zipfile.is_zipfile(path):
+            way_out = "RUN is a folder of fastprep.train, or such a file"
+            raise InputError(f"{str(path)!r} is no .keras file, which is a ZIP; {way_out}") from None
         if config.mean == "run":
             raise InputError(
                 f"{name!r} does not say what training subtracted: say --mean file, compute, none, or a JSON"

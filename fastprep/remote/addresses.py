@@ -6,26 +6,36 @@ import fnmatch
 import os
 import re
 
+from fastprep.errors import AddressError
+
 _ADDRESS = re.compile(r"(s3a?|gs|az|abfss?|https?)://")
 _ANY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _MAGIC = re.compile(r"[*?[]")
+_SIGNATURE = re.compile(r"(^|&)(x-amz-|x-goog-|awsaccesskeyid=|sig=|signature=)", re.IGNORECASE)  # a "?" may be a pattern's
+_WAYS = {
+    True: 'pass storage_options={"client_options": {"default_headers": {"Authorization": "Basic ..."}}}',
+    False: "pass keys by storage_options=, or by the environment",
+}
+"""Ways of a password to a server, and to an object store."""
 
 
 def is_address(path: object) -> bool:
-    """Tell whether a path is the address of a remote file, such as s3://bucket/train.h5.
+    """Tell whether a path is the address of a remote file, such as s3://bucket/train.h5."""
+    return isinstance(path, str) and _ADDRESS.match(path) is not None
+
+
+def check_kind(path: object) -> None:
+    """Check that a path is not an address of a kind that nothing here reads, such as ftp://.
 
     Raises
     ------
     FileNotFoundError
-        If it is an address of another kind, and there is no file of this name, strange as it would be.
+        If it is, and there is no file of this name either.
     """
-    if not isinstance(path, str) or _ANY_SCHEME.match(path) is None:
-        return False
-    if _ADDRESS.match(path) is None and not os.path.lexists(path):
-        raise FileNotFoundError(
-            f"{path!r} is no address that fastprep reads: these begin with s3://, gs://, az://, abfs:// or https://"
-        )
-    return _ADDRESS.match(path) is not None
+    if isinstance(path, str) and _ANY_SCHEME.match(path) and not is_address(path) and not os.path.lexists(path):
+        shown = re.sub(r"//[^/]*@", "//***@", path)
+        known = "these begin with s3://, gs://, az://, abfs:// or https://"
+        raise FileNotFoundError(f"{shown!r} is no address that fastprep reads: {known}")
 
 
 def is_web(address: str) -> bool:
@@ -38,15 +48,21 @@ def split(address: str) -> tuple[str, str]:
 
     Raises
     ------
-    ValueError
-        If it names no file, or has a query, whose keys and signatures stores take by other ways.
+    AddressError
+        If it names no file, or has a password or a query: names of files are shown, in logs and notebooks, and passwords, keys
+        and signatures are not for that. The error leaves them out.
     """
     scheme, _, rest = address.partition("://")
     place, _, key = rest.partition("/")
+    user, _, host = place.rpartition("@")
+    shown, query = f"{scheme}://***@{host}/{key}" if ":" in user else address, key.partition("?")[2]
+    if (is_web(address) and "=" in query) or _SIGNATURE.search(query):
+        shown = f"{shown.partition('?')[0]}?***"
+        raise AddressError(f"an address must have no query, got {shown!r}: pass headers or keys by storage_options=")
+    if ":" in user:
+        raise AddressError(f"an address must have no password, got {shown!r}: {_WAYS[is_web(address)]}")
     if not place or not key:
-        raise ValueError(f"an address must name a store and a file in it, such as s3://bucket/train.h5, got {address!r}")
-    if is_web(address) and ("?" in key and "=" in key.partition("?")[2]):
-        raise ValueError(f"an address must have no query, got {address!r}: pass headers or keys by storage_options=")
+        raise AddressError(f"an address must name a store and a file in it, such as s3://bucket/train.h5, got {address!r}")
     return f"{scheme}://{place}", key
 
 

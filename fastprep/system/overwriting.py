@@ -104,7 +104,8 @@ def check_local(path: str | os.PathLike[str]) -> None:
         If it is not.
     """
     if _ADDRESS.match(os.fspath(path)):
-        raise InputError(f"{os.fspath(path)!r} is an address, and files are written on this machine: copy them there afterwards")
+        shown = re.sub(r"//[^/]*@", "//***@", os.fspath(path))
+        raise InputError(f"{shown!r} is an address, and files are written on this machine: copy them there afterwards")
 
 
 def _check_is_no_input(path: Path, found: os.stat_result, inputs: Iterable[str | os.PathLike[str]]) -> None:

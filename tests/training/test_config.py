@@ -217,7 +217,7 @@ def test_a_mean_file_that_is_none(config, tmp_path, content):
     (tmp_path / "mean.json").write_bytes(content)
     with pytest.raises(InputError, match=r"mean\.json' (is not JSON|must have a finite number for each)"):
         data.inspect_files(Config(**{**vars(config), "mean": str(tmp_path / "mean.json")}))
-    with pytest.raises(InputError, match="Is a directory"):
+    with pytest.raises(InputError, match="is a folder, not a file"):
         configuration.check(Config(**{**vars(config), "mean": str(tmp_path)}))
 
 
