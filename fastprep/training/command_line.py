@@ -14,6 +14,8 @@ from fastprep.training.config import MAY_BE_NAMED, MAY_CHANGE, Config
 from fastprep.training.config_file import arguments, load
 from fastprep.training.foreign_code import SMALL, check_named
 
+_PROFILED_STEPS = 300
+
 
 def parse(argv: list[str], values: dict[str, Any] | None = None, typed: Config | None = None) -> Config:
     """Read the command line, and the configuration that it begins from, if it names one.
@@ -84,7 +86,17 @@ def parse_words(words: list[str]) -> Config:
     """Read a command line by itself; with --demo, the demo's settings are the defaults."""
     alexnet = "--model=alexnet" in words or ("--model", "alexnet") in itertools.pairwise(words)
     defaults = demo_defaults(Config(), full="--full" in words, alexnet=alexnet) if "--demo" in words else Config()
-    return read_words(Config, words, "python -m fastprep.train", defaults, pairs=True)
+    return read_words(Config, _with_steps(words), "python -m fastprep.train", defaults, pairs=True)
+
+
+def _with_steps(words: list[str]) -> list[str]:
+    """Return a command line whose --profile has a number of steps, which may be left out."""
+    pairs = itertools.zip_longest(words, words[1:], fillvalue="--")
+    return [part for word, after in pairs for part in _with_number(word, after)]
+
+
+def _with_number(word: str, after: str) -> list[str]:
+    return [word, str(_PROFILED_STEPS)] if word == "--profile" and after.startswith("--") else [word]
 
 
 def demo_defaults(config: Config, full: bool = False, alexnet: bool = False) -> Config:

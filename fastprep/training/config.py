@@ -31,7 +31,7 @@ from fastprep.training.options import (
     SeveralHostsOptions,
 )
 
-_OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "quiet", "rank_timeout")
+_OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "quiet", "rank_timeout", "profile")
 # Options that may change when a run is resumed; any other change would make it another run.
 MAY_CHANGE = (*_OF_A_HOST, "epochs", "early_stop", "save_every", "on_corrupt", "shuffle_window")
 # Options that may be given when a run is resumed that had none: they settle a doubt about what it took for granted.
@@ -103,7 +103,7 @@ class _Conflict(NamedTuple):
 
 _RULES = (
     _Rule(("epochs", "crop", "resize"), "at least 1", lambda value: value >= 1),
-    _Rule(("step_every", "patience", "early_stop", "save_every"), "at least 1", lambda value: value >= 1),
+    _Rule(("step_every", "patience", "early_stop", "save_every", "profile"), "at least 1", lambda value: value >= 1),
     _Rule(("batchnorm_steps", "shuffle_window"), "at least 0", lambda value: value >= 0),
     _Rule(("classes",), "at least 2", lambda value: value >= 2),
     _Rule(("seed",), "from 0 to 4294967295, as Keras takes it", lambda value: 0 <= value < 2**32),

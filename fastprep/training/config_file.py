@@ -12,7 +12,7 @@ from fastprep.command_lines import option
 from fastprep.errors import InputError, input_errors
 from fastprep.training.config import Config
 
-_NEVER_SAVED = frozenset({"trust"})  # a file does not say whether it is to be trusted
+_NEVER_SAVED = frozenset({"trust", "profile"})  # a file does not say whether it is to be trusted, and a profile is of one call
 _LARGEST = 2**20  # bytes of a config.json that is read
 
 

@@ -24,6 +24,7 @@ WORDS = {  # what the words of a command line break before a file is opened
     "train --epochs": "--epochs needs a value, INT; ",
     "train --epochs x": "--epochs must be a whole number, got 'x'; ",
     "train --epochs=": "--epochs must be a whole number, got ''; ",
+    "train --profile x": "--profile must be a whole number, got 'x'; ",
     "train --lr x": "--lr must be a number, got 'x'; ",
     "train --augment crops": "--augment must be one of none, crop, imagenet, strong, got 'crops'; did you mean crop? ",
     "train --quiet=yes": "--quiet is on or off, and takes no value, got 'yes'; ",

@@ -44,6 +44,14 @@ def test_rules(make_file, options, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [([], None), (["--profile"], 300), (["--profile", "--quiet"], 300), (["--profile", "7"], 7), (["--profile=8"], 8)],
+)
+def test_a_profile_may_have_a_number_of_steps(words, steps):
+    assert train.parse(["--train", "a.h5", "--val", "b.h5", *words]).profile == steps
+
+
 def test_tensorboard_that_is_not_installed(make_file, monkeypatch):
     path, _, _ = make_file()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
