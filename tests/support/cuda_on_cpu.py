@@ -53,8 +53,8 @@ class Launches:
         parts.append(f"static void (*const CASES[])(void *const *) = {{{', '.join(self.kernels)}}};")
         (self.folder / "cases.h").write_text("\n".join(parts) + "\n")
         (self.folder / "input").write_bytes(b"".join(self.inputs))
-        program = self.folder / "program"
-        call("g++", *FLAGS, self.optimization, *SANITIZERS, f"-I{HOST}", f"-I{self.folder}", HOST / "cuda_host.cpp", "-o", program)
+        program, flags = self.folder / "program", [*FLAGS, *SANITIZERS, self.optimization]
+        call("g++", *flags, f"-I{HOST}", f"-I{self.folder}", HOST / "cuda_host.cpp", "-o", program)
         call(program, self.folder / "input", self.folder / "output")
         stored = (self.folder / "output").read_bytes()
         results = []
