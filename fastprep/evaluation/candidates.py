@@ -75,7 +75,7 @@ def find_candidate(config: Config, name: str) -> Candidate:
     try:
         state, arrays = checkpoint.read(path)
     except InputError:
-        if not zipfile.is_zipfile(path):
+        if config.mean == "run" and not zipfile.is_zipfile(path):
             way_out = "RUN is a folder of fastprep.train, or such a file"
             raise InputError(f"{str(path)!r} is no .keras file, which is a ZIP; {way_out}") from None
         if config.mean == "run":
