@@ -196,7 +196,7 @@ ARGUMENTS = {
 ARRAYS = {"mean": [1.0, 2.0, 3.0], "scale": [0.5, 1.0, 2.0], "sample_weight": np.linspace(0, 2, N)}
 ARRAYS |= {"indices": np.arange(N)[::-1], "sampling": np.linspace(1, 3, N)}
 POSITIONAL = {"files", "batch_size", "crop", "labels"}
-METHODS = {"batch", "close", "load_state_dict", "samples", "seen", "set_epoch", "show", "state_dict", "stats"}
+METHODS = {"batch", "close", "load_state_dict", "profile", "samples", "seen", "set_epoch", "show", "state_dict", "stats"}
 FACTS = {"channel_order", "class_names", "n_samples", "next_epoch", "next_step", "output_shape"}
 
 
@@ -844,7 +844,7 @@ def test_pickling_keeps_the_position(path, backend):
         ({"labels": "images", "num_classes": 3}, DataError, "num_classes needs integer labels"),
         ({"files": None}, ValueError, "files must be a path, a glob pattern, or a list of paths, got None"),
         ({"files": [1]}, ValueError, r"files must be a path.*, got \[1\]"),
-        ({"mean": True}, ValueError, 'mean must be "file", numbers, the path of a JSON, or None, got True'),
+        ({"mean": True}, ValueError, 'mean must be "file", "compute", numbers, the path of a JSON, or None, got True'),
         ({"dtype": np.int8}, ValueError, "dtype must be one of 'float32', 'float16', 'bfloat16', got 'int8'"),
         ({"dtype": 5}, ValueError, "dtype must be one of"),
         ({"files": []}, ValueError, "files must name at least one file"),
