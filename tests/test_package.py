@@ -34,6 +34,7 @@ LAYERS = [
     "remote",
     "h5",
     "h5.convert",
+    "reports",
     "cli",
     "quiet",
     "kernels",

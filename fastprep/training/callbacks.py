@@ -90,7 +90,7 @@ class RunCallback(keras.callbacks.Callback):
         state.step = step
         save, leave = self._schedule.decide(step)
         if save:
-            state.meter.add(self._stopwatch.read())
+            state.measure(self._stopwatch.read())
             self._save()
             self._stopwatch.start()
         if leave:
@@ -171,6 +171,8 @@ class RunCallback(keras.callbacks.Callback):
     def _leave(self) -> None:
         """End the run as a signal asks; everything is saved."""
         position = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
+        if self._ranks.first:
+            self._saver.folder.write_report(self.state, [f"Interrupted, and saved before {position}."])
         resume = f"go on with {self._saver.folder.resume}"
         self._schedule.leave(f"{self._ranks.prefix}: interrupted, and saved before {position}; {resume}")
 

@@ -79,6 +79,13 @@ def test_a_state_that_is_none_is_one_clear_line(with_state, text):
         {"meter": {"seconds": "x"}},
         {"meter": {"unknown": 1}},
         {"unknown": 1},
+        {"best_epoch": 99},
+        {"best_loss": 10**400},
+        {"epoch_meter": [1]},
+        {"meters": 1},
+        {"meters": ["ab"]},
+        {"meters": [{"seconds": "x"}]},
+        {"meters": [{}] * 99},
     ],
 )
 def test_a_course_that_can_not_be_that_of_a_run_is_noticed(change):
