@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+from fastprep.sampling.tf_config import VARIABLE, read_task
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def _all(environment: Mapping[str, str]) -> Iterator[Found]:
     yield from _of_torch(sys.modules.get("torch.distributed"))
     yield from _of_jax(sys.modules.get("jax"))
     yield from _of_ray(sys.modules.get("ray.train"))
-    yield from _of_tf_config(environment.get("TF_CONFIG", ""))
+    yield from _of_tf_config(environment)
     for source, rank, world, is_pair in _PAIRS:
         if rank in environment and (is_pair or world in environment):
             yield Found(_number(environment, rank), _number(environment, world), f"{source} ({rank}, {world})")
@@ -102,28 +103,13 @@ def _of_ray(module: Any) -> Iterator[Found]:
         yield Found(rank, world, "Ray Train")
 
 
-def _of_tf_config(text: str) -> Iterator[Found]:
-    """Read TF_CONFIG; a chief is the first rank, before the workers, as in TensorFlow's strategies."""
-    if not text.strip():
-        return
+def _of_tf_config(environment: Mapping[str, str]) -> Iterator[Found]:
     try:
-        config = json.loads(text)
-        cluster, task = config["cluster"], config["task"]
-        n_chiefs, n_workers = (len(cluster.get(kind, ())) for kind in ("chief", "worker"))
-        first = {"chief": 0, "worker": n_chiefs}.get(task["type"])
-        index = int(task["index"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        form = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
-        raise ValueError(
-            f'shard="auto" reads TF_CONFIG, which must be like {form} ({type(error).__name__}: {error}); got {text[:80]!r}'
-            f"{_WAY_OUT}"
-        ) from None
-    if first is None:
-        raise ValueError(
-            f'shard="auto": TF_CONFIG makes this process a task of type {task["type"]!r}, and only "chief" and "worker" have a '
-            f"share of the samples{_WAY_OUT}, such as (0, 1) for all of them"
-        )
-    yield Found(first + index, n_chiefs + n_workers, "TF_CONFIG")
+        task = read_task(environment)
+    except ValueError as error:
+        raise ValueError(f'shard="auto": {error}{_WAY_OUT}, such as (0, 1) for all samples') from None
+    if task is not None:
+        yield Found(task.rank, len(task.addresses), VARIABLE)
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:

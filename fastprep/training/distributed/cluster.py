@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fastprep.errors import InputError
-
-_VARIABLE = "TF_CONFIG"
+from fastprep.sampling.tf_config import read_task
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Cluster:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Cluster:
-    """Read TF_CONFIG, in the form that TensorFlow, Kubeflow and cloud services use.
+    """Read TF_CONFIG by the rule that `Loader(shard="auto")` has, too; see `fastprep.sampling.tf_config.read_task`.
 
     Parameters
     ----------
@@ -55,53 +52,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Cluster:
     InputError
         If it is not JSON, names no workers, or does not list this process among them.
     """
-    text = environment.get(_VARIABLE, "")
-    if not text.strip():
-        return Cluster()
     try:
-        config = json.loads(text)
+        task = read_task(environment)
     except ValueError as error:
-        raise InputError(f"{_VARIABLE} must be JSON: {error}; found {text[:80]!r}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("cluster"), dict) or not config["cluster"]:
-        raise InputError(
-            f'{_VARIABLE} has no cluster: it must be {{"cluster": {{"worker": [...]}}, "task": {{...}}}}; found {text[:80]!r}'
-        )
-    workers, index = _workers(config["cluster"]), _index(config)
-    if not 0 <= index < len(workers):
-        raise InputError(
-            f"{_VARIABLE}: index of the task must lie in 0..{len(workers) - 1}, the workers of the cluster; got {index}"
-        )
-    return Cluster(workers, index)
-
-
-def _workers(cluster: dict[str, Any]) -> tuple[str, ...]:
-    if others := sorted(set(cluster) - {"worker"}):
-        raise InputError(
-            f"{_VARIABLE}: the cluster must have workers only, found {', '.join(others)}: every rank trains "
-            "alike, and rank 0, the first worker, saves"
-        )
-    workers = cluster["worker"]
-    if not isinstance(workers, list) or not workers or not all(isinstance(worker, str) for worker in workers):
-        raise InputError(f"{_VARIABLE}: worker must be a list of HOST:PORT, found {workers!r}")
-    for worker in workers:
-        host, _, port = worker.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise InputError(f"{_VARIABLE}: a worker must be HOST:PORT, found {worker!r}")
-    if twice := sorted({worker for worker in workers if workers.count(worker) > 1}):
-        raise InputError(f"{_VARIABLE}: every worker must have an address of its own, {twice[0]} is named twice")
-    return tuple(workers)
-
-
-def _index(config: dict[str, Any]) -> int:
-    task = config.get("task")
-    if not isinstance(task, dict) or "type" not in task or "index" not in task:
-        raise InputError(f"{_VARIABLE}: task must have a type and an index, found {task!r}")
-    if task["type"] != "worker":
-        raise InputError(
-            f"{_VARIABLE}: this process is a task of type {task['type']!r}; fastprep trains with tasks of type "
-            "'worker' only, which validate and save, too"
-        )
-    index = task["index"]
-    if isinstance(index, bool) or not (isinstance(index, int) or (isinstance(index, str) and index.isdecimal())):
-        raise InputError(f"{_VARIABLE}: index of the task must be an integer, got {index!r}")
-    return int(index)
+        raise InputError(str(error)) from None
+    return Cluster() if task is None else Cluster(task.addresses, task.rank)

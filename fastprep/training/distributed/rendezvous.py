@@ -69,7 +69,7 @@ def join(cluster: Cluster, timeout_s: float) -> Ranks:
     # another process may still die now, and nothing but this ends a process that waits for it inside TensorFlow
     faulthandler.dump_traceback_later(timeout_s + _ANSWER_S, exit=True)
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(_resolver(cluster), options)
     except Exception as error:  # TensorFlow raises many types here
         raise RankError(f"TensorFlow can't connect the ranks: {' '.join(str(error).split())[:400]}") from error
     finally:
@@ -77,6 +77,14 @@ def join(cluster: Cluster, timeout_s: float) -> Ranks:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has installed its own
     return Joined(cluster, timeout_s, strategy)
+
+
+def _resolver(cluster: Cluster) -> Any:
+    """Return what tells TensorFlow the ranks: by itself it would take what else TF_CONFIG names for processes to wait for."""
+    import tensorflow as tf
+
+    spec = tf.train.ClusterSpec({"worker": list(cluster.workers)})
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(spec, task_type="worker", task_id=cluster.rank, rpc_layer="grpc")
 
 
 def meet(cluster: Cluster, timeout_s: float, secret: bytes | None = None) -> None:

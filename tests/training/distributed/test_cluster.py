@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fastprep.errors import InputError
+from fastprep.sampling.engine_ranks import find_shard
 from fastprep.training.distributed.cluster import Cluster, from_environment
 
 TWO = {"worker": ["one:2222", "two:2222"]}
@@ -31,28 +32,17 @@ def test_one_worker_is_on_its_own():
     assert read({"cluster": {"worker": ["[::1]:1"]}, "task": {"type": "worker", "index": 0}}).world == 1
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ("{", "TF_CONFIG must be JSON: .*; found '{'"),
-        ({"task": {"type": "worker", "index": 0}}, "TF_CONFIG has no cluster"),
-        ([], "TF_CONFIG has no cluster"),
-        ({"cluster": {}, "task": {"type": "worker", "index": 0}}, "TF_CONFIG has no cluster"),
-        ({"cluster": TWO}, "task must have a type and an index, found None"),
-        ({"cluster": TWO, "task": {"type": "evaluator", "index": 0}}, "this process is a task of type 'evaluator'"),
-        ({"cluster": {"chief": ["a:1"], **TWO}, "task": {"type": "chief", "index": 0}}, "workers only, found chief"),
-        ({"cluster": {"ps": ["a:1"], **TWO}, "task": {"type": "worker", "index": 0}}, "workers only, found ps"),
-        ({"cluster": TWO, "task": {"type": "worker", "index": 2}}, r"must lie in 0..1, the workers of the cluster; got 2"),
-        ({"cluster": TWO, "task": {"type": "worker", "index": -1}}, r"the workers of the cluster; got -1"),
-        ({"cluster": TWO, "task": {"type": "worker", "index": "x"}}, "must be an integer, got 'x'"),
-        ({"cluster": {"worker": "one:1"}, "task": {"type": "worker", "index": 0}}, "must be a list of HOST:PORT, found 'one:1'"),
-        ({"cluster": {"worker": ["one"]}, "task": {"type": "worker", "index": 0}}, "must be HOST:PORT, found 'one'"),
-        ({"cluster": {"worker": ["one:0"]}, "task": {"type": "worker", "index": 0}}, "must be HOST:PORT, found 'one:0'"),
-        ({"cluster": {"worker": ["one:²"]}, "task": {"type": "worker", "index": 0}}, "must be HOST:PORT, found 'one:²'"),
-        ({"cluster": TWO, "task": {"type": "worker", "index": "²"}}, "must be an integer, got '²'"),
-        ({"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}, "a:1 is named twice"),
-    ],
-)
-def test_what_is_wrong_is_said(config, message):
-    with pytest.raises(InputError, match=message):
+@pytest.mark.parametrize(("task", "rank"), [("chief", 0), ("worker", 1)])
+def test_a_chief_is_the_first_rank_and_a_parameter_server_is_none(task, rank):
+    cluster = read({"cluster": {"worker": ["b:1"], "ps": ["c:1"], "chief": ["a:1"]}, "task": {"type": task, "index": 0}})
+    assert (cluster.workers, cluster.rank) == (("a:1", "b:1"), rank)
+
+
+@pytest.mark.parametrize("config", ["{", {"cluster": TWO, "task": {"type": "worker", "index": 2}}])
+def test_what_the_loader_refuses_the_command_refuses_in_the_same_words(config):
+    with pytest.raises(InputError) as of_command:
         read(config)
+    environment = {"TF_CONFIG": config if isinstance(config, str) else json.dumps(config)}
+    with pytest.raises(ValueError, match="shard=") as of_loader:
+        find_shard(environment)
+    assert str(of_command.value) in str(of_loader.value)
