@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeGuard
 
 from fastprep.reports.markup import Html, element, joined
 from fastprep.reports.scales import Scale, scale_of, whole_numbers
@@ -95,7 +95,6 @@ def _line(line: Line, x: Scale, y: Scale) -> list[Html]:
     pieces: list[list[tuple[int, float]]] = [[]]
     for epoch, value in enumerate(line.values, start=1):
         if _is_number(value):
-            assert value is not None
             pieces[-1].append((epoch, value))
         elif pieces[-1]:
             pieces.append([])
@@ -125,7 +124,7 @@ def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     return kept
 
 
-def _is_number(value: float | None) -> bool:
+def _is_number(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value) and abs(value) < _LARGEST
 
 
