@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_BINS = 15
+_AT_ONCE = 2**20  # predictions, so that those of many labels take no memory as large as their own
 
 
 class Bin(NamedTuple):
@@ -70,11 +71,15 @@ def calibration(probabilities: NDArray[np.float64], right: NDArray[np.bool_], n_
        Conference on Machine Learning, 2017, section 2.
     """
     edges = np.arange(n_bins + 1) / n_bins
-    places = np.clip(np.searchsorted(edges, probabilities, side="left") - 1, 0, n_bins - 1)
-    counts = np.bincount(places, minlength=n_bins)
+    counts, claims, hits = np.zeros(n_bins, np.int64), np.zeros(n_bins), np.zeros(n_bins)
+    for first in range(0, len(probabilities), _AT_ONCE):
+        some = probabilities[first : first + _AT_ONCE]
+        places = np.clip(np.searchsorted(edges, some, side="left") - 1, 0, n_bins - 1)
+        counts += np.bincount(places, minlength=n_bins)
+        claims += np.bincount(places, some, n_bins)
+        hits += np.bincount(places, right[first : first + _AT_ONCE], n_bins)
     at_least_one = np.maximum(counts, 1)
-    claimed = np.bincount(places, probabilities, n_bins) / at_least_one
-    shares = np.bincount(places, right, n_bins) / at_least_one
+    claimed, shares = claims / at_least_one, hits / at_least_one
     error = float((counts * np.abs(claimed - shares)).sum() / len(probabilities))
     columns = (edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), claimed.tolist(), shares.tolist())
     return Calibration(error, [Bin(*values) for values in zip(*columns, strict=True)])

@@ -14,6 +14,7 @@ from fastprep.evaluation.config import Config
 from fastprep.evaluation.mistakes import Mistake, worst_mistakes
 from fastprep.evaluation.report import Evaluated
 from fastprep.loader import Loader
+from fastprep.presentation.facts import mean_in_words
 from fastprep.presentation.preview import Preview
 from fastprep.training.state import RunState
 from fastprep.training.throughput import Meter
@@ -41,6 +42,8 @@ class Findings:
         How many images are not right by it.
     images : list of ndarray of uint8, shape (h, w, 1 or 3), or Exception
         An image of each mistake, or why they can't be read.
+    undone : str
+        What was done about the mean of these images.
     runs : dict of str to RunState
         Runs whose models were tested, as far as they are known.
     """
@@ -53,6 +56,7 @@ class Findings:
     mistakes: list[Mistake] = field(default_factory=list)
     n_wrong: int = 0
     images: list[NDArray[np.uint8]] | Exception = field(default_factory=list)
+    undone: str = ""
     runs: dict[str, RunState] = field(default_factory=dict)
 
 
@@ -70,7 +74,7 @@ def calibrations_of(evaluated: Evaluated) -> dict[str, Calibration]:
 
 
 def mistakes_of(evaluated: Evaluated, open_loader: Callable[[NDArray[np.int64]], Loader]) -> dict[str, Any]:
-    """Return mistakes, n_wrong and images of `Findings`.
+    """Return mistakes, n_wrong, images and undone of `Findings`.
 
     Parameters
     ----------
@@ -84,18 +88,15 @@ def mistakes_of(evaluated: Evaluated, open_loader: Callable[[NDArray[np.int64]],
     mistakes, n_wrong = worst_mistakes(rows, np.asarray(evaluated.labels), several=evaluated.several)
     places = np.array([mistake.row for mistake in mistakes], np.int64)
     numbers = places if evaluated.samples is None else np.asarray(evaluated.samples, np.int64)[places]
-    images: list[NDArray[np.uint8]] | Exception = []
-    try:
-        images = _images(numbers, open_loader) if len(numbers) else []
-    except (OSError, ValueError) as error:  # a DataError is a ValueError; the predictions are there all the same
-        images = error
-    return {"mistakes": mistakes, "n_wrong": n_wrong, "images": images}
-
-
-def _images(numbers: NDArray[np.int64], open_loader: Callable[[NDArray[np.int64]], Loader]) -> list[NDArray[np.uint8]]:
-    """Return images in the order of their numbers here, which may be any."""
+    found: dict[str, Any] = {"mistakes": mistakes, "n_wrong": n_wrong}
+    if not mistakes:
+        return found
     ordered = np.sort(numbers)
-    with open_loader(ordered) as loader:
-        seen = Preview(loader._source, _SIDE, has_targets=False).rows(0, 0, len(ordered))
+    try:
+        with open_loader(ordered) as loader:
+            seen = Preview(loader._source, _SIDE, has_targets=False).rows(0, 0, len(ordered))
+            found["undone"] = mean_in_words(loader)
+    except (OSError, ValueError) as error:  # a DataError is a ValueError; the predictions are there all the same
+        return {**found, "images": error}
     (name,) = seen[0].images
-    return [seen[k].images[name] for k in np.searchsorted(ordered, numbers).tolist()]
+    return {**found, "images": [seen[k].images[name] for k in np.searchsorted(ordered, numbers).tolist()]}

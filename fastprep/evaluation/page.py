@@ -90,7 +90,7 @@ def _mistakes(evaluated: Evaluated, findings: Findings) -> Html:
     if not findings.mistakes:
         return element("p", said)
     which = "with the decisions that are furthest from the labels" if evaluated.several else "whose labels are the least probable"
-    shown = f" These are the {len(findings.mistakes)} {which}, as a centre crop, with mean and scale undone."
+    shown = f" These are the {len(findings.mistakes)} {which}, as centre crops; {findings.undone}."
     if isinstance(findings.images, Exception):
         problem = element("p", f"Their images can't be read: {one_line(findings.images)}", class_="problem")
         captions = (element("li", _caption(evaluated, mistake)) for mistake in findings.mistakes)

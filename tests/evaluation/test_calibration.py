@@ -19,7 +19,8 @@ def obvious(probabilities, right, n_bins):
 
 
 @pytest.mark.parametrize("n_bins", [1, 10, 15])
-def test_the_error_is_that_of_its_definition(rng, n_bins):
+def test_the_error_is_that_of_its_definition(rng, monkeypatch, n_bins):
+    monkeypatch.setattr("fastprep.evaluation.calibration._AT_ONCE", 100)
     probabilities = np.concatenate([rng.random(300), np.arange(n_bins + 1) / n_bins])  # the edges of the bins as well
     right = rng.random(len(probabilities)) < probabilities**2
     found = calibration(probabilities, right, n_bins)
