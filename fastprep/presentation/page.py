@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fastprep.presentation.facts import Count, facts_of, labels_of, mean_in_words
-from fastprep.presentation.preview import Preview, Seen
+from fastprep.presentation.preview import Preview
+from fastprep.presentation.rows import Seen
 from fastprep.reports.markup import Html, text
 from fastprep.reports.pictures import data_uri
 

@@ -1,5 +1,6 @@
 """Which texts are addresses, which keys match a pattern, and what is said where obstore is missing."""
 
+import re
 import sys
 
 import pytest
@@ -26,6 +27,30 @@ def test_what_is_none(path):
 def test_an_address_without_a_file_is_refused(path):
     with pytest.raises(ValueError, match="must name a store and a file"):
         split(path)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("https://me:s3cret@h/x.h5", "must have no password, got 'https://***@h/x.h5': pass storage_options=.*Authorization"),
+        ("https://me:s3cret@h", "must have no password, got 'https://***@h/'"),
+        ("https://me:s3:cr@et@h/s3cret/x.h5?a=s3cret", r"must have no query, got 'https://***@h/s3cret/x.h5?***'"),
+        ("s3://key:s3cret@bucket/x.h5", "must have no password, got 's3://***@bucket/x.h5': pass keys by storage_options="),
+        ("https://h/x.h5?s3cret=1", "must have no query, got 'https://h/x.h5?***': pass headers or keys"),
+        ("s3://b/x.h5?X-Amz-Date=2026&X-Amz-Signature=s3cret", "must have no query, got 's3://b/x.h5?***'"),
+    ],
+)
+def test_passwords_and_signatures_are_refused_and_not_repeated(address, words):
+    with pytest.raises(ValueError, match=re.escape(words).replace(r"\.\*", ".*")) as caught:
+        split(address)
+    assert "s3cret" not in str(caught.value).replace("/s3cret/", "")
+
+
+@pytest.mark.parametrize(
+    "address", ["abfss://data@account.dfs.core.windows.net/x.h5", "s3://b/y=202?/m=01/x.h5", "https://me@h/x.h5"]
+)
+def test_what_looks_like_a_password_or_a_query_and_is_none(address):
+    assert "/".join(split(address)) == address
 
 
 @pytest.mark.parametrize(
