@@ -24,7 +24,7 @@ def learning_curves(state: RunState) -> Html:
             charts.append(chart_of_epochs(title, lines, best=state.best_epoch, **of))
     if "learning_rate" in history:
         rate = Line("at the end of the epoch", history["learning_rate"])
-        charts.append(chart_of_epochs("Learning rate", [rate], may_be_log=True))
+        charts.append(chart_of_epochs("Learning rate", [rate], from_zero=True))
     return element("div", *charts, class_="charts") if any(charts) else Html()
 
 
