@@ -86,11 +86,12 @@ def start(name, files, *options, **environment):
 
 
 def run(name, files, *options, **environment):
-    """Run a script to its end, and return what it printed; the start of TensorFlow says nothing."""
+    """Run a script to its end, and return what it printed; where TensorFlow is Keras' backend, its start says nothing."""
     with start(name, files, *options, **environment) as process:
         printed, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert errors == ""
+    if environment.get("KERAS_BACKEND", BACKEND) == "tensorflow":  # on JAX, Keras imports it to save a model
+        assert errors == ""
     return printed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,9 @@ def _images(name: str, images: Any) -> NDArray:
     what = f"x[{name!r}]" if name else "x"
     if isinstance(images, Presented):
         raise ValueError(f"{what} must be images, got a loader, which draws itself: loader.show()")
+    if isinstance(images, str | os.PathLike):
+        way_out = "open it by fastprep.Loader, whose show() draws batches, or pass it to `python -m fastprep.show`"
+        raise ValueError(f"{what} must be images, got the file {os.fspath(images)!r}: {way_out}")
     found = on_host(images)
     if found.dtype.kind not in "biufV" or found.ndim != 4 or 0 in found.shape:
         way_out = "; for one image pass x[None]" if found.ndim == 3 else ""

@@ -156,6 +156,7 @@ IMAGES = np.zeros((2, 6, 7, 3), np.uint8)
         (IMAGES[0], {}, r"got uint8 of shape \(6, 7, 3\); for one image pass x\[None\]"),
         (IMAGES[:0], {}, r"x must be images, numbers of shape .*got uint8 of shape \(0, 6, 7, 3\)"),
         (IMAGES.astype(str), {}, "x must be images, numbers"),
+        ("train.h5", {}, r"x must be images, got the file 'train\.h5': open it by fastprep\.Loader"),
         ({}, {}, "x must be images, or inputs"),
         ({"a": IMAGES, "b": IMAGES[:1]}, {}, r"as many rows each, got \[1, 2\]"),
         ({"a": IMAGES, "b": IMAGES[:, :5]}, {}, "one height and width"),

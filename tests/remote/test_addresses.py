@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fastprep import CenterCrop
+from fastprep import CenterCrop, show
 from fastprep.loader import Loader
 from fastprep.remote import is_address
 from fastprep.remote.addresses import matches, prefix_of, split
@@ -71,3 +71,10 @@ def test_without_obstore_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(ModuleNotFoundError, match=r"python -m pip install 'fastprep\[remote\]'"):
         Loader("https://example.invalid/x.h5", 4, CenterCrop(4))
+
+
+def test_a_command_says_so_in_one_line(capsys):
+    assert show.main(["https://me:s3cret@h/x.h5"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("fastprep.show: an address must have no password, got 'https://***@h/x.h5': ")
+    assert message.count("\n") == 1
