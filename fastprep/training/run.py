@@ -122,10 +122,10 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
             _with_note(message),
             interrupts_undisguised(),
         ):
-            if state.finished(session.config):
-                folder.write_report(state)
-            else:
+            if not state.finished(session.config):
                 _train(session, folder, state, saved, notice)
+            elif not folder.is_reported:  # the run may have been killed between saving and reporting
+                folder.write_report(state)
         return Result(folder.path, state.best_epoch, state.best_accuracy, session.inputs.mean, state.best_auc)
 
 

@@ -139,6 +139,14 @@ class RunFolder:
         """Whether there is no report.html but one of fastprep."""
         return is_replaceable(self.path / FILE_NAME)
 
+    @property
+    def is_reported(self) -> bool:
+        """Whether report.html is of the last save."""
+        try:
+            return (self.path / FILE_NAME).stat().st_mtime_ns >= self.last.stat().st_mtime_ns
+        except OSError:
+            return False
+
     def remove_half_written(self) -> None:
         """Remove the temporary files of a process that was killed while it wrote, and no others."""
         older = (part for part in self.path.glob(".*.part.*") if _OLDER_TEMPORARY.fullmatch(part.name) and not part.is_symlink())
