@@ -99,7 +99,8 @@ def run_of(candidate: Candidate) -> RunState | None:
     if not Path(candidate.name).is_dir() or not last.exists():
         return None
     try:
-        return RunState.from_dict(checkpoint.read(last)[0]["course"])
+        state, _ = checkpoint.read(last)
+        return RunState.from_dict(state["course"], state.get("throughput"))
     except (InputError, KeyError, TypeError, AttributeError):
         return None
 

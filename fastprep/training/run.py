@@ -155,7 +155,7 @@ def _restore(session: Session, values: dict[str, Any], folder: RunFolder) -> Run
 
     model, train = session.model, session.train
     try:
-        state = RunState.from_dict(values["course"])
+        state = RunState.from_dict(values["course"], values.get("throughput"))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{str(folder.last)!r} is damaged: its state can't be that of a run: {one_line(error)}") from error
     if state.step:

@@ -46,14 +46,17 @@ class RunState:
         """Return the state in values that JSON can hold, under the names that saved runs have always had."""
         values = asdict(self)
         values["meter"]["pictures"] = values["meter"].pop("images")
-        for name in ("epoch_meter", "meters"):  # which saved runs have not always had
-            if getattr(self, name) in (Meter(), []):
-                del values[name]
+        del values["epoch_meter"], values["meters"]  # older versions read these values and take no others
         return values
 
+    @property
+    def throughput(self) -> dict[str, Any]:
+        """Measurements of each epoch, in values that JSON can hold."""
+        return {"epochs": [asdict(meter) for meter in self.meters], "epoch": asdict(self.epoch_meter)}
+
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RunState:
-        """Return the state that `to_dict` stored.
+    def from_dict(cls, values: dict[str, Any], throughput: dict[str, Any] | None = None) -> RunState:
+        """Return the state that `to_dict` stored, with the measurements of `throughput`, which older runs have not.
 
         Raises
         ------
@@ -61,7 +64,8 @@ class RunState:
             If it is another thing: a file may hold anything.
         """
         meter = {{"pictures": "images"}.get(name, name): value for name, value in values["meter"].items()}
-        meters, current = [{**each} for each in values.get("meters", [])], {**values.get("epoch_meter", {})}
+        measured = {"epochs": [], "epoch": {}, **(throughput or {})}
+        meters, current = [{**each} for each in measured["epochs"]], {**measured["epoch"]}
         known = {"meter": Meter(**meter), "epoch_meter": Meter(**current), "meters": [Meter(**each) for each in meters]}
         state = cls(**{**values, **known})
         for name in ("epoch", "step", "best_epoch"):

@@ -74,12 +74,12 @@ def test_numbers_that_are_none_are_gaps():
 def test_measurements_of_an_epoch_are_its_own_whatever_was_saved_in_its_middle():
     state, logs = RunState(), {"val_accuracy": 0.5, "val_loss": 1.0}
     state.measure(Meter(1.0, 0.5, 10))
-    state = RunState.from_dict(state.to_dict())
+    state = RunState.from_dict(state.to_dict(), state.throughput)
     state.end_epoch(Config(), logs, Meter(2.0, 0.5, 20))
     state.end_epoch(Config(), logs, Meter(4.0, 0.0, 50))
     assert state.meters == [Meter(3.0, 1.0, 30), Meter(4.0, 0.0, 50)]
     assert state.meter == Meter(7.0, 1.0, 80)
-    assert RunState.from_dict(state.to_dict()) == state
+    assert RunState.from_dict(state.to_dict(), state.throughput) == state
 
 
 def test_a_run_writes_its_report_and_an_interrupted_one_says_where_it_stands(arguments, tmp_path, monkeypatch, capsys):  # noqa: F811
@@ -105,8 +105,8 @@ def test_a_run_writes_its_report_and_an_interrupted_one_says_where_it_stands(arg
     assert "not written by fastprep" not in capsys.readouterr().out
     page = (run / "report.html").read_text()
     assert f"<b>{EPOCHS} of {EPOCHS}</b>" in page
-    course = RunState.from_dict(checkpoint.read(run / "last.keras")[0]["course"])
-    assert [meter.images for meter in course.meters] == [43] * EPOCHS
+    epochs = checkpoint.read(run / "last.keras")[0]["throughput"]["epochs"]
+    assert [meter["images"] for meter in epochs] == [43] * EPOCHS
     assert names(run) == WHOLE
 
 
