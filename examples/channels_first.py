@@ -11,6 +11,8 @@ prints the backend and the layout (`jax: channels_first, x is (32, 1, 64, 64)`),
 from pathlib import Path
 from typing import Literal
 
+import fastprep.quiet  # before keras: leaves out the messages of TensorFlow that concern no user
+
 import keras
 import tyro
 from keras import layers

@@ -14,6 +14,8 @@ batch. The image is a grid of cells; the cell in which the middle of a box lies 
 from pathlib import Path
 from typing import Any
 
+import fastprep.quiet  # before keras: leaves out the messages of TensorFlow that concern no user
+
 import h5py
 import keras
 import numpy as np

@@ -15,6 +15,8 @@ makes anyway, with mean=127.5 and scale=1/127.5, and the network has one layer f
 from pathlib import Path
 from typing import Any, Literal
 
+import fastprep.quiet  # before keras: leaves out the messages of TensorFlow that concern no user
+
 import keras
 import numpy as np
 import tyro

@@ -13,6 +13,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import fastprep.quiet  # before keras: leaves out the messages of TensorFlow that concern no user
+
 import keras
 import numpy as np
 import tensorflow as tf

@@ -16,6 +16,8 @@ is plain Keras.
 from pathlib import Path
 from typing import Any
 
+import fastprep.quiet  # before keras: leaves out the messages of TensorFlow that concern no user
+
 import h5py
 import keras
 import numpy as np

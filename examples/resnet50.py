@@ -15,6 +15,8 @@ keras.applications). The loader subtracts the means, the first operation of the 
 from pathlib import Path
 from typing import Any, Literal
 
+import fastprep.quiet  # before keras: leaves out the messages of TensorFlow that concern no user
+
 import keras
 import tensorflow as tf
 import tyro

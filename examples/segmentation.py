@@ -14,6 +14,8 @@ the loss sees the class of exactly that pixel which the network sees, whatever w
 from pathlib import Path
 from typing import Any
 
+import fastprep.quiet  # before keras: leaves out the messages of TensorFlow that concern no user
+
 import h5py
 import keras
 import numpy as np

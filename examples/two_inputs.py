@@ -16,6 +16,8 @@ the same part out of all three. It may flip them, but mirroring would exchange t
 from pathlib import Path
 from typing import Any
 
+import fastprep.quiet  # before keras: leaves out the messages of TensorFlow that concern no user
+
 import h5py
 import keras
 import numpy as np

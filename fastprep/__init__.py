@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastprep.adapters.predict import predict
     from fastprep.dataset import image_covariance, image_mean
     from fastprep.errors import DataError, DeviceUnavailableError, MissingMeanError
+    from fastprep.presentation.given import show
     from fastprep.sampling.splitting import folds, split
     from fastprep.transforms import (
         Boxes,
@@ -77,6 +78,7 @@ __all__ = [
     "loader",
     "model",
     "predict",
+    "show",
     "split",
 ]
 
@@ -110,7 +112,7 @@ _HOMES = {
     "predict": "adapters.predict",
     "split": "sampling.splitting",
 }
-_MODULES = ("errors", "h5", "kernels", "loader", "model")
+_MODULES = ("errors", "h5", "kernels", "loader", "model", "show")  # the last one can be called
 
 set_up()
 

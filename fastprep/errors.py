@@ -20,6 +20,10 @@ class NotReplacedError(InputError):
     """A file or folder that stays although it was to be replaced: fastprep did not write it, or the same command reads it."""
 
 
+class AddressError(InputError, ValueError):
+    """An address of a remote file that breaks a rule; the message repeats neither a password nor a signature."""
+
+
 def one_line(error: Exception) -> str:
     """Return the message of an error on one line, for the user of a command; blanks stay, as they may belong to a file's name."""
     text = error.for_commands() if isinstance(error, MissingDatasetError) else str(error)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 import shlex
 import sys
+import types
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -26,6 +28,7 @@ from fastprep.diagnostics.drawings import Drawings
 from fastprep.diagnostics.load_lines import describe_candidates, loading_lines
 from fastprep.errors import InputError, input_errors
 from fastprep.h5 import MOST_CHANNELS, Candidate, find_candidates, has_column, is_pattern, seems_network, source_files, store_mean
+from fastprep.presentation.given import show
 from fastprep.system import check_replaceable, undo_half_made
 from fastprep.training.augmentation import blends, given_options, training_transforms
 from fastprep.training.options import AugmentationOptions
@@ -260,5 +263,17 @@ def _describe_covariance(contents: Contents, covariance: NDArray[np.float64]) ->
         write_line(f"principal component {number}: standard deviation {std:.4f} along {contents.named(direction)}")
 
 
+class _Callable(types.ModuleType):
+    """The module as a function, because `fastprep.show` names both; see docs/notes/package-layout.md."""
+
+    __signature__ = inspect.signature(show)
+
+    def __call__(self, *batch: Any, **options: Any) -> Any:
+        return show(*batch, **options)
+
+
 if __name__ == "__main__":
     sys.exit(main())
+module = sys.modules[__name__]
+module.__class__ = _Callable
+module.__doc__ = show.__doc__  # what help() and notebooks tell about it

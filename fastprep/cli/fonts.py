@@ -59,7 +59,7 @@ def use_fonts(figure: Figure) -> None:
     if missing:
         few = ", ".join(f"{character} (U+{ord(character):04X})" for character in sorted(missing)[:5])
         logging.getLogger(__name__).warning(
-            "no font of this system has %s%s, so drawings have boxes there; install one that has, such as Noto Sans CJK",
+            "no font of this system has %s%s, so drawings have boxes there; install one that has, such as one of the Noto fonts",
             few,
             f" and {len(missing) - 5} more characters" if len(missing) > 5 else "",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -43,11 +44,19 @@ def shown_progress(quiet: bool = False) -> Iterator[Progress]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
     )
-    bars = rich_progress.Progress(*columns, TextColumn("left:"), TimeRemainingColumn(), console=Console(file=stream.stream))
-    tasks = {}
+    is_notebook = _in_notebook()
+    console = Console(file=stream.stream, color_system=None if is_notebook else "auto")
+    left = TextColumn("left:"), TimeRemainingColumn()
+    bars = rich_progress.Progress(*columns, *left, console=console, expand=is_notebook)  # lines of one length: see _in_notebook
+    tasks: dict[str, rich_progress.TaskID] = {}
 
     def show(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
+            if tasks and is_notebook:  # which can replace the last line only
+                bars.stop()
+                for task in tasks.values():
+                    bars.update(task, visible=False)
+                bars.start()
             tasks[stage] = bars.add_task(printable(stage), total=total, rate="")
         bars.update(tasks[stage], completed=done)
         speed = next(task.speed for task in bars.tasks if task.id == tasks[stage])
@@ -61,13 +70,15 @@ def shown_progress(quiet: bool = False) -> Iterator[Progress]:
 def shown_wait(text: str, quiet: bool = False) -> Iterator[None]:
     """Show on standard output, if that is a terminal, what is being waited for and for how long; the line goes at the end.
 
+    Notebooks could not remove it, and show nothing.
+
     Parameters
     ----------
     text : str
     quiet : bool
         Whether to show nothing there either.
     """
-    console = None if quiet else _terminal()
+    console = None if quiet or _in_notebook() else _terminal()
     if console is None:
         yield
         return
@@ -107,6 +118,7 @@ class StatusLine:
         self._console = None if quiet else _terminal()
         self._shown_at = 0.0
         self._is_shown = False
+        self._columns = 0  # of the line that is replaced
 
     @property
     def due(self) -> bool:
@@ -174,6 +186,10 @@ class StatusLine:
         line = Text(printable(text))
         if not end:
             line.truncate(console.width - 1)
+        columns = line.cell_len
+        if _in_notebook() and columns < self._columns:  # what is left of the line before stays there, unless it is written over
+            line.pad_right(self._columns - columns)
+        self._columns = 0 if end else columns
         with Screen(sys.stdout).surviving():
             console.control(Control(ControlType.CARRIAGE_RETURN))
             console.print(line, end="", soft_wrap=True)
@@ -187,6 +203,15 @@ def _bar(share: float, columns: int, encoding: str) -> str:
     done, rest = _HEAVY if encoding.startswith("utf") else _LIGHT
     n_done = round(columns * min(1.0, max(0.0, share)))
     return done * n_done + rest * (columns - n_done)
+
+
+def _in_notebook() -> bool:
+    """Tell whether a kernel of Jupyter has started this command, by ``!`` in a cell.
+
+    It gives the command a terminal, but what notebooks show of it is text in which a carriage return goes back to the start of
+    the line. They have no cursor that goes up, and erase nothing.
+    """
+    return "JPY_PARENT_PID" in os.environ
 
 
 def _terminal() -> Console | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fastprep.dataset import class_numbers, label_rows
 from fastprep.dataset.classes import Output
 from fastprep.presentation.titles import name_of
+from fastprep.presentation.undo import Normalisation, undoing_in_words
 
 if TYPE_CHECKING:
     from fastprep.presentation.presented import Presented
@@ -129,12 +130,7 @@ def _count(numbers: NDArray[np.integer]) -> dict[int, int]:
 
 def mean_in_words(loader: Presented) -> str:
     """Return what was done about the mean of images that are drawn."""
-    specs = _by_name(loader._spec).values()
-    if any(spec.standardize for spec in specs):
-        return "standardised: grey is 0, and black and white are two standard deviations away"
-    return (
-        "mean and scale undone" if any(spec.mean is not None or spec.scale is not None for spec in specs) else "no mean, no scale"
-    )
+    return undoing_in_words(map(Normalisation.of, _by_name(loader._spec).values()))
 
 
 def _normalisation(spec: Any) -> str:

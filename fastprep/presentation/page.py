@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from fastprep.encoded.encode import encode
 from fastprep.presentation.facts import Count, facts_of, labels_of, mean_in_words
-from fastprep.presentation.preview import Preview, Seen
+from fastprep.presentation.preview import Preview
+from fastprep.presentation.rows import Seen
 from fastprep.system import printable
 
 if TYPE_CHECKING:

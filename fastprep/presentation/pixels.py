@@ -13,6 +13,8 @@ from fastprep.kernels import warp
 from fastprep.transforms import Resize
 from fastprep.transforms.geometry import rows_of
 
+_ROUNDING = 1e-3  # of mean and scale that were undone, to which bfloat16 and float16 add theirs
+
 
 class Range(NamedTuple):
     """Numbers that become black and white; what lies beyond is cut off.
@@ -62,9 +64,9 @@ def range_of(images: Iterable[NDArray]) -> Range:
     finite = [values for image in images if (values := image[np.isfinite(image)]).size]
     lowest = min((float(values.min()) for values in finite), default=0.0)
     highest = max((float(values.max()) for values in finite), default=0.0)
-    if lowest < 0:
+    if lowest < -_ROUNDING * max(1.0, highest):
         return Range(lowest, highest if highest > lowest else lowest + 1)
-    return Range(0.0, 1.0) if 0 < highest <= 1 else Range(0.0, max(highest, 255.0)) if highest > 255.5 else BYTES
+    return Range(0.0, 1.0) if 0 < highest <= 1 + _ROUNDING else Range(0.0, max(highest, 255.0)) if highest > 255.5 else BYTES
 
 
 def as_bytes(images: NDArray, span: Range = BYTES) -> NDArray[np.uint8]:

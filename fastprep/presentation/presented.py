@@ -62,7 +62,8 @@ class Presented(ReadOnlyArguments, Resuming):
     def show(self, n: int = 16, *, epoch: int | None = None, step: int | None = None) -> Figure:
         """Draw images as a training sees them, with their labels: mean and scale are undone, and masks, boxes and points drawn.
 
-        Nothing is consumed: the next iteration, the state and the counts stay as they are. Images are made anew on the CPU.
+        Nothing is consumed: the next iteration, the state, and the counts of batches and samples stay as they are. Images are
+        made anew on the CPU.
 
         Parameters
         ----------

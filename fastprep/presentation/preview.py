@@ -4,52 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.cli.overlays import Overlay
-from fastprep.dataset import map_outputs, outputs_of
+from fastprep.dataset import outputs_of
 from fastprep.dataset.targets import described
 from fastprep.kernels import CropSpec
 from fastprep.pipeline import Batch, BatchSource, choose, pool_of
-from fastprep.presentation.pixels import BYTES, STANDARDISED, Range, as_bytes, in_rgb, range_of, shrunk
-from fastprep.presentation.titles import titles_of
-from fastprep.presentation.undo import channels_last, pixels_of
-from fastprep.transforms import Boxes, Mask, Points, Target
-from fastprep.transforms.box_formats import to_edges
+from fastprep.presentation.pixels import in_rgb
+from fastprep.presentation.rows import Row, Seen, rows_of, seen_in
+from fastprep.presentation.undo import Normalisation, channels_last, mean_parts, undone
+from fastprep.transforms import Target
 
 _AT_ONCE = 64 << 20  # bytes of x that are made at a time
-
-
-class Seen(NamedTuple):
-    """One row of x.
-
-    Attributes
-    ----------
-    images : dict of str to ndarray of uint8, shape (h, w, 1 or 3)
-        By the name of the input, which is "" where there is one; they may be smaller than in the batch.
-    size : (int, int)
-        Height and width in the batch, in pixels.
-    title : str
-    overlays : tuple of Overlay
-        Masks, boxes and points, in pixels of the batch.
-    """
-
-    images: dict[str, NDArray[np.uint8]]
-    size: tuple[int, int]
-    title: str
-    overlays: tuple[Overlay, ...]
-
-
-class _Row(NamedTuple):
-    """One row of x before it is known what white is."""
-
-    images: dict[str, NDArray[np.float32]]
-    size: tuple[int, int]
-    title: str
-    overlays: tuple[Overlay, ...]
 
 
 class Preview:
@@ -130,18 +98,10 @@ class Preview:
     def rows_of(self, epoch: int, together: Sequence[NDArray[np.int64]], n: int) -> list[Seen]:
         """Return the first `n` rows of the samples of some numbers; see `numbers`."""
         rows = list(itertools.islice(self._make(epoch, together), n))
-        spans = {name: self._span(name, [row.images[name] for row in rows]) for name in self._specs}
-        return [
-            Seen({name: as_bytes(image, spans[name]) for name, image in row.images.items()}, row.size, row.title, row.overlays)
-            for row in rows
-        ]
+        done = {name: Normalisation.of(spec) for name, spec in self._specs.items()}
+        return seen_in(rows, {name: done[name].span(row.images[name] for row in rows) for name in done})
 
-    def _span(self, name: str, images: Sequence[NDArray[np.float32]]) -> Range:
-        if self._specs[name].standardize:
-            return STANDARDISED
-        return BYTES if self._specs[name].source_dtype == "uint8" else range_of(images)
-
-    def _make(self, epoch: int, together: Sequence[NDArray[np.int64]]) -> Iterator[_Row]:
+    def _make(self, epoch: int, together: Sequence[NDArray[np.int64]]) -> Iterator[Row]:
         """Make rows, those of a few samples at a time, on the CPU, whose bits are those of any device."""
         source, spec = self._source, self._source.backends[0].spec
         n_images, n_crops = max(map(len, together)), source.augmentation.n_crops
@@ -156,58 +116,24 @@ class Preview:
         finally:
             pool.close()
 
-    def _rows(self, epoch: int, numbers: NDArray[np.int64], batch: Batch) -> Iterator[_Row]:
+    def _rows(self, epoch: int, numbers: NDArray[np.int64], batch: Batch) -> Iterator[Row]:
         source = self._source
-        samples = source.sampler.samples_of(epoch, numbers)
-        pixels = {name: self._pixels(name, x, epoch, numbers) for name, x in self._by_name(batch.x).items()}
-        size = self._specs[next(iter(self._specs))].size
-        labels = None if batch.y is None else map_outputs(_unless_drawn, self._targets, batch.y)
-        titles = titles_of(labels, source.dataset.class_names)
-        titles = titles or [f"sample {sample}" for sample in samples.repeat(source.augmentation.n_crops).tolist()]
-        overlays = self._overlays(batch.y, len(titles), size)
-        for row, title in enumerate(titles):
-            images = {name: shrunk(own[row], self._side) for name, own in pixels.items()}
-            yield _Row(images, size, title, overlays[row])
-
-    @staticmethod
-    def _by_name(x: Any) -> dict[str, Any]:
-        return x if isinstance(x, dict) else {"": x}
+        samples = source.sampler.samples_of(epoch, numbers).repeat(source.augmentation.n_crops)
+        by_name = batch.x if isinstance(batch.x, dict) else {"": batch.x}
+        pixels = {name: self._pixels(name, x, epoch, numbers) for name, x in by_name.items()}
+        untitled = [f"sample {sample}" for sample in samples.tolist()]
+        return rows_of(pixels, batch.y, self._targets, source.dataset.class_names, untitled, self._side)
 
     def _pixels(self, name: str, x: NDArray, epoch: int, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return rows of one input in the colours that are drawn, and, unless they are standardised, as pixels."""
         source, spec, images = self._source, self._specs[name], self._inputs[name]
-        if spec.standardize:
-            values = channels_last(x, spec)
-        else:
-            draw, crops, blends = (numbers, source.sampler.seed, epoch), np.empty((0, 4), np.int32), None
-            if spec.mean_values is not None and spec.mean_values.ndim == 3:
+        done = Normalisation.of(spec)
+        values = channels_last(x, done.layout)
+        if not done.is_standardised:
+            mean = done.mean
+            if mean is not None and done.has_mean_image:
+                draw = numbers, source.sampler.seed, epoch
                 crops = source.augmentation.table(images.image_shape, *draw).crops
-                blends = source.augmentation.blends(*draw)
-            values = pixels_of(x, spec, crops, blends)
+                mean = mean_parts(mean, spec.size, crops, source.augmentation.blends(*draw))
+            values = undone(values, done.scale, mean)
         return in_rgb(values, images.metadata[0].channel_order)
-
-    def _overlays(self, y: Any, n: int, size: tuple[int, int]) -> list[tuple[Overlay, ...]]:
-        """Return what lies over each row."""
-        each = [_drawn(kind, values, size) for kind, values in zip(outputs_of(self._targets), outputs_of(y), strict=False)]
-        drawn = [own for own in each if own]
-        return [tuple(own[row] for own in drawn) for row in range(n)]
-
-
-def _unless_drawn(kind: Any, values: Any) -> Any:
-    """Return labels that are told in words; None for a target."""
-    return None if isinstance(kind, Target) else values
-
-
-def _drawn(kind: Any, values: Any, size: tuple[int, int]) -> list[Overlay]:
-    """Return a target of each row as it is drawn; empty for other labels."""
-    if not isinstance(kind, Target):
-        return []
-    rows = np.asarray(values)
-    if isinstance(kind, Mask):
-        return [Overlay(masks=row) for row in rows]
-    if isinstance(kind, Boxes):
-        edges = to_edges(rows[..., :4].astype(np.float64), kind.format, size)
-        return [Overlay(boxes=row) for row in np.concatenate([edges, rows[..., 4:]], axis=-1)]
-    assert isinstance(kind, Points)
-    shift = np.array([0.5 - kind.center, 0.5 - kind.center, 0])
-    return [Overlay(points=row + shift) for row in rows]

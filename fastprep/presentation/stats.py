@@ -11,7 +11,6 @@ _UNITS = {
     "batches": "handed out",
     "samples": "handed out",
     "buffers": "allocated",
-    "workers": "threads",
     "blocks_decoded": "chunks, or rows of chunks",
 }
 
@@ -39,6 +38,8 @@ def _words_of(name: str, value: Any) -> list[str]:
         return [f"{_counted(value['samples'], 'sample')} left out", *value["problems"]]
     if name == "decoded":
         return ["all on the CPU"] if value is None else [", ".join(f"{n:,} on {place}" for place, n in value.items())]
+    if name == "workers":
+        return [_counted(value, "thread")]
     if name == "wait_s":
         return [f"{value:.3f} s for batches"]
     if isinstance(value, int):

@@ -49,6 +49,8 @@ def name_of(number: int, class_names: Sequence[str]) -> str:
 
 def _texts_of(values: NDArray, names: tuple[str, ...]) -> list[str]:
     rows = values.reshape(len(values), -1)
+    if rows.dtype.kind in "OSU":
+        return [", ".join(map(_text, row.tolist())) for row in rows]
     if rows.shape[1] == 1:
         return [_number(row[0], names) for row in rows]
     classes = label_rows(values)
@@ -57,6 +59,10 @@ def _texts_of(values: NDArray, names: tuple[str, ...]) -> list[str]:
     if rows.dtype.kind == "f" and rows.min() >= 0 and np.allclose(rows.sum(axis=1), 1, atol=1e-3):
         return [_shares(row, names) for row in rows]
     return [", ".join(f"{value:.4g}" for value in row[:_FEW].tolist()) + ", …" * (len(row) > _FEW) for row in rows]
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _number(value: Any, names: tuple[str, ...]) -> str:

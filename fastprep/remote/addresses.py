@@ -5,8 +5,16 @@ from __future__ import annotations
 import fnmatch
 import re
 
+from fastprep.errors import AddressError
+
 _ADDRESS = re.compile(r"(s3a?|gs|az|abfss?|https?)://")
 _MAGIC = re.compile(r"[*?[]")
+_SIGNATURE = re.compile(r"(^|&)(x-amz-|x-goog-|awsaccesskeyid=|sig=|signature=)", re.IGNORECASE)  # a "?" may be a pattern's
+_WAYS = {
+    True: 'pass storage_options={"client_options": {"default_headers": {"Authorization": "Basic ..."}}}',
+    False: "pass keys by storage_options=, or by the environment",
+}
+"""Ways of a password to a server, and to an object store."""
 
 
 def is_address(path: object) -> bool:
@@ -24,15 +32,21 @@ def split(address: str) -> tuple[str, str]:
 
     Raises
     ------
-    ValueError
-        If it names no file, or has a query, whose keys and signatures stores take by other ways.
+    AddressError
+        If it names no file, or has a password or a query: names of files are shown, in logs and notebooks, and passwords, keys
+        and signatures are not for that. The error leaves them out.
     """
     scheme, _, rest = address.partition("://")
     place, _, key = rest.partition("/")
+    user, _, host = place.rpartition("@")
+    shown, query = f"{scheme}://***@{host}/{key}" if ":" in user else address, key.partition("?")[2]
+    if (is_web(address) and "=" in query) or _SIGNATURE.search(query):
+        shown = f"{shown.partition('?')[0]}?***"
+        raise AddressError(f"an address must have no query, got {shown!r}: pass headers or keys by storage_options=")
+    if ":" in user:
+        raise AddressError(f"an address must have no password, got {shown!r}: {_WAYS[is_web(address)]}")
     if not place or not key:
-        raise ValueError(f"an address must name a store and a file in it, such as s3://bucket/train.h5, got {address!r}")
-    if is_web(address) and ("?" in key and "=" in key.partition("?")[2]):
-        raise ValueError(f"an address must have no query, got {address!r}: pass headers or keys by storage_options=")
+        raise AddressError(f"an address must name a store and a file in it, such as s3://bucket/train.h5, got {address!r}")
     return f"{scheme}://{place}", key
 
 

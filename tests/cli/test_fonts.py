@@ -12,7 +12,8 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image
 
 from fastprep.cli.fonts import draw_with_fonts, fonts_for
-from fastprep.cli.plots import draw_sheet
+from fastprep.cli.notebook_figure import sheet_figure
+from fastprep.cli.plots import CropRow, draw_confusion, draw_crops, draw_curves, draw_sheet, draw_sizes
 
 NOBODYS = "\U00010380"  # Ugaritic
 
@@ -61,6 +62,31 @@ def test_a_sheet_has_the_character_and_not_its_box(mathematical, tmp_path, caplo
     assert (one != box).any()
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert f"no font of this system has {NOBODYS} (U+10380), so drawings have boxes there" in record.getMessage()
+
+
+NAMES = ["猫", "قطة", "😀", f"{NOBODYS} $x$", "a_b^{"]
+IMAGES = [np.zeros((9, 9, 3), np.uint8)] * len(NAMES)
+LISTS = {name: [0.5, 0.4] for name in ("loss", "val_loss", "accuracy", "val_accuracy")}
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda path: draw_sheet(IMAGES, NAMES, NAMES[0], path),
+        lambda path: draw_crops([CropRow(name, IMAGES, NAMES) for name in NAMES[:2]], NAMES[1], path),
+        lambda path: draw_confusion(np.eye(len(NAMES), dtype=np.int64), NAMES, NAMES[2], path),
+        lambda path: draw_curves(LISTS, path),
+        lambda path: draw_sizes([(30, 20), (40, 50)], 32, path),
+        lambda path: sheet_figure(IMAGES, NAMES, NAMES[3], [()] * 5, [(9, 9)] * 5).savefig(path, bbox_inches="tight"),
+    ],
+    ids=["sheet", "crops", "confusion", "curves", "sizes", "notebook"],
+)
+def test_no_drawing_warns_of_characters_that_no_font_has(only_matplotlibs_fonts, tmp_path, draw):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw(tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        image.load()
 
 
 def test_other_warnings_of_matplotlib_are_passed_on():

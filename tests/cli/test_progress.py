@@ -1,6 +1,7 @@
 """Progress on a terminal: one line that is replaced, lines that stay, and nothing in a file."""
 
 import io
+import re
 
 import pytest
 from fake_clock import FakeClock
@@ -35,6 +36,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def open_terminal(monkeypatch):
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+
     def open_terminal(kind="xterm", stream="stdout", columns=30):
         terminal = Terminal()
         monkeypatch.setattr(f"sys.{stream}", terminal)  # in the test, because pytest sets it anew after the fixtures
@@ -43,6 +46,18 @@ def open_terminal(monkeypatch):
         return terminal
 
     return open_terminal
+
+
+def as_a_notebook_shows(text):
+    """Return the lines that a notebook shows: it goes back to the start of a line and writes over it, and knows nothing else."""
+    assert "\x1b[1A" not in text  # the cursor goes up
+    shown = []
+    for line in re.sub(r"\x1b\[[^@-~]*[@-~]", "", text.replace("\r\n", "\n")).split("\n"):
+        over = ""
+        for part in line.split("\r"):
+            over = part + over[len(part) :]
+        shown.append(over.rstrip())
+    return shown
 
 
 @pytest.fixture
@@ -205,3 +220,36 @@ def test_each_stage_has_a_bar(open_terminal):
     assert "2/2" in printed
     assert "writing" in printed
     assert "7/7" in printed
+
+
+def test_a_line_in_a_notebook_leaves_nothing_of_a_longer_one(open_terminal, monkeypatch):
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    terminal, line = open_terminal(), StatusLine()
+    line.show("step 1/2, a long text")
+    line.show("step 2/2")
+    assert as_a_notebook_shows(terminal.getvalue()) == ["step 2/2"]
+    line.show("step 2/2, a long text")
+    line.keep("epoch 1")
+    line.show("猫")
+    line.show("a")
+    assert as_a_notebook_shows(terminal.getvalue()) == ["epoch 1", "a"]
+
+
+def test_bars_in_a_notebook_come_one_below_the_other_and_stay(open_terminal, monkeypatch):
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    terminal = open_terminal(stream="stderr", columns=100)
+    with shown_progress() as show:
+        for stage in ("decoding", "writing"):
+            for done in range(3):
+                show(stage, done, 2)
+    lines = as_a_notebook_shows(terminal.getvalue())
+    assert [line.split()[0] for line in lines if line] == ["decoding", "writing"]
+    assert all("2/2" in line for line in lines if line)
+
+
+def test_a_wait_is_not_shown_in_a_notebook_which_could_not_remove_it(open_terminal, monkeypatch):
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    terminal = open_terminal()
+    with shown_wait("starting Keras"):
+        pass
+    assert terminal.getvalue() == ""

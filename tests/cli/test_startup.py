@@ -1,9 +1,12 @@
 """Libraries start where no folder for temporary files can be written to, or one line says that they can't."""
 
+import importlib
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
+import types
 
 import pytest
 
@@ -102,3 +105,29 @@ def test_a_backend_that_can_not_train_is_one_line(backend, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", backend)
     with pytest.raises(InputError, match=f"KERAS_BACKEND must be tensorflow, jax or torch, got '{backend}'"):
         start_keras()
+
+
+def test_quiet_imports_keras_and_computes_nothing(monkeypatch):
+    asked = []
+    monkeypatch.setattr("fastprep.cli.keras_startup.start_keras", lambda **options: asked.append(options))
+    runpy.run_module("fastprep.quiet")
+    assert asked == [{"first_operation": False}]
+
+
+@pytest.mark.parametrize("asked", ["tensorflow", "no-such"])
+def test_quiet_leaves_it_to_keras_to_say_what_is_missing(asked, monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.setenv("KERAS_BACKEND", asked)
+    runpy.run_module("fastprep.quiet")
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("keras")
+
+
+def test_quiet_leaves_a_keras_that_is_imported_as_it_is(monkeypatch):
+    keras = types.SimpleNamespace(backend=types.SimpleNamespace(backend=lambda: "jax"))
+    monkeypatch.setitem(sys.modules, "keras", keras)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    runpy.run_module("fastprep.quiet")
+    assert sys.modules["keras"] is keras
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"

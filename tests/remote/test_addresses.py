@@ -1,10 +1,11 @@
 """Which texts are addresses, which keys match a pattern, and what is said where obstore is missing."""
 
+import re
 import sys
 
 import pytest
 
-from fastprep import CenterCrop
+from fastprep import CenterCrop, show
 from fastprep.loader import Loader
 from fastprep.remote import is_address
 from fastprep.remote.addresses import matches, prefix_of, split
@@ -29,6 +30,30 @@ def test_an_address_without_a_file_is_refused(path):
 
 
 @pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("https://me:s3cret@h/x.h5", "must have no password, got 'https://***@h/x.h5': pass storage_options=.*Authorization"),
+        ("https://me:s3cret@h", "must have no password, got 'https://***@h/'"),
+        ("https://me:s3:cr@et@h/s3cret/x.h5?a=s3cret", r"must have no query, got 'https://***@h/s3cret/x.h5?***'"),
+        ("s3://key:s3cret@bucket/x.h5", "must have no password, got 's3://***@bucket/x.h5': pass keys by storage_options="),
+        ("https://h/x.h5?s3cret=1", "must have no query, got 'https://h/x.h5?***': pass headers or keys"),
+        ("s3://b/x.h5?X-Amz-Date=2026&X-Amz-Signature=s3cret", "must have no query, got 's3://b/x.h5?***'"),
+    ],
+)
+def test_passwords_and_signatures_are_refused_and_not_repeated(address, words):
+    with pytest.raises(ValueError, match=re.escape(words).replace(r"\.\*", ".*")) as caught:
+        split(address)
+    assert "s3cret" not in str(caught.value).replace("/s3cret/", "")
+
+
+@pytest.mark.parametrize(
+    "address", ["abfss://data@account.dfs.core.windows.net/x.h5", "s3://b/y=202?/m=01/x.h5", "https://me@h/x.h5"]
+)
+def test_what_looks_like_a_password_or_a_query_and_is_none(address):
+    assert "/".join(split(address)) == address
+
+
+@pytest.mark.parametrize(
     ("pattern", "matching", "others"),
     [
         ("a/*.h5", ["a/x.h5", "a/.h5"], ["a/b/x.h5", "x.h5", "a/x.h5x"]),
@@ -46,3 +71,10 @@ def test_without_obstore_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(ModuleNotFoundError, match=r"python -m pip install 'fastprep\[remote\]'"):
         Loader("https://example.invalid/x.h5", 4, CenterCrop(4))
+
+
+def test_a_command_says_so_in_one_line(capsys):
+    assert show.main(["https://me:s3cret@h/x.h5"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("fastprep.show: an address must have no password, got 'https://***@h/x.h5': ")
+    assert message.count("\n") == 1
