@@ -76,13 +76,13 @@ def end_of(process):
     return printed
 
 
-def check_samples(path, record):
+def check_samples(path, record, killed_at=(0, 3), resumed_at=((0, 2),)):
     """Check what two ranks trained on, one of which was killed: the order of one process, and each sample once an epoch."""
     first, second = zip(*(runs(record, rank) for rank in range(2)), strict=True)
-    resumed_at = second[0][0][:2]
-    assert resumed_at == [0, 2]  # the last save before the kill
-    assert first[1][-1][:2] == [0, 3]  # where rank 1 was killed, after a step that no save has
-    kept = [[batch for batch in batches if batch[:2] < resumed_at] for batches in first]
+    began_at = second[0][0][:2]
+    assert tuple(began_at) in resumed_at  # a save before the kill
+    assert tuple(first[1][-1][:2]) == killed_at  # after a step that no save has
+    kept = [[batch for batch in batches if batch[:2] < began_at] for batches in first]
     trained = [before + after for before, after in zip(kept, second, strict=True)]
     with fastprep.Loader(path, 8, None, shuffle=True, drop_remainder=True, device="cpu") as whole:  # of one process
         expected = [[epoch, step, sorted(whole.samples(epoch, step))] for epoch in range(2) for step in range(5)]
@@ -156,13 +156,14 @@ def test_torchrun_two_processes_have_the_same_weights_and_go_on_after_one_was_ki
 def test_ray_train_starts_workers_again_after_one_was_killed(path, tmp_path):
     needs("ray", "torch", "keras")
     record, script = tmp_path / "record", FOLDER / "ray_train.py"
-    command = ["-c", OF_RAY, record, KILL, script, "--train", path, *OPTIONS, "--out", tmp_path / "runs"]
+    kill = "[1, 1, 3]"  # of the second epoch: Ray Train may not yet have taken the checkpoint of a moment before
+    command = ["-c", OF_RAY, record, kill, script, "--train", path, *OPTIONS, "--out", tmp_path / "runs"]
     printed = end_of(start(command, "torch", RAY_DEDUP_LOGS="0"))
     found = dict(re.findall(r"rank (\d) of 2: epoch 2, weights ([0-9a-f]{12})", printed))
     assert set(found) == {"0", "1"}
     assert len(set(found.values())) == 1
     assert f"'weights': '{found['0']}'" in printed.splitlines()[-1]
-    check_samples(path, record)
+    check_samples(path, record, (1, 3), [(0, 2), (0, 4), (1, 0), (1, 2)])
 
 
 def test_readme_and_docstrings_name_each_program():
