@@ -1,4 +1,4 @@
-"""Run folder: config.json, last.keras, best.keras, history.csv and curves.png, each of which is whole at any moment."""
+"""Run folder: config.json, last.keras, best.keras, history.csv, curves.png and loader.jsonl, whole at any moment."""
 
 from __future__ import annotations
 
