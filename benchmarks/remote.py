@@ -1,6 +1,6 @@
 """Epochs of a remote file beside a bare loop of parallel range requests for the same bytes, from a server on loopback.
 
-    python benchmarks/remote.py [--mib 256] [--delay-ms 30] [--faults 0.01]
+    python benchmarks/remote.py [--mib 1024] [--delay-ms 30] [--mb-per-s 250] [--connection-mb-per-s 40] [--faults 0.01]
 
 The server is a process of its own on the same machine, so that it takes a part of its processors. Nothing here says anything
 about a cloud. It needs the extra `remote`, and the folder tests/ for the server.
@@ -28,13 +28,14 @@ from fastprep.remote.object_stores import ObjectStore
 REQUEST, IN_FLIGHT = 4 << 20, 16
 
 
-def serve(connection, path, delay_s, faults):
+def serve(connection, path, settings):
     """Serve a file until the other end of the connection closes."""
     from range_server import RangeServer
 
     server = RangeServer()
     address = server.put("train.h5", Path(path).read_bytes())
-    server.delay_s, server.fault_share = delay_s, faults
+    for name, value in settings.items():
+        setattr(server, name, value)
     connection.send(address)
     try:
         while True:
@@ -66,8 +67,10 @@ def bare(address, n_bytes):
 def main():
     """Print seconds, MB/s and the ratio of three rounds, in turn."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mib", type=int, default=256)
+    parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--delay-ms", type=float, default=30)
+    parser.add_argument("--mb-per-s", type=float, help="of all connections together; default: as fast as the machine goes")
+    parser.add_argument("--connection-mb-per-s", type=float, help="of each connection")
     parser.add_argument("--faults", type=float, default=0.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +80,13 @@ def main():
             file["labels"] = np.arange(n) % 10
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, path, options.delay_ms / 1000, options.faults), daemon=True)
+        settings = {
+            "delay_s": options.delay_ms / 1000,
+            "fault_share": options.faults,
+            "bytes_per_s": options.mb_per_s and options.mb_per_s * 1e6,
+            "connection_bytes_per_s": options.connection_mb_per_s and options.connection_mb_per_s * 1e6,
+        }
+        process = context.Process(target=serve, args=(theirs, path, settings), daemon=True)
         process.start()
         theirs.close()
         address, n_bytes = ours.recv(), path.stat().st_size

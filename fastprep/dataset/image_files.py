@@ -61,8 +61,6 @@ class ImageFiles:
         """
         for number, mine in self._by_file(samples):
             reader, start = self.readers[number], int(self.starts[number])
-            if self._keeps_runs:  # whose other images come soon, too
-                reader.ask_for_runs(samples[mine] - start)
             try:
                 reader.read(samples[mine] - start, slots[mine], sink)
             except DamagedIndexError as error:
@@ -88,10 +86,14 @@ class ImageFiles:
         for number, mine in self._by_file(samples):
             self.readers[number].fetch(samples[mine] - self.starts[number])
 
+    def ask_for(self, samples: NDArray[np.int64]) -> None:
+        """Have the bytes of samples in remote files fetched; see `fastprep.h5.Reader.ask_for`."""
+        for number, mine in self._by_file(samples):
+            self.readers[number].ask_for(samples[mine] - self.starts[number])
+
     def keep(self, n_blocks: int) -> None:
         """Keep up to `n_blocks` decoded blocks of all files together in memory."""
         self.cache = BlockCache(n_blocks)
-        self._keeps_runs = n_blocks > 0 and self.are_fetched
         for reader in self.readers:
             reader.keep_in(self.cache)
 

@@ -64,6 +64,10 @@ class Part(Dataset):
         """Decode the blocks that hold `samples`; see `Dataset.fetch`."""
         super().fetch(self._rows[samples])
 
+    def ask_for(self, samples: NDArray[np.int64]) -> None:
+        """Have the bytes of samples fetched; see `ReadTogether.ask_for`."""
+        super().ask_for(self._rows[samples])
+
     def take(self, values: NDArray) -> NDArray:
         """Return the values of this part out of values for all samples of the files."""
         return values[self.rows]

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep import remote
 from fastprep.dataset.corrupt import Sinks
 from fastprep.dataset.image_files import ImageFiles
 from fastprep.dataset.masks import MaskValues
+from fastprep.remote import RemoteFile
 
 
 class ReadTogether:
@@ -76,6 +78,17 @@ class ReadTogether:
         """Decode the blocks that hold samples, so that they are in memory; see `keep`."""
         for files in self._in_blocks:
             files.fetch(samples)
+
+    @property
+    def remote_files(self) -> list[RemoteFile]:
+        """Files of stores that samples are in, each once."""
+        found = [remote.find(reader.index.holder) for files in self.files for reader in files.readers]
+        return list({file.name: file for file in found if file is not None}.values())
+
+    def ask_for(self, samples: NDArray[np.int64]) -> None:
+        """Have the bytes of samples in remote files fetched, and do not wait for them. Errors come when they are read."""
+        for files in self.files:
+            files.ask_for(samples)
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""

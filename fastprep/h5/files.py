@@ -89,6 +89,7 @@ def _open_remote(found: remote.RemoteFile) -> h5py.File:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)  # as h5py does
     access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_LATEST)
+    found.bring_ends()
     stream = found.as_file()
     access.set_fileobj_driver(h5py.h5fd.fileobj_driver, stream)
     try:

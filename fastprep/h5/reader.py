@@ -129,7 +129,6 @@ class Reader:
     def fetch(self, samples: NDArray[np.int64]) -> None:
         """Decode the blocks that hold `samples` into the cache. Errors are ignored, and come again when the samples are read."""
         if self.index.images_decoded_at_once == 1:
-            self.ask_for_runs(samples)
             return
         with contextlib.suppress(DataError, OSError, MemoryError):
             self.complete()
@@ -195,18 +194,15 @@ class Reader:
         if not direct.all():
             self._read_by_hdf5(samples[~direct], slots[~direct], sink)
 
-    def ask_for_runs(self, samples: NDArray[np.int64]) -> None:
-        """Ask for the bytes of runs of images of a remote file that hold samples, and do not wait for them.
+    def ask_for(self, samples: NDArray[np.int64]) -> None:
+        """Ask for the bytes of images of a remote file, and do not wait for them.
 
         Errors are ignored, and come again when the samples are read.
         """
-        found, size = remote.find(self.index.holder), self.images_at_once
-        if found is None:
-            return
-        with contextlib.suppress(DataError, OSError, MemoryError):
-            self.complete()
-            runs = np.unique(samples // size)[:, None] * size + np.arange(size)
-            found.ask_for(*self._extents(runs[runs < self.index.shape[0]]))
+        if (found := remote.find(self.index.holder)) is not None:
+            with contextlib.suppress(DataError, OSError, MemoryError):
+                self.complete()
+                found.ask_for(*self._extents(samples))
 
     def _extents(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return offsets and sizes of the bytes that hold images, as far as they are known before these are read."""

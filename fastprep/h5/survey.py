@@ -9,7 +9,6 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastprep import remote
@@ -156,7 +155,7 @@ def _prefetched(paths: Sequence[str], n_threads: int) -> Generator[str, None, No
 def _prefetch(path: str) -> None:
     with contextlib.suppress(OSError, DataError):  # it is reported when the file is opened in its turn
         if (found := remote.find(path)) is not None:
-            found.bring(np.array([0, found.size - _EDGE_BYTES]), np.array([_EDGE_BYTES, _EDGE_BYTES]))
+            found.bring_ends()
             return
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:

@@ -60,7 +60,12 @@ def _first_difference(index: ImageIndex, dataset: h5py.Dataset | ImageGroup) -> 
     n, per_block = index.shape[0], index.images_decoded_at_once
     with contextlib.closing(OpenFile(index.holder)) as file:
         scratch, plan = Scratch(), plan_of(index)
-        for sample in {0, n - 1, int(hashing.draw(hashing.key(n), np.zeros(1, np.int64), n)[0])}:
+        samples = {0, n - 1, int(hashing.draw(hashing.key(n), np.zeros(1, np.int64), n)[0])}
+        if file.remote_file is not None:  # all at once, and not one after another
+            blocks = [index.samples_of_block(sample // per_block) for sample in samples]
+            with contextlib.suppress(DataError, OSError):  # which comes again below
+                file.remote_file.bring_near(*index.extents(np.concatenate(blocks)))
+        for sample in samples:
             if not index.chunks.direct[sample // index.images_per_chunk]:
                 continue  # HDF5 reads it in any case
             try:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastprep._sink import Sink
 from fastprep.dataset import Dataset, blended, map_outputs, outputs_of
 from fastprep.h5 import OtherSizeError
+from fastprep.pipeline.asking import asking_for
 from fastprep.pipeline.backends import Backend
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.companions import Rows
@@ -73,6 +74,7 @@ class BatchSource:
         self.dataset, self.labels, self.weights, self.augmentation = dataset, labels, weights, augmentation
         self.sampler, self.position, self.backends, self.pool = sampler, position, backends, pool
         self.finish, self.grouping = finish, grouping or Grouping(1)
+        self._asking = asking_for(dataset, sampler)
         self.images = dataset.without_masks()
         self.n_batches = self.n_samples = 0
         self.wait_s = 0.0
@@ -126,6 +128,7 @@ class BatchSource:
         list of Batch or Exception
             The batch of each step. If one can't be made, the error is in its place, and what follows is left out.
         """
+        self._ask_ahead(epoch, steps, has_labels)
         with self.grouping.timed(len(steps)):
             numbers, counts = self.sampler.numbers_of_steps(epoch, steps, self.position.since(epoch))
             try:
@@ -165,11 +168,16 @@ class BatchSource:
         self.wait_s += waited_s
 
     def _prepare(self, epoch: int, step: int, has_labels: bool) -> Batch | SharedBatch:
+        self._ask_ahead(epoch, range(step, step + 1), has_labels)
         with self.grouping.timed(1):
             batch = self.make_of(epoch, self._numbers(epoch, step), has_labels)
         if len(due := self.sampler.due(epoch, step, self.position.since(epoch))):
             self._dataset(has_labels).fetch(due)
         return batch
+
+    def _ask_ahead(self, epoch: int, steps: range, has_labels: bool) -> None:
+        if self._asking is not None:
+            self._asking.ask(self._dataset(has_labels), epoch, steps, self.position.since(epoch))
 
     def _make_each(self, epoch: int, steps: range, has_labels: bool) -> list[Batch | SharedBatch | Exception]:
         """Make the batches of steps one by one, up to the first that can't be made, whose error is the last of the list."""

@@ -64,7 +64,7 @@ class Cache:
         """
         facts = {"store": base, "key": key, "size": size, "tag": tag}
         if self.folder is None:
-            mirror = Mirror(self._nameless(), self._nameless(), facts, size)
+            mirror = Mirror(self._nameless(), self._nameless(), facts, size, is_private=True)
             self._own.add(mirror)
             return mirror
         place, version = _digest(base, key), _digest(tag, str(size))
@@ -105,9 +105,10 @@ class Cache:
             owner = np.repeat(np.arange(len(found)), [len(blocks) for blocks, _ in found])
             blocks = np.concatenate([blocks for blocks, _ in found])
             excess = total - int(bound * _SHARE_LEFT)
-            for chosen in np.array_split(np.argsort(used, kind="stable"), max(1, len(used) // 64)):
-                if excess <= 0:
-                    break
+            oldest = np.argsort(used, kind="stable")
+            while excess > 0 and len(oldest):
+                n = -(-excess // BLOCK)  # of which some may be in use, and stay
+                chosen, oldest = oldest[:n], oldest[n:]
                 for number in np.unique(owner[chosen]):
                     mine = chosen[owner[chosen] == number]
                     excess -= mirrors[number].let_go(blocks[mine]) * BLOCK

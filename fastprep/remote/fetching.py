@@ -13,14 +13,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from fastprep.remote.in_flight import MOST, InFlight
 from fastprep.remote.object_stores import is_missing, is_refused, may_pass, one_line
 from fastprep.system import begin_in_children
 
 REQUEST_BYTES = 4 << 20
-"""Bytes of a request at most."""
-
-IN_FLIGHT = 16
-"""Requests of one loader at a time."""
+"""Bytes of a request, about; half as many again at most."""
 
 DEADLINE_S = 60.0
 """Seconds after which a request that does not succeed is an error, unless `retry_config` has a `retry_timeout`."""
@@ -57,13 +55,22 @@ class Fetcher:
         """Begin without threads."""
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
+        self.in_flight = InFlight()
 
     def submit(self, function: Callable[[], _T]) -> Future[_T]:
-        """Call a function in one of the threads."""
+        """Call a function in one of the threads, as soon as there is a place for its request."""
+        in_flight, is_closed = self.in_flight, self._is_closed
+
+        def call() -> _T:
+            with in_flight.place():
+                if is_closed.is_set():
+                    raise UnreachableError(errno.ECANCELED, "nobody waits for this request any more")
+                return function()
+
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(IN_FLIGHT, "fastprep-fetch")
-            return self._pool.submit(function)
+                self._pool = ThreadPoolExecutor(MOST, "fastprep-fetch")
+            return self._pool.submit(call)
 
     def answer(self, ask: Callable[[], _T], what: str) -> _T:
         """Return what a request returns, which is sent again after a fault, until the deadline.
@@ -108,6 +115,7 @@ class Fetcher:
                     self._gave_up_at = time.monotonic()
                     times = f"{n_tries} tries in {passed:.0f} s"
                     raise UnreachableError(errno.ETIMEDOUT, f"{what}: {times} failed, the last one: {one_line(error)}") from None
+                self.in_flight.failed()
                 wait = min(2 * wait, _LONGEST_WAIT_S)
                 _log.info("%s: asking again: %s", what, one_line(error))
 
@@ -116,6 +124,7 @@ class Fetcher:
         with self._lock:
             self.n_bytes += n_bytes
             self.n_blocks_fetched += n_blocks
+        self.in_flight.came(n_bytes)
 
     def count_read(self, n_blocks: int) -> None:
         """Count blocks that are read, whether they were there or not."""

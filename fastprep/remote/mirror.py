@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import itertools
 import os
 import struct
 import threading
@@ -37,10 +38,12 @@ class Mirror:
         What tells the version of the file.
     n_bytes : int
         Its size.
+    is_private : bool
+        Whether the files have no name and end with the process: then blocks have no checksums, because nobody else reads them.
     """
 
-    def __init__(self, data: int, table: int, facts: dict[str, Any], n_bytes: int) -> None:
-        self.number, self._table, self.n_bytes = data, table, n_bytes
+    def __init__(self, data: int, table: int, facts: dict[str, Any], n_bytes: int, is_private: bool = False) -> None:
+        self.number, self._table, self.n_bytes, self._is_private = data, table, n_bytes, is_private
         if os.fstat(data).st_size != n_bytes:
             os.ftruncate(data, n_bytes)
         self._records = Records(table, facts, n_bytes)
@@ -106,10 +109,11 @@ class Mirror:
             done += os.pwrite(self.number, view[done:], first * BLOCK + done)
         for k in range(n_blocks(len(view))):
             block = first + k
-            self._known[block] = self._records.write(block, zlib.crc32(view[k * BLOCK : (k + 1) * BLOCK]))
+            crc = 0 if self._is_private else zlib.crc32(view[k * BLOCK : (k + 1) * BLOCK])
+            self._known[block] = self._records.write(block, crc)
 
-    def held(self) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-        """Return the blocks that are there, and when each was last used, in seconds."""
+    def held(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Return the blocks that are there, and when each was last used, in microseconds."""
         return self._records.held()
 
     def let_go(self, blocks: NDArray[np.int64]) -> int:
@@ -146,7 +150,7 @@ class Mirror:
         if not records.is_sound(block):
             return False
         n_bytes = min(BLOCK, self.n_bytes - block * BLOCK)
-        if zlib.crc32(os.pread(self.number, n_bytes, block * BLOCK)) != records.crc(block):
+        if not self._is_private and zlib.crc32(os.pread(self.number, n_bytes, block * BLOCK)) != records.crc(block):
             return False
         self._known[block] = check
         return True
@@ -161,14 +165,22 @@ class Mirror:
 
 
 def runs_of(blocks: NDArray[np.int64], longest: int | None = None) -> list[tuple[int, int]]:
-    """Return (first, number) of each run of ascending numbers that follow each other, of `longest` numbers at most."""
+    """Return (first, number) of each run of ascending numbers that follow each other.
+
+    Longer runs than `longest` are cut into equal parts of about that many numbers, half as many again at most.
+    """
     if len(blocks) == 0:
         return []
     begins = np.flatnonzero(np.diff(blocks, prepend=blocks[0] - 2) != 1)
     runs = zip(blocks[begins].tolist(), np.diff(begins, append=len(blocks)).tolist(), strict=True)
     if longest is None:
         return list(runs)
-    return [(first + k, min(longest, n - k)) for first, n in runs for k in range(0, n, longest)]
+    cut: list[tuple[int, int]] = []
+    for first, n in runs:
+        n_parts = max(1, (n + longest // 2) // longest)
+        ends = [first + n * k // n_parts for k in range(n_parts + 1)]
+        cut.extend((a, b - a) for a, b in itertools.pairwise(ends))
+    return cut
 
 
 def _reopened(descriptor: int) -> int:

@@ -16,8 +16,8 @@ BLOCK = 1 << 18
 """Bytes of a block, the unit of what is fetched, kept and let go of."""
 
 HEADER_BYTES = 4096
-_RECORD = np.dtype([("crc", "<u4"), ("check", "<u4"), ("used", "<u4"), ("spare", "<u4")])
-_VERSION = 1
+_RECORD = np.dtype([("crc", "<u4"), ("check", "<u4"), ("used", "<u8")])
+_VERSION = 2
 
 
 def n_blocks(n_bytes: int) -> int:
@@ -80,7 +80,7 @@ class Records:
         """Note that blocks are used now."""
         self._table["used"][blocks] = _now()
 
-    def held(self) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    def held(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
         """Return the blocks that are there by their records, and when each was last used."""
         blocks = np.flatnonzero(self._table["check"])
         return blocks, self._table["used"][blocks]
@@ -107,4 +107,5 @@ def _header(facts: dict[str, Any]) -> bytes:
 
 
 def _now() -> int:
-    return int(time.time()) & 0xFFFFFFFF
+    """Return the time in microseconds: of blocks that are used within a second, too, it counts which was used last."""
+    return time.time_ns() // 1000

@@ -81,6 +81,11 @@ class RemoteFile:
         """Ask the store for size and tag of the version that there is now."""
         return self.fetcher.answer(lambda: self._store.facts(self._key), self._address)
 
+    @property
+    def cache_bytes(self) -> int | None:
+        """Bytes that its mirror may hold, together with those of other files; None for no bound."""
+        return self._cache.n_bytes
+
     def check_unchanged(self) -> None:
         """Raise a ChangedError if an answer had another version of the file."""
         if self._has_changed:
@@ -132,6 +137,15 @@ class RemoteFile:
         """Bring ranges of bytes that will be read soon; they are not kept from being let go of."""
         with self.holding(offsets, sizes):
             pass
+
+    def bring_near(self, offsets: ArrayLike, sizes: ArrayLike) -> None:
+        """Bring ranges of bytes, all at once, and what HDF5 will bring with them when it reads them."""
+        begins, ends = _near(np.asarray(offsets, np.int64), np.asarray(sizes, np.int64))
+        self.bring(begins, ends - begins)
+
+    def bring_ends(self) -> None:
+        """Bring the beginning and the end of the file, which have most of what HDF5 reads of a file at first."""
+        self.bring_near([0, max(0, self.size - BLOCK)], [1, BLOCK])
 
     def ask_for(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
         """Have ranges of bytes fetched without waiting for them; an error comes when they are read."""
@@ -197,6 +211,11 @@ class RemoteFile:
             return self._mirror
 
 
+def _near(offset: Any, n_bytes: Any) -> tuple[Any, Any]:
+    """Return begin and end of the range that is brought where one in it is read through HDF5."""
+    return offset // _METADATA_BYTES * _METADATA_BYTES, -(-(offset + n_bytes) // _METADATA_BYTES) * _METADATA_BYTES
+
+
 class FileOfBytes(io.RawIOBase):
     """A remote file as HDF5's driver for Python's files takes it."""
 
@@ -225,8 +244,7 @@ class FileOfBytes(io.RawIOBase):
         """Read as many bytes as the buffer takes, fewer at the end of the file."""
         view = memoryview(buffer).cast("B")
         self.error = None
-        begin = self._at // _METADATA_BYTES * _METADATA_BYTES
-        end = -(-(self._at + len(view)) // _METADATA_BYTES) * _METADATA_BYTES
+        begin, end = _near(self._at, len(view))
         done = 0
         try:
             with self.remote.holding(begin, end - begin) as number:

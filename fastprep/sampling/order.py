@@ -113,6 +113,34 @@ class Windows:
             due.append(following[low:high])
         return np.concatenate(due)
 
+    def around(self, position: int, stream: int) -> tuple[int, int, int]:
+        """Return which blocks matter at a position.
+
+        Parameters
+        ----------
+        position : int
+        stream : int
+            Key of the permutation.
+
+        Returns
+        -------
+        first, stop : int
+            The window of the position has the blocks first..stop-1 in the order of the epoch, see `samples_at`.
+        n_next : int
+            Number of blocks of the next window, in proportion to how far the position is in its own.
+        """
+        blocks, ends = self._shuffled(stream)
+        first = int(self._window_of(np.array([position]), ends)[0]) * self.blocks_per_window
+        stop = min(first + self.blocks_per_window, len(blocks))
+        begin = int(ends[first - 1]) if first else 0
+        n_following = min(self.blocks_per_window, len(blocks) - stop)
+        return first, stop, -(-n_following * (position + 1 - begin) // (int(ends[stop - 1]) - begin))
+
+    def samples_at(self, number: int, stream: int) -> NDArray[np.int64]:
+        """Return the samples of the block that comes at a place of the order of an epoch, from 0."""
+        block = self._shuffled(stream)[0][number]
+        return np.arange(self.starts[block], self.starts[block + 1])
+
     def _window_of(self, positions: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.searchsorted(ends, positions, side="right") // self.blocks_per_window
 

@@ -191,6 +191,16 @@ class Sampler:
         ranks = windows.starts[windows.share_of_next(first, stop, order.epoch_stream(self.seed, epoch))]
         return ranks if numbers is None else self.samples_of(epoch, numbers[ranks])
 
+    def blocks_around(self, epoch: int, position: int) -> tuple[int, int, int]:
+        """Return the blocks of the window of a position, and how many of the next one are due; see `Windows.around`."""
+        return self._windows_of(epoch)[0].around(position, order.epoch_stream(self.seed, epoch))
+
+    def samples_of_block(self, epoch: int, number: int) -> NDArray[np.int64]:
+        """Return the sample ids of the block that comes at a place of an epoch's order; see `blocks_around`."""
+        windows, numbers = self._windows_of(epoch)
+        ranks = windows.samples_at(number, order.epoch_stream(self.seed, epoch))
+        return ranks if numbers is None else self.samples_of(epoch, numbers[ranks])
+
     def window_of(self, blocks: int) -> int:
         """Return the `shuffle_window` that gives windows of so many blocks."""
         return blocks * self._largest_block

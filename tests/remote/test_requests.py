@@ -1,5 +1,7 @@
 """What is asked of a server: how many requests, how many bytes, and nothing twice."""
 
+import time
+
 import obstore  # noqa: F401 - without it these tests are skipped
 import pytest
 
@@ -83,3 +85,25 @@ def test_a_loader_of_local_files_counts_no_requests(make_file):
     with Loader(make_file()[0], 4, CenterCrop(8)) as loader:
         assert loader.stats()["remote"] is None
         assert "no file is remote" in repr(loader.stats())
+
+
+def test_batches_in_file_order_are_asked_for_ahead(server, make_file):
+    path, _, _ = make_file(n=3000, height=60, width=60)  # 32 MB
+    address = server.put("a.h5", path.read_bytes())
+    with Loader(address, 32, CenterCrop(20), workers=1, prefetch=1) as loader:
+        server.forget()
+        next(iter(loader))  # of the batches that are made by now, two or three, there are not 2 MB
+        deadline = time.monotonic() + 10
+        while server.n_bytes < 25e6 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert server.n_bytes >= 25e6
+        assert server.n_requests < 60
+
+
+def test_opening_takes_three_times_the_delay_of_the_store(server, make_file):
+    """The beginning and the end of the file, and the images that are verified, are asked for together."""
+    path, _, _ = make_file(n=3000, height=60, width=60)
+    address = server.put("a.h5", path.read_bytes())
+    with Loader(address, 32, CenterCrop(20)):
+        assert server.n_heads == 1
+        assert len(server.requests) <= 4

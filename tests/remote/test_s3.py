@@ -1,12 +1,15 @@
 """Files of an S3 bucket: moto's server stands in for one. A server of Amazon's, or of others, is not asked by any test."""
 
+import urllib.request
+
 import numpy as np
 import obstore
 import pytest
+from obstore.store import S3Store
 
 from fastprep.loader import Loader
 
-moto_server = pytest.importorskip("moto.server", reason="moto's server is not installed: pip install 'moto[s3,server]'")
+moto_server = pytest.importorskip("moto.server", reason="moto's server is not installed: pip install 'fastprep[test-tools]'")
 
 
 @pytest.fixture
@@ -26,16 +29,14 @@ def options():
 
 
 def test_a_pattern_names_the_files_of_a_bucket_in_alphabetical_order(options, make_file, tmp_path):
-    import boto3
-
-    client = boto3.client(
-        "s3", endpoint_url=options["endpoint"], region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
-    )
-    client.create_bucket(Bucket="bucket")
+    with urllib.request.urlopen(urllib.request.Request(f"{options['endpoint']}/bucket", method="PUT")) as answer:
+        assert answer.status == 200
+    settings = {name: value for name, value in options.items() if name not in ("client_options", "retry_config")}
+    bucket = S3Store("bucket", config=settings, client_options=options["client_options"])
     paths = [make_file(name=f"train-{k}.h5")[0] for k in range(3)]
     for path in paths:
-        client.upload_file(str(path), "bucket", f"some/{path.name}")
-    client.upload_file(str(paths[0]), "bucket", "some/deeper/train-9.h5")
+        obstore.put(bucket, f"some/{path.name}", path)
+    obstore.put(bucket, "some/deeper/train-9.h5", paths[0])
     with (
         Loader("s3://bucket/some/train-*.h5", 69, None, storage_options=options, cache=tmp_path / "cache") as remote,
         Loader(paths, 69, None) as local,
@@ -49,4 +50,3 @@ def test_a_pattern_names_the_files_of_a_bucket_in_alphabetical_order(options, ma
         Loader("s3://bucket/none.h5", 4, None, storage_options=options)
     with pytest.raises(ValueError, match="what obstore takes"):
         Loader("s3://bucket/none.h5", 4, None, storage_options={"no_such_setting": 1})
-    assert obstore.__version__

@@ -9,9 +9,13 @@ import struct
 import threading
 import time
 
+_PIECE = 1 << 18  # bytes that are sent together
+
 
 class RangeServer:
-    """Files by name. `delay_s`, `fault_share`, `short_share` and `is_dead` may be set at any time.
+    """Files by name. `delay_s`, `fault_share`, `short_share`, `is_dead` and the two rates may be set at any time.
+
+    The rates are those at which bytes are sent: all connections together, and each of them; None for as fast as they go.
 
     Attributes
     ----------
@@ -25,6 +29,8 @@ class RangeServer:
         self.files, self.tags, self.requests = {}, {}, []
         self.n_heads = self.n_faults = 0
         self.delay_s, self.fault_share, self.short_share, self.is_dead, self.has_tags = 0.0, 0.0, 0.0, False, True
+        self.bytes_per_s = self.connection_bytes_per_s = None
+        self._free_at = 0.0
         self.lock, self._random = threading.Lock(), random.Random(7)
         outer = self
 
@@ -64,6 +70,21 @@ class RangeServer:
         """Return a number in 0..1 for a request."""
         with self.lock:
             return self._random.random()
+
+    def send(self, content, write):
+        """Write bytes at the rates that are set."""
+        free_at = time.monotonic()
+        for first in range(0, len(content), _PIECE):
+            piece = content[first : first + _PIECE]
+            if self.connection_bytes_per_s is not None:
+                free_at += len(piece) / self.connection_bytes_per_s
+                time.sleep(max(0.0, free_at - time.monotonic()))
+            if self.bytes_per_s is not None:
+                with self.lock:
+                    self._free_at = max(self._free_at, time.monotonic()) + len(piece) / self.bytes_per_s
+                    until = self._free_at
+                time.sleep(max(0.0, until - time.monotonic()))
+            write(piece)
 
     def close(self):
         """End."""
@@ -122,7 +143,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 mine.n_faults += 1
             self.wfile.write(content[first : (first + stop) // 2])
             return self._reset()
-        self.wfile.write(memoryview(content)[first:stop])
+        mine.send(memoryview(content)[first:stop], self.wfile.write)
         with mine.lock:
             mine.requests.append((name, first, stop - first))
         return None
