@@ -10,6 +10,7 @@ import time
 import h5py
 import numpy as np
 import pytest
+import warm_python
 
 import fastprep
 from fastprep import train
@@ -203,13 +204,16 @@ def test_mean_from_the_command_line(files):
 
 @pytest.mark.parametrize(("steps", "number"), [("quick", signal.SIGINT), ("slow", signal.SIGINT)])
 def test_interrupts(make_file, files, tmp_path, steps, number):
-    """Quick steps: in the middle of a later epoch. Slow ones: while TensorFlow is in a step of several seconds."""
+    """Quick steps: in the middle of a later epoch. Slow ones: while TensorFlow is in a step of several seconds, of AlexNet."""
     if steps == "slow":
         big, _, _ = make_file(n=128, height=227, width=227, name="big.h5")
         files = ["--train", str(big), "--val", str(big), "--batch-size", "128"]
+    else:
+        (tmp_path / "one_small_network.py").write_text(SMALL_NETWORK)
+        files = [*files, "--model", "one_small_network:small"]
     out = tmp_path / "run"
     command = [sys.executable, "-m", "fastprep.train", *files, "--epochs", "1000", "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = warm_python.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         ready = out / ("last.keras" if steps == "slow" else "curves.png")  # the training is about to begin; one epoch is over
         wait_until(lambda: ready.exists() or process.poll() is not None)

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import warm_python
 
 from fastprep import train
 from fastprep.training import checkpoint
@@ -123,8 +124,8 @@ def test_sigterm_in_a_step_that_is_never_done(files, undisturbed, tmp_path):
             options = ["--model", "network_of_faults:slow", "--grace", grace, "--out", "run"]
             words = [sys.executable, "-m", "fastprep.train", *command(tmp_path, *options)]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(undisturbed), *sys.path])}
-            processes[how] = subprocess.Popen(
-                words, cwd=tmp_path / how, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            processes[how] = warm_python.Popen(
+                words, cwd=tmp_path / how, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
         for how, process in processes.items():
             wait_until(lambda: (tmp_path / how / "begun").exists() or process.poll() is not None)  # noqa: B023 - called at once

@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+import warm_python
 
 from fastprep import train
 from fastprep.training import checkpoint
@@ -152,8 +153,8 @@ def start(tmp_path):
                 words = [json.dumps(plan), "--rank-timeout", "60", *arguments, *((more or {}).get(rank, []))]
                 environment = {**os.environ, **where, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"}
                 command = [sys.executable, "-c", RANK, *words]
-                streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-                processes.append(subprocess.Popen(command, env=environment, cwd=tmp_path, **streams))
+                streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+                processes.append(warm_python.Popen(command, env=environment, cwd=tmp_path, **streams))
                 records.append(record)
             return [Ended(process, record) for process, record in zip(processes, records, strict=True)]
         finally:
