@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,30 @@ class Candidate:
         return None if self.facts is None else self.facts.get("several_labels", False)
 
 
-def find_candidate(config: Config, name: str) -> Candidate:
-    """Return the model of a run folder, or of a .keras file."""
+def find_model(config: Config, name: str) -> Path:
+    """Return the file of the model of a run folder, or a .keras file itself.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     path = Path(name) / f"{config.which}.keras" if Path(name).is_dir() else Path(name)
     if not path.exists():
         problem = f"{name!r} has no {path.name}" if Path(name).is_dir() else f"there is no run, and no .keras file, {name!r}"
         raise InputError(problem + ("; --which last, perhaps" if (Path(name) / "last.keras").exists() else ""))
+    return path
+
+
+def find_candidate(config: Config, name: str) -> Candidate:
+    """Return the model of a run folder, or of a .keras file."""
+    path = find_model(config, name)
     try:
         state, arrays = checkpoint.read(path)
     except InputError:
+        if config.mean == "run" and not zipfile.is_zipfile(path):
+            way_out = "RUN is a folder of fastprep.train, or such a file"
+            raise InputError(f"{str(path)!r} is no .keras file, which is a ZIP; {way_out}") from None
         if config.mean == "run":
             raise InputError(
                 f"{name!r} does not say what training subtracted: say --mean file, compute, none, or a JSON"

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.cli.image_options import channels_of, shape_of
+from fastprep.cli.image_options import channels_of, check_mean_word, shape_of
 from fastprep.cli.keras_startup import start_keras
 from fastprep.cli.output import write_line
 from fastprep.cli.progress import shown_progress
 from fastprep.errors import InputError, MissingMeanError
 from fastprep.evaluation import metrics
-from fastprep.evaluation.candidates import Candidate, common_fact, find_candidate, have_several, load_model
+from fastprep.evaluation.candidates import Candidate, common_fact, find_candidate, find_model, have_several, load_model
 from fastprep.evaluation.config import Config
 from fastprep.evaluation.part import mean_of_training, note_on_training_images, part_of_training, with_training_file
 from fastprep.evaluation.report import Evaluated, compared, lines_of_comparisons, report_files, table, write_report
@@ -42,6 +42,9 @@ def run(config: Config) -> Path:
         raise InputError("name a run: python -m fastprep.evaluate RUN --data FILE")
     if config.compare and (len(config.runs) < 2 or config.labels == "none"):
         raise InputError("--compare needs two RUNs or more, and labels")
+    check_mean_word(config.mean, ("run", "file", "compute", "none"))
+    for name in config.runs:
+        find_model(config, name)  # before the file that a run was trained on is looked for
     if config.data is None:
         config = with_training_file(config)
     candidates = [find_candidate(config, name) for name in config.runs]

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fastprep.remote.addresses import has_pattern, is_address, is_web, matches, prefix_of, split
+from fastprep.remote.addresses import check_kind, has_pattern, is_address, is_web, matches, prefix_of, split
 from fastprep.remote.cache import Cache
 from fastprep.remote.fetching import Fetcher
 from fastprep.remote.object_stores import StoreOfProcess
@@ -176,6 +176,7 @@ def current() -> Session:
 def find(name: str | os.PathLike[str] | bytes) -> RemoteFile | None:
     """Return the remote file of a name; None for a local one. One that is not open is opened by the session of the context."""
     if not is_address(name):
+        check_kind(name)
         return None
     file = _open_files.get(str(name))
     return current().open(str(name)) if file is None else file

@@ -117,10 +117,19 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
             stop_soon(swept, message, save_s=config.grace) as notice,
             _with_note(message),
             interrupts_undisguised(),
+            _profile(session, folder),
         ):
             if not state.finished(session.config):
                 _train(session, folder, state, saved, notice)
         return Result(folder.path, state.best_epoch, state.best_accuracy, session.inputs.mean, state.best_auc)
+
+
+def _profile(session: Session, folder: RunFolder) -> contextlib.AbstractContextManager[Any]:
+    """Return a context that profiles the loader of training on rank 0, if that is asked for."""
+    steps = session.config.profile
+    if steps is None or not session.ranks.first:
+        return contextlib.nullcontext()
+    return session.train.profile(folder.path / "profile.json", steps)
 
 
 def _read_saved(config: Config, ranks: Ranks, stack: contextlib.ExitStack) -> _Saved:

@@ -86,16 +86,13 @@ def test_the_same_seed_gives_the_same_first_epoch(files, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--train": "nowhere.h5"}, "No such file or directory: 'nowhere.h5'"),
         ({"--val": "nowhere-*.h5"}, "no file matches 'nowhere-*.h5'"),
         ({"--crop": "61"}, "crop is larger than the image: 61x61 from 60x62 pixels (file"),
         ({"--crop": "20"}, "at least 57 in 'channels_last'; --crop sets the side of the crops, --model takes another"),
-        ({"--batch-size": "0"}, "batch_size must be an integer of at least 1, got 0"),
         ({"--epochs": "0"}, "--epochs must be at least 1, got 0"),
         ({"--crop": "0"}, "--crop must be at least 1, got 0"),
         ({"--lr": "0"}, "--lr must be above 0, got 0.0"),
         ({"--rank-timeout": "0"}, "--rank-timeout must be above 0, got 0.0"),
-        ({"--mean": "nowhere.json"}, "No such file or directory: 'nowhere.json'"),
     ],
 )
 def test_bad_arguments_are_one_clear_line(files, tmp_path, capsys, change, message):
@@ -176,9 +173,6 @@ def test_nothing_to_train_on_and_a_run_that_exists(files, tmp_path, capsys):
     assert "--full goes with --demo only" in capsys.readouterr().err
     assert train.main([*files, "--demo"]) == 2
     assert "--demo brings its own images" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as caught:
-        train.main(["--epoch", "x"])
-    assert caught.value.code == 2
 
 
 def test_a_folder_that_can_not_be_made(files, capsys):

@@ -1,5 +1,6 @@
 """Signals to the train command: after SIGTERM, as schedulers send it, a run is saved or ends in time; Ctrl-C ends it at once."""
 
+import json
 import os
 import signal
 import subprocess
@@ -57,10 +58,14 @@ def test_sigterm_saves_and_the_run_goes_on_with_the_same_bits(arguments, undistu
     assert outcome(run) == outcome(undisturbed / "run")
 
 
-def test_ctrl_c_does_not_save(arguments, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_does_not_save_but_a_profile_is_whole(arguments, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     before_step(monkeypatch, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
-    assert train.main([*arguments, "--out", str(run)]) == 130
+    assert train.main([*arguments, "--out", str(run), "--profile"]) == 130
+    names_of_events = [event["name"] for event in json.loads((run / "profile.json").read_text())["traceEvents"]]
+    assert {"batch", "read and decode", "kernel", "wait", "step"} <= set(names_of_events)
+    assert names(run) == ["config.json", "last.keras", "profile.json"]
+    assert "profile" not in json.loads((run / "config.json").read_text())
     assert "interrupted; what the run folder holds is whole; go on with --resume" in capsys.readouterr().err
     assert checkpoint.read(run / "last.keras")[0]["course"]["step"] == 0
 
