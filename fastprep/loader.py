@@ -433,7 +433,8 @@ class Loader(Presented):
 
         The file has a lane for each thread. Those of workers show each batch: waiting for a buffer, drawing crops, reading and
         decoding, and inside of that the kernel for each image. That of the consumer shows how long it waited for each batch, and
-        the step that it made of it. On a GPU, copies and kernels are shown by the time that it takes to start them.
+        the step that it made of it. On a GPU each image goes to pinned memory there, and copies and kernels are shown by the
+        time that it takes to start them.
         Without a profile, and after it, iterating costs what it always does.
 
         Parameters

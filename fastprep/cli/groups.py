@@ -105,7 +105,7 @@ def _field(group: type, default: Any, pairs: bool) -> tuple[str, Any, Any]:
     shown, values = group if pairs else _without_pairs(group), dataclasses.field()
     if default is not None:
         values = dataclasses.field(default=shown(**{name: getattr(default, name) for name in names}))
-    return f"{words.replace(' ', '_')}_options", Annotated[shown, arg(name=words)], values
+    return f"{words.replace(' ', '_')}_options", Annotated[shown, arg(name=words, help=group.__doc__)], values
 
 
 def _without_pairs(group: type) -> type:

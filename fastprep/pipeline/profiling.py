@@ -55,6 +55,7 @@ class Profile:
     def __init__(self, source: BatchSource, path: str | os.PathLike[str], steps: int) -> None:
         check_integer("steps", steps, 1)
         self._trace, self._source, self._left = Trace(path), source, int(steps)
+        self._taking = "kernel" if source.backends[0].device == "cpu" else "to pinned memory"  # what sinks do with an image
         self.is_written = False
         self._lock = threading.Lock()
         self._replaced: list[tuple[Any, str]] = []
@@ -138,7 +139,7 @@ class Profile:
         return make
 
     def _read(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Note when images are read, and inside of that, when the kernel has each of them."""
+        """Note when images are read, and inside of that, when the kernel has each of them, or the way to a GPU."""
 
         def read(samples: NDArray[np.int64], table: Any, blends: Any, has_labels: bool, *sinks: Sink) -> Any:
             times = [np.empty((_TIMES_OF_IMAGE * len(samples), 2), np.int64) for _ in sinks]
@@ -148,7 +149,7 @@ class Profile:
             self._read_ended.ns = time.perf_counter_ns()
             for sink, own in zip(timed, times, strict=True):
                 if isinstance(sink, TimedSink):
-                    self._trace.add_all("kernel", own[: sink.n_timed])
+                    self._trace.add_all(self._taking, own[: sink.n_timed])
             return rows
 
         return read

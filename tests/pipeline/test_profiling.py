@@ -182,3 +182,15 @@ def test_a_sink_that_is_timed_hands_everything_on(rng):
     assert (np.diff(times.reshape(-1)) >= 0).all()
     with pytest.raises(ValueError, match="times must have two columns, got 3"):
         TimedSink(sink, np.zeros((2, 3), np.int64))
+
+
+def test_copies_and_kernels_of_a_device_have_a_span(make_file, stand_in, tmp_path):
+    path = tmp_path / "profile.json"
+    with loader_of(make_file, device="cuda:0") as loader, loader.profile(path):
+        n_batches = len([batch for batch in loader])
+    _, events = read(path)
+    check_nesting(events)
+    names = [event["name"] for event in events]
+    assert names.count("copy and kernel") == names.count("read and decode") == n_batches
+    assert names.count("to pinned memory") == 40
+    assert "kernel" not in names
