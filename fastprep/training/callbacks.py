@@ -115,7 +115,9 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Record the results of the epoch, and save."""
-        logs = {**(logs or {}), "learning_rate": self._rate}
+        # those of the loader differ from run to run, and are in loader.jsonl
+        results = {name: value for name, value in (logs or {}).items() if not name.startswith("loader/")}
+        logs = {**results, "learning_rate": self._rate}
         line = self.progress.describe_epoch(logs, self._measured)
         if problem := self._problem(logs):
             self.progress.keep_epoch(line, is_best=False)

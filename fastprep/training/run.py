@@ -232,8 +232,10 @@ def _fit(session: Session, callback: RunCallback, folder: RunFolder) -> None:
     import keras
 
     from fastprep.adapters.keras import EpochSync
+    from fastprep.adapters.loader_metrics import LoaderMetrics
 
-    callbacks = [*session.ranks.callbacks(), EpochSync(session.train), callback]
+    metrics = LoaderMetrics(session.train, folder.path / "loader.jsonl" if session.ranks.first else None)
+    callbacks = [*session.ranks.callbacks(), EpochSync(session.train), metrics, callback]
     if session.config.tensorboard and session.ranks.first:
         callbacks.append(keras.callbacks.TensorBoard(folder.path / "tensorboard"))
     with warnings.catch_warnings():

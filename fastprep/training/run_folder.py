@@ -1,4 +1,4 @@
-"""Run folder: config.json, last.keras, best.keras, history.csv, curves.png and report.html, each whole at any moment."""
+"""Run folder: config.json, last.keras, best.keras, and the files that people read, each of which is whole at any moment."""
 
 from __future__ import annotations
 

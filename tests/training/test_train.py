@@ -41,6 +41,7 @@ def test_a_run_is_a_folder_with_everything(files, tmp_path, capsys):
         "curves.png",
         "history.csv",
         "last.keras",
+        "loader.jsonl",
         "report.html",
     ]
     config = json.loads((out / "config.json").read_text())
@@ -224,7 +225,7 @@ def test_interrupts(make_file, files, tmp_path, steps, number):
         assert {"config.json", "last.keras"} <= names  # and more, where the machine is through an epoch already
         assert not [name for name in names if name.startswith(".")]
         return
-    assert names == {"best.keras", "config.json", "curves.png", "history.csv", "last.keras", "report.html"}
+    assert names == {"best.keras", "config.json", "curves.png", "history.csv", "last.keras", "loader.jsonl", "report.html"}
     for name in ("best.keras", "last.keras"):
         keras.models.load_model(out / name)
     assert len((out / "history.csv").read_text().splitlines()) >= 2

@@ -235,6 +235,7 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
         "curves.png",
         "history.csv",
         "last.keras",
+        "loader.jsonl",
         "report.html",
     ]
     after = [step for record in records for step in record["samples"]]
@@ -345,7 +346,7 @@ def test_all_ranks_save_and_end_if_one_is_told_to(arguments, start, tmp_path):
     assert [rank.status for rank in ranks] == [143, 143], ranks[0].errors + ranks[1].errors
     for number, rank in enumerate(ranks):
         assert f"fastprep.train: rank {number}: interrupted, and saved before epoch " in rank.errors
-    names = ["best.keras", "config.json", "curves.png", "history.csv", "last.keras", "report.html"]
+    names = ["best.keras", "config.json", "curves.png", "history.csv", "last.keras", "loader.jsonl", "report.html"]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == names
     resumed = start(2, ["--trust", "--resume", str(tmp_path / "run")])
     assert [rank.status for rank in resumed] == [0, 0], resumed[0].errors
