@@ -247,6 +247,7 @@ def _made(files: dict[str, Path], result: training.Result) -> list[str]:
     what = {files["train"]: "training images", files["val"]: "validation images", files["test"]: "test images"}
     what[folder / "best.keras"] = "the network tested"
     what[folder / "last.keras"] = "to resume from"
+    what[folder / "report.html"] = "all on one page"
     what[folder / "curves.png"] = "loss and accuracy"
     what[folder / "history.csv"] = "the same, numbers"
     width = max(len(str(path)) for path in what)

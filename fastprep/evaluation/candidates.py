@@ -17,6 +17,7 @@ from fastprep.training import checkpoint, saved_model
 from fastprep.training.config import Config as Training
 from fastprep.training.foreign_code import check_named
 from fastprep.training.several_labels import has_several
+from fastprep.training.state import RunState
 
 _FACTS: dict[str, Any] = {"model": str, "crop": int, "classes": int, "class_names": list, "channels": int, "logits": bool}
 _FACTS |= {"channel_order": (str, type(None))}
@@ -106,6 +107,18 @@ def _check_facts(path: Path, state: dict[str, Any]) -> None:
     for name in ("several_labels", "standardize"):
         if not isinstance(value := facts.get(name, False), bool):
             raise InputError(f"{str(path)!r} is damaged: what it says about training has a wrong {name!r}, {value!r:.80}")
+
+
+def run_of(candidate: Candidate) -> RunState | None:
+    """Return how a run went, by its last save; None for a file in no run folder, and where that is missing or damaged."""
+    last = Path(candidate.name) / "last.keras"
+    if not Path(candidate.name).is_dir() or not last.exists():
+        return None
+    try:
+        state, _ = checkpoint.read(last)
+        return RunState.from_dict(state["course"], state.get("throughput"))
+    except (InputError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def common_fact(key: str, candidates: list[Candidate]) -> Any:

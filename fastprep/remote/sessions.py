@@ -111,6 +111,18 @@ class Session:
             self.files[address] = _open_files[name] = file
             return file
 
+    def counts(self) -> dict[str, int] | None:
+        """Count what was read of the session's files, by all that share them: requests, retries, bytes, and blocks.
+
+        Returns
+        -------
+        dict of str to int, or None
+            None if the session has no remote file.
+        """
+        fetchers = {id(file.fetcher): file.fetcher for file in self.files.values()}.values()
+        names = ("requests", "retries", "bytes", "blocks_read", "blocks_fetched")
+        return {name: sum(getattr(fetcher, f"n_{name}") for fetcher in fetchers) for name in names} if fetchers else None
+
     def expand(self, pattern: str) -> list[str]:
         """Return the addresses of the files that match a pattern, in alphabetical order.
 
