@@ -3,8 +3,9 @@
 >>> train = fastprep.Loader("train.h5", batch_size=128, crop=fastprep.RandomCrop(227, mirror=True), shuffle=True)
 >>> model.fit(train)
 
-Importing the package needs neither Keras, TensorFlow, cupy nor a GPU. Names are looked up at first use; `Loader`, `EpochSync` and
-`predict` then import Keras. Without Keras, `Loader` is `fastprep.loader.Loader`: the same loader without the methods for Keras.
+Importing the package needs neither Keras, TensorFlow, cupy nor a GPU. Names are looked up at first use; `Loader`,
+`EpochSync`, `LoaderMetrics` and `predict` then import Keras. Without Keras, `Loader` is `fastprep.loader.Loader`: the same loader
+without the methods for Keras.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fastprep._version import __version__
 if TYPE_CHECKING:
     from fastprep import errors, h5, kernels, loader, model
     from fastprep.adapters.keras import EpochSync, Loader
+    from fastprep.adapters.loader_metrics import LoaderMetrics
     from fastprep.adapters.predict import predict
     from fastprep.dataset import image_covariance, image_mean
     from fastprep.errors import DataError, DeviceUnavailableError, MissingMeanError
@@ -55,6 +57,7 @@ __all__ = [
     "EpochSync",
     "Lighting",
     "Loader",
+    "LoaderMetrics",
     "Mask",
     "MissingMeanError",
     "MixUp",
@@ -93,6 +96,7 @@ _HOMES = {
     "EpochSync": "adapters.keras",
     "Lighting": "transforms",
     "Loader": "adapters.keras",
+    "LoaderMetrics": "adapters.loader_metrics",
     "Mask": "transforms",
     "MissingMeanError": "errors",
     "MixUp": "transforms",

@@ -32,7 +32,23 @@ def main(argv: list[str] | None = None) -> int:
         status: int = importlib.import_module(f"fastprep.{name}").main(rest)
         return status
     with safe_output():
+        if words[:1] == ["completion"]:
+            return status_of_output("fastprep", _complete(words[1:]))
         return status_of_output("fastprep", _answer(words[0] if words else "--help"))
+
+
+def _complete(words: list[str]) -> int:
+    """Print the script by which a shell completes command lines, and return the exit status."""
+    from fastprep.cli.completion import SHELLS, completion_script
+
+    if len(words) != 1 or words[0] not in SHELLS:
+        found = " ".join(words) or "nothing"
+        write_message(f"fastprep: `fastprep completion` takes the name of a shell, {' or '.join(SHELLS)}, got {found}")
+        return 2
+    configs = {name: importlib.import_module(f"fastprep.{name}").Config for name in COMMANDS}
+    script = completion_script(words[0], {name: (config, name == "train") for name, config in configs.items()}, "fastprep")
+    write_line(*script.splitlines())
+    return 0
 
 
 def _answer(word: str) -> int:
@@ -43,8 +59,9 @@ def _answer(word: str) -> int:
     if word in ("-V", "--version"):
         write_line(f"fastprep {__version__}")
         return 0
-    nearest = difflib.get_close_matches(word, COMMANDS, n=1)
+    nearest = difflib.get_close_matches(word, (*COMMANDS, "completion"), n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    hint = "`fastprep train --demo` runs the demo; " if word == "demo" else hint
     write_message(f"fastprep: there is no command {word!r}; {hint}`fastprep --help` lists the commands")
     return 2
 
@@ -57,6 +74,7 @@ def overview() -> list[str]:
         "",
         "`fastprep COMMAND --help` lists the options of a command.",
         "`python -m fastprep.COMMAND` runs the same command.",
+        "`fastprep completion bash` (or zsh) prints what completes them in a shell.",
     ]
     return lines
 

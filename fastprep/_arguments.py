@@ -14,6 +14,11 @@ from fastprep.kernels.choices import Layout
 from fastprep.transforms import Crop, Target
 
 
+def unless_none(value: Any) -> Any:
+    """Return an argument, and None for the word "none", which commands have in its place."""
+    return None if isinstance(value, str) and value == "none" else value
+
+
 class ReadOnlyArguments:
     """Read-only properties for the arguments of a `Loader`.
 

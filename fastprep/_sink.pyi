@@ -12,4 +12,8 @@ class Status(IntEnum):
 class Sink:
     sizes: NDArray[np.int64] | None
 
+class TimedSink(Sink):
+    n_timed: int
+    def __init__(self, sink: Sink, times: NDArray[np.int64]) -> None: ...
+
 def hand_over(pixels: NDArray[np.uint8], offsets: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> tuple[int, int]: ...

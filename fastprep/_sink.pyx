@@ -6,6 +6,7 @@ It lies below the reader and the kernels, so that neither of the two knows the o
 from enum import IntEnum
 
 from libc.stdint cimport int64_t, uint8_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cdef extern from *:
     """
@@ -28,8 +29,76 @@ Status = IntEnum(
 )
 
 
+cdef struct Timed:
+    image_sink take
+    image_need need
+    image_part part
+    void *context
+    int64_t *times
+    int64_t n, most
+
+
 cdef class Sink:
     """A receiver of images, one at a time; `_sink.pxd` has the contract of its functions."""
+
+
+cdef int take_timed(void *context, int64_t slot, const void *pixels) noexcept nogil:
+    cdef Timed *timed = <Timed *> context
+    cdef int64_t began = monotonic_ns()
+    cdef int status = timed.take(timed.context, slot, pixels)
+    if timed.n < timed.most:
+        timed.times[2 * timed.n], timed.times[2 * timed.n + 1] = began, monotonic_ns()
+        timed.n += 1
+    return status
+
+
+cdef void need_of_timed(void *context, int64_t slot, int64_t *first, int64_t *n_bytes) noexcept nogil:
+    (<Timed *> context).need((<Timed *> context).context, slot, first, n_bytes)
+
+
+cdef part_of_image part_of_timed(void *context, int64_t slot) noexcept nogil:
+    return (<Timed *> context).part((<Timed *> context).context, slot)
+
+
+cdef inline int64_t monotonic_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t> now.tv_sec * 1000000000 + now.tv_nsec
+
+
+cdef class TimedSink(Sink):
+    """A sink that hands all images on to another one, and notes when that one has each: what a profile sees of a kernel.
+
+    `times` takes the begin and the end of each call in nanoseconds, as `time.perf_counter_ns` counts them, as many as it has
+    rows; `n_timed` tells how many there are. Only one thread may hand images to it.
+    """
+
+    cdef Timed timed
+    cdef object keep
+
+    def __cinit__(self, Sink sink, int64_t[:, ::1] times):
+        if sink.take == NULL:
+            raise TypeError(f"{type(sink).__name__} takes no pixels")
+        if times.shape[1] != 2:
+            raise ValueError(f"times must have two columns, got {times.shape[1]}")
+        self.keep = sink, times
+        self.timed.take, self.timed.need, self.timed.part = sink.take, sink.need, sink.part
+        self.timed.context = sink.context
+        if times.shape[0]:
+            self.timed.times = &times[0, 0]
+        self.timed.n, self.timed.most = 0, times.shape[0]
+        self.take = take_timed
+        if sink.need != NULL:
+            self.need = need_of_timed
+        if sink.part != NULL:
+            self.part = part_of_timed
+        self.context = &self.timed
+        self.sizes = sink.sizes
+
+    @property
+    def n_timed(self):
+        """Number of calls whose times are known."""
+        return self.timed.n
 
 
 def hand_over(const uint8_t[::1] pixels, const int64_t[::1] offsets, const int64_t[::1] slots, Sink sink):

@@ -19,10 +19,12 @@ from fastprep.cli.output import write_line, write_message
 from fastprep.cli.progress import shown_progress
 from fastprep.command_lines import option_words
 from fastprep.dataset import expand_paths, other_labels
-from fastprep.errors import DataError, InputError
+from fastprep.errors import InputError, input_errors
+from fastprep.h5 import check_axes_name
 from fastprep.h5.convert import Encoding, InexactError, OtherFilesError, Rewritten, SizesDifferError, rewrite
 from fastprep.kernels.resized import Resized
 from fastprep.remote import is_address
+from fastprep.system import check_local
 from fastprep.transforms import CenterCrop, Resize
 
 _ROUND_HINT = (
@@ -35,7 +37,92 @@ _MOST_NOTES = 20
 
 @flowing
 @dataclass(frozen=True)
-class Config:
+class FileOptions:
+    """The files."""
+
+    source: Annotated[Positional[str], arg(metavar="IN")]
+    """Any HDF5 file that fastprep reads, with images of whole numbers from 0 to 255, or encoded ones; or several (IN IN IN OUT),
+    or a pattern such as "slices/*.h5"."""
+    target: Annotated[Positional[str], arg(metavar="OUT")]
+    """File to write. Of more than two names, the last is this one."""
+    more: Annotated[Positional[tuple[str, ...]], arg(metavar="...")] = ()
+    """Further names."""
+    overwrite: bool = False
+    """Replace OUT if it exists and fastprep wrote it; never IN, or a file that IN takes contents from."""
+    quiet: bool = False
+    """Show no progress, on a terminal either."""
+    from_other_files: bool = False
+    """Copy images that lie in other files, to which IN leads by an external link, a virtual dataset or external storage. Without
+    this option they are refused, and the files are named: whoever made IN chose them, and whoever gets OUT can read them."""
+
+
+@flowing
+@dataclass(frozen=True)
+class DataOptions:
+    """What in the files are images and labels."""
+
+    images: Annotated[str, arg(metavar="NAME")] = "images"
+    """Dataset of images, (N, height, width, channels) or (N, height, width). Its name is kept. X/ or a pattern such as "*/image"
+    is for images that have a dataset each: they become one, images, and their names become file_names."""
+    labels: Annotated[str | None, arg(metavar="NAME|none")] = None
+    """Dataset that must have one row for each image; otherwise nothing is written. `none`, or nothing, checks none. Labels that
+    have a dataset each (y/ or a pattern) or lie in another file (FILE:NAME) become the dataset labels, or labels_2 if other
+    labels have that name: the last line that is printed names it. Others are kept in any case."""
+    axes: Annotated[str | None, arg(metavar="AXES")] = None
+    """Axes of the dataset of images, a letter for each in its order: N, H, W and C. NCHW is channels first, HWC one image a file.
+    Default: what the file says, else NHWC or NHW, if the shape makes it plausible."""
+    shape: Annotated[str | None, arg(metavar="HxWxC")] = None
+    """Height, width and channels of an image, such as 28x28x1, in a dataset of flat rows."""
+
+
+@flowing
+@dataclass(frozen=True)
+class EncodingOptions:
+    """Encoded images, which take less space."""
+
+    encode: Literal["jpeg", "png", "webp", "webp-lossless", "keep"] | None = None
+    """Store encoded images, of one or three channels. png and webp-lossless keep every pixel; jpeg and webp change pixels, and
+    the last line says how much. Images that are of that kind already keep their bytes, unless --size or --quality is given; keep
+    is for files of encoded images, all of which keep their bytes. Default: pixels."""
+    quality: Annotated[int | None, arg(metavar="1..100")] = None
+    """With --encode jpeg or webp: quality. Default: 90."""
+    channel_order: Literal["RGB", "BGR"] | None = None
+    """With --encode: order of three channels, if the file does not say it. Encoded images are RGB; BGR is reordered, and so are
+    mean, std and covariance. Default: RGB."""
+
+
+@flowing
+@dataclass(frozen=True)
+class SizeOptions:
+    """One size for all images."""
+
+    size: Annotated[str | None, arg(metavar="PIXELS|HxW")] = None
+    """Resize all images to one size, 256 or 256x320, as loaders resize them, and round to whole numbers."""
+    shorter_side: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """With --size: pixels to which the shorter side is resized before the middle is cut out, as by a loader's
+    CenterCrop(SIZE, resize=PIXELS). Default: the larger side of --size."""
+    resize: Literal["crop", "stretch"] = "crop"
+    """With --size: crop resizes the shorter side and keeps the middle; stretch takes the whole image and changes its proportions,
+    as Resize((H, W)) of a loader."""
+
+
+@flowing
+@dataclass(frozen=True)
+class PixelOptions:
+    """How pixels are stored."""
+
+    round: bool = False
+    """Round values to the nearest whole number, ties to even, and clip them to 0..255, instead of refusing them."""
+    compression: Literal["none", "gzip"] = "none"
+    """gzip stores each image as a chunk of its own. It saves disk space for plain images such as drawings and scans; noisy
+    photographs hardly shrink. Each epoch then has to decode the images."""
+    gzip_level: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9] = 4
+    """With --compression gzip: 1 is quick, 9 is small."""
+
+
+@flowing
+@dataclass(frozen=True)
+class Config(PixelOptions, SizeOptions, EncodingOptions, DataOptions, FileOptions):  # the help text begins with the last one
     """Rewrite the images of HDF5 files in the layout that loads fastest: contiguous uint8, in one file.
 
     With --encode, images become JPEG, PNG or WebP, a row of bytes each, which take less space and are decoded in every epoch.
@@ -52,62 +139,11 @@ class Config:
         python -m fastprep.convert jpegs.h5 pixels.h5 --size 256
     """
 
-    source: Annotated[Positional[str], arg(metavar="IN")]
-    """Any HDF5 file that fastprep reads, with images of whole numbers from 0 to 255, or encoded ones; or several (IN IN IN OUT),
-    or a pattern such as "slices/*.h5"."""
-    target: Annotated[Positional[str], arg(metavar="OUT")]
-    """File to write. Of more than two names, the last is this one."""
-    more: Annotated[Positional[tuple[str, ...]], arg(metavar="...")] = ()
-    """Further names."""
-    images: Annotated[str, arg(metavar="NAME")] = "images"
-    """Dataset of images, (N, height, width, channels) or (N, height, width). Its name is kept. X/ or a pattern such as "*/image"
-    is for images that have a dataset each: they become one, images, and their names become file_names."""
-    labels: Annotated[str | None, arg(metavar="NAME")] = None
-    """Dataset that must have one row for each image; otherwise nothing is written. Labels that have a dataset each (y/ or a
-    pattern) or lie in another file (FILE:NAME) become the dataset labels, or labels_2 if other labels have that name: the last
-    line that is printed names it. Others are kept in any case."""
-    axes: Annotated[str | None, arg(metavar="AXES")] = None
-    """Axes of the dataset of images, a letter for each in its order: N, H, W and C. NCHW is channels first, HWC one image a file.
-    Default: what the file says, else NHWC or NHW, if the shape makes it plausible."""
-    shape: Annotated[str | None, arg(metavar="HxWxC")] = None
-    """Height, width and channels of an image, such as 28x28x1, in a dataset of flat rows."""
-    encode: Literal["jpeg", "png", "webp", "webp-lossless", "keep"] | None = None
-    """Store encoded images, of one or three channels. png and webp-lossless keep every pixel; jpeg and webp change pixels, and
-    the last line says how much. Images that are of that kind already keep their bytes, unless --size or --quality is given; keep
-    is for files of encoded images, all of which keep their bytes. Default: pixels."""
-    quality: Annotated[int | None, arg(metavar="1..100")] = None
-    """With --encode jpeg or webp: quality. Default: 90."""
-    channel_order: Literal["RGB", "BGR"] | None = None
-    """With --encode: order of three channels, if the file does not say it. Encoded images are RGB; BGR is reordered, and so are
-    mean, std and covariance. Default: RGB."""
-    size: Annotated[str | None, arg(metavar="PIXELS|HxW")] = None
-    """Resize all images to one size, 256 or 256x320, as loaders resize them, and round to whole numbers."""
-    shorter_side: Annotated[int | None, arg(metavar="PIXELS")] = None
-    """With --size: pixels to which the shorter side is resized before the middle is cut out, as by a loader's
-    CenterCrop(SIZE, resize=PIXELS). Default: the larger side of --size."""
-    resize: Literal["crop", "stretch"] = "crop"
-    """With --size: crop resizes the shorter side and keeps the middle; stretch takes the whole image and changes its proportions,
-    as Resize((H, W)) of a loader."""
-    compression: Literal["none", "gzip"] = "none"
-    """gzip stores each image as a chunk of its own. It saves disk space for plain images such as drawings and scans; noisy
-    photographs hardly shrink. Each epoch then has to decode the images."""
-    gzip_level: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9] = 4
-    """With --compression gzip: 1 is quick, 9 is small."""
-    round: bool = False
-    """Round values to the nearest whole number, ties to even, and clip them to 0..255, instead of refusing them."""
-    from_other_files: bool = False
-    """Copy images that lie in other files, to which IN leads by an external link, a virtual dataset or external storage. Without
-    this option they are refused, and the files are named: whoever made IN chose them, and whoever gets OUT can read them."""
-    overwrite: bool = False
-    """Replace OUT if it exists and fastprep wrote it; never IN, or a file that IN takes contents from."""
-    quiet: bool = False
-    """Show no progress, on a terminal either."""
-
     @property
     def sources(self) -> list[str]:
         """Files that are converted."""
         names = (self.source, self.target, *self.more)[:-1]
-        paths = [path for name in names for path in expand_paths(name)]
+        paths = [path for name in names for path in expand_paths(name, "IN")]
         seen: dict[str, str] = {}
         for path in paths:
             if (real := path if is_address(path) else os.path.realpath(path)) in seen:
@@ -144,6 +180,9 @@ def check(config: Config) -> None:
     InputError
         If one breaks its rule, or has no effect.
     """
+    with input_errors(ValueError):
+        check_axes_name(config.axes)
+    check_local(config.out)
     if config.encode is None and config.channel_order is not None:
         raise InputError("--channel-order goes with --encode only")
     if config.quality is not None and config.encode not in ("jpeg", "webp"):
@@ -170,7 +209,6 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(argv)
     command = Command(
         "fastprep.convert",
-        errors=(InputError, DataError, OSError, ModuleNotFoundError),  # the last one if simplejpeg is missing
         hint=lambda error: _hint(error, config),
         interrupted=lambda: f"interrupted; nothing was written to {config.out!r}",
     )
@@ -185,7 +223,7 @@ def _run(config: Config) -> None:
             sources,
             config.out,
             config.images,
-            other_labels(config.labels, sources),
+            other_labels(None if config.labels == "none" else config.labels, sources),
             axes=config.axes,
             shape=shape_of(config.shape),
             gzip_level=config.gzip_level if config.compression == "gzip" else None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.cli.output import write_line
+from fastprep.cli.output import write_line, write_message
 from fastprep.cli.progress import shown_wait
 from fastprep.diagnostics import comparison
 from fastprep.diagnostics.by_hand import Job
@@ -246,6 +247,7 @@ def _made(files: dict[str, Path], result: training.Result) -> list[str]:
     what = {files["train"]: "training images", files["val"]: "validation images", files["test"]: "test images"}
     what[folder / "best.keras"] = "the network tested"
     what[folder / "last.keras"] = "to resume from"
+    what[folder / "report.html"] = "all on one page"
     what[folder / "curves.png"] = "loss and accuracy"
     what[folder / "history.csv"] = "the same, numbers"
     width = max(len(str(path)) for path in what)
@@ -264,3 +266,8 @@ def _labels(path: Path) -> NDArray[np.int64]:
 
     with Loader(path, 1, None, device="cpu") as loader:
         return np.asarray(loader.labels)
+
+
+if __name__ == "__main__":
+    write_message("fastprep.demo: the demo is run by another command: python -m fastprep.train --demo")
+    sys.exit(2)

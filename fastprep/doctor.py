@@ -20,6 +20,7 @@ from fastprep.cli.command import Command, parse_command_line
 from fastprep.cli.help import flowing
 from fastprep.cli.image_options import channels_of, shape_of
 from fastprep.cli.output import write_line
+from fastprep.command_lines import option
 from fastprep.diagnostics import gpu as gpu_figures
 from fastprep.diagnostics.lock_share import LockShare, preparing, share_of_lock
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
@@ -35,19 +36,8 @@ N_EXAMPLE = 512  # images of the temporary file
 
 @flowing
 @dataclass(frozen=True)
-class Config:
-    """Report what this machine and a file can do, and where the time goes.
-
-    Times random mirrored crops in shuffled order: reading, the crop kernel, and both in one thread and in all.
-    Tells how much of its time a thread holds Python's lock, which the others then wait for.
-    On a GPU it compares bits with the CPU's, and times copy, kernel and hand-over.
-    Nothing is written; the report can be pasted into a bug report.
-
-    For example::
-
-        python -m fastprep.doctor
-        python -m fastprep.doctor train.h5 --size 224
-    """
+class FileOptions:
+    """The file."""
 
     file: Annotated[Positional[str | None], arg(metavar="[FILE]")] = None
     """An HDF5 file of images. Default: a temporary file of noise, 256x256x3."""
@@ -61,6 +51,13 @@ class Config:
     channels: Annotated[str | None, arg(metavar="LIST")] = None
     """Channels of the images to use, in this order: numbers from 0, such as 0,1,2, or letters of the file's channel order, as in
     RGB. Default: all."""
+
+
+@flowing
+@dataclass(frozen=True)
+class TimingOptions:
+    """What is timed."""
+
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
     """Height and width of the crops. Default: 227, or seven eighths of smaller images."""
     batch_size: Annotated[int, arg(metavar="N")] = 128
@@ -71,10 +68,28 @@ class Config:
     """Instead, run the benchmark of all installed loaders of the field, which is in the source but not in the package."""
 
 
+@flowing
+@dataclass(frozen=True)
+class Config(TimingOptions, FileOptions):  # the help text begins with the last one
+    """Report what this machine and a file can do, and where the time goes.
+
+    Times random mirrored crops in shuffled order: reading, the crop kernel, and both in one thread and in all.
+    Tells how much of its time a thread holds Python's lock, which the others then wait for.
+    On a GPU it compares bits with the CPU's, and times copy, kernel and hand-over.
+    Nothing is written; the report can be pasted into a bug report.
+
+    For example::
+
+        python -m fastprep.doctor
+        python -m fastprep.doctor train.h5 --size 224
+    """
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command, and return its exit status; see `fastprep.cli.command.Command.run`."""
     config = parse(argv)
-    return Command("fastprep.doctor", errors=(InputError, DataError, ValueError)).run(lambda: _run(config))
+    command = Command("fastprep.doctor", errors=(InputError, DataError, ValueError), renamed={"crop": "--size"})
+    return command.run(lambda: _run(config))
 
 
 def parse(argv: list[str] | None) -> Config:
@@ -83,6 +98,9 @@ def parse(argv: list[str] | None) -> Config:
 
 
 def _run(config: Config) -> int:
+    for name, value in (("size", config.size), ("batch_size", config.batch_size), ("rounds", config.rounds)):
+        if value is not None and value < 1:
+            raise InputError(f"{option(name)} must be at least 1, got {value}")
     if config.bench:
         return _bench()
     if config.file is not None:

@@ -68,6 +68,10 @@ def missing_backend(error: ModuleNotFoundError) -> str | None:
     )
 
 
+class MissingLibraryError(ModuleNotFoundError):
+    """A library that is not installed, and which something needs that not all users do; the text says how to install it."""
+
+
 class DataError(ValueError):
     """A file that is damaged, or differs from what the arguments say about it.
 

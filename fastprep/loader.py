@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastprep._arguments import unless_none
 from fastprep.dataset import (
     augmentation_of,
     by_input,
@@ -33,7 +35,7 @@ from fastprep.dataset.shuffling import choose_window
 from fastprep.h5 import Images
 from fastprep.kernels.choices import Layout, dtype_name
 from fastprep.kernels.device import device_number
-from fastprep.pipeline import Backend, BatchSource, Companions, EpochIterator, check_workers, choose, pool_of
+from fastprep.pipeline import Backend, BatchSource, Companions, EpochIterator, check_workers, choose, pool_of, profiled
 from fastprep.pipeline.decoding import decode_there, decoding_of
 from fastprep.pipeline.grouping import Grouping, most_in_group
 from fastprep.pipeline.host_transform import HostTransform, Transform, host_device
@@ -109,7 +111,8 @@ class Loader(Presented):
         array. `Mask`, `Boxes` and `Points` name labels that follow their images. A tuple, list or dict of these is for several
         outputs: y is then a tuple or dict. A list of numbers is an array.
         Numbers are handed on as they are stored; labels (1, N) and (N, 1, 1, ...) become (N,). Texts become the numbers of their
-        classes. None is for images without labels; batches are then x alone. `loader.labels` has the labels of all samples.
+        classes. None or "none" is for images without labels; batches are then x alone. `loader.labels` has the labels of all
+        samples.
     class_names : sequence of str or None, default None
         Classes of labels that are texts, in the order of their numbers; for several outputs a tuple or dict of them. Loaders for
         validation need `class_names=train.class_names`, where they may lack a class. None takes the attribute `class_names` of
@@ -120,12 +123,13 @@ class Loader(Presented):
         `fastprep.folds` make such numbers. The samples are numbered anew, from 0 in the order given, so that order, crops,
         shards and `samples` are those of a file that holds these samples only; `loader.indices` has their numbers in the files.
         Where images share chunks, the shuffled order follows from the chunks of the file. None takes all samples.
-    mean : "file", array_like, path, dict or None, default "file"
-        Mean to subtract. "file" takes the mean that is stored in the file. An array_like is a scalar, a value for each channel
-        in the file's channel order, or a mean image of shape (H, W, C). A path names a JSON file {"R": .., "G": .., "B": ..},
-        which is applied in the file's channel order, or as BGR if the file names none. None subtracts nothing.
-        `loader.mean` has the resulting numbers. With several inputs a dict gives each its own, such as {"rgb": "file", "depth":
-        None}.
+    mean : "file", "compute", array_like, path, dict or None, default "file"
+        Mean to subtract. "file" takes the mean that is stored in the file. "compute" reads all samples of this loader and takes
+        theirs, as `image_mean` computes it; loaders for validation need ``mean=train.mean`` all the same. An array_like is a
+        scalar, a value for each channel in the file's channel order, or a mean image of shape (H, W, C). A path names a JSON file
+        {"R": .., "G": .., "B": ..}, which is applied in the file's channel order, or as BGR if the file names none. None or
+        "none" subtracts nothing. `loader.mean` has the resulting numbers. With several inputs a dict gives each its own, such as
+        {"rgb": "file", "depth": None}.
     scale : array_like, dict or None, default None
         Factor to multiply with after the subtraction: a scalar, or a value for each channel; a dict of these for several inputs.
     standardize : bool or dict, default False
@@ -153,8 +157,8 @@ class Loader(Presented):
     sampling : "balanced", str, array_like or None, default None
         Draw the samples of an epoch with replacement, as many as there are: each class alike ("balanced"), or in proportion to
         weights, one for each sample of the files, or the name of a dataset of them in each file. A sample that is drawn twice
-        in an epoch is cropped in two ways. The draws follow from (seed, epoch); `shuffle` is True with them. None takes each
-        sample once.
+        in an epoch is cropped in two ways. The draws follow from (seed, epoch); `shuffle` is True with them. None or "none" takes
+        each sample once.
     mix : mapping of path or pattern to float, or None, default None
         Share of each file in the draws, such as {"a.h5": 0.7, "b.h5": 0.3}, or of all files of a pattern. Samples are drawn with
         replacement, within their share alike or as `sampling` says, by class in each share.
@@ -167,8 +171,9 @@ class Loader(Presented):
         Kubernetes; the log says which.
     drop_remainder : bool, default False
         Leave out the samples that do not fill a batch of every rank, so that all ranks have the same number of batches.
-    class_weight : mapping of int or str to float, or None, default None
-        Weight of each class, by its number or name; 1 for a class that is not named. One-hot rows have classes, too. Batches
+    class_weight : mapping of int or str to float, "balanced" or None, default None
+        Weight of each class, by its number or name; 1 for a class that is not named. "balanced" divides the number of samples by
+        that of the classes and by the samples of the class. One-hot rows have classes, too. None or "none" is for none. Batches
         become (x, y, weights). For several outputs a tuple or dict of mappings or None. The argument `class_weight` of Keras'
         `fit` is refused, because it would have no effect.
     sample_weight : array_like of shape (N,), str, tuple, dict or None, default None
@@ -280,6 +285,7 @@ class Loader(Presented):
         cache: str | os.PathLike[str] | None = None,
         cache_bytes: int | None = None,
     ) -> None:
+        labels, sampling, class_weight = map(unless_none, (labels, sampling, class_weight))
         shard = find_shard() if isinstance(shard, str) and shard == "auto" else shard
         check_sampling(batch_size, shuffle_window, seed, shard)
         device_number(device, "auto")
@@ -421,6 +427,45 @@ class Loader(Presented):
     def _largest_batch(self) -> int:
         """Number of samples in the largest batch there is, which is not `batch_size` where all samples of a shard are fewer."""
         return min(self.batch_size, -(-self.n_samples // self.shard[1]))
+
+    def profile(self, path: str | os.PathLike[str], steps: int = 300) -> AbstractContextManager[Any]:
+        """Take a timeline of what the workers do and of what waits for them, for Perfetto (https://ui.perfetto.dev) or Chrome.
+
+        The file has a lane for each thread. Those of workers show each batch: waiting for a buffer, drawing crops, reading and
+        decoding, and inside of that the kernel for each image. That of the consumer shows how long it waited for each batch, and
+        the step that it made of it. On a GPU each image goes to pinned memory there, and copies and kernels are shown by the
+        time that it takes to start them.
+        Without a profile, and after it, iterating costs what it always does.
+
+        Parameters
+        ----------
+        path : path
+            File of JSON to write, in Chrome's trace event format. It replaces no other files than such of fastprep.
+        steps : int, default 300
+            Number of batches that are handed out before the file is written and the profile ends, inside the context.
+
+        Returns
+        -------
+        context manager
+            What is iterated over inside is in the file. It is written at the end at the latest, after an interruption, too.
+
+        Raises
+        ------
+        ValueError
+            If `steps` is not an integer of at least 1.
+        NotReplacedError
+            If there is another file at `path`.
+        OSError
+            If nothing can be written there.
+        RuntimeError
+            If another profile of this loader is being taken.
+
+        Examples
+        --------
+        >>> with loader.profile("profile.json"):
+        ...     model.fit(loader, epochs=1)
+        """
+        return profiled(self._source, path, steps)
 
     def close(self) -> None:
         """Stop the workers, close the files and free the buffers; batches that were handed out stay valid.

@@ -23,7 +23,7 @@ from fastprep.cli.image_options import channels_of, shape_of
 from fastprep.cli.output import write_line
 from fastprep.command_lines import option, option_words
 from fastprep.dataset import image_mean, mean_and_covariance
-from fastprep.diagnostics.contents import Contents
+from fastprep.diagnostics.contents import NO_LABELS, Contents
 from fastprep.diagnostics.drawings import Drawings
 from fastprep.diagnostics.load_lines import describe_candidates, loading_lines
 from fastprep.errors import InputError, input_errors
@@ -47,8 +47,9 @@ class FileOptions:
     """An HDF5 file of images."""
     images: Annotated[str | None, arg(metavar="NAME")] = None
     """Dataset of images; X/ for a group X of datasets of one image. Default: images, or what seems to be them."""
-    labels: Annotated[str | None, arg(metavar="NAME")] = None
-    """Labels: a dataset, DATASET:FIELD, or FILE:DATASET. Default: labels, or what seems to be those of the images found."""
+    labels: Annotated[str | None, arg(metavar="NAME|none")] = None
+    """Labels: a dataset, DATASET:FIELD, or FILE:DATASET; `none` for none. Default: labels, or what seems to be those of the
+    images found."""
     axes: Annotated[str | None, arg(metavar="AXES")] = None
     """Axes of the dataset of images, a letter for each in its order: N, H, W and C. NCHW is channels first, HWC one image a file.
     Default: what the file says, else NHWC or NHW, if the shape makes it plausible."""
@@ -140,8 +141,11 @@ def _run(config: Config) -> None:
         check_replaceable(path, asked=config.overwrite, is_own=is_own_drawing, inputs=source_files(config.file))
     if config.store:
         undo_half_made(config.file)
+    named_labels = config.labels
     config, candidates = _with_names(config)
     with _contents(config) as contents:
+        if named_labels not in (None, NO_LABELS) and contents.labels is None:
+            raise InputError(f"--labels {named_labels}: {contents.no_labels}")
         if config.mean:
             _mean(config, contents)
         else:

@@ -11,7 +11,7 @@ from fastprep.cli.command import Command
 from fastprep.cli.output import write_line
 from fastprep.errors import InputError, RankError
 from fastprep.training.command_line import base_configuration, parse, parse_words
-from fastprep.training.config import check
+from fastprep.training.config import Config, check
 from fastprep.training.distributed.cluster import from_environment
 from fastprep.training.distributed.ranks import ALONE, Ranks
 from fastprep.training.distributed.rendezvous import join
@@ -40,10 +40,11 @@ def _run(command: Command, argv: list[str]) -> None:
 
 def _train(argv: list[str], ranks: Ranks) -> None:
     with ranks.together():
-        values = base_configuration(parse_words(argv)) if ranks.first else None
+        typed = parse_words(argv)
+        values = base_configuration(typed) if ranks.first else None
     values = ranks.from_first(values)
     with ranks.together():
-        config = parse(argv, values)
+        config: Config = parse(argv, values, typed)
         check(config)
     if config.demo:
         demo.run(config, ranks)

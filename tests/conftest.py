@@ -98,6 +98,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker(skip)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Do not look for garbage while tests are collected, and with them TensorFlow is imported: there is none."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish():
     """Keep TensorFlow's objects, a million of them, out of each collection of garbage that a test makes."""
     gc.collect()

@@ -428,13 +428,6 @@ def test_a_file_that_reads_back_differently_is_an_error(make_file, out, capsys, 
     check_refused(capsys, out, "reading back what was written: ", path, out)
 
 
-def test_bad_arguments():
-    for arguments in ([], ["a.h5"], ["a.h5", "b.h5", "--gzip-level", "0"], ["a.h5", "b.h5", "--compression", "lzf"]):
-        with pytest.raises(SystemExit) as caught:
-            run(*arguments)
-        assert caught.value.code == 2
-
-
 def test_progress_counts_every_image_of_both_passes(make_file, out, monkeypatch):
     monkeypatch.setattr(sys.modules["fastprep.h5.convert.blocks"], "_BLOCK_BYTES", 3000)
     path, _, _ = make_file()

@@ -96,7 +96,7 @@ def test_the_whole_demo_in_small(photographs, tmp_path, monkeypatch, capsys):
     assert "82.44%             -              -  their own" in printed
     assert "88.42%" in printed
     assert "CC BY-NC-SA 4.0" in printed
-    for name in ("best.keras", "last.keras", "curves.png", "history.csv"):
+    for name in ("best.keras", "last.keras", "report.html", "curves.png", "history.csv"):
         assert f"{(run / name).stat().st_size / 1000:,.0f} kB" in printed.split(str(run.relative_to(tmp_path) / name))[1][:30]
     for name in ("fastprep", "tf.data, images in memory", "numpy by hand, images in memory", "a loop over images"):
         assert (name in printed) == (keras_backend() == "tensorflow" or "tf.data" not in name)

@@ -61,7 +61,7 @@ def test_some_of_the_channels(make_file, capsys):
     assert "channels        2 are used: 2,0" in out
     status, _, err = report(capsys, path, "--channels", "2,7")
     assert status == 2
-    assert "channels must be numbers from 0 to 2" in err
+    assert "--channels must be numbers from 0 to 2" in err
     assert err.count("\n") == 1
 
 

@@ -1,5 +1,6 @@
 """Nothing is left of loaders that are used for long, in numbers, forgotten or cut off: no thread, no open file, no memory."""
 
+import functools
 import gc
 import os
 import resource
@@ -11,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+import warm_python
 
 from fastprep import CenterCrop
 from fastprep.loader import Loader
@@ -161,11 +163,14 @@ def check(name, before, bound):
 """
 
 
-def in_process(script, *arguments):
+new_python = functools.partial(subprocess.run, capture_output=True, text=True, check=False)
+
+
+def in_process(script, *arguments, run=new_python):
     source = FLAT + textwrap.dedent(script)
     command = [sys.executable, "-c", source, *map(str, arguments)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    done = run(command, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -201,7 +206,7 @@ def test_200_epochs_of_fit_are_flat(make_file):
     check("fit", before, 20e3)
     assert train.stats()["buffers"] <= 2 + 2 + 2
     """
-    in_process(script, make_file(n=64)[0])
+    in_process(script, make_file(n=64)[0], run=warm_python.run)
 
 
 # --- the end of the interpreter

@@ -196,7 +196,7 @@ ARGUMENTS = {
 ARRAYS = {"mean": [1.0, 2.0, 3.0], "scale": [0.5, 1.0, 2.0], "sample_weight": np.linspace(0, 2, N)}
 ARRAYS |= {"indices": np.arange(N)[::-1], "sampling": np.linspace(1, 3, N)}
 POSITIONAL = {"files", "batch_size", "crop", "labels"}
-METHODS = {"batch", "close", "load_state_dict", "samples", "seen", "set_epoch", "show", "state_dict", "stats"}
+METHODS = {"batch", "close", "load_state_dict", "profile", "samples", "seen", "set_epoch", "show", "state_dict", "stats"}
 FACTS = {"channel_order", "class_names", "n_samples", "next_epoch", "next_step", "output_shape"}
 
 
@@ -384,10 +384,34 @@ def test_class_weights(make_file):
         ({0: 1e39}, "class_weight must be finite as float32 and not negative, got 1e"),
         ({"0": 5.0}, "class_weight must have labels that occur for its keys, got '0'"),
         ({7: 5.0}, "class_weight must have labels that occur for its keys, got 7"),
-        ([1, 2], "class_weight must map labels to weights"),
+        ([1, 2], "class_weight must map labels to weights, or be"),
+        ("equal", "class_weight must map labels to weights, or be \"balanced\", got 'equal'"),
     ):
         with pytest.raises(ValueError, match=message):
             Loader(path, 6, None, class_weight=bad)
+
+
+def test_words_of_commands_mean_the_same_in_python(make_file):
+    path, images, labels = make_file(mean=False)
+    counts = np.bincount(labels)
+    with Loader(path, 6, None, mean="compute", class_weight="balanced", indices=slice(0, 23)) as loader:
+        np.testing.assert_array_equal(loader.mean, images.mean(axis=(0, 1, 2)).astype("float32"))
+        weights = np.concatenate([w for _, _, w in loader])
+    np.testing.assert_array_equal(weights, (23 / (np.count_nonzero(counts) * counts)).astype("float32")[labels])
+    with Loader(path, 6, None, mean="compute", class_weight="balanced", indices=[1, 5, 6]) as loader:
+        np.testing.assert_array_equal(loader.mean, images[[1, 5, 6]].mean(axis=(0, 1, 2)).astype("float32"))
+    inputs = {"images": {"a": "images", "b": "images"}, "channels": {"a": None, "b": [1]}, "mean": {"a": "none", "b": "compute"}}
+    with Loader(path, 6, None, **inputs, indices=[4, 2], labels=("labels", "labels"), class_weight=("balanced", None)) as loader:
+        assert loader.mean["a"] is None
+        np.testing.assert_array_equal(loader.mean["b"], images[[4, 2], ..., 1:2].mean(axis=(0, 1, 2)).astype("float32"))
+        assert [w.tolist() for w in loader.batch(0, 0)[2]] == [[1.0, 1.0], [1.0, 1.0]]
+    with Loader(path, 6, None, mean="none", labels="none", sampling="none", class_weight="none") as loader:
+        assert (loader.mean, loader.labels, loader.sampling, loader.class_weight) == (None, None, None, None)
+        np.testing.assert_array_equal(np.concatenate(list(loader)), images)
+    with pytest.raises(FileNotFoundError, match=r'mean must be "file", "compute", "none", numbers, .* no file \'compuet\''):
+        Loader(path, 6, None, mean="compuet")
+    with pytest.raises(ValueError, match="class_weight needs labels"):
+        Loader(path, 6, None, mean=0, labels="none", class_weight="balanced")
 
 
 def test_sample_weights(make_file, rng):
@@ -820,7 +844,7 @@ def test_pickling_keeps_the_position(path, backend):
         ({"labels": "images", "num_classes": 3}, DataError, "num_classes needs integer labels"),
         ({"files": None}, ValueError, "files must be a path, a glob pattern, or a list of paths, got None"),
         ({"files": [1]}, ValueError, r"files must be a path.*, got \[1\]"),
-        ({"mean": True}, ValueError, 'mean must be "file", numbers, the path of a JSON, or None, got True'),
+        ({"mean": True}, ValueError, 'mean must be "file", "compute", numbers, the path of a JSON, or None, got True'),
         ({"dtype": np.int8}, ValueError, "dtype must be one of 'float32', 'float16', 'bfloat16', got 'int8'"),
         ({"dtype": 5}, ValueError, "dtype must be one of"),
         ({"files": []}, ValueError, "files must name at least one file"),

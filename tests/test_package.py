@@ -31,6 +31,7 @@ LAYERS = [
     "sampling",
     "transforms",
     "encoded",
+    "reports",
     "remote",
     "h5",
     "h5.convert",
@@ -52,7 +53,7 @@ LAYERS = [
     "evaluation",
     "demo",
 ]
-NEED_KERAS = {"EpochSync", "predict"}
+NEED_KERAS = {"EpochSync", "LoaderMetrics", "predict"}
 COMMANDS = ["__main__", "build", "convert", "doctor", "evaluate", "show", "train"]
 DOORS = {
     "h5py": {"h5", "diagnostics.by_hand"},  # the latter does without fastprep what people do

@@ -144,7 +144,7 @@ def test_bad_input_is_one_line(make_file, tmp_path, capsys):
     check_refused(
         capsys, "--size: crop is larger than the image: 13x13 from 12x14", path, "--crops", tmp_path / "x.png", "--size", 13
     )
-    check_refused(capsys, "axes must be the letters H and W", path, "--axes", "XYZ")
+    check_refused(capsys, "--axes must be the letters H and W", path, "--axes", "XYZ")
     check_refused(capsys, "--size: size must be a positive integer", path, "--crops", tmp_path / "x.png", "--size", 0)
     assert (tmp_path / "there.png").read_text() == "precious"
     assert not (tmp_path / "x.png").exists()
@@ -421,7 +421,7 @@ def test_some_of_the_channels(tmp_path, rng, capsys, monkeypatch):
         assert any(np.array_equal(whole, image) for image in drawn)
         assert f"{mean[0]:.4f}, {letters[1]} {mean[1]:.4f}" in run(capsys, path, "--mean", "--channels", option)[1]
     check_refused(capsys, "--store keeps the mean of all channels", path, "--mean", "--store", "--overwrite", "--channels", "0")
-    check_refused(capsys, "channels must be numbers from 0 to 4", path, "--channels", "5")
+    check_refused(capsys, "--channels must be numbers from 0 to 4", path, "--channels", "5")
 
 
 def test_channels_beyond_those_that_are_named(tmp_path, capsys):
@@ -493,13 +493,6 @@ def test_a_file_that_can_not_be_written_to(make_file, capsys):
     path.chmod(0o400)
     if not os.access(path, os.W_OK):  # root may always
         check_refused(capsys, "Permission denied", path, "--mean", "--store")
-
-
-def test_bad_arguments():
-    for arguments in ([], ["a.h5", "--n", "x"], ["a.h5", "b.h5"]):
-        with pytest.raises(SystemExit) as caught:
-            show.main(arguments)
-        assert caught.value.code == 2
 
 
 def test_a_file_that_claims_many_images_can_be_drawn(tmp_path, capsys):

@@ -36,11 +36,16 @@ class CommandHelp(SphinxDirective):
         parts: list[nodes.Node] = [nodes.literal_block(usage, usage, language="none")]
         parts += [nodes.paragraph("", text) for text in description]
         for line in lines[first_box:]:
+            text = line.strip("│")[1:].rstrip()
             if title := _BOX_TITLE.match(line):
-                options = nodes.definition_list(classes=["command-options"])
+                options, above = nodes.definition_list(classes=["command-options"]), list[str]()
                 parts += [nodes.rubric("", title[1].capitalize()), options]
+            elif line.startswith("│") and set(text) == {"─"}:  # what is above it describes the group
+                options.clear()
+                parts.insert(-1, nodes.paragraph("", " ".join(above)))
             elif line.startswith("│"):
-                options += _entries(line.strip("│")[1:].rstrip(), options)
+                above.append(text)
+                options += _entries(text, options)
         return parts
 
     def _print(self, module: str) -> str:

@@ -25,6 +25,7 @@ from fastprep.adapters.jax import commit, jax_takes_ahead, to_jax
 from fastprep.adapters.keras_base import KerasLoader
 from fastprep.adapters.keras_call import KerasCall, check_arguments, current_call, current_model, keep_weights
 from fastprep.adapters.mirrored import MirroredBatches, accept_loaders, mirrored_strategy, replica_backends
+from fastprep.adapters.processes import check_shares, warn_of_lone_training
 from fastprep.adapters.sharded import data_parallel_devices, sharded_backends, to_global
 from fastprep.adapters.tensorflow import Feed, OneDeviceBatches, leave_memory
 from fastprep.adapters.torch import to_torch
@@ -50,6 +51,7 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
         if call is not None and call.arguments is not None:
             check_arguments(self, call)
             if call.begins_training:
+                warn_of_lone_training(current_model())
                 self._trainer = weakref.ref(call.iterator)
         return len(self)
 
@@ -119,11 +121,20 @@ class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the pla
         """Return an iterator of JAX arrays.
 
         Under a `keras.distribution` they are spread over its GPUs, or batches are numpy arrays, which Keras distributes.
+
+        Raises
+        ------
+        RuntimeError
+            If loader and model are not under the same distribution.
+        ValueError
+            If the batches of several processes do not make one batch; see `fastprep.adapters.processes.check_shares`.
         """
         self._check_sharding()
         if self._sharded_over:
             return keep_weights(to_global(batch, self.dtype) for batch in self._keras_iterator())
         if keras.distribution.distribution() is not None:
+            call = current_call()
+            check_shares(self, is_training=call is None or self._is_training(call))
             return keep_weights(self.get_numpy_iterator())
         self._check_where_keras_computes()
         if (model := current_model()) is not None:

@@ -150,6 +150,13 @@ def describe_gpus() -> tuple[str, int]:
     return f"{jax.__version__}, {seen}", n_gpus
 
 
+def process_count() -> int:
+    """Return the number of processes that JAX has connected."""
+    import jax
+
+    return jax.process_count()
+
+
 def jax_takes_ahead() -> bool:
     """Return whether Keras takes a batch before it trains on the one before.
 

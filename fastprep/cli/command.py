@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastprep._log import HANDLER
 from fastprep.cli.groups import read_words
-from fastprep.cli.help import wrapped_description
+from fastprep.cli.option_words import in_options
 from fastprep.cli.output import safe_output, status_of_output, write_message
-from fastprep.errors import ONE_INPUT, DataError, InputError, RankError, one_line
+from fastprep.errors import DataError, InputError, MissingLibraryError, RankError, one_line
 from fastprep.system import as_by_ctrl_c, interrupts_undisguised, status_of
 
 _Config = TypeVar("_Config")
@@ -39,10 +37,12 @@ class Command:
     name : str
         Beginning of each line on standard error, such as ``fastprep.show``. A rank of several adds its number.
     errors : tuple of exception classes
-        Errors that are reported by their message alone, as every OSError is: it names the file and what the system said. All
-        others are faults of the program, and keep their traceback.
+        Errors that are reported by their message alone, as every OSError is, which names the file and what the system said, and
+        every MissingLibraryError. All others are faults of the program, and keep their traceback.
     hint : callable
         Function that takes such an error and returns the end of its line: the way out.
+    renamed : mapping of str to str
+        Options that have other names than the arguments of Python, such as ``{"crop": "--size"}``, for the messages of errors.
     interrupted : callable
         Function that returns the last line of an interrupted command: what it leaves behind. A note that the KeyboardInterrupt
         carries takes precedence.
@@ -51,6 +51,7 @@ class Command:
     name: str
     errors: tuple[type[Exception], ...] = (InputError, DataError, OSError)
     hint: Callable[[Exception], str] = no_hint
+    renamed: Mapping[str, str] = field(default_factory=dict)
     interrupted: Callable[[], str] = lambda: "interrupted"
 
     def run(self, function: Callable[[], int | None]) -> int:
@@ -67,7 +68,7 @@ class Command:
             Exit status: that of the function; 2 for one of `errors`, or if standard output can't be written; 1 if another rank
             ended; 128 plus the number of the signal after an interruption: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
         """
-        reported: tuple[type[Exception], ...] = (*self.errors, OSError)
+        reported: tuple[type[Exception], ...] = (*self.errors, OSError, MissingLibraryError)
         HANDLER.begin_anew()
         with safe_output(), as_by_ctrl_c():
             try:
@@ -78,7 +79,7 @@ class Command:
                 write_message("", notes[0])
                 return status_of(interrupt)
             except reported as error:
-                self.say(one_line(error) + self.hint(error))
+                self.say(in_options(one_line(error), self.renamed) + self.hint(error))
                 return 1 if isinstance(error, RankError) else 2
             except Exception:
                 if sys.excepthook is sys.__excepthook__:
@@ -96,15 +97,7 @@ def _show_traceback(kind: type[BaseException], error: BaseException, trace: Trac
         sys.__excepthook__(kind, error, trace)
 
 
-def _names_several_inputs(words: Sequence[str]) -> bool:
-    """Tell whether a command line has two words after --images that are no files, such as those of two inputs."""
-    if "--images" not in words:
-        return False
-    following = itertools.takewhile(lambda word: not word.startswith("-"), words[words.index("--images") + 1 :])
-    return len([word for word in following if not os.path.exists(word)]) > 1
-
-
-def parse_command_line(config: type[_Config], words: Sequence[str] | None, name: str, **options: Any) -> _Config:
+def parse_command_line(config: type[_Config], words: Sequence[str] | None, name: str) -> _Config:
     """Read a command line into a dataclass of options.
 
     Parameters
@@ -116,21 +109,19 @@ def parse_command_line(config: type[_Config], words: Sequence[str] | None, name:
     name : str
         Name of the command. The usage line says ``python -m fastprep.NAME`` however the command was started, because this form
         also works where the console script is not on the PATH.
-    **options
-        For `tyro.cli`.
 
     Returns
     -------
     config
-        An instance. Like every tyro command line, this ends the process for --help, and with status 2 for wrong words.
+        An instance. This ends the process for --help, and with status 2 for wrong words, after a line that says what is wrong.
     """
     words = sys.argv[1:] if words is None else words
-    prog, description = f"python -m fastprep.{name}", wrapped_description(config)
     with safe_output():
         try:
-            return read_words(config, words, prog=prog, description=description)
+            return read_words(config, words, f"python -m fastprep.{name}")
+        except InputError as error:
+            write_message(f"fastprep.{name}: {one_line(error)}")
+            raise SystemExit(2) from None
         except SystemExit as end:
-            if end.code and _names_several_inputs(words):
-                write_message(f"fastprep.{name}: --images takes one name; {ONE_INPUT}")
             end.code = status_of_output(f"fastprep.{name}", int(end.code or 0))
             raise

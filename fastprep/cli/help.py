@@ -8,7 +8,7 @@ import shutil
 import textwrap
 import typing
 from dataclasses import MISSING
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from tyro.conf import arg
 
@@ -19,9 +19,10 @@ _EXAMPLES = "For example::"
 
 
 def flowing(config: _T) -> _T:
-    """Join the text below each field of a configuration into one paragraph, and leave out defaults of None.
+    """Join the text below each field of a configuration into one paragraph, and leave out defaults of None and False.
 
-    By itself, tyro breaks lines where the source does, and adds "(default: None)" even if the text explains the default.
+    By itself, tyro breaks lines where the source does, adds "(default: None)" even if the text explains the default, and offers
+    None as a choice.
 
     Parameters
     ----------
@@ -43,8 +44,11 @@ def flowing(config: _T) -> _T:
     for field, below in zip(definition.body, definition.body[1:], strict=False):
         match field, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                hint = arg(help_behavior_hint=_default) if getattr(config, name, MISSING) in (None, ()) else arg()
-                config.__annotations__[name] = Annotated[types[name], arg(help=" ".join(text.split())), hint]
+                says_nothing = getattr(config, name, MISSING) in (None, (), False)
+                hints = [arg(help_behavior_hint=_default)] if says_nothing else []
+                if choices := _choices(types[name]):
+                    hints.append(arg(metavar=choices))
+                config.__annotations__[name] = Annotated[types[name], arg(help=" ".join(text.split())), *hints]
     return config
 
 
@@ -73,6 +77,12 @@ def _docstring(config: type) -> tuple[str, str]:
     return text.strip(), lines
 
 
+def _choices(hint: Any) -> str | None:
+    """Return how the choices of an option are shown that may be left out; None for other options."""
+    choices = [choice for part in get_args(hint) if get_origin(part) is Literal for choice in get_args(part)]
+    return f"{{{','.join(map(str, choices))}}}" if choices else None
+
+
 def _default(words: str) -> str:
     """Return the words about a default; tyro calls this with the value that it found, which `--demo` changes."""
-    return "" if words in ("None", "") else f"(default: {words})"
+    return "" if words in ("None", "", "False") else f"(default: {words})"

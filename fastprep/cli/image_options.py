@@ -1,6 +1,10 @@
-"""Options of commands that say how images lie in a file, --shape and --channels, and how large they become, --size."""
+"""Options of commands about images: how they lie in a file, --shape and --channels; how large they become, --size; --mean."""
 
 from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
 
 from fastprep.errors import InputError
 
@@ -51,3 +55,18 @@ def channels_of(text: str | None) -> list[int | str] | str | None:
     if len(parts) == 1 and not (text.strip().isascii() and text.strip().isdigit()):
         return text.strip()
     return [int(part) if part.isascii() and part.isdigit() else part for part in parts]
+
+
+def check_mean_word(text: str, words: Sequence[str]) -> None:
+    """Check the option --mean: one of some words, or the path of a file that is there.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if text in words or os.path.lexists(text):
+        return
+    near = difflib.get_close_matches(text, words, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise InputError(f"--mean must be {', '.join(words)}, or the path of a JSON file, and there is no file {text!r}{meant}")

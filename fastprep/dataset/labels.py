@@ -233,8 +233,12 @@ def _weights(
 def _class_weights(dataset: Dataset, output: Output, class_weight: Mapping[Any, float], argument: str) -> NDArray[np.float32]:
     _check_no_target(output, argument)
     classes = _class_labels(dataset, output, argument)
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        counts = np.unique_counts(classes)
+        by_count = len(classes) / (len(counts.values) * counts.counts)  # the formula of scikit-learn's class_weight="balanced"
+        return by_count[np.searchsorted(counts.values, classes)].astype(np.float32)
     if not isinstance(class_weight, Mapping):
-        raise ValueError(f"{argument} must map labels to weights, got {class_weight!r}")
+        raise ValueError(f'{argument} must map labels to weights, or be "balanced", got {class_weight!r}')
     weights, named = np.ones(len(classes), np.float32), dict[int, Any]()
     for key, weight in class_weight.items():
         number = output.class_names.index(key) if isinstance(key, str) and key in output.class_names else key

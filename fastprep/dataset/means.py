@@ -59,7 +59,7 @@ def resolve_mean(
 
     Parameters
     ----------
-    mean : "file", path, array_like or None
+    mean : "file", "none", path, array_like or None
     metadata : sequence of Metadata
         Metadata of each file.
     files : sequence of str
@@ -81,14 +81,14 @@ def resolve_mean(
     ValueError
         If `mean` is not one of these, or a JSON file does not have the tutorial's form.
     """
-    if mean is None:
+    if mean is None or (isinstance(mean, str) and mean == "none"):
         return None
     if isinstance(mean, str) and mean == "file":
         return _stored_mean(metadata, files, dataset)
     if isinstance(mean, str | os.PathLike):
         return _tutorial_mean(os.fspath(mean), metadata[0].channel_order)
     if isinstance(mean, bool | np.bool_):
-        raise ValueError(f'mean must be "file", numbers, the path of a JSON, or None, got {mean!r}')
+        raise ValueError(f'mean must be "file", "compute", numbers, the path of a JSON, or None, got {mean!r}')
     numbers = np.array(mean, np.float32)  # a copy, which the caller can't change later
     if not np.isfinite(numbers).all():
         raise ValueError(f"mean must be finite numbers, got {mean!r}")
@@ -100,7 +100,7 @@ def means_of(mean: Any, dataset: Dataset) -> Any:
 
     Parameters
     ----------
-    mean : "file", path, array_like, None, or mapping of str to these
+    mean : "file", "compute", "none", path, array_like, None, or mapping of str to these
     dataset : Dataset
 
     Returns
@@ -109,6 +109,8 @@ def means_of(mean: Any, dataset: Dataset) -> Any:
     """
 
     def mean_of(images: Dataset, value: Any) -> NDArray[np.float32] | None:
+        if isinstance(value, str) and value == "compute":
+            return _mean_of_samples(images, np.arange(dataset.n_in_files) if dataset.rows is None else dataset.rows)
         return resolve_mean(value, images.metadata, images.paths, images.images)
 
     return map_outputs(mean_of, dataset.each_input, by_input(mean, dataset.each_input, "mean"))
@@ -233,6 +235,18 @@ def _mean_of_part(part: Part, moments: Adds | None) -> NDArray[np.float64]:
     return mean if part.channels is None else mean[list(part.channels)]
 
 
+def _mean_of_samples(images: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Compute the mean of an input of a loader, of which there may be several, and masks that are read with them."""
+    sums, n_pixels = np.zeros(images.file_channels), 0
+    for row, image in zip(rows.tolist(), images.image_files.images(rows), strict=True):
+        if not _are_finite(image):
+            raise images.image_files.not_finite(row)
+        sums += _sums_of(image[None])
+        n_pixels += image.shape[0] * image.shape[1]
+    mean = sums / n_pixels
+    return np.asarray(mean if images.channels is None else mean[list(images.channels)], np.float32)
+
+
 def _blocks_of_part(part: Part) -> Iterator[tuple[int, NDArray]]:
     """Yield the number of the first image of a block, and the block, shape (n, H, W, C)."""
     axes, samples = part.axes, np.arange(part.n_samples)
@@ -326,14 +340,17 @@ def _is_finite(value: object) -> bool:
 
 def _tutorial_mean(path: str, channel_order: str | None) -> NDArray[np.float32]:
     """Read {"R": .., "G": .., "B": ..}; images whose channel order is not stored are taken for the tutorial's, BGR."""
+    if not os.path.exists(path):
+        words = '"file", "compute", "none", numbers, or the path of a JSON file'
+        raise FileNotFoundError(f"mean must be {words}, and there is no file {path!r}")
     with open(path, encoding="utf-8") as file:
         try:
             means = json.load(file)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"mean file {path!r} is not JSON: {error}") from error
-    if channel_order is None:
-        _log.warning("the images do not name their channel order; the mean in %s is applied in the tutorial's order, BGR", path)
     order = (channel_order or "BGR").upper()
     if not isinstance(means, dict) or not all(_is_finite(means.get(c)) for c in order):
         raise ValueError(f'mean file {path!r} must have a finite number for each of {", ".join(order)}, like {{"R": 124.9, ...}}')
+    if channel_order is None:
+        _log.warning("the images do not name their channel order; the mean in %s is applied in the tutorial's order, BGR", path)
     return np.array([means[c] for c in order], np.float32)

@@ -30,6 +30,8 @@ from fastprep.h5 import (
 )
 from fastprep.sampling.mixing import automatic_window
 
+NO_LABELS = "none"
+"""Stands for the name of labels that nobody wants."""
 _BAR = 40  # characters of the longest bar
 _MOST_FILES = 8  # other files that are named
 _MOST_CLASSES = 60  # if there are more classes, only the largest and the smallest are listed
@@ -43,7 +45,7 @@ class Contents:
     ----------
     path : str
     images, labels : str
-        Names of the datasets; the labels may be missing.
+        Names of the datasets; the labels may be missing. "none" for images without labels.
     axes : str or None
         Axes of the images, see `fastprep.h5.open_images`.
     shape : tuple of int, or None
@@ -58,6 +60,8 @@ class Contents:
     metadata : fastprep.h5.Metadata
         For the channels that there are.
     labels : ndarray, or None
+    no_labels : str
+        Why there are none; empty if there are some.
     are_texts : bool
         Whether the labels are texts.
     picked : tuple of int, or None
@@ -80,7 +84,7 @@ class Contents:
     ) -> None:
         self.path, self.images, self.label_dataset, self.axes, self.image_shape = path, images, labels, axes, shape
         self.channels = channels
-        n_labels = count_named(labels, path)
+        n_labels = None if labels == NO_LABELS else count_named(labels, path)
         self.reader = open_images(path, images, axes=axes, labels=labels, shape=check_image_shape(shape), n_labels=n_labels)
         self.n = self.reader.index.shape[0]
         metadata = read_metadata(path, images, self.reader.index.shape[3])
@@ -89,14 +93,17 @@ class Contents:
         self.picked = pick_channels(channels, metadata.channel_order, self.reader.index.shape[3])
         self.metadata = picked_metadata(metadata, self.picked)
         self.labels: NDArray | None = None
-        self._no_labels, self.class_names, self.are_texts = "", self.metadata.class_names, False
+        self.no_labels, self.class_names, self.are_texts = "", self.metadata.class_names, False
         self._other_files: tuple[str, ...] = ()
         try:
-            output, self._other_files = read_output(path, labels, self.n, self.metadata.class_names)
-            self.labels, self.class_names, self.are_texts = output.values, output.class_names, output.are_texts
+            if labels == NO_LABELS:
+                self.no_labels = "none are asked for"
+            else:
+                output, self._other_files = read_output(path, labels, self.n, self.metadata.class_names)
+                self.labels, self.class_names, self.are_texts = output.values, output.class_names, output.are_texts
         except (DataError, WrongTextError) as error:
             hint = " (--labels takes another name)" if isinstance(error, MissingDatasetError) else ""
-            self._no_labels = f"none that loaders take: {error.problem}{hint}"
+            self.no_labels = f"none that loaders take: {error.problem}{hint}"
         is_elsewhere = self.labels is None or bool(self._other_files)
         self._n_unwritten_labels = 0 if is_elsewhere or is_group(labels) else count_unwritten(path, labels)
         self.names = read_file_names(path, self.n, n_first=1)
@@ -142,7 +149,7 @@ class Contents:
             "mean": metadata.mean_problem or ("none" if metadata.mean is None else self.named(metadata.mean)),
             "std": "none" if std is None else self.named(std),
             "file names": f"yes, such as {self.names[0]}" if self.names else "none",
-            "labels": self._no_labels,
+            "labels": self.no_labels,
         }
         if self.labels is not None:
             facts["labels"] = f"{'texts' if self.are_texts else self.labels.dtype} {self.labels.shape}"

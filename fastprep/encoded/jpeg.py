@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fastprep.encoded.header import Header, Mode
-from fastprep.errors import DecodeError
+from fastprep.errors import DecodeError, MissingLibraryError
 
 _UNKNOWN_REVISION = "unknown JFIF revision"
 _JUNK_BEFORE_END = "extraneous bytes before marker 0xd9"
@@ -83,7 +83,7 @@ def _simplejpeg() -> ModuleType:
     try:
         import simplejpeg
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise MissingLibraryError(
             "JPEG images are decoded by simplejpeg, which is not installed: pip install 'fastprep[jpeg]'", name="simplejpeg"
         ) from error
     return simplejpeg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fastprep.training import checkpoint, saved_model
 from fastprep.training.config import Config as Training
 from fastprep.training.foreign_code import check_named
 from fastprep.training.several_labels import has_several
+from fastprep.training.state import RunState
 
 _FACTS: dict[str, Any] = {"model": str, "crop": int, "classes": int, "class_names": list, "channels": int, "logits": bool}
 _FACTS |= {"channel_order": (str, type(None))}
@@ -53,15 +55,30 @@ class Candidate:
         return None if self.facts is None else self.facts.get("several_labels", False)
 
 
-def find_candidate(config: Config, name: str) -> Candidate:
-    """Return the model of a run folder, or of a .keras file."""
+def find_model(config: Config, name: str) -> Path:
+    """Return the file of the model of a run folder, or a .keras file itself.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     path = Path(name) / f"{config.which}.keras" if Path(name).is_dir() else Path(name)
     if not path.exists():
         problem = f"{name!r} has no {path.name}" if Path(name).is_dir() else f"there is no run, and no .keras file, {name!r}"
         raise InputError(problem + ("; --which last, perhaps" if (Path(name) / "last.keras").exists() else ""))
+    return path
+
+
+def find_candidate(config: Config, name: str) -> Candidate:
+    """Return the model of a run folder, or of a .keras file."""
+    path = find_model(config, name)
     try:
         state, arrays = checkpoint.read(path)
     except InputError:
+        if config.mean == "run" and not zipfile.is_zipfile(path):
+            way_out = "RUN is a folder of fastprep.train, or such a file"
+            raise InputError(f"{str(path)!r} is no .keras file, which is a ZIP; {way_out}") from None
         if config.mean == "run":
             raise InputError(
                 f"{name!r} does not say what training subtracted: say --mean file, compute, none, or a JSON"
@@ -90,6 +107,18 @@ def _check_facts(path: Path, state: dict[str, Any]) -> None:
     for name in ("several_labels", "standardize"):
         if not isinstance(value := facts.get(name, False), bool):
             raise InputError(f"{str(path)!r} is damaged: what it says about training has a wrong {name!r}, {value!r:.80}")
+
+
+def run_of(candidate: Candidate) -> RunState | None:
+    """Return how a run went, by its last save; None for a file in no run folder, and where that is missing or damaged."""
+    last = Path(candidate.name) / "last.keras"
+    if not Path(candidate.name).is_dir() or not last.exists():
+        return None
+    try:
+        state, _ = checkpoint.read(last)
+        return RunState.from_dict(state["course"], state.get("throughput"))
+    except (InputError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def common_fact(key: str, candidates: list[Candidate]) -> Any:

@@ -1,4 +1,4 @@
-"""Results of an evaluation as a table, CSV files and plots."""
+"""Results of an evaluation as CSV files and plots."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ from fastprep.evaluation.metrics import Average
 from fastprep.evaluation.significance import compare, interval
 from fastprep.system import printable
 
-_INTERVAL = ("95% interval", "{0[0]:.2%}-{0[1]:.2%}")
-_COLUMNS = {"top_1": ("top-1", "{:.2%}"), "top_1_interval": _INTERVAL, "top_5": ("top-5", "{:.2%}")}
-_COLUMNS |= {"accuracy": ("accuracy", "{:.2%}"), "exact": ("exact", "{:.2%}"), "exact_interval": _INTERVAL}  # several labels
-_COLUMNS |= {"auc": ("AUC", "{:.4f}"), "average_precision": ("AP", "{:.4f}"), "loss": ("loss", "{:.4f}")}
 _SUMMARY = "summary.json"
 _MARKS = frozenset({"data", "models", "average", "scores"})  # keys by which a summary is known as that of an evaluation
-_OWN = re.compile(r"summary\.json|predictions\.csv|probabilities\.npz|(confusion|classes)-(plain-crop|ten-crop)\.(csv|png)")
+_OWN = re.compile(
+    r"(summary\.json|predictions\.csv|probabilities\.npz|report\.html)|(confusion|classes)-(plain-crop|ten-crop)\.(csv|png)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +69,23 @@ class Evaluated:
         return {kind: self._average(parts) for kind, parts in self.rows.items()}
 
     @cached_property
+    def confusions(self) -> dict[str, NDArray[np.int64]]:
+        """Confusion matrices by kind of crops; empty without labels, and with several labels an image."""
+        if self.labels is None or self.several:  # a confusion matrix has one class an image
+            return {}
+        labels, n = self.labels, len(self.class_names)
+        return {kind: metrics.confusion_matrix(labels, rows.argmax(axis=1), n) for kind, rows in self.probabilities.items()}
+
+    @cached_property
+    def by_class(self) -> dict[str, list[dict[str, Any]]]:
+        """Tables by class, by kind of crops; empty without labels."""
+        if self.labels is None or not self.several:
+            return {kind: metrics.by_class(confusion) for kind, confusion in self.confusions.items()}
+        return {kind: several_labels.by_class(rows, self.labels) for kind, rows in self.probabilities.items()}
+
+    @cached_property
     def scores(self) -> list[dict[str, Any]]:
-        """Rows of the table: name, n, and the numbers of `_COLUMNS`, None for those that there are not; empty without labels."""
+        """Rows of the table: name, n, and the numbers of `score_table`, None where there is none; empty without labels."""
         if self.labels is None:
             return []
         scores = [self._guess()]
@@ -118,22 +131,6 @@ class Evaluated:
             "loss": metrics.cross_entropy(rows, labels),
             "n": len(rows),
         }
-
-
-def table(evaluated: Evaluated) -> list[str]:
-    """Return the table of the scores, which are all on the same images."""
-    n = len(next(iter(evaluated.probabilities.values())))
-    if not evaluated.scores:
-        return [f"{n} images without labels: predictions only"]
-    width = max(len(score["name"]) for score in evaluated.scores)
-    shown = {key: title for key, title in _COLUMNS.items() if any(score.get(key) is not None for score in evaluated.scores)}
-    columns = {key: 15 if key.endswith("_interval") else 10 for key in shown}
-    lines = ["".join([f"{'':{width}}", *(f"{title:>{columns[key]}}" for key, (title, _) in shown.items()), "  on"])]
-    for score in evaluated.scores:
-        cells = {key: "" if score.get(key) is None else form.format(score[key]) for key, (_, form) in shown.items()}
-        line = (f"{cell:>{columns[key]}}" for key, cell in cells.items())
-        lines.append("".join([f"{score['name']:{width}}", *line, f"  {score['n']} images"]))
-    return lines
 
 
 def compared(evaluated: Evaluated) -> list[dict[str, Any]]:
@@ -193,17 +190,12 @@ def write_report(folder: Path, evaluated: Evaluated, facts: dict[str, Any]) -> N
     arrays = {_key(kind): rows.astype(np.float32) for kind, rows in evaluated.probabilities.items()}
     np.savez(folder / "probabilities.npz", **arrays, **({} if labels is None else {"labels": labels}))  # type: ignore[arg-type]
     _write_predictions(folder / "predictions.csv", evaluated)
-    if labels is None:
-        return
-    for kind, rows in evaluated.probabilities.items():
-        if evaluated.several:  # a confusion matrix has one class an image
-            _write_classes(folder, kind, names, several_labels.by_class(rows, labels))
-            continue
-        confusion = metrics.confusion_matrix(labels, rows.argmax(axis=1), len(names))
+    for kind, by_class in evaluated.by_class.items():
+        _write_classes(folder, kind, names, by_class)
+    for kind, confusion in evaluated.confusions.items():
         kind_name = kind.replace(" ", "-")
         counted = ([name, *row] for name, row in zip(names, confusion, strict=True))
         _write(folder / f"confusion-{kind_name}.csv", ["label", *names], counted)
-        _write_classes(folder, kind, names, metrics.by_class(confusion))
         title = f"{kind}: {np.diagonal(confusion).sum()} of {confusion.sum()} right"
         draw_confusion(confusion, names, title, folder / f"confusion-{kind_name}.png")
 

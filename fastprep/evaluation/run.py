@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import glob
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,23 +13,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.cli.image_options import channels_of, shape_of
+from fastprep.cli.image_options import channels_of, check_mean_word, shape_of
 from fastprep.cli.keras_startup import start_keras
 from fastprep.cli.output import write_line
 from fastprep.cli.progress import shown_progress
 from fastprep.errors import InputError, MissingMeanError
 from fastprep.evaluation import metrics
-from fastprep.evaluation.candidates import Candidate, common_fact, find_candidate, have_several, load_model
+from fastprep.evaluation.candidates import Candidate, common_fact, find_candidate, find_model, have_several, load_model, run_of
 from fastprep.evaluation.config import Config
+from fastprep.evaluation.findings import Findings, calibrations_of, mistakes_of
+from fastprep.evaluation.page import page_of
 from fastprep.evaluation.part import mean_of_training, note_on_training_images, part_of_training, with_training_file
-from fastprep.evaluation.report import Evaluated, compared, lines_of_comparisons, report_files, table, write_report
+from fastprep.evaluation.report import Evaluated, compared, lines_of_comparisons, report_files, write_report
+from fastprep.evaluation.score_table import table
 from fastprep.evaluation.several_labels import THRESHOLD
 from fastprep.h5 import read_file_names, source_files
 from fastprep.loader import Loader
+from fastprep.reports.page import FILE_NAME, write_page
 from fastprep.system import check_creatable, check_replaceable, whole_folder
 from fastprep.training.data import no_mean
 from fastprep.training.file_checks import check_highest_label, check_labels, check_metadata, name_file
 from fastprep.training.several_labels import check_rows
+from fastprep.training.throughput import Meter
 from fastprep.transforms import CenterCrop, Crop, TenCrop
 
 
@@ -42,6 +50,9 @@ def run(config: Config) -> Path:
         raise InputError("name a run: python -m fastprep.evaluate RUN --data FILE")
     if config.compare and (len(config.runs) < 2 or config.labels == "none"):
         raise InputError("--compare needs two RUNs or more, and labels")
+    check_mean_word(config.mean, ("run", "file", "compute", "none"))
+    for name in config.runs:
+        find_model(config, name)  # before the file that a run was trained on is looked for
     if config.data is None:
         config = with_training_file(config)
     candidates = [find_candidate(config, name) for name in config.runs]
@@ -55,7 +66,7 @@ def run(config: Config) -> Path:
     # problems with files are reported before Keras takes seconds to start
     labels, class_names, file_names, several = _inspect_data(config, candidates)
     start_keras()
-    rows = _predict_all(config, candidates, several)
+    rows, meters, crop = _predict_all(config, candidates, several)
     classes = rows[next(iter(rows))][0].shape[1]
     if any(part.shape[1] != classes for parts in rows.values() for part in parts):
         raise InputError("the models must have the same classes")
@@ -69,13 +80,20 @@ def run(config: Config) -> Path:
     models = [candidate.name for candidate in candidates]
     evaluated = Evaluated(rows, models, config.average, labels, class_names, file_names, part, several)
     comparisons = compared(evaluated) if config.compare else []
+    notes, calibrations = note_on_training_images(config, candidates), calibrations_of(evaluated)
+    mistakes = mistakes_of(evaluated, functools.partial(_open_some, config, candidates[0], crop))
+    runs = {candidate.name: run for candidate in candidates if (run := run_of(candidate)) is not None}
+    findings = Findings(config, comparisons, notes, meters, calibrations, **mistakes, runs=runs)
     with whole_folder(folder, replace=old_files) as temporary:
         facts: dict[str, Any] = {"data": config.data, "models": [str(c.path) for c in candidates]}
         facts |= {} if config.split == "all" else {"split": config.split}
-        write_report(temporary, evaluated, {**facts, "comparisons": comparisons} if config.compare else facts)
+        facts |= {"comparisons": comparisons} if config.compare else {}
+        facts |= {"calibration_error": {kind: found.error for kind, found in calibrations.items()}} if calibrations else {}
+        write_report(temporary, evaluated, facts)
+        write_page(temporary / FILE_NAME, page_of(evaluated, findings))
     if several:
         write_line(f"several labels an image: {classes} classes, each predicted where its probability is above {THRESHOLD}")
-    write_line(*table(evaluated), *lines_of_comparisons(comparisons), *note_on_training_images(config, candidates))
+    write_line(*table(evaluated), *lines_of_comparisons(comparisons), *notes)
     write_line(f"all in {folder}")
     return folder
 
@@ -142,28 +160,45 @@ def _labels(loader: Loader, class_names: tuple[str, ...], classes: int | None, s
     return check_rows(loader, classes, hint).astype(np.uint8) if several else check_labels(loader, hint, class_names)
 
 
-def _predict_all(config: Config, candidates: list[Candidate], several: bool) -> dict[str, list[NDArray[np.float64]]]:
-    """Return the predictions of all models by kind of crops."""
+def _predict_all(
+    config: Config, candidates: list[Candidate], several: bool
+) -> tuple[dict[str, list[NDArray[np.float64]]], dict[str, Meter], CenterCrop]:
+    """Return the predictions of all models by kind of crops, how long each took, and the centre crop of the first model."""
     kinds: dict[str, type[CenterCrop | TenCrop]] = {"plain crop": CenterCrop, "ten-crop": TenCrop}
     kinds = {name: kind for name, kind in kinds.items() if config.crops == "both" or name.startswith(config.crops)}
     rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in kinds}
+    meters: dict[str, Meter] = {}
+    first: CenterCrop | None = None
     for candidate in candidates:
         model, size, logits = load_model(config, candidate, several)
+        first = first or CenterCrop(size, resize=_resize(candidate))
         for name, kind in kinds.items():
             crop = kind(size, resize=_resize(candidate))
-            rows[name].append(_predict(config, candidate, model, name, crop, logits=logits, several=several))
+            predicted, meter = _predict(config, candidate, model, name, crop, logits=logits, several=several)
+            rows[name].append(predicted)
+            meters[f"{candidate.name}, {name}"] = meter
         del model
-    return rows
+    assert first is not None
+    return rows, meters, first
 
 
-def _predict(config: Config, candidate: Candidate, model: Any, name: str, crop: Crop, **output: bool) -> NDArray[np.float64]:
+def _predict(
+    config: Config, candidate: Candidate, model: Any, name: str, crop: Crop, **output: bool
+) -> tuple[NDArray[np.float64], Meter]:
     import fastprep
 
     with _open_loader(config, candidate, crop, fastprep.Loader) as loader, shown_progress(config.quiet) as show:
-        stage = f"{candidate.name}, {name}"
-        return metrics.predict_crops(
+        stage, began = f"{candidate.name}, {name}", time.perf_counter()
+        rows = metrics.predict_crops(
             model, loader, average=config.average, progress=lambda done: show(stage, done, loader.n_samples), **output
         )
+        return rows, Meter(time.perf_counter() - began, loader.stats()["wait_s"], len(rows))
+
+
+def _open_some(config: Config, candidate: Candidate, crop: CenterCrop, numbers: NDArray[np.int64]) -> Loader:
+    """Return a loader of some images, by their numbers in the file."""
+    some = dataclasses.replace(candidate, part=numbers)
+    return _open_loader(dataclasses.replace(config, labels="none"), some, crop, Loader, device="cpu")
 
 
 def _resize(candidate: Candidate) -> int | None:

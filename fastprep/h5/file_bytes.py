@@ -117,5 +117,8 @@ def is_there(path: str) -> bool:
 
 def check_readable(path: str) -> None:
     """Raise an OSError if a file, local or remote, is not there, or may not be read."""
-    if remote.find(path) is None:
-        open(path, "rb").close()
+    if remote.find(path) is not None:
+        return
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path!r} is a folder, not a file")
+    open(path, "rb").close()

@@ -5,6 +5,7 @@ from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.buffers import BufferPool, Lease, dlpack_capsule
 from fastprep.pipeline.companions import Companions
 from fastprep.pipeline.epoch_iterator import EpochIterator, ImageIterator
+from fastprep.pipeline.profiling import profiled
 from fastprep.pipeline.source import BatchSource
 from fastprep.pipeline.worker_pool import WorkerPool, check_workers
 
@@ -24,4 +25,5 @@ __all__ = [
     "choose_parts",
     "dlpack_capsule",
     "pool_of",
+    "profiled",
 ]

@@ -6,16 +6,14 @@ file's author chose is escaped.
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fastprep.encoded.encode import encode
 from fastprep.presentation.facts import Count, facts_of, labels_of, mean_in_words
 from fastprep.presentation.preview import Preview
 from fastprep.presentation.rows import Seen
-from fastprep.system import printable
+from fastprep.reports.markup import Html, text
+from fastprep.reports.pictures import data_uri
 
 if TYPE_CHECKING:
     from fastprep.presentation.presented import Presented
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
 _MOST_IMAGES = 12
 _SIDE = 72  # pixels of the longer side of an image
 _MOST_BYTES = 128 << 20  # decoded for the images; where a chunk is larger none are drawn
-_TITLE = 24  # characters under an image; the rest is in its tooltip
 _MOST_TEXT = 300  # characters of a line, because a path or a name may have any number
+_TITLE = 24  # characters under an image; the rest is in its tooltip
 
 _STYLE = """
 .fastprep-loader{font:13px/1.45 system-ui,sans-serif;max-width:60em;overflow-wrap:anywhere}
@@ -81,10 +79,9 @@ def _figures(seen: Seen) -> str:
         title = f"{name}: {seen.title}" if name else seen.title
         short = title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
         height, width, _ = image.shape
-        data = base64.b64encode(encode(image, "png")).decode("ascii")
         tip = _text(title[:_MOST_TEXT])
         parts.append(
-            f'<figure title="{tip}"><img width="{width}" height="{height}" alt="{tip}" src="data:image/png;base64,{data}">'
+            f'<figure title="{tip}"><img width="{width}" height="{height}" alt="{tip}" src="{data_uri(image, lossless=True)}">'
             f"<figcaption><bdi>{_text(short)}</bdi></figcaption></figure>"
         )
     return "".join(parts)
@@ -102,7 +99,5 @@ def _problem(what: str, error: Exception) -> str:
     return f'<p class="problem">{what}: {_text(f"{type(error).__name__}: {error}")}</p>'
 
 
-def _text(text: str) -> str:
-    """Return a text as HTML, on one line and of bounded length."""
-    short = text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 1]}…"
-    return html.escape(printable(short))
+def _text(line: str) -> Html:
+    return text(line, _MOST_TEXT)

@@ -11,6 +11,7 @@ from fastprep.dataset import Dataset, map_outputs
 from fastprep.pipeline import Backend, BatchSource, WorkerPool
 from fastprep.pipeline.decoding import DeviceDecoding
 from fastprep.presentation.stats import Stats
+from fastprep.remote import Session
 from fastprep.sampling import Sampler
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Presented(ReadOnlyArguments, Resuming):
     _pool: WorkerPool
     _backends: Sequence[Backend]
     _decoding: DeviceDecoding | None
+    _session: Session
 
     @property
     def n_samples(self) -> int:
@@ -108,8 +110,10 @@ class Presented(ReadOnlyArguments, Resuming):
             It prints as a table. device: where batches are made. decoded: how many images were decoded on the device and on the
             CPU, as a dict; None unless `decode="device"`. batches, samples: how many were handed out. wait_s: seconds that the
             consumer waited for batches. buffers: batch buffers ever allocated. workers: number of threads. order: how samples are
-            shuffled. blocks_decoded: chunks, or rows of chunks, that were decoded. corrupt: how many samples are known to be
-            damaged, and why; None unless `on_corrupt="skip"`. files: a list that describes how each file is read.
+            shuffled. blocks_decoded: chunks, or rows of chunks, that were decoded. remote: requests, retries, bytes, and blocks
+            that were read and fetched of remote files, as a dict, by all loaders that share them; None if there are none.
+            corrupt: how many samples are known to be damaged, and why; None unless `on_corrupt="skip"`. files: a list that
+            describes how each file is read.
         """
         return Stats(
             device=", ".join(dict.fromkeys(backend.device for backend in self._backends)),
@@ -121,6 +125,7 @@ class Presented(ReadOnlyArguments, Resuming):
             workers=self._pool.n_threads,
             order=self._sampler.describe(),
             blocks_decoded=self._dataset.n_blocks_decoded,
+            remote=self._session.counts(),
             corrupt=self._source.describe_corrupt(),
             files=self._dataset.describe(),
         )

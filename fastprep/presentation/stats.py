@@ -38,6 +38,8 @@ def _words_of(name: str, value: Any) -> list[str]:
         return [f"{_counted(value['samples'], 'sample')} left out", *value["problems"]]
     if name == "decoded":
         return ["all on the CPU"] if value is None else [", ".join(f"{n:,} on {place}" for place, n in value.items())]
+    if name == "remote":
+        return ["no file is remote"] if value is None else [_words_of_remote(value)]
     if name == "workers":
         return [_counted(value, "thread")]
     if name == "wait_s":
@@ -45,6 +47,11 @@ def _words_of(name: str, value: Any) -> list[str]:
     if isinstance(value, int):
         return [f"{value:,} {_UNITS[name]}" if name in _UNITS else f"{value:,}"]
     return [str(value)]
+
+
+def _words_of_remote(counts: dict[str, int]) -> str:
+    sent = f"{_counted(counts['requests'], 'request')}, {counts['retries']:,} of them again, {counts['bytes']:,} bytes"
+    return f"{sent}; {_counted(counts['blocks_read'], 'block')} read, {counts['blocks_fetched']:,} fetched"
 
 
 def _words_of_file(facts: dict[str, Any]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 
 from fastprep.errors import AddressError
 
 _ADDRESS = re.compile(r"(s3a?|gs|az|abfss?|https?)://")
+_ANY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _MAGIC = re.compile(r"[*?[]")
 _SIGNATURE = re.compile(r"(^|&)(x-amz-|x-goog-|awsaccesskeyid=|sig=|signature=)", re.IGNORECASE)  # a "?" may be a pattern's
 _WAYS = {
@@ -20,6 +22,20 @@ _WAYS = {
 def is_address(path: object) -> bool:
     """Tell whether a path is the address of a remote file, such as s3://bucket/train.h5."""
     return isinstance(path, str) and _ADDRESS.match(path) is not None
+
+
+def check_kind(path: object) -> None:
+    """Check that a path is not an address of a kind that nothing here reads, such as ftp://.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is, and there is no file of this name either.
+    """
+    if isinstance(path, str) and _ANY_SCHEME.match(path) and not is_address(path) and not os.path.lexists(path):
+        shown = re.sub(r"//[^/]*@", "//***@", path)
+        known = "these begin with s3://, gs://, az://, abfs:// or https://"
+        raise FileNotFoundError(f"{shown!r} is no address that fastprep reads: {known}")
 
 
 def is_web(address: str) -> bool:

@@ -45,7 +45,8 @@ class Fetcher:
     def __init__(self, options: Mapping[str, Any]) -> None:
         limit = (options.get("retry_config") or {}).get("retry_timeout", DEADLINE_S)
         self.deadline_s = limit.total_seconds() if isinstance(limit, datetime.timedelta) else float(limit)
-        self.n_requests = self.n_bytes = 0
+        self.n_requests = self.n_retries = self.n_bytes = 0
+        self.n_blocks_read = self.n_blocks_fetched = 0  # the former with those that were there
         self._gave_up_at = -math.inf
         self._is_closed = threading.Event()
         begin_in_children(self)
@@ -98,6 +99,7 @@ class Fetcher:
             try:
                 with self._lock:
                     self.n_requests += 1
+                    self.n_retries += n_tries > 1
                 return ask()
             except Exception as error:
                 if is_missing(error):
@@ -117,11 +119,17 @@ class Fetcher:
                 wait = min(2 * wait, _LONGEST_WAIT_S)
                 _log.info("%s: asking again: %s", what, one_line(error))
 
-    def count(self, n_bytes: int) -> None:
-        """Count bytes that came."""
+    def count(self, n_bytes: int, n_blocks: int) -> None:
+        """Count bytes that came, and the blocks that they fill."""
         with self._lock:
             self.n_bytes += n_bytes
+            self.n_blocks_fetched += n_blocks
         self.in_flight.came(n_bytes)
+
+    def count_read(self, n_blocks: int) -> None:
+        """Count blocks that are read, whether they were there or not."""
+        with self._lock:
+            self.n_blocks_read += n_blocks
 
     def rest(self) -> None:
         """Let the threads end when they have done what they were asked for; there are new ones as soon as they are needed."""

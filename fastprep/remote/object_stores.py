@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fastprep.errors import ChangedError
+from fastprep.errors import ChangedError, MissingLibraryError
 from fastprep.remote.addresses import is_web
 from fastprep.remote.messenger import Messenger
 from fastprep.system import begin_in_children
@@ -202,7 +202,7 @@ def _obstore() -> Any:
         import obstore.exceptions
         import obstore.store
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise MissingLibraryError(
             "files in object stores and behind HTTP are read by obstore, which is not installed: "
             "`python -m pip install 'fastprep[remote]'`",
             name=error.name,

@@ -62,7 +62,7 @@ class RemoteFile:
     def __init__(
         self, name: str, store: StoreOfProcess, key: str, fetcher: Fetcher, cache: Cache, settings: object = None
     ) -> None:
-        self.name, self._store, self._key, self._fetcher, self._cache = name, store, key, fetcher, cache
+        self.name, self._store, self._key, self.fetcher, self._cache = name, store, key, fetcher, cache
         self.settings, self._address = settings, f"{store.base}/{key}"
         facts = self.facts_now()
         self.size, self.tag = facts
@@ -79,7 +79,7 @@ class RemoteFile:
 
     def facts_now(self) -> Facts:
         """Ask the store for size and tag of the version that there is now."""
-        return self._fetcher.answer(lambda: self._store.facts(self._key), self._address)
+        return self.fetcher.answer(lambda: self._store.facts(self._key), self._address)
 
     @property
     def cache_bytes(self) -> int | None:
@@ -116,6 +116,7 @@ class RemoteFile:
         mirror = self._mirror
         with contextlib.ExitStack() as stack:
             blocks = mirror.blocks_of(*ranges)
+            self.fetcher.count_read(len(blocks))
             stack.enter_context(mirror.pinned(blocks))
             try:
                 self._bring(mirror, blocks)
@@ -176,7 +177,7 @@ class RemoteFile:
             waits = {future for future in known.values() if future is not None}
             new = np.array([block for block, future in known.items() if future is None], np.int64)
             for first, n in runs_of(new, REQUEST_BYTES // BLOCK):
-                future = self._fetcher.submit(lambda first=first, n=n: self._fetch(mirror, first, n))  # type: ignore[misc]
+                future = self.fetcher.submit(lambda first=first, n=n: self._fetch(mirror, first, n))  # type: ignore[misc]
                 waits.add(future)
                 self._under_way.update(dict.fromkeys(range(first, first + n), future))
         return waits
@@ -188,9 +189,9 @@ class RemoteFile:
             return self._store.fetch(self._key, start, stop, self.tag)
 
         try:
-            data, _ = self._fetcher.answer(ask, f"{self._address}, bytes {start}-{stop - 1}")
+            data, _ = self.fetcher.answer(ask, f"{self._address}, bytes {start}-{stop - 1}")
             mirror.write(first, data)
-            self._fetcher.count(stop - start)
+            self.fetcher.count(stop - start, n)
             self._cache.grown(stop - start)
         except ChangedError as error:
             self._has_changed = True

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fastprep.remote.addresses import has_pattern, is_address, is_web, matches, prefix_of, split
+from fastprep.remote.addresses import check_kind, has_pattern, is_address, is_web, matches, prefix_of, split
 from fastprep.remote.cache import Cache
 from fastprep.remote.fetching import Fetcher
 from fastprep.remote.object_stores import StoreOfProcess
@@ -111,6 +111,18 @@ class Session:
             self.files[address] = _open_files[name] = file
             return file
 
+    def counts(self) -> dict[str, int] | None:
+        """Count what was read of the session's files, by all that share them: requests, retries, bytes, and blocks.
+
+        Returns
+        -------
+        dict of str to int, or None
+            None if the session has no remote file.
+        """
+        fetchers = {id(file.fetcher): file.fetcher for file in self.files.values()}.values()
+        names = ("requests", "retries", "bytes", "blocks_read", "blocks_fetched")
+        return {name: sum(getattr(fetcher, f"n_{name}") for fetcher in fetchers) for name in names} if fetchers else None
+
     def expand(self, pattern: str) -> list[str]:
         """Return the addresses of the files that match a pattern, in alphabetical order.
 
@@ -164,6 +176,7 @@ def current() -> Session:
 def find(name: str | os.PathLike[str] | bytes) -> RemoteFile | None:
     """Return the remote file of a name; None for a local one. One that is not open is opened by the session of the context."""
     if not is_address(name):
+        check_kind(name)
         return None
     file = _open_files.get(str(name))
     return current().open(str(name)) if file is None else file

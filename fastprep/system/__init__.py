@@ -4,7 +4,7 @@ from fastprep.system.atomic import flush_to_disk, half_written, whole_file, whol
 from fastprep.system.ending import end_at_once
 from fastprep.system.forks import begin_in_children
 from fastprep.system.machine_faults import is_machine_fault, with_retries
-from fastprep.system.overwriting import check_creatable, check_replaceable
+from fastprep.system.overwriting import check_creatable, check_local, check_replaceable
 from fastprep.system.patch import Change, change_file, lock, undo_half_made
 from fastprep.system.printable import printable
 from fastprep.system.progress import Progress
@@ -18,6 +18,7 @@ __all__ = [
     "begin_in_children",
     "change_file",
     "check_creatable",
+    "check_local",
     "check_replaceable",
     "end_at_once",
     "flush_to_disk",

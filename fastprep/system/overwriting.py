@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from fastprep.errors import NotReplacedError
+from fastprep.errors import InputError, NotReplacedError
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _WAY_OUT = "move it away, or choose another name"
 
 
@@ -45,7 +47,10 @@ def check_replaceable(
     NotReplacedError
         If it was not written by fastprep, is a link or of another kind, is one of the inputs (under this or another name, such
         as a hard link), or is a folder that holds an input or the working folder.
+    InputError
+        If it is the address of a remote file.
     """
+    check_local(path)
     path = Path(path)
     try:
         found = os.lstat(path)
@@ -75,7 +80,10 @@ def check_creatable(path: str | os.PathLike[str]) -> None:
     ------
     OSError
         If not, for example because the file system is read-only, naming `path`.
+    InputError
+        If it is the address of a remote file.
     """
+    check_local(path)
     above = Path(os.path.abspath(path)).parent
     while not above.exists() and above != above.parent:
         above = above.parent
@@ -85,6 +93,19 @@ def check_creatable(path: str | os.PathLike[str]) -> None:
         probe.rmdir()
     except OSError as error:
         raise OSError(error.errno, os.strerror(error.errno or 0), os.fspath(path)) from None
+
+
+def check_local(path: str | os.PathLike[str]) -> None:
+    """Check that a path to write to is one of this machine, and no address, which would become a folder named ``s3:``.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    if _ADDRESS.match(os.fspath(path)):
+        shown = re.sub(r"//[^/]*@", "//***@", os.fspath(path))
+        raise InputError(f"{shown!r} is an address, and files are written on this machine: copy them there afterwards")
 
 
 def _check_is_no_input(path: Path, found: os.stat_result, inputs: Iterable[str | os.PathLike[str]]) -> None:

@@ -90,7 +90,7 @@ class RunCallback(keras.callbacks.Callback):
         state.step = step
         save, leave = self._schedule.decide(step)
         if save:
-            state.meter.add(self._stopwatch.read())
+            state.measure(self._stopwatch.read())
             self._save()
             self._stopwatch.start()
         if leave:
@@ -115,7 +115,9 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Record the results of the epoch, and save."""
-        logs = {**(logs or {}), "learning_rate": self._rate}
+        # those of the loader differ from run to run, and are in loader.jsonl
+        results = {name: value for name, value in (logs or {}).items() if not name.startswith("loader/")}
+        logs = {**results, "learning_rate": self._rate}
         line = self.progress.describe_epoch(logs, self._measured)
         if problem := self._problem(logs):
             self.progress.keep_epoch(line, is_best=False)
@@ -171,6 +173,8 @@ class RunCallback(keras.callbacks.Callback):
     def _leave(self) -> None:
         """End the run as a signal asks; everything is saved."""
         position = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
+        if self._ranks.first:
+            self._saver.folder.write_report(self.state, [f"Interrupted, and saved before {position}."])
         resume = f"go on with {self._saver.folder.resume}"
         self._schedule.leave(f"{self._ranks.prefix}: interrupted, and saved before {position}; {resume}")
 

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from fastprep.cli.groups import read_words
-from fastprep.cli.help import wrapped_description
 from fastprep.command_lines import option
 from fastprep.errors import InputError
 from fastprep.training.config import MAY_BE_NAMED, MAY_CHANGE, Config
 from fastprep.training.config_file import arguments, load
 from fastprep.training.foreign_code import SMALL, check_named
 
+_PROFILED_STEPS = 300
 
-def parse(argv: list[str], values: dict[str, Any] | None = None) -> Config:
+
+def parse(argv: list[str], values: dict[str, Any] | None = None, typed: Config | None = None) -> Config:
     """Read the command line, and the configuration that it begins from, if it names one.
 
     Parameters
@@ -24,17 +25,19 @@ def parse(argv: list[str], values: dict[str, Any] | None = None) -> Config:
     argv : list of str
     values : dict or None
         The other configuration, if it has been read already.
+    typed : Config or None
+        The command line by itself, if it has been read already.
 
     Raises
     ------
     InputError
         If the configuration can't be read, or a resumed run would become another one.
     """
-    typed = config = parse_words(argv)
+    typed = config = parse_words(argv) if typed is None else typed
     if values is None:
         values = base_configuration(config)
     if config.resume is not None and values is not None:
-        was = parse_words(arguments(values))
+        was = _parse_saved(values, config)
         config = parse_words([*arguments(values), *argv])
         for field in dataclasses.fields(Config):
             before, now = getattr(was, field.name), getattr(config, field.name)
@@ -46,6 +49,7 @@ def parse(argv: list[str], values: dict[str, Any] | None = None) -> Config:
         values = {**values, "out": None, "resume": None, "config": None}
         if values.get("demo"):  # the demo builds its own files
             values |= {"train": None, "val": None}
+        _parse_saved(values, config)
         config = parse_words([*arguments(values), *argv])
         check_named(config.model, typed.model, _source(typed), trust=typed.trust)
     return config
@@ -65,6 +69,14 @@ def base_configuration(config: Config) -> dict[str, Any] | None:
     return {"crop": 227, "batchnorm_steps": 0, "shuffle_window": 2048, "labels_per_image": "one", **load(_source(config))}
 
 
+def _parse_saved(values: dict[str, Any], config: Config) -> Config:
+    """Read the configuration that a command line begins from by itself, so that an error names its file."""
+    try:
+        return parse_words(arguments(values))
+    except InputError as error:
+        raise InputError(f"{str(_source(config))!r}: {error}") from None
+
+
 def _source(config: Config) -> Path:
     """Return the file of the configuration that a command line begins from."""
     return Path(config.config or "") if config.resume is None else Path(config.resume) / "config.json"
@@ -74,8 +86,17 @@ def parse_words(words: list[str]) -> Config:
     """Read a command line by itself; with --demo, the demo's settings are the defaults."""
     alexnet = "--model=alexnet" in words or ("--model", "alexnet") in itertools.pairwise(words)
     defaults = demo_defaults(Config(), full="--full" in words, alexnet=alexnet) if "--demo" in words else Config()
-    description = wrapped_description(Config)
-    return read_words(Config, words, defaults, pairs=True, prog="python -m fastprep.train", description=description)
+    return read_words(Config, _with_steps(words), "python -m fastprep.train", defaults, pairs=True)
+
+
+def _with_steps(words: list[str]) -> list[str]:
+    """Return a command line whose --profile has a number of steps, which may be left out."""
+    pairs = itertools.zip_longest(words, words[1:], fillvalue="--")
+    return [part for word, after in pairs for part in _with_number(word, after)]
+
+
+def _with_number(word: str, after: str) -> list[str]:
+    return [word, str(_PROFILED_STEPS)] if word == "--profile" and after.startswith("--") else [word]
 
 
 def demo_defaults(config: Config, full: bool = False, alexnet: bool = False) -> Config:

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastprep.cli.help import flowing
+from fastprep.cli.image_options import check_mean_word
 from fastprep.command_lines import option
 from fastprep.dataset import expand_paths, is_of_other_file
 from fastprep.errors import InputError, input_errors
 from fastprep.h5 import check_readable
+from fastprep.system import check_local
 from fastprep.training.augmentation import policy_of
 from fastprep.training.options import (
     AugmentationOptions,
@@ -29,7 +31,7 @@ from fastprep.training.options import (
     SeveralHostsOptions,
 )
 
-_OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "quiet", "rank_timeout")
+_OF_A_HOST = ("train", "val", "workers", "grace", "tensorboard", "quiet", "rank_timeout", "profile")
 # Options that may change when a run is resumed; any other change would make it another run.
 MAY_CHANGE = (*_OF_A_HOST, "epochs", "early_stop", "save_every", "on_corrupt", "shuffle_window")
 # Options that may be given when a run is resumed that had none: they settle a doubt about what it took for granted.
@@ -101,9 +103,10 @@ class _Conflict(NamedTuple):
 
 _RULES = (
     _Rule(("epochs", "crop", "resize"), "at least 1", lambda value: value >= 1),
-    _Rule(("step_every", "patience", "early_stop", "save_every"), "at least 1", lambda value: value >= 1),
+    _Rule(("step_every", "patience", "early_stop", "save_every", "profile"), "at least 1", lambda value: value >= 1),
     _Rule(("batchnorm_steps", "shuffle_window"), "at least 0", lambda value: value >= 0),
     _Rule(("classes",), "at least 2", lambda value: value >= 2),
+    _Rule(("seed",), "from 0 to 4294967295, as Keras takes it", lambda value: 0 <= value < 2**32),
     _Rule(("lr", "rank_timeout"), "above 0", lambda value: np.isfinite(value) and value > 0),
     _Rule(("momentum", "label_smoothing", "pool_dropout"), "at least 0 and below 1", lambda value: 0 <= value < 1),
     _Rule(("factor", "val_split"), "above 0 and below 1", lambda value: 0 < value < 1),
@@ -138,6 +141,10 @@ _CONFLICTS = (
     _Conflict(
         "--train FILE and --val FILE are needed (or --val-split SHARE, or --fold K/N), or --demo, or --resume RUN",
         lambda config: not config.demo and (config.train is None or config.val_files is None),
+    ),
+    _Conflict(
+        "--labels none has nothing to train on: name the labels of the training images",
+        lambda config: config.labels == "none",
     ),
     _Conflict(
         "--labels {config.labels} has the labels of the training images: say --val-labels for those of the validation images",
@@ -202,22 +209,21 @@ def check(config: Config) -> None:
         if conflict.applies(config):
             raise InputError(conflict.text.format(config=config))
     policy_of(config.policy)
+    check_mean_word(config.mean, ("file", "compute", "none"))
+    if config.out is not None:
+        check_local(config.out)
     with input_errors(OSError):
         for path in _input_files(config):
             check_readable(path)
 
 
 def _input_files(config: Config) -> list[str]:
-    files = [path for pattern in (config.train, config.val) if pattern is not None for path in _expanded(pattern)]
+    named = {"--train": config.train, "--val": config.val}
+    files = [path for name, pattern in named.items() if pattern is not None for path in expand_paths(pattern, name)]
     if config.resume is None:  # a saved run has its own weights and mean
         files += [config.weights] if config.weights is not None else []
         files += [config.mean] if config.mean not in ("file", "compute", "none") else []
     return files
-
-
-def _expanded(pattern: str) -> list[str]:
-    with input_errors(OSError):
-        return expand_paths(pattern)
 
 
 def shared_options(config: Config) -> dict[str, str]:

@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fastprep._version import __version__
 from fastprep.command_lines import option
 from fastprep.errors import InputError, input_errors
 from fastprep.training.config import Config
 
-_NEVER_SAVED = frozenset({"trust"})  # a file does not say whether it is to be trusted
+_NEVER_SAVED = frozenset({"trust", "profile"})  # a file does not say whether it is to be trusted, and a profile is of one call
 _LARGEST = 2**20  # bytes of a config.json that is read
 
 
@@ -48,7 +49,8 @@ def load(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{str(path)!r} must hold an object of options, found {type(values).__name__}")
     known = {field.name for field in dataclasses.fields(Config)} - _NEVER_SAVED
     if unknown := sorted(set(values) - known):
-        raise InputError(f"{str(path)!r} has unknown options: {', '.join(unknown)}")
+        way_out = f"this is fastprep {__version__}: was it written by a newer one, or is a name misspelt?"
+        raise InputError(f"{str(path)!r} has unknown options: {', '.join(unknown)}; {way_out}")
     return values
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from fastprep.cli.image_options import channels_of, shape_of
 from fastprep.command_lines import command_line, path_word
 from fastprep.dataset import image_mean
 from fastprep.dataset.paths import expand_paths
-from fastprep.errors import DataError, InputError, MissingMeanError, input_errors
+from fastprep.errors import DataError, InputError, MissingDatasetError, MissingMeanError, input_errors
 from fastprep.h5 import has_encoded_images
 from fastprep.loader import Loader
 from fastprep.remote import is_address
@@ -199,8 +201,10 @@ def with_resizing(config: Config) -> Config:
     with input_errors(DataError, ValueError, OSError):
         assert config.train is not None
         assert config.val_files is not None
-        named = (config.train, config.images), (config.val_files, config.val_images or config.images)
-        if not any(has_encoded_images(expand_paths(files)[0], images) for files, images in named):
+        are_encoded = has_encoded_images(expand_paths(config.train)[0], config.images)
+        with _options_of_validation():
+            are_encoded |= has_encoded_images(expand_paths(config.val_files)[0], config.val_images or config.images)
+        if not are_encoded:
             return config
     return dataclasses.replace(config, resize=round((config.crop or 227) * 256 / 227))
 
@@ -209,7 +213,9 @@ def _side_of_crops(config: Config) -> int:
     """Return the side of crops that suits the images, in the tutorial's proportion of 227 pixels of 256."""
     if config.resize is not None:
         return max(1, round(config.resize * 227 / 256))
-    train, val = _shape_of_images(config.train, images_of(config)), _shape_of_images(config.val_files, _val_images(config))
+    train = _shape_of_images(config.train, images_of(config))
+    with _options_of_validation():
+        val = _shape_of_images(config.val_files, _val_images(config))
     return min(max(1, round(min(train[:2]) * 227 / 256)), *val[:2])
 
 
@@ -252,7 +258,18 @@ def _open(
     except MissingMeanError as error:
         raise no_mean(error) from None
     # images are centred by the mean of the training file, whatever mean the validation file stores
-    return train, kind(config.val_files, config.batch_size, plain_crop(config, crop), mean=train.mean, **val_only, **both)
+    with _options_of_validation():
+        return train, kind(config.val_files, config.batch_size, plain_crop(config, crop), mean=train.mean, **val_only, **both)
+
+
+@contextlib.contextmanager
+def _options_of_validation() -> Iterator[None]:
+    """Let an error about a dataset that is missing name the option for that of the validation file."""
+    try:
+        yield
+    except MissingDatasetError as error:
+        error.argument = f"val_{error.argument}" if error.argument in ("images", "labels") else error.argument
+        raise
 
 
 def _of_files(loader: Loader, labels: NDArray[np.integer]) -> NDArray[np.integer]:

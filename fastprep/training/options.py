@@ -200,7 +200,7 @@ class SavingOptions:
     resume: Annotated[str | None, arg(metavar="RUN")] = None
     """Resume an interrupted run at the batch after its last save. Its configuration stays; only epochs, early-stop, workers,
     save-every, grace, on-corrupt, shuffle-window, tensorboard, quiet, rank-timeout, the paths of the files and the number of
-    ranks may change; axes may be named if they were not."""
+    ranks may change, and profile; axes may be named if they were not."""
     config: Annotated[str | None, arg(metavar="FILE")] = None
     """The config.json of another run as a starting point. Other options of the command line take precedence."""
     trust: bool = False
@@ -210,6 +210,9 @@ class SavingOptions:
     """Save the run for --resume every this many steps. Default: every ten minutes. It is also saved after every epoch."""
     tensorboard: bool = False
     """Write RUN/tensorboard as well."""
+    profile: Annotated[int | None, arg(metavar="[STEPS]")] = None
+    """Write RUN/profile.json, a timeline of the threads that prepare batches and of what waits for them during this many steps,
+    by itself 300. Perfetto (https://ui.perfetto.dev) and Chrome open it."""
     quiet: bool = False
     """Print a line for each epoch, and no progress within it. Where the output is not a terminal, this is always so."""
 

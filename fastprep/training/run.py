@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from fastprep.cli.output import write_line
 from fastprep.errors import InputError, input_errors, one_line
 from fastprep.loader import Loader
+from fastprep.reports.page import FILE_NAME
 from fastprep.system import Notice, interrupts_undisguised, stop_soon
 from fastprep.training import checkpoint, report
 from fastprep.training.config import Config
 from fastprep.training.data import AS_CONFIGURED, images_of
 from fastprep.training.distributed.consistency import from_first
 from fastprep.training.distributed.ranks import ALONE, Ranks
+from fastprep.training.page import RunReport
 from fastprep.training.run_folder import RunFolder
 from fastprep.training.session import Session, open_session
 from fastprep.training.state import RunState
@@ -109,6 +111,8 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
         folder = RunFolder(ranks.from_first(str(folder)), config.model)  # its name may contain the time on rank 0
         ranks.start_alike(session.model, config.seed, state.epoch, state.step)
         write_line(*_describe(session, state, folder), flush=True)
+        if ranks.first:
+            folder.report = RunReport(folder, session.config, _describe_run(session), ranks.world).page
         message = f"{ranks.prefix}: interrupted; what the run folder holds is whole; go on with {folder.resume}"
         swept = folder.path if ranks.first else Path(os.devnull)  # half-written files are for rank 0 to remove
         with (
@@ -117,10 +121,21 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
             stop_soon(swept, message, save_s=config.grace) as notice,
             _with_note(message),
             interrupts_undisguised(),
+            _profile(session, folder),
         ):
             if not state.finished(session.config):
                 _train(session, folder, state, saved, notice)
+            elif not folder.is_reported:  # the run may have been killed between saving and reporting
+                folder.write_report(state)
         return Result(folder.path, state.best_epoch, state.best_accuracy, session.inputs.mean, state.best_auc)
+
+
+def _profile(session: Session, folder: RunFolder) -> contextlib.AbstractContextManager[Any]:
+    """Return a context that profiles the loader of training on rank 0, if that is asked for."""
+    steps = session.config.profile
+    if steps is None or not session.ranks.first:
+        return contextlib.nullcontext()
+    return session.train.profile(folder.path / "profile.json", steps)
 
 
 def _read_saved(config: Config, ranks: Ranks, stack: contextlib.ExitStack) -> _Saved:
@@ -149,7 +164,7 @@ def _restore(session: Session, values: dict[str, Any], folder: RunFolder) -> Run
 
     model, train = session.model, session.train
     try:
-        state = RunState.from_dict(values["course"])
+        state = RunState.from_dict(values["course"], values.get("throughput"))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{str(folder.last)!r} is damaged: its state can't be that of a run: {one_line(error)}") from error
     if state.step:
@@ -171,17 +186,22 @@ def _restore(session: Session, values: dict[str, Any], folder: RunFolder) -> Run
 
 
 def _describe(session: Session, state: RunState, folder: RunFolder) -> list[str]:
+    lines = [f"run folder {folder}", *_describe_run(session), *report.describe_start(state, len(session.train))]
+    if session.ranks.first and not folder.may_report:
+        lines.append(f"note: {str(folder.path / FILE_NAME)!r} was not written by fastprep, and stays: move it away for a report")
+    return lines
+
+
+def _describe_run(session: Session) -> list[str]:
+    """Describe images, classes, network and ranks."""
     config, train, inputs = session.config, session.train, session.inputs
-    lines = [
-        f"run folder {folder}",
+    return [
         *report.describe_inputs(train, session.val, inputs),
         report.describe_network(config, session.model),
         *session.notes,
-        *report.describe_start(state, len(train)),
         *session.ranks.describe(train.batch_size),
         *(f"note: {note}" for note in inputs.notes),
     ]
-    return lines
 
 
 def _train(session: Session, folder: RunFolder, state: RunState, saved: _Saved, notice: Notice) -> None:
@@ -197,20 +217,25 @@ def _train(session: Session, folder: RunFolder, state: RunState, saved: _Saved, 
     first_epoch, began = state.epoch, time.perf_counter()
     _fit(session, callback, folder)
     n_epochs = state.epoch - first_epoch
-    write_line(f"{n_epochs} epoch{'s' * (n_epochs != 1)} in {time.perf_counter() - began:.0f} s")
+    lines = [f"{n_epochs} epoch{'s' * (n_epochs != 1)} in {time.perf_counter() - began:.0f} s"]
     if state.epoch < config.epochs:
-        write_line(f"stopped early: {config.early_stop} epochs without a better model")
-    write_line(*report.describe_corrupt("training", train), *report.describe_corrupt("validation", session.val))
+        lines.append(f"stopped early: {config.early_stop} epochs without a better model")
+    lines += [*report.describe_corrupt("training", train), *report.describe_corrupt("validation", session.val)]
+    write_line(*lines)
     if ranks.first:  # the other ranks print nothing, and so measure nothing
-        write_line(*summary(state.meter, train, lambda workers: _unlabelled(config, train, workers)).split("\n"))
+        limits = summary(state.meter, train, lambda workers: _unlabelled(config, train, workers)).split("\n")
+        write_line(*limits)
+        folder.write_report(state, [*lines, *limits])
 
 
 def _fit(session: Session, callback: RunCallback, folder: RunFolder) -> None:
     import keras
 
     from fastprep.adapters.keras import EpochSync
+    from fastprep.adapters.loader_metrics import LoaderMetrics
 
-    callbacks = [*session.ranks.callbacks(), EpochSync(session.train), callback]
+    metrics = LoaderMetrics(session.train, folder.path / "loader.jsonl" if session.ranks.first else None)
+    callbacks = [*session.ranks.callbacks(), EpochSync(session.train), metrics, callback]
     if session.config.tensorboard and session.ranks.first:
         callbacks.append(keras.callbacks.TensorBoard(folder.path / "tensorboard"))
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Run folder: config.json, last.keras, best.keras, history.csv and curves.png, each of which is whole at any moment."""
+"""Run folder: config.json, last.keras, best.keras, and the files that people read, each of which is whole at any moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_curves
 from fastprep.errors import ChangedError, DataError, InputError, input_errors
+from fastprep.reports.page import FILE_NAME, is_replaceable, write_page
 from fastprep.system import half_written, whole_file
 from fastprep.training import checkpoint
 from fastprep.training.config import Config
@@ -46,6 +47,8 @@ class RunFolder:
         Model of the last save, and everything that resuming needs.
     resume, anew : str
         Words of the command line that resume the run, and that begin a new one with its configuration.
+    report : callable or None
+        Returns report.html for a state and remarks, as `training.page.RunReport.page`; None on ranks that write none.
     """
 
     def __init__(self, path: Path | str, model: str = "alexnet") -> None:
@@ -53,6 +56,7 @@ class RunFolder:
         self.last = self.path / "last.keras"
         named = f" --model {model}" if runs_code(model) else ""  # otherwise its module is not imported
         self.resume, self.anew = f"--resume {path}{named}", f"--config {self.path / 'config.json'}{named}"
+        self.report: Callable[[RunState, Sequence[str]], str] | None = None
 
     @classmethod
     def planned(cls, config: Config) -> RunFolder:
@@ -116,6 +120,32 @@ class RunFolder:
                 _link_or_copy(self.last, temporary)
         _write_history(state.history, self.path / "history.csv")
         draw_curves(state.history, self.path / "curves.png")
+        self.write_report(state)
+
+    def write_report(self, state: RunState, remarks: Sequence[str] = ()) -> None:
+        """Write report.html, once an epoch is over; a file of that name that fastprep did not write stays.
+
+        Parameters
+        ----------
+        state : RunState
+        remarks : sequence of str
+            What there is to say of the run as a whole.
+        """
+        if self.report is not None and state.epoch and self.may_report:
+            write_page(self.path / FILE_NAME, self.report(state, remarks))
+
+    @property
+    def may_report(self) -> bool:
+        """Whether there is no report.html but one of fastprep."""
+        return is_replaceable(self.path / FILE_NAME)
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether report.html is of the last save."""
+        try:
+            return (self.path / FILE_NAME).stat().st_mtime_ns >= self.last.stat().st_mtime_ns
+        except OSError:
+            return False
 
     def remove_half_written(self) -> None:
         """Remove the temporary files of a process that was killed while it wrote, and no others."""

@@ -149,7 +149,7 @@ class Saver:
         if not self._ranks.first:
             return
         position = {**self._train.state_dict(), "epoch": state.epoch, "seen": self._train.seen(state.epoch, state.step)}
-        values = {"course": state.to_dict(), "loader": position, "about": self._facts}
+        values = {"course": state.to_dict(), "loader": position, "about": self._facts, "throughput": state.throughput}
         arrays = {name: values for name, values in self._arrays.items() if name in ("mean", "val_indices")}
         checkpoint.save(self.folder.last, model, values, arrays, metrics=in_epoch)
 

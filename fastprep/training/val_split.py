@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.cli.image_options import shape_of
-from fastprep.errors import InputError, one_line
+from fastprep.errors import InputError, MissingDatasetError, one_line
 from fastprep.loader import Loader
 from fastprep.sampling.splitting import folds, split
 from fastprep.sampling.strata import groups_of
@@ -88,6 +88,8 @@ def _groups(config: Config) -> NDArray[np.int64]:
             values = loader.labels
         return groups_of(values.reshape(-1) if values[:1].size == 1 else values, len(values))
     except (ValueError, OSError) as error:
+        if isinstance(error, MissingDatasetError) and error.argument == "labels":
+            error.argument = "val_groups"
         raise InputError(f"--val-groups {config.val_groups}: {one_line(error)}") from None
 
 

@@ -1,6 +1,5 @@
 """Keras: no copy between the kernel and the training step, and the same training as with arrays."""
 
-import subprocess
 import sys
 import textwrap
 import warnings
@@ -8,6 +7,7 @@ import warnings
 import h5py
 import numpy as np
 import pytest
+import warm_python
 from noted_addresses import note_addresses
 from small_model import small_model
 
@@ -424,9 +424,7 @@ def test_a_keras_without_the_adapter_class_still_trains(numbered):
 
 
 def run(script):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300, check=False
-    )
+    done = warm_python.run([sys.executable, "-c", textwrap.dedent(script)], timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -12,6 +11,7 @@ import fake_cupy
 import h5py
 import numpy as np
 import pytest
+import warm_python
 
 pytest.importorskip("keras")
 from keras_backend import needs_tensorflow
@@ -31,14 +31,8 @@ SPEC = CropSpec((12, 14, 3), "uint8", (5, 6))
 
 
 def run(*arguments):
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=550,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = warm_python.run([sys.executable, *arguments], timeout=550, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
 

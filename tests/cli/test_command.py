@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import fastprep
-import fastprep.show
 from fastprep.__main__ import COMMANDS, main
 from fastprep.cli.command import Command, overwrite_hint
 from fastprep.errors import DataError, InputError, RankError
@@ -158,13 +157,6 @@ def test_the_help_has_the_same_name_however_the_command_is_called(name, capsys):
     assert printed[0].startswith(f"usage: python -m fastprep.{name} ")
 
 
-def test_wrong_options_are_status_2_and_name_the_command(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["show", "x.h5", "--siz", "3"])
-    assert ended.value.code == 2
-    assert "python -m fastprep.show --help" in " ".join(capsys.readouterr().err.split())
-
-
 def test_the_console_script_is_the_list_of_commands():
     project = Path(__file__).parents[2] / "pyproject.toml"
     assert tomllib.loads(project.read_text())["project"]["scripts"] == {"fastprep": "fastprep.__main__:main"}
@@ -182,20 +174,3 @@ print(sorted({"h5py", "numpy", "keras", "tensorflow", "rich", "tyro"} & set(sys.
     command = [sys.executable, "-m", "fastprep", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == f"fastprep {fastprep.__version__}\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "is_said"),
-    [
-        (["--images", "rgb", "depth"], True),
-        (["--images", "rgb", "--nothing"], False),
-        (["--nothing"], False),
-        (["a", "b", "c"], False),
-    ],
-)
-def test_words_of_several_inputs_are_refused_with_the_way_out(words, is_said, capsys):
-    with pytest.raises(SystemExit) as caught:
-        fastprep.show.parse(["x.h5", *words])
-    assert caught.value.code == 2
-    error = capsys.readouterr().err
-    assert ("fastprep.show: --images takes one name; a network of several inputs is for Python" in error) == is_said

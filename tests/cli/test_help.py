@@ -1,5 +1,6 @@
 """The help of all commands: each option's text in one piece, and nothing that says nothing."""
 
+import dataclasses
 import importlib
 import inspect
 import io
@@ -93,12 +94,31 @@ def test_the_help_ends_with_examples_that_the_command_can_read(help_of, command)
         read(words)
 
 
-def test_the_options_of_training_are_in_groups_and_each_is_in_one(help_of):
-    printed = help_of("train", 80)
+GROUPS = {
+    "train": "data network learning image augmentation saving machine several-hosts",
+    "evaluate": "test data method network machine",
+    "show": "file drawing augmentation",
+    "doctor": "file timing",
+    "build": "folder class split image decoding",
+    "convert": "file data encoding size pixel",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_are_in_groups_and_each_is_in_one(help_of, command):
+    printed = help_of(command, 80)
     titles = [line.strip("╭─╮ ") for line in printed.splitlines() if line.startswith("╭")]
-    assert titles == [
-        *("options", "data options", "network options", "learning options", "image options", "augmentation options"),
-        *("saving options", "machine options", "several hosts options"),
-    ]
+    positional = [] if command == "train" else ["positional arguments"]
+    groups = [f"{name.replace('-', ' ')} options" for name in GROUPS[command].split()]
+    assert titles == [*positional, "options", *groups]
     names = [line.split()[1] for line in printed.splitlines() if line.startswith("│ --")]
-    assert len(names) == len(set(names)) > 60
+    module = importlib.import_module("fastprep.training.config" if command == "train" else f"fastprep.{command}")
+    n_positional = {"train": 0, "build": 2, "convert": 3}.get(command, 1)
+    assert len(names) == len(set(names)) == len(dataclasses.fields(module.Config)) - n_positional
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_is_offered_that_only_python_says(help_of, command):
+    printed = help_of(command, 120)
+    assert "None" not in printed
+    assert "(default: False)" not in printed

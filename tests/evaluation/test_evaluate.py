@@ -1,14 +1,18 @@
 """The evaluate command and what it computes, against numpy in its most obvious form."""
 
+import base64
 import csv
+import io
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 import fastprep
 from fastprep import evaluate, train
@@ -120,7 +124,7 @@ def test_one_run_and_an_ensemble(make_run, data, tmp_path, capsys, average):
             np.testing.assert_allclose(stored[kind], final(each, average), rtol=1e-4, atol=1e-6)
     of_kinds = [f"{what}-{kind}" for kind in ("plain-crop", "ten-crop") for what in ("classes", "confusion")]
     files = {f"{name}.csv" for name in of_kinds} | {"confusion-plain-crop.png", "confusion-ten-crop.png"}
-    assert {p.name for p in out.iterdir()} == files | {"predictions.csv", "probabilities.npz", "summary.json"}
+    assert {p.name for p in out.iterdir()} == files | {"predictions.csv", "probabilities.npz", "report.html", "summary.json"}
 
 
 def test_models_are_compared_on_the_same_images(make_run, data, capsys):
@@ -186,6 +190,34 @@ def test_tables_agree_with_the_predictions(make_run, data, tmp_path, capsys):
         assert (out / f"confusion-{kind}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_the_report_shows_the_images_that_were_mistaken(make_run, data, tmp_path, capsys):
+    with h5py.File(data, "r+") as file:
+        images = file["images"][:]
+        file["images"].attrs["channel_order"] = "BGR"
+    assert evaluate.main([make_run("a", channel_order="BGR"), "--data", str(data), "--crops", "plain"]) == 0
+    out = tmp_path / "a" / "evaluation-test"
+    page = (out / "report.html").read_text()
+    wrong = [int(row["sample"]) for row in rows_of(out / "predictions.csv") if row["label"] != row["plain_crop_label"]]
+    found = re.findall(r'src="data:image/png;base64,([^"]*)".*?<div>sample (\d+)</div>', page)
+    assert len(wrong) > 5
+    assert sorted(int(sample) for _, sample in found) == wrong
+    for png, sample in found:
+        with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+            np.testing.assert_array_equal(np.asarray(image), images[int(sample), 1:11, 2:12, ::-1])
+    error = json.loads((out / "summary.json").read_text())["calibration_error"]["plain crop"]
+    assert f"Expected calibration error {error:.4f}" in page
+    assert "Training of" not in page  # this folder has no last.keras
+
+
+def test_a_report_says_which_images_can_not_be_read_any_more(make_run, data, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise OSError("gone")
+
+    monkeypatch.setattr("fastprep.evaluation.findings.Preview", fail)
+    assert evaluate.main([make_run("a"), "--data", str(data), "--crops", "plain"]) == 0
+    assert "Their images can&#x27;t be read: gone" in (tmp_path / "a" / "evaluation-test" / "report.html").read_text()
+
+
 def test_images_without_labels(make_run, data, tmp_path, capsys):
     with h5py.File(data, "r+") as file:
         del file["labels"]
@@ -193,7 +225,7 @@ def test_images_without_labels(make_run, data, tmp_path, capsys):
     assert evaluate.main([run, "--data", str(data), "--labels", "none", "--crops", "ten"]) == 0
     assert f"{N} images without labels: predictions only" in capsys.readouterr().out
     out = tmp_path / "a" / "evaluation-test"
-    assert sorted(p.name for p in out.iterdir()) == ["predictions.csv", "probabilities.npz", "summary.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["predictions.csv", "probabilities.npz", "report.html", "summary.json"]
     rows = rows_of(out / "predictions.csv")
     assert [int(row["sample"]) for row in rows] == list(range(N))
     assert set(rows[0]) == {"sample", "ten_crop_label", "ten_crop_name", "ten_crop_probability"}
@@ -450,6 +482,10 @@ def test_a_run_of_a_network_that_keras_does_not_know(data, tmp_path, monkeypatch
     assert evaluate.main([*command, "--trust"]) == 0
     assert evaluate.main([*command, "--model", "my_own_network:network", "--overwrite"]) == 0
     printed = capsys.readouterr().out
+    page = (tmp_path / "run" / "evaluation-test" / "report.html").read_text()
+    assert f"Training of {tmp_path / 'run'}</h2>" in page
+    for title in ("Loss", "Accuracy", "Images a second"):
+        assert f'aria-label="{title}"' in page
     accuracy = json.loads((tmp_path / "run" / "evaluation-test" / "summary.json").read_text())["scores"][1]["top_1"]
     assert f"best epoch 1: {accuracy:.2%}" in trained
     assert f"{accuracy:.2%}" in printed

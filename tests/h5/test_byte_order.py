@@ -5,8 +5,9 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from fastprep import Loader, RandomCrop, RandomResizedCrop
+from fastprep import RandomCrop, RandomResizedCrop
 from fastprep.h5 import _decode, _read, chunks, open_images
+from fastprep.loader import Loader
 
 SHAPE = (9, 21, 19, 3)
 AN_IMAGE_EACH = {"chunks": (1, *SHAPE[1:])}

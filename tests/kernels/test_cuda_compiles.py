@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from nvrtc import ARCHITECTURES, EACH_ARCHITECTURE, Nvrtc, resources
+from nvrtc import ARCHITECTURES, EACH_ARCHITECTURE, Nvrtc, resources, share_of
 
 from fastprep.kernels import CropSpec
 from fastprep.kernels.cuda import plan_of
@@ -37,7 +37,7 @@ def test_no_spills_and_few_registers(nvrtc, architecture):
     """The numbers are from the compiler. A spill would be an access to memory for each element."""
     if architecture not in nvrtc.architectures():
         pytest.skip(f"the installed {nvrtc.wheel} does not compile for sm_{architecture}")
-    for variant in VARIANTS:
+    for variant in share_of(VARIANTS, nvrtc.wheel, architecture):
         cubin, log = nvrtc.compile(launch_of(*variant), f"sm_{architecture}")
         assert cubin.startswith(b"\x7fELF")
         assert b"fastprep_crop" in cubin
@@ -49,7 +49,8 @@ def test_no_spills_and_few_registers(nvrtc, architecture):
 
 @pytest.mark.parametrize("architecture", ["compute_75", "compute_90"])
 def test_moves_16_bytes_at_a_time(nvrtc, architecture):
-    for variant in VARIANTS:
+    """From compute_80 on, the source is another one for numbers of 16 bits."""
+    for variant in VARIANTS if architecture == "compute_75" else [some for some in VARIANTS if some[1] != "float32"]:
         ptx = nvrtc.compile(launch_of(*variant), architecture)[0].decode()
         assert re.search(r"st\.global\S*\.v4\.[fbu]32", ptx), variant
         assert re.search(r"ld\.global\.nc\.v4\.u32", ptx), variant

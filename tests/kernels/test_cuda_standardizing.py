@@ -10,7 +10,7 @@ import pytest
 import reference
 from crop_cases import assert_same_bits
 from cuda_on_cpu import ArrayProgram
-from nvrtc import ARCHITECTURES, EACH_ARCHITECTURE, Nvrtc, resources
+from nvrtc import ARCHITECTURES, EACH_ARCHITECTURE, Nvrtc, resources, share_of
 
 from fastprep.kernels import CropSpec, WarpSpec
 from fastprep.kernels.cuda import source_of
@@ -125,7 +125,7 @@ def test_images_with_results_that_are_not_finite_are_marked(tmp_path):
 def test_compiles_without_spills_for_whole_blocks(nvrtc, architecture):
     if architecture not in nvrtc.architectures():
         pytest.skip(f"the installed {nvrtc.wheel} does not compile for sm_{architecture}")
-    for (kernel, name), options in itertools.product(NAMES.items(), all_options()):
+    for (kernel, name), options in share_of([*itertools.product(NAMES.items(), all_options())], nvrtc.wheel, architecture):
         launch = SimpleNamespace(source=source_of(kernel), options=options)
         cubin, log = nvrtc.compile(launch, f"sm_{architecture}")
         assert name.encode() in cubin

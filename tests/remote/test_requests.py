@@ -63,6 +63,30 @@ def test_settings_without_a_remote_file_are_refused(make_file, tmp_path):
             Loader(path, 4, None, **options)
 
 
+def test_requests_retries_and_hits_are_counted(address, server, monkeypatch):
+    monkeypatch.setattr("fastprep.remote.remote_file.REQUEST_BYTES", 1 << 18)  # a request a block
+    monkeypatch.setattr("fastprep.remote.fetching._FIRST_WAIT_S", 0.01)
+    server.fault_share = 0.5
+    with Loader(address, 64, CenterCrop(20)) as loader:
+        read_all(loader)
+        first = loader.stats()["remote"]
+        server.fault_share = 0
+        read_all(loader)
+        second = loader.stats()["remote"]
+        assert f"{first['retries']} of them again" in repr(loader.stats())
+    assert 0 < first["retries"] <= server.n_faults  # of which obstore may have tried some again by itself
+    assert first["blocks_read"] >= first["blocks_fetched"] == 8
+    assert first["bytes"] == len(server.files["a.h5"])
+    assert {**second, "blocks_read": 0} == {**first, "blocks_read": 0}
+    assert second["blocks_read"] > first["blocks_read"]
+
+
+def test_a_loader_of_local_files_counts_no_requests(make_file):
+    with Loader(make_file()[0], 4, CenterCrop(8)) as loader:
+        assert loader.stats()["remote"] is None
+        assert "no file is remote" in repr(loader.stats())
+
+
 def test_batches_in_file_order_are_asked_for_ahead(server, make_file):
     path, _, _ = make_file(n=3000, height=60, width=60)  # 32 MB
     address = server.put("a.h5", path.read_bytes())

@@ -18,6 +18,12 @@ EACH_ARCHITECTURE = [
 ]
 
 
+def share_of(variants, wheel, architecture):
+    """Return all variants for a compiler's first and last generation of GPUs, and for each between them another third."""
+    place = ARCHITECTURES[wheel].index(architecture)
+    return variants if place in (0, len(ARCHITECTURES[wheel]) - 1) else variants[place % 3 :: 3]
+
+
 class Nvrtc:
     """NVIDIA's run-time compiler, https://docs.nvidia.com/cuda/nvrtc, from a wheel."""
 

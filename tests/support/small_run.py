@@ -12,7 +12,7 @@ from fastprep import train
 from fastprep.training import callbacks, checkpoint
 
 EPOCHS, STEPS = 3, 6
-WHOLE = ["best.keras", "config.json", "curves.png", "history.csv", "last.keras"]
+WHOLE = ["best.keras", "config.json", "curves.png", "history.csv", "last.keras", "loader.jsonl", "report.html"]
 
 NETWORK = """
 import ctypes

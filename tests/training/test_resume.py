@@ -12,6 +12,7 @@ import time
 import h5py
 import numpy as np
 import pytest
+import warm_python
 from small_run import outcome, wait_until
 
 from fastprep import train
@@ -145,14 +146,14 @@ def test_kill_9(arguments, tmp_path):
     command = [sys.executable, "-m", "fastprep.train"]
     options = [*arguments, "--epochs", "6", "--deterministic", "--optimizer", "adamw"]
     options = [*options, "--save-every", "2", "--schedule", "plateau"]
-    quiet = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    undisturbed = subprocess.Popen([*command, *options, "--out", "undisturbed"], **quiet)
+    quiet = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    undisturbed = subprocess.Popen([*command, *options, "--out", "undisturbed"], text=True, **quiet)
     moments = random.Random()
     killed, run = 0, tmp_path / "run"
     next_command = [*command, *options, "--out", "run"]
     try:
         while True:
-            process = subprocess.Popen(next_command, **quiet)
+            process = warm_python.Popen(next_command, **quiet)
             if killed == n_kills:
                 break
             before = stamp(run)

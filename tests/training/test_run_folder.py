@@ -41,3 +41,13 @@ def test_the_best_model_shares_the_bytes_of_the_last_one(tmp_path):
     (tmp_path / "temporary").touch()  # as `whole_file` makes it
     _link_or_copy(tmp_path / "last", str(tmp_path / "temporary"))
     assert os.path.samefile(tmp_path / "last", tmp_path / "temporary")
+
+
+def test_a_report_is_of_the_last_save_unless_that_is_younger_or_it_is_missing(tmp_path):
+    folder = RunFolder(tmp_path)
+    for name in ("last.keras", "report.html"):
+        assert not folder.is_reported
+        (tmp_path / name).touch()
+    assert folder.is_reported
+    os.utime(tmp_path / "report.html", (0, 0))  # killed between the two
+    assert not folder.is_reported

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -334,6 +335,8 @@ def test_a_run_remembers_that_labels_are_several(folder, capsys):
     write("once.h5", one_hot[:N_VAL])
     assert evaluate.main(["run", "--data", "once.h5", "--crops", "plain"]) == 0
     assert "several labels an image: 3 classes, each predicted where its probability is above 0.5" in capsys.readouterr().out
+    for page in ("run/report.html", "run/evaluation-once/report.html"):
+        assert 'aria-label="Area under the ROC curve"' in Path(page).read_text()
     write("train.h5", one_hot)
     assert train.main(["--resume", "run", "--epochs", "3", "--model", "network_of_several:logits"]) == 0
     assert "several labels an image: 3 classes" in capsys.readouterr().out

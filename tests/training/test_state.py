@@ -79,9 +79,21 @@ def test_a_state_that_is_none_is_one_clear_line(with_state, text):
         {"meter": {"seconds": "x"}},
         {"meter": {"unknown": 1}},
         {"unknown": 1},
+        {"best_epoch": 99},
+        {"best_loss": 10**400},
     ],
 )
 def test_a_course_that_can_not_be_that_of_a_run_is_noticed(change):
     course = checkpoint.read(SAVED_RUN)[0]["course"]
     with pytest.raises((KeyError, TypeError, AttributeError)):
         RunState.from_dict({**course, **change})
+
+
+@pytest.mark.parametrize(
+    "throughput",
+    [1, [1], {"epoch": [1]}, {"epochs": 1}, {"epochs": ["ab"]}, {"epochs": [{"seconds": "x"}]}, {"epochs": [{}] * 99}],
+)
+def test_measurements_that_can_not_be_those_of_a_run_are_noticed(throughput):
+    course = checkpoint.read(SAVED_RUN)[0]["course"]
+    with pytest.raises((KeyError, TypeError, AttributeError)):
+        RunState.from_dict(course, throughput)

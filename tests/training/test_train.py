@@ -10,6 +10,7 @@ import time
 import h5py
 import numpy as np
 import pytest
+import warm_python
 
 import fastprep
 from fastprep import train
@@ -34,7 +35,15 @@ def test_a_run_is_a_folder_with_everything(files, tmp_path, capsys):
     assert "training: 21 images of 60x62x3, contiguous" in printed
     assert "waiting for images" in printed
     assert f"all in {out}" in printed
-    assert sorted(p.name for p in out.iterdir()) == ["best.keras", "config.json", "curves.png", "history.csv", "last.keras"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "best.keras",
+        "config.json",
+        "curves.png",
+        "history.csv",
+        "last.keras",
+        "loader.jsonl",
+        "report.html",
+    ]
     config = json.loads((out / "config.json").read_text())
     assert (config["epochs"], config["crop"], config["schedule"], config["seed"]) == (2, SMALLEST, "cosine", 42)
     with open(out / "history.csv", newline="") as file:
@@ -78,16 +87,13 @@ def test_the_same_seed_gives_the_same_first_epoch(files, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--train": "nowhere.h5"}, "No such file or directory: 'nowhere.h5'"),
         ({"--val": "nowhere-*.h5"}, "no file matches 'nowhere-*.h5'"),
         ({"--crop": "61"}, "crop is larger than the image: 61x61 from 60x62 pixels (file"),
         ({"--crop": "20"}, "at least 57 in 'channels_last'; --crop sets the side of the crops, --model takes another"),
-        ({"--batch-size": "0"}, "batch_size must be an integer of at least 1, got 0"),
         ({"--epochs": "0"}, "--epochs must be at least 1, got 0"),
         ({"--crop": "0"}, "--crop must be at least 1, got 0"),
         ({"--lr": "0"}, "--lr must be above 0, got 0.0"),
         ({"--rank-timeout": "0"}, "--rank-timeout must be above 0, got 0.0"),
-        ({"--mean": "nowhere.json"}, "No such file or directory: 'nowhere.json'"),
     ],
 )
 def test_bad_arguments_are_one_clear_line(files, tmp_path, capsys, change, message):
@@ -168,9 +174,6 @@ def test_nothing_to_train_on_and_a_run_that_exists(files, tmp_path, capsys):
     assert "--full goes with --demo only" in capsys.readouterr().err
     assert train.main([*files, "--demo"]) == 2
     assert "--demo brings its own images" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as caught:
-        train.main(["--epoch", "x"])
-    assert caught.value.code == 2
 
 
 def test_a_folder_that_can_not_be_made(files, capsys):
@@ -196,13 +199,16 @@ def test_mean_from_the_command_line(files):
 
 @pytest.mark.parametrize(("steps", "number"), [("quick", signal.SIGINT), ("slow", signal.SIGINT)])
 def test_interrupts(make_file, files, tmp_path, steps, number):
-    """Quick steps: in the middle of a later epoch. Slow ones: while TensorFlow is in a step of several seconds."""
+    """Quick steps: in the middle of a later epoch. Slow ones: while TensorFlow is in a step of several seconds, of AlexNet."""
     if steps == "slow":
         big, _, _ = make_file(n=128, height=227, width=227, name="big.h5")
         files = ["--train", str(big), "--val", str(big), "--batch-size", "128"]
+    else:
+        (tmp_path / "one_small_network.py").write_text(SMALL_NETWORK)
+        files = [*files, "--model", "one_small_network:small"]
     out = tmp_path / "run"
     command = [sys.executable, "-m", "fastprep.train", *files, "--epochs", "1000", "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = warm_python.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         ready = out / ("last.keras" if steps == "slow" else "curves.png")  # the training is about to begin; one epoch is over
         wait_until(lambda: ready.exists() or process.poll() is not None)
@@ -219,7 +225,7 @@ def test_interrupts(make_file, files, tmp_path, steps, number):
         assert {"config.json", "last.keras"} <= names  # and more, where the machine is through an epoch already
         assert not [name for name in names if name.startswith(".")]
         return
-    assert names == {"best.keras", "config.json", "curves.png", "history.csv", "last.keras"}
+    assert names == {"best.keras", "config.json", "curves.png", "history.csv", "last.keras", "loader.jsonl", "report.html"}
     for name in ("best.keras", "last.keras"):
         keras.models.load_model(out / name)
     assert len((out / "history.csv").read_text().splitlines()) >= 2

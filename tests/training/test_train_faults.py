@@ -180,7 +180,7 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
         "status 2 config.json last.keras",
         "step 0",
         full("history.csv"),
-        "status 2 best.keras config.json last.keras",
+        "status 2 best.keras config.json last.keras loader.jsonl",
         "status 0 " + " ".join(WHOLE),
     ]
 
@@ -214,7 +214,7 @@ def test_a_network_that_diverges_ends_the_run(arguments, tmp_path, capsys):
     assert "epoch 1/3  loss nan (val nan)  accuracy 0." in output
     assert error.count("\n") == 1
     assert re.match("fastprep.train: epoch 1: the validation loss is not a number: .* there is no best.keras. Begin anew", error)
-    assert names(run) == ["config.json", "last.keras"]
+    assert names(run) == ["config.json", "last.keras", "loader.jsonl"]
     again = ["--trust", "--config", str(run / "config.json"), "--lr", "1e-3", "--out", str(tmp_path / "again")]
     assert train.main(again) == 0
     assert names(tmp_path / "again") == WHOLE
@@ -282,4 +282,4 @@ def test_a_training_loss_that_is_not_a_number_ends_the_run(arguments, files, tmp
     error = capsys.readouterr().err
     assert "fastprep.train: epoch 1: the training loss is not a finite number" in error
     assert error.count("\n") == 1
-    assert names(run) == ["config.json", "last.keras"]
+    assert names(run) == ["config.json", "last.keras", "loader.jsonl"]

@@ -1,5 +1,6 @@
 """Signals to the train command: after SIGTERM, as schedulers send it, a run is saved or ends in time; Ctrl-C ends it at once."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 
 import pytest
+import warm_python
 
 from fastprep import train
 from fastprep.training import checkpoint
@@ -56,10 +58,14 @@ def test_sigterm_saves_and_the_run_goes_on_with_the_same_bits(arguments, undistu
     assert outcome(run) == outcome(undisturbed / "run")
 
 
-def test_ctrl_c_does_not_save(arguments, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_does_not_save_but_a_profile_is_whole(arguments, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     before_step(monkeypatch, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
-    assert train.main([*arguments, "--out", str(run)]) == 130
+    assert train.main([*arguments, "--out", str(run), "--profile"]) == 130
+    names_of_events = [event["name"] for event in json.loads((run / "profile.json").read_text())["traceEvents"]]
+    assert {"batch", "read and decode", "kernel", "wait", "step"} <= set(names_of_events)
+    assert names(run) == ["config.json", "last.keras", "profile.json"]
+    assert "profile" not in json.loads((run / "config.json").read_text())
     assert "interrupted; what the run folder holds is whole; go on with --resume" in capsys.readouterr().err
     assert checkpoint.read(run / "last.keras")[0]["course"]["step"] == 0
 
@@ -123,8 +129,8 @@ def test_sigterm_in_a_step_that_is_never_done(files, undisturbed, tmp_path):
             options = ["--model", "network_of_faults:slow", "--grace", grace, "--out", "run"]
             words = [sys.executable, "-m", "fastprep.train", *command(tmp_path, *options)]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(undisturbed), *sys.path])}
-            processes[how] = subprocess.Popen(
-                words, cwd=tmp_path / how, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            processes[how] = warm_python.Popen(
+                words, cwd=tmp_path / how, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
         for how, process in processes.items():
             wait_until(lambda: (tmp_path / how / "begun").exists() or process.poll() is not None)  # noqa: B023 - called at once

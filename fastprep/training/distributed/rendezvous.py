@@ -80,7 +80,7 @@ def join(cluster: Cluster, timeout_s: float) -> Ranks:
 
 
 def _resolver(cluster: Cluster) -> Any:
-    """Return what tells TensorFlow the ranks: by itself it would take what else TF_CONFIG names for processes to wait for."""
+    """Return what tells TensorFlow the ranks, so that it reads no TF_CONFIG by rules of its own: all are workers to it."""
     import tensorflow as tf
 
     spec = tf.train.ClusterSpec({"worker": list(cluster.workers)})

@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+import warm_python
 
 from fastprep import train
 from fastprep.training import checkpoint
@@ -152,8 +153,8 @@ def start(tmp_path):
                 words = [json.dumps(plan), "--rank-timeout", "60", *arguments, *((more or {}).get(rank, []))]
                 environment = {**os.environ, **where, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"}
                 command = [sys.executable, "-c", RANK, *words]
-                streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-                processes.append(subprocess.Popen(command, env=environment, cwd=tmp_path, **streams))
+                streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+                processes.append(warm_python.Popen(command, env=environment, cwd=tmp_path, **streams))
                 records.append(record)
             return [Ended(process, record) for process, record in zip(processes, records, strict=True)]
         finally:
@@ -228,7 +229,15 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(arguments, start, tmp_pa
     assert len(records[0]["history"]["loss"]) == 2
     assert records[0]["states"] != records[1]["states"]  # dropout has other masks on every rank
     check_moving_averages(records)
-    assert sorted(p.name for p in out.iterdir()) == ["best.keras", "config.json", "curves.png", "history.csv", "last.keras"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "best.keras",
+        "config.json",
+        "curves.png",
+        "history.csv",
+        "last.keras",
+        "loader.jsonl",
+        "report.html",
+    ]
     after = [step for record in records for step in record["samples"]]
     epoch = before + flat([step for step in after if step[0] == 0])
     assert len(epoch) == len(set(epoch)) == 42  # 18 and then 24; 1 of 43 does not fill a batch of both ranks
@@ -337,7 +346,7 @@ def test_all_ranks_save_and_end_if_one_is_told_to(arguments, start, tmp_path):
     assert [rank.status for rank in ranks] == [143, 143], ranks[0].errors + ranks[1].errors
     for number, rank in enumerate(ranks):
         assert f"fastprep.train: rank {number}: interrupted, and saved before epoch " in rank.errors
-    names = ["best.keras", "config.json", "curves.png", "history.csv", "last.keras"]
+    names = ["best.keras", "config.json", "curves.png", "history.csv", "last.keras", "loader.jsonl", "report.html"]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == names
     resumed = start(2, ["--trust", "--resume", str(tmp_path / "run")])
     assert [rank.status for rank in resumed] == [0, 0], resumed[0].errors
