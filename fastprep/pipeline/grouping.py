@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from fastprep.dataset.nested import leaves
 from fastprep.pipeline.batch import Batch
 from fastprep.pipeline.buffers import ALIGNMENT
 from fastprep.sampling import Sampler
+from fastprep.system import begin_in_children
 from fastprep.transforms import Augmentation
 
 MOST_BATCHES = 16
@@ -22,6 +24,9 @@ MOST_BYTES = 6 << 20
 """Bytes of a group at most; a loader with one thread has five such buffers."""
 TARGET_S = 0.002
 """Seconds that a group may take. Where batches take longer, as on a slow disk, nobody is to wait for several of them."""
+
+BRIEF_S = 0.0002
+"""Seconds of the processor that a batch takes where threads had better take turns: it is mostly Python, for which they would wait."""
 
 
 class Grouping:
@@ -35,7 +40,12 @@ class Grouping:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._batch_s = math.inf
+        self._batch_s = self._processor_s = math.inf
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Begin with a lock that no other thread holds."""
+        self._lock = threading.Lock()
 
     def size(self, n_left: int, n_threads: int) -> int:
         """Return the number of batches in the next group of an epoch.
@@ -50,6 +60,14 @@ class Grouping:
         if self.most == 1:
             return 1
         return max(1, min(self.most, _share(n_left, n_threads), int(TARGET_S / self._batch_s) if self._batch_s else self.most))
+
+    @contextlib.contextmanager
+    def turn(self, n_batches: int) -> Iterator[None]:
+        """Make a group of batches within the context: beside other threads, or after them where that is no slower."""
+        with self._lock if self._processor_s < BRIEF_S else contextlib.nullcontext(), self.timed(n_batches):
+            began = time.thread_time()
+            yield
+            self._processor_s = (time.thread_time() - began) / n_batches
 
     @contextlib.contextmanager
     def timed(self, n_batches: int) -> Iterator[None]:

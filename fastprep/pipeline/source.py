@@ -129,7 +129,7 @@ class BatchSource:
             The batch of each step. If one can't be made, the error is in its place, and what follows is left out.
         """
         self._ask_ahead(epoch, steps, has_labels)
-        with self.grouping.timed(len(steps)):
+        with self.grouping.turn(len(steps)):
             numbers, counts = self.sampler.numbers_of_steps(epoch, steps, self.position.since(epoch))
             try:
                 return [*divide(self._make_part(0, epoch, numbers, has_labels), counts, self.augmentation.n_crops)]
