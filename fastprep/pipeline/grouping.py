@@ -26,7 +26,7 @@ TARGET_S = 0.002
 """Seconds that a group may take. Where batches take longer, as on a slow disk, nobody is to wait for several of them."""
 
 BRIEF_S = 0.0002
-"""Seconds of the processor that a batch takes where threads had better take turns: it is mostly Python, for which they would wait."""
+"""Seconds of the processor that a batch takes where threads had better take turns: most is Python, for which they would wait."""
 
 
 class Grouping:
