@@ -217,11 +217,12 @@ class Loader(Presented):
         {"endpoint": "https://...", "region": "eu-central-1"}, and its `client_options`, `retry_config` and `credential_provider`.
         None leaves all of it to the environment, such as AWS_ACCESS_KEY_ID. Needs the extra `remote`.
     cache : path or None, default None
-        Folder for what was read of remote files, kept between runs and shared by all processes of the machine. None keeps it in
-        a temporary file without a name, which ends with the loader.
+        Folder for what was read of remote files, kept between runs and shared by all processes of the machine. None is the
+        folder that FASTPREP_CACHE names in the environment; without it, a temporary file without a name, which ends with the
+        loader.
     cache_bytes : int or None, default None
-        Bytes of remote files that are kept; the blocks used least lately are let go of. None is 4 GiB without `cache`, and no
-        bound with it.
+        Bytes of remote files that are kept; the blocks used least lately are let go of. None is FASTPREP_CACHE_BYTES or,
+        without it, 4 GiB without a folder, and no bound with one.
 
     Raises
     ------

@@ -17,6 +17,9 @@ from fastprep.remote.object_stores import StoreOfProcess
 from fastprep.remote.remote_file import RemoteFile
 from fastprep.system import begin_in_children
 
+CACHE_VARIABLE, BOUND_VARIABLE = "FASTPREP_CACHE", "FASTPREP_CACHE_BYTES"
+"""Variables of the environment, for commands and for whoever does not write the program."""
+
 
 class Session:
     """Remote files that one loader, or one command, reads. They stay open as long as the session is alive.
@@ -26,9 +29,11 @@ class Session:
     storage_options : mapping or None
         What obstore takes for the stores: settings, credentials, `client_options`, `retry_config`.
     cache : str, path or None
-        Folder of the mirrors; None for files without a name, which end with the session.
+        Folder of the mirrors; None for that of ``FASTPREP_CACHE`` in the environment or, without it, for files without a name,
+        which end with the session.
     cache_bytes : int or None
-        Bytes that the mirrors hold together; None for what `fastprep.remote.cache.Cache` says.
+        Bytes that the mirrors hold together; None for ``FASTPREP_CACHE_BYTES`` or, without it, for what
+        `fastprep.remote.cache.Cache` says.
 
     Raises
     ------
@@ -106,7 +111,7 @@ class Session:
                 name = f"{address}#{n}"
             store, key = self._store(address)
             if self._cache is None:
-                self._cache = Cache(*self._given[1:])
+                self._cache = Cache(*_cache_settings(*self._given[1:]))
             file = RemoteFile(name, store, key, self.fetcher, self._cache, self._given)
             self.files[address] = _open_files[name] = file
             return file
@@ -192,6 +197,25 @@ def expand(address: str) -> list[str]:
 def expand_one(address: str) -> str:
     """Return the name of the file at an address, which is no pattern."""
     return current().open(address).name
+
+
+def _cache_settings(folder: str | None, n_bytes: int | None) -> tuple[str | None, int | None]:
+    """Return the folder of a cache and its bound: what was given, else what the environment says.
+
+    Raises
+    ------
+    ValueError
+        If what it says is no folder of this machine, or no number of bytes.
+    """
+    if folder is None and (said := os.environ.get(CACHE_VARIABLE)):
+        if is_address(said):
+            raise ValueError(f"{CACHE_VARIABLE} must be a folder of this machine, got {said!r}")
+        folder = os.path.abspath(os.path.expanduser(said))
+    if n_bytes is None and (said := os.environ.get(BOUND_VARIABLE)):
+        if not said.isdecimal() or int(said) < 1:
+            raise ValueError(f"{BOUND_VARIABLE} must be a number of bytes of at least 1, got {said!r}")
+        n_bytes = int(said)
+    return folder, n_bytes
 
 
 def _opened_again(given: tuple[Any, Any, Any], names: dict[str, str]) -> Session:

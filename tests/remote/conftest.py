@@ -23,6 +23,13 @@ def soon():
 
 
 @pytest.fixture(autouse=True)
+def no_cache_in_the_environment(monkeypatch):
+    """Have a cache where a test names one."""
+    for name in ("FASTPREP_CACHE", "FASTPREP_CACHE_BYTES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def no_fetching_thread_left():
     """Fail a test after which threads still fetch for loaders that were closed, or are gone."""
     yield

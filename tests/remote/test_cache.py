@@ -165,3 +165,30 @@ def test_a_cache_without_a_folder_leaves_nothing(server, content, tmp_path, monk
     with Loader(server.put("a.h5", content), 64, CenterCrop(20)) as loader:
         pixels(loader)
         assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_the_environment_names_the_cache_of_commands_and_of_loaders_that_name_none(server, content, tmp_path, monkeypatch):
+    address = server.put("a.h5", content)
+    monkeypatch.setenv("FASTPREP_CACHE", str(tmp_path / "said"))
+    monkeypatch.setenv("FASTPREP_CACHE_BYTES", "3000000")
+    with Loader(address, 8, None) as loader:
+        assert next(iter(loader)) is not None
+        assert loader._session._cache.n_bytes == 3_000_000
+    assert list((tmp_path / "said").glob("*/*.data"))
+    with Loader(address, 8, None, cache=tmp_path / "given") as loader:
+        assert next(iter(loader)) is not None
+    assert list((tmp_path / "given").glob("*/*.data"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [("FASTPREP_CACHE", "s3://bucket/x", "must be a folder"), ("FASTPREP_CACHE_BYTES", "4 GB", "must be a number of bytes")],
+)
+def test_an_environment_that_names_no_cache_is_an_error_for_remote_files_alone(
+    server, content, make_file, monkeypatch, name, value, rule
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"{name} {rule}"):
+        Loader(server.put("a.h5", content), 8, None)
+    with Loader(make_file()[0], 8, None):
+        pass
