@@ -10,7 +10,7 @@ from fastprep.reports.markup import Html, element, joined
 from fastprep.reports.scales import Scale, scale_of, whole_numbers
 
 WIDTH, HEIGHT = 460, 240
-LEFT, RIGHT, TOP, BOTTOM = 58, 20, 10, 38
+LEFT, RIGHT, TOP, BOTTOM = 74, 20, 10, 38  # to the left there is room for "0.00075" and "1.25e-05"
 _MOST_POINTS = 400  # of a line: about as many as it has pixels
 _LARGEST = 1e100  # a number above it would leave no room for a scale, and says only that all is lost
 _MOST_DOTS = 60  # points that have a dot with its number as a tooltip
