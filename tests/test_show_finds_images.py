@@ -385,3 +385,17 @@ def test_rows_whose_classes_have_other_names_do_not_train(tmp_path, capsys):
         file["images"].attrs["class_names"] = ["a", "b"]
     assert show.main([str(path)]) == 0
     assert "3 columns have 2 names" in line_after(capsys.readouterr().out, "to train:")
+
+
+def test_masks_beside_images_without_labels_are_proposed_as_targets(tmp_path, capsys):
+    path = tmp_path / "cells.h5"
+    with h5py.File(path, "w") as file:
+        file["data/img"], file["data/seg"] = images(20), np.zeros((20, *images(20).shape[1:3]), np.uint8)
+    assert show.main([str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    line = lines[lines.index("or, if these are its masks:") + 1].strip()
+    assert "labels=fastprep.Mask('data/seg')" in line
+    names = {"fastprep": fastprep}
+    exec(line, names)
+    with names["loader"] as loader:
+        assert next(iter(loader))[1].shape == (20, *images(20).shape[1:3])

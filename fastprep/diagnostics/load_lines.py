@@ -64,7 +64,11 @@ def loading_lines(contents: Contents, candidates: Sequence[Candidate]) -> list[s
         "channels": contents.channels,
     }
     crop = "None" if contents.reader.index.rows is None else _CROP_OF_ANY_SIZE
-    lines = ["in Python:", f"  {python_line(contents.path, given, contents.metadata.mean is not None, crop)}"]
+    has_mean = contents.metadata.mean is not None
+    lines = ["in Python:", f"  {python_line(contents.path, given, has_mean, crop)}"]
+    if contents.labels is None and (masks := _masks_of(contents.images, candidates)) is not None:
+        described = {**given, "labels": _Expression(f"fastprep.Mask({masks!r})")}
+        lines += ["or, if these are its masks:", f"  {python_line(contents.path, described, has_mean, crop)}"]
     if words := option_words(given):
         lines += ["as a command:", f"  {command_line('show', [path_word(contents.path)], words)}"]
     options, problem = _class_options(contents)
@@ -72,6 +76,21 @@ def loading_lines(contents: Contents, candidates: Sequence[Candidate]) -> list[s
     if contents.is_one_image:
         lines.append("All files that have one image each are loaded together by a pattern such as 'folder/*.h5', or as a list.")
     return lines
+
+
+class _Expression(str):
+    """Python that stands in a line as it is."""
+
+    __repr__ = str.__str__
+
+
+def _masks_of(images: str, candidates: Sequence[Candidate]) -> str | None:
+    """Return the name of what seems to be the masks of images: as many pictures of one channel, of the same height and width."""
+    own = next((candidate for candidate in candidates if candidate.images == images), None)
+    if own is None or own.image_shape is None:
+        return None
+    wanted = (own.n, *own.image_shape[:2], 1)
+    return next((o.images for o in candidates if o is not own and o.image_shape and (o.n, *o.image_shape) == wanted), None)
 
 
 def python_line(file: str, given: dict[str, Any], has_mean: bool, crop: str = "None") -> str:
