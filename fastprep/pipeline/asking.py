@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,13 @@ class AskAhead:
         """Begin anew, with a lock that no other thread holds."""
         self._lock = threading.Lock()
         self._asked: dict[int, int] = {}  # by epoch: the block, or the step, up to which was asked for
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_asked")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        begin_in_children(self)
 
     def ask(self, dataset: Dataset, epoch: int, steps: range, since: Since) -> None:
         """Ask for what is due before some steps are made, without waiting for it.

@@ -47,6 +47,9 @@ class Grouping:
         """Begin with a lock that no other thread holds."""
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Grouping, (self.most,)
+
     def size(self, n_left: int, n_threads: int) -> int:
         """Return the number of batches in the next group of an epoch.
 

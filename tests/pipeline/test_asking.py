@@ -1,5 +1,7 @@
 """What is asked for ahead of remote files: all of an epoch, once, and what is needed first before the rest."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,14 @@ def test_steps_that_come_late_ask_for_nothing_again():
     assert len(asked.parts) == n
     ahead.ask(asked, 1, range(1), WHOLE_EPOCH)  # another epoch does
     assert len(asked.parts) > n
+
+
+def test_after_pickling_it_begins_anew():
+    asked, again = Asked(), Asked()
+    ahead = AskAhead(sampler_of(), 100_000, None)
+    ahead.ask(asked, 0, range(1), WHOLE_EPOCH)
+    pickle.loads(pickle.dumps(ahead)).ask(again, 0, range(1), WHOLE_EPOCH)
+    assert again.all().tolist() == asked.all().tolist()
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
