@@ -270,7 +270,7 @@ def test_wrong_datasets_of_weights_name_file_dataset_and_row(unbalanced):
     for name, text in (
         ("few", "dataset 'few': there must be one weight for each of the 30 images, found 29"),
         ("bad", "dataset 'bad', sample 4: weights must be finite and not negative, found nan"),
-        ("none", r"there is no dataset 'none'; .*\(sampling= takes another name\)"),
+        ("absent", r"there is no dataset 'absent'; .*\(sampling= takes another name\)"),
     ):
         with pytest.raises(DataError, match=text):
             Loader(path, 4, None, sampling=name)
