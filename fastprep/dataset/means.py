@@ -20,7 +20,7 @@ from fastprep.dataset.channels import Channels, pick_channels
 from fastprep.dataset.dataset import Dataset
 from fastprep.dataset.inputs import by_input
 from fastprep.dataset.nested import map_outputs
-from fastprep.dataset.part import Part, part_of
+from fastprep.dataset.part import part_of
 from fastprep.dataset.paths import Paths, expand_paths
 from fastprep.errors import DataError, MissingMeanError, NotFiniteError
 from fastprep.h5 import (
@@ -110,7 +110,7 @@ def means_of(mean: Any, dataset: Dataset) -> Any:
 
     def mean_of(images: Dataset, value: Any) -> NDArray[np.float32] | None:
         if isinstance(value, str) and value == "compute":
-            return _mean_of_samples(images, np.arange(dataset.n_in_files) if dataset.rows is None else dataset.rows)
+            return _mean_of_rows(images, _rows_of(dataset)).astype(np.float32)
         return resolve_mean(value, images.metadata, images.paths, images.images)
 
     return map_outputs(mean_of, dataset.each_input, by_input(mean, dataset.each_input, "mean"))
@@ -181,7 +181,7 @@ def computed_mean(
     if indices is not None:
         with contextlib.closing(Dataset(files, images, None, axes=axes, shape=shape, channels=channels)) as whole:
             part = part_of(whole, indices)
-            return _mean_of_part(part, moments), part.channels
+            return _mean_of_rows(part, _rows_of(part), moments), part.channels
     total: NDArray[np.float64] | None = None
     image_shape = check_image_shape(shape)
     n_pixels, picked = 0, None
@@ -222,42 +222,37 @@ def _open(
     return reader_of(index), metadata
 
 
-def _mean_of_part(part: Part, moments: Adds | None) -> NDArray[np.float64]:
-    sums, n_pixels = np.zeros(part.file_channels), 0
-    for first, images in _blocks_of_part(part):
-        if not _are_finite(images) and not (finite := np.isfinite(images).reshape(len(images), -1).all(axis=1)).all():
-            raise part.not_finite(first + int(np.argmin(finite)))
-        sums += _sums_of(images)
-        n_pixels += math.prod(images.shape[:3])
-        if moments is not None:
-            moments.add(images)
-    mean = sums / n_pixels
-    return mean if part.channels is None else mean[list(part.channels)]
+def _rows_of(dataset: Dataset) -> NDArray[np.int64]:
+    """Return the rows of a dataset in its files, which are those of a part or all."""
+    return np.arange(dataset.n_in_files) if dataset.rows is None else dataset.rows
 
 
-def _mean_of_samples(images: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Compute the mean of an input of a loader, of which there may be several, and masks that are read with them."""
+def _mean_of_rows(images: Dataset, rows: NDArray[np.int64], moments: Adds | None = None) -> NDArray[np.float64]:
+    """Compute the mean of images by their rows in the files; masks and other inputs that are read with them are not."""
     sums, n_pixels = np.zeros(images.file_channels), 0
-    for row, image in zip(rows.tolist(), images.image_files.images(rows), strict=True):
-        if not _are_finite(image):
-            raise images.image_files.not_finite(row)
-        sums += _sums_of(image[None])
-        n_pixels += image.shape[0] * image.shape[1]
+    for first, block in _blocks_of_rows(images, rows):
+        if not _are_finite(block) and not (finite := np.isfinite(block).reshape(len(block), -1).all(axis=1)).all():
+            raise images.image_files.not_finite(int(rows[first + np.argmin(finite)]))
+        sums += _sums_of(block)
+        n_pixels += math.prod(block.shape[:3])
+        if moments is not None:
+            moments.add(block)
     mean = sums / n_pixels
-    return np.asarray(mean if images.channels is None else mean[list(images.channels)], np.float32)
+    return mean if images.channels is None else mean[list(images.channels)]
 
 
-def _blocks_of_part(part: Part) -> Iterator[tuple[int, NDArray]]:
-    """Yield the number of the first image of a block, and the block, shape (n, H, W, C)."""
-    axes, samples = part.axes, np.arange(part.n_samples)
-    if part.is_encoded:
-        yield from ((first, image[None]) for first, image in enumerate(part.images_of(samples)))
+def _blocks_of_rows(images: Dataset, rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray]]:
+    """Yield the place of the first row of a block, and the block, shape (n, H, W, C)."""
+    files, axes = images.image_files, images.axes
+    if images.is_encoded:
+        yield from ((first, image[None]) for first, image in enumerate(files.images(rows)))
         return
-    image_bytes = math.prod(axes.sides[1:]) * part.dtype.itemsize
+    image_bytes = math.prod(axes.sides[1:]) * images.dtype.itemsize
     step = max(1, _BATCH_BYTES // image_bytes)
-    for first in range(0, part.n_samples, step):
-        stored = np.empty((len(samples[first : first + step]), *axes.sides[1:]), part.dtype)
-        part.read(samples[first : first + step], CopySink(stored.reshape(-1).view(np.uint8), image_bytes))
+    for first in range(0, len(rows), step):
+        some = rows[first : first + step]
+        stored = np.empty((len(some), *axes.sides[1:]), images.dtype)
+        files.read(some, np.arange(len(some)), CopySink(stored.reshape(-1).view(np.uint8), image_bytes))
         yield first, axes.as_images(stored)
 
 
