@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastprep import remote
 from fastprep.errors import ChangedError, DataError
 from fastprep.h5.cache import Scratch
 from fastprep.h5.file_bytes import bytes_of, identity_at
@@ -106,12 +105,6 @@ class ByteRows:
         if self.index.reason:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         return self.index.places.extents(self.index, samples)
-
-    def ask_for(self, samples: NDArray[np.int64]) -> None:
-        """Have rows of a remote file fetched, all at a time, before they are read in parts."""
-        if (found := remote.find(self.index.holder)) is not None:
-            with contextlib.suppress(DataError, OSError):  # it comes again when they are read
-                found.ask_for(*self.extents(samples))
 
     def close(self) -> None:
         """Close the files as soon as nobody reads from them. A later read opens them again."""

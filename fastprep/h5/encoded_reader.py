@@ -218,7 +218,7 @@ class EncodedReader(Reader):
         if len(samples) == 0:
             return
         assert self.index.rows is not None
-        self._bytes.ask_for(samples)
+        self.ask_for(samples)  # all of them, before they are read in parts
         lengths = self.index.rows.places.lengths(samples)
         if lengths is None:
             parts = [samples[k : k + 1] for k in range(len(samples))]
