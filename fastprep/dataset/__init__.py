@@ -12,7 +12,7 @@ from fastprep.dataset.drawing import draws_of
 from fastprep.dataset.inputs import by_input, open_dataset
 from fastprep.dataset.label_files import is_of_other_file
 from fastprep.dataset.label_sources import names_of_columns, read_output
-from fastprep.dataset.labels import check_labels_finite, check_masks, one_hot, sample_weights
+from fastprep.dataset.labels import balanced_weights, check_labels_finite, check_masks, one_hot, sample_weights
 from fastprep.dataset.masks import MaskValues
 from fastprep.dataset.means import image_mean, means_of, resolve_mean
 from fastprep.dataset.nested import map_outputs, outputs_of
@@ -29,6 +29,7 @@ __all__ = [
     "Paths",
     "PointValues",
     "augmentation_of",
+    "balanced_weights",
     "blended",
     "by_input",
     "check_blend",

@@ -230,13 +230,17 @@ def _weights(
     return weights
 
 
+def balanced_weights(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the weight of each class that has samples, by their numbers: as scikit-learn's class_weight="balanced"."""
+    return counts.sum() / (len(counts) * counts)
+
+
 def _class_weights(dataset: Dataset, output: Output, class_weight: Mapping[Any, float], argument: str) -> NDArray[np.float32]:
     _check_no_target(output, argument)
     classes = _class_labels(dataset, output, argument)
     if isinstance(class_weight, str) and class_weight == "balanced":
         counts = np.unique_counts(classes)
-        by_count = len(classes) / (len(counts.values) * counts.counts)  # the formula of scikit-learn's class_weight="balanced"
-        return by_count[np.searchsorted(counts.values, classes)].astype(np.float32)
+        return balanced_weights(counts.counts)[np.searchsorted(counts.values, classes)].astype(np.float32)
     if not isinstance(class_weight, Mapping):
         raise ValueError(f'{argument} must map labels to weights, or be "balanced", got {class_weight!r}')
     weights, named = np.ones(len(classes), np.float32), dict[int, Any]()

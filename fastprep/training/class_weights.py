@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.dataset import balanced_weights
 from fastprep.errors import InputError
 from fastprep.training.file_checks import join_some
 
@@ -34,8 +35,8 @@ def class_weights(wanted: str, counts: NDArray[np.int64], names: tuple[str, ...]
     present = np.flatnonzero(counts)
     if wanted == "none":
         return None
-    if wanted == "balanced":  # the formula of scikit-learn's class_weight="balanced"
-        return {int(k): float(counts.sum() / (len(present) * counts[k])) for k in present}
+    if wanted == "balanced":
+        return dict(zip(present.tolist(), balanced_weights(counts[present]).tolist(), strict=True))
     weights = {}
     for part in wanted.split(","):
         name, _, number = part.rpartition(":")
