@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastprep.dataset import class_numbers, label_rows
 from fastprep.dataset.classes import Output
+from fastprep.presentation.stats import counted
 from fastprep.presentation.titles import name_of
 from fastprep.presentation.undo import Normalisation, undoing_in_words
 
@@ -24,7 +25,7 @@ _MOST_COUNTED = 2**20  # classes, up to which they are counted without being sor
 def line_of(loader: Presented) -> str:
     """Return the line that stands for a loader."""
     files = repr(loader.files[0]) if len(loader.files) == 1 else f"{len(loader.files):,} files"
-    steps = f"{_counted(len(loader), 'step')} of {loader.batch_size:,}"
+    steps = f"{counted(len(loader), 'step')} of {loader.batch_size:,}"
     return f"<fastprep.Loader {files}: {images_in_words(loader)}, {steps}, {loader.crop}, {loader._sampler.describe()}>"
 
 
@@ -65,7 +66,7 @@ def facts_of(loader: Presented) -> Iterator[tuple[str, list[str | Count]]]:
     yield "x", [f"{name} {_shape(loader, spec)}".strip() for name, spec in _by_name(loader._spec).items()]
     last = loader._sampler.samples(0, len(loader) - 1)
     rest = f", the last of {len(last):,}" if len(last) < loader.batch_size else ""
-    yield "batches", [f"{_counted(len(loader), 'step')} of {loader.batch_size:,} samples{rest}"]
+    yield "batches", [f"{counted(len(loader), 'step')} of {loader.batch_size:,} samples{rest}"]
     named = {"crop": loader.crop, "policy": loader.policy, "color": loader.color, "erase": loader.erase, "blend": loader.blend}
     for name, value in named.items():
         if value is not None:
@@ -105,7 +106,7 @@ def _classes(output: Output) -> list[str | Count]:
     if counts is None:
         return [f"{output.values.dtype} {output.values.shape}"]
     named = [Count(name_of(number, output.class_names), n) for number, n in counts]
-    return [_counted(len(counts), "class", "classes"), *_few(named, _MOST_CLASSES)]
+    return [counted(len(counts), "class", "classes"), *_few(named, _MOST_CLASSES)]
 
 
 def _counts(output: Output) -> list[tuple[int, int]] | None:
@@ -158,7 +159,3 @@ def _by_name(value: Any) -> dict[str, Any]:
 def _few(values: Sequence[str | Count], most: int) -> list[str | Count]:
     """Return the first values, and how many more there are."""
     return [*values[:most], *[f"and {len(values) - most:,} more"] * (len(values) > most)]
-
-
-def _counted(n: int, noun: str, plural: str = "") -> str:
-    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"

@@ -35,13 +35,13 @@ def _words_of(name: str, value: Any) -> list[str]:
     if name == "corrupt":
         if value is None:
             return ['none read: an image that can\'t be read is an error (on_corrupt="raise")']
-        return [f"{_counted(value['samples'], 'sample')} left out", *value["problems"]]
+        return [f"{counted(value['samples'], 'sample')} left out", *value["problems"]]
     if name == "decoded":
         return ["all on the CPU"] if value is None else [", ".join(f"{n:,} on {place}" for place, n in value.items())]
     if name == "remote":
         return ["no file is remote"] if value is None else [_words_of_remote(value)]
     if name == "workers":
-        return [_counted(value, "thread")]
+        return [counted(value, "thread")]
     if name == "wait_s":
         return [f"{value:.3f} s for batches"]
     if isinstance(value, int):
@@ -50,16 +50,17 @@ def _words_of(name: str, value: Any) -> list[str]:
 
 
 def _words_of_remote(counts: dict[str, int]) -> str:
-    sent = f"{_counted(counts['requests'], 'request')}, {counts['retries']:,} of them again, {counts['bytes']:,} bytes"
-    return f"{sent}; {_counted(counts['blocks_read'], 'block')} read, {counts['blocks_fetched']:,} fetched"
+    sent = f"{counted(counts['requests'], 'request')}, {counts['retries']:,} of them again, {counts['bytes']:,} bytes"
+    return f"{sent}; {counted(counts['blocks_read'], 'block')} read, {counts['blocks_fetched']:,} fetched"
 
 
 def _words_of_file(facts: dict[str, Any]) -> str:
     shape = "x".join(map(str, facts["shape"]))
     own = f"{facts['input']}: " if "input" in facts else ""
-    what = f"{own}{facts['file']}: {_counted(facts['samples'], 'sample')} of {shape} {facts['dtype']}, {facts['read']}"
+    what = f"{own}{facts['file']}: {counted(facts['samples'], 'sample')} of {shape} {facts['dtype']}, {facts['read']}"
     return what + f", {facts['never_written']:,} never written" * bool(facts["never_written"])
 
 
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' * (n != 1)}"
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """Return a number and what is counted, which by default gets an "s"."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
