@@ -7,9 +7,9 @@ import os
 import re
 
 from fastprep.errors import AddressError
+from fastprep.system import has_scheme, without_user
 
 _ADDRESS = re.compile(r"(s3a?|gs|az|abfss?|https?)://")
-_ANY_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _MAGIC = re.compile(r"[*?[]")
 _SIGNATURE = re.compile(r"(^|&)(x-amz-|x-goog-|awsaccesskeyid=|sig=|signature=)", re.IGNORECASE)  # a "?" may be a pattern's
 _WAYS = {
@@ -32,10 +32,9 @@ def check_kind(path: object) -> None:
     FileNotFoundError
         If it is, and there is no file of this name either.
     """
-    if isinstance(path, str) and _ANY_SCHEME.match(path) and not is_address(path) and not os.path.lexists(path):
-        shown = re.sub(r"//[^/]*@", "//***@", path)
+    if isinstance(path, str) and has_scheme(path) and not is_address(path) and not os.path.lexists(path):
         known = "these begin with s3://, gs://, az://, abfs:// or https://"
-        raise FileNotFoundError(f"{shown!r} is no address that fastprep reads: {known}")
+        raise FileNotFoundError(f"{without_user(path)!r} is no address that fastprep reads: {known}")
 
 
 def is_web(address: str) -> bool:

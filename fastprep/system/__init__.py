@@ -8,6 +8,7 @@ from fastprep.system.overwriting import check_creatable, check_local, check_repl
 from fastprep.system.patch import Change, change_file, lock, undo_half_made
 from fastprep.system.printable import printable
 from fastprep.system.progress import Progress
+from fastprep.system.schemes import has_scheme, without_user
 from fastprep.system.signals import Notice, as_by_ctrl_c, interrupts_undisguised, status_of, stop_soon
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "end_at_once",
     "flush_to_disk",
     "half_written",
+    "has_scheme",
     "interrupts_undisguised",
     "is_machine_fault",
     "lock",
@@ -33,4 +35,5 @@ __all__ = [
     "whole_file",
     "whole_folder",
     "with_retries",
+    "without_user",
 ]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from fastprep.errors import InputError, NotReplacedError
+from fastprep.system.schemes import has_scheme, without_user
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _WAY_OUT = "move it away, or choose another name"
 
 
@@ -103,9 +102,10 @@ def check_local(path: str | os.PathLike[str]) -> None:
     InputError
         If it is not.
     """
-    if _ADDRESS.match(os.fspath(path)):
-        shown = re.sub(r"//[^/]*@", "//***@", os.fspath(path))
-        raise InputError(f"{shown!r} is an address, and files are written on this machine: copy them there afterwards")
+    if has_scheme(os.fspath(path)):
+        raise InputError(
+            f"{without_user(os.fspath(path))!r} is an address, and files are written on this machine: copy them there afterwards"
+        )
 
 
 def _check_is_no_input(path: Path, found: os.stat_result, inputs: Iterable[str | os.PathLike[str]]) -> None:
