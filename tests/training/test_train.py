@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import warm_python
+from small_run import WHOLE
 
 import fastprep
 from fastprep import train
@@ -35,15 +36,7 @@ def test_a_run_is_a_folder_with_everything(files, tmp_path, capsys):
     assert "training: 21 images of 60x62x3, contiguous" in printed
     assert "waiting for images" in printed
     assert f"all in {out}" in printed
-    assert sorted(p.name for p in out.iterdir()) == [
-        "best.keras",
-        "config.json",
-        "curves.png",
-        "history.csv",
-        "last.keras",
-        "loader.jsonl",
-        "report.html",
-    ]
+    assert sorted(p.name for p in out.iterdir()) == WHOLE
     config = json.loads((out / "config.json").read_text())
     assert (config["epochs"], config["crop"], config["schedule"], config["seed"]) == (2, SMALLEST, "cosine", 42)
     with open(out / "history.csv", newline="") as file:
@@ -225,7 +218,7 @@ def test_interrupts(make_file, files, tmp_path, steps, number):
         assert {"config.json", "last.keras"} <= names  # and more, where the machine is through an epoch already
         assert not [name for name in names if name.startswith(".")]
         return
-    assert names == {"best.keras", "config.json", "curves.png", "history.csv", "last.keras", "loader.jsonl", "report.html"}
+    assert names == set(WHOLE)
     for name in ("best.keras", "last.keras"):
         keras.models.load_model(out / name)
     assert len((out / "history.csv").read_text().splitlines()) >= 2
