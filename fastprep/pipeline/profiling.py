@@ -1,4 +1,4 @@
-"""A timeline of what the threads of a loader do, and of what waits for them, as a trace that Perfetto and Chrome open.
+"""A timeline of what the threads of a loader do, and of what waits for them, in the trace format that Perfetto and Chrome read.
 
 While a profile is taken, functions of the objects that make batches are replaced by ones that note begin and end. Otherwise
 nothing of it exists: no function asks whether there is a profile.

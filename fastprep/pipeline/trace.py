@@ -1,4 +1,4 @@
-"""Spans of time of several threads, and the file of them: Chrome's trace event format, which Perfetto opens.
+"""Spans of time of several threads, and the file of them: Chrome's trace event format, which Perfetto reads.
 
 The format: "Trace Event Format", https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU; complete events
 (ph "X") with begin and duration in microseconds, and metadata events (ph "M") with the names of threads.

@@ -212,7 +212,7 @@ class SavingOptions:
     """Write RUN/tensorboard as well."""
     profile: Annotated[int | None, arg(metavar="[STEPS]")] = None
     """Write RUN/profile.json, a timeline of the threads that prepare batches and of what waits for them during this many steps,
-    by itself 300. Perfetto (https://ui.perfetto.dev) and Chrome open it."""
+    by itself 300. Its format is one that Perfetto (https://ui.perfetto.dev) and Chrome read."""
     quiet: bool = False
     """Print a line for each epoch, and no progress within it. Where the output is not a terminal, this is always so."""
 
