@@ -57,9 +57,9 @@ def _results(evaluated: Evaluated, findings: Findings) -> Html:
         average = "logits" if evaluated.average == "logits" else "probabilities"
         note = f"Over crops and models, {average} are averaged. Intervals are Wilson's score intervals of 95 %."
         parts.append(element("p", note, class_="note"))
-    if (n_models := len(evaluated.models)) > 1:
-        parts.append(element("p", f"All that follows is of the average of {n_models} models.", class_="note"))
     parts += [element("p", line) for line in lines_of_comparisons(findings.comparisons)]
+    if evaluated.scores and (n_models := len(evaluated.models)) > 1:
+        parts.append(element("p", f"All that follows is of the average of {n_models} models.", class_="note"))
     return joined(parts)
 
 
@@ -98,7 +98,8 @@ def _mistakes(evaluated: Evaluated, findings: Findings) -> Html:
 
 def _pictures(evaluated: Evaluated, findings: Findings, which: str) -> Html:
     """Return the images of the findings, with what is claimed of each."""
-    few = "This is the one" if len(findings.mistakes) == 1 else f"These are the {len(findings.mistakes)}"
+    n = len(findings.mistakes)
+    few = "This is the one" if n == 1 else f"These are the {n}"
     if isinstance(findings.images, Exception):
         problem = element("p", f"Their images can't be read: {one_line(findings.images)}", class_="problem")
         captions = (element("li", _caption(evaluated, mistake)) for mistake in findings.mistakes)
