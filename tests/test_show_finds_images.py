@@ -397,6 +397,21 @@ def test_encoded_images_of_any_size_have_their_validation_beside(tmp_path, capsy
     assert f"--val {tmp_path}/val.h5 --mean compute" in line_after(capsys.readouterr().out, "to train:")
 
 
+@pytest.mark.parametrize(
+    ("name", "training"), [("val", "train"), ("test", "training"), ("my-Validation-2", "my-train-2"), ("a_dev", "a_train")]
+)
+def test_a_file_beside_one_for_training_is_not_trained_on_but_tests_a_run(name, training, tmp_path, capsys):
+    path = tmp_path / f"{name}.h5"
+    write_images(path, images(12), np.arange(12) % 2)
+    assert show.main([str(path)]) == 0
+    assert str(path) in line_after(capsys.readouterr().out, "to train:")
+    (tmp_path / f"{training}.h5").touch()
+    assert show.main([str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "to train:" not in printed
+    assert line_after(printed, "to test a run:") == f"python -m fastprep.evaluate RUN --data {path}"
+
+
 def test_images_without_labels_have_the_command_that_predicts(tmp_path, capsys):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["pixels"] = images(12)

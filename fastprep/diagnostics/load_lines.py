@@ -72,10 +72,13 @@ def loading_lines(contents: Contents, candidates: Sequence[Candidate]) -> list[s
     if words := option_words(given):
         lines += ["as a command:", f"  {command_line('show', [path_word(contents.path)], words)}"]
     options, problem = _class_options(contents)
-    lines += ["to train:", f"  {problem or _train_command(contents, given, options, candidates)}"]
-    if contents.labels is None:
-        words = option_words({**given, "labels": "none"})
-        lines += ["to predict:", f"  {command_line('evaluate', ['RUN', '--data', path_word(contents.path)], words)}"]
+    is_held_out = not problem and _has_training_file(contents.path)
+    if not is_held_out:
+        lines += ["to train:", f"  {problem or _train_command(contents, given, options, candidates)}"]
+    if is_held_out or contents.labels is None:
+        words = option_words(given if contents.labels is not None else {**given, "labels": "none"})
+        what = "to test a run:" if is_held_out else "to predict:"
+        lines += [what, f"  {command_line('evaluate', ['RUN', '--data', path_word(contents.path)], words)}"]
     if contents.is_one_image:
         lines.append("All files that have one image each are loaded together by a pattern such as 'folder/*.h5', or as a list.")
     return lines
@@ -158,6 +161,14 @@ def files_of_other_parts(path: str, parts: Sequence[str] = _OTHER_PARTS) -> Iter
         other = os.path.join(folder, re.sub(r"(?<![a-z])train(ing)?(?![a-z])", part, name, count=1, flags=re.IGNORECASE))
         if other != path and os.path.isfile(other):
             yield other
+
+
+def _has_training_file(path: str) -> bool:
+    """Tell whether a file is one of those beside a training file, by its name."""
+    folder, name = os.path.split(path)
+    parts = rf"(?<![a-z])({'|'.join(_OTHER_PARTS)})(?![a-z])"
+    others = (os.path.join(folder, re.sub(parts, part, name, count=1, flags=re.IGNORECASE)) for part in ("train", "training"))
+    return any(other != path and os.path.isfile(other) for other in others)
 
 
 def _same_in(file: str, own: Candidate) -> Candidate | None:
