@@ -28,7 +28,7 @@ from fastprep.building.scan import SourceFile
 from fastprep.building.split import SPLITS, shuffled, stratify
 from fastprep.building.staging import check as check_work_folder
 from fastprep.building.staging import finishing, is_finished, key_of, locked, publish, remove
-from fastprep.cli.output import write_line, write_message
+from fastprep.cli.output import write_line, write_message, write_prose
 from fastprep.cli.progress import shown_progress
 from fastprep.command_lines import command_line, path_word
 from fastprep.errors import InputError
@@ -251,7 +251,7 @@ def _in_turn(pool: ThreadPoolExecutor, work, items: Sequence[int], ahead: int) -
 
 
 def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: float) -> None:
-    write_line(report.outcome(found), *(report.cut_in_half(found) if config.side and config.resize == "crop" else []))
+    write_prose(report.outcome(found), *(report.cut_in_half(found) if config.side and config.resize == "crop" else []))
     for split, (n, n_bytes) in made.files.items():
         path = os.path.join(config.out, f"{split}.h5")
         classes = "no labels" if config.labels else f"{made.n_classes} classes"
@@ -260,7 +260,7 @@ def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: 
         n_images, n_bytes = (sum(values) for values in zip(*made.files.values(), strict=True))
         side = config.side or DEFAULT_SIDE
         as_pixels = f"as pixels of {side}x{side} they would take {n_images * pixel_bytes(config) / 1e6:,.1f} MB"
-        write_line(f"encoded, the images take {n_bytes / 1e6:,.1f} MB, labels and names included; {as_pixels}")
+        write_prose(f"encoded, the images take {n_bytes / 1e6:,.1f} MB, labels and names included; {as_pixels}")
     letters = "RGB" if config.channels == "rgb" else "L"
     for word, values in (("mean", made.mean), ("std", made.std)):
         if values is None:

@@ -17,3 +17,18 @@ def padded(text: str, columns: int) -> str:
     if n_columns(text) <= columns:
         return text + " " * (columns - n_columns(text))
     return f"{set_cell_size(text, columns - 1)}…"
+
+
+def lines_of(text: str, columns: int) -> list[str]:
+    """Return a text in lines that break between words and take at most so many columns, those after the first indented.
+
+    A word that is wider stands on a line of its own.
+    """
+    first, *words = text.split(" ")
+    lines = [first]
+    for word in words:
+        if n_columns(lines[-1]) + 1 + n_columns(word) > columns:
+            lines.append(f"  {word}")
+        else:
+            lines[-1] += f" {word}"
+    return lines
