@@ -24,6 +24,10 @@ class AddressError(InputError, ValueError):
     """An address of a remote file that breaks a rule; the message repeats neither a password nor a signature."""
 
 
+class SettingsError(InputError, ValueError):
+    """Settings of a store, or of the cache of remote files, that break a rule: those of an argument, or of the environment."""
+
+
 def one_line(error: Exception) -> str:
     """Return the message of an error on one line, for the user of a command; blanks stay, as they may belong to a file's name."""
     text = error.for_commands() if isinstance(error, MissingDatasetError) else str(error)
