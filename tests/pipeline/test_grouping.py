@@ -1,6 +1,5 @@
 """Small batches that are made several at a time are those that are made one by one."""
 
-import contextlib
 import itertools
 import math
 import threading
@@ -167,6 +166,7 @@ def test_a_group_takes_no_longer_than_one_may_wait_for_it():
     for seconds, size in ((1.0, 1), (grouping.TARGET_S, 1), (grouping.TARGET_S / 3, 3), (0.0, 8)):
         own.note(1, seconds)
         assert own.size(1000, 2) == size
+    own = Grouping(8)
     own.note(4, 4 * grouping.TARGET_S / 5)
     assert own.size(1000, 2) == 5
     assert [own.size(n_left, 2) for n_left in (1, 4, 8, 9, 13, 400)] == [1, 1, 2, 3, 4, 5]
@@ -174,48 +174,39 @@ def test_a_group_takes_no_longer_than_one_may_wait_for_it():
     assert Grouping(4)._batch_s == math.inf
 
 
-@pytest.mark.parametrize(("processor_s", "at_once"), [(0.0, 1), (1.0, 2)])
-def test_threads_take_turns_at_groups_that_are_mostly_python(processor_s, at_once):
-    own, entered = Grouping(8), []
-    own._processor_s = processor_s
-    both = threading.Barrier(2)
-
-    def make():
-        with own.turn(4):
-            entered.append(1)
-            with contextlib.suppress(threading.BrokenBarrierError):
-                both.wait(0.2)  # which breaks where the other thread is kept out
-            own._processor_s = processor_s
-
-    threads = [threading.Thread(target=make) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert len(entered) == 2
-    assert both.broken == (at_once == 1)
-
-
-def test_a_group_that_fails_leaves_the_turn_to_the_next_one():
+def test_batches_that_take_longer_than_before_make_groups_smaller_step_by_step():
     own = Grouping(8)
-    own._processor_s = 0.0
-    with pytest.raises(OSError, match="lost"), own.turn(4):
-        raise OSError("lost")
-    with own.turn(4):
-        pass
+    own.note(1, grouping.TARGET_S / 8)
+    sizes = []
+    for _ in range(6):
+        own.note(1, 1.0)
+        sizes.append(own.size(1000, 2))
+    assert sizes == [5, 3, 2, 1, 1, 1]
+
+
+def test_no_more_groups_are_under_way_than_processors_have_use_for(path, monkeypatch):
+    monkeypatch.setattr(grouping, "usable_processors", lambda: 2)
+    with Loader(path, 4, RandomCrop(8), **{**OPTIONS, "workers": 16}) as loader:
+        loader._source.grouping.note(1, 0.0)
+        iteration, under_way = loader._epoch_iterator(), []
+        for _ in iteration:
+            if iteration._submitted < N // 4 - 4:  # the last batches are made one by one
+                under_way.append(len(iteration._ahead))
+    assert 1 < max(under_way) <= 2 + loader._pool.prefetch
 
 
 @pytest.mark.parametrize(
     ("options", "most"),
     [
-        ({}, 16),
-        ({"workers": 40}, 1),  # each has a batch to make
+        ({}, 19),  # a quarter of an epoch, for each of two threads to come twice
+        ({"workers": 40}, 19),  # of which two are of use here
         ({"batch_size": 5, "crop": RandomCrop(7)}, 1),  # 5 x 7 x 7 x 3 floats are no multiple of 64 bytes
         ({"blend": MixUp(0.2), "num_classes": N}, 1),  # in each batch
         ({"transform": lambda x: x}, 1),
     ],
 )
-def test_what_is_made_one_by_one(path, options, most):
+def test_what_is_made_one_by_one(path, options, most, monkeypatch):
+    monkeypatch.setattr(grouping, "usable_processors", lambda: 2)
     options = {"batch_size": 4, "crop": RandomCrop(8), **OPTIONS, **options}
     with Loader(path, **options) as loader:
         assert loader._source.grouping.most == most
