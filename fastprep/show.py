@@ -200,7 +200,11 @@ def _with_names(config: Config) -> tuple[Config, list[Candidate]]:
     if config.images is None and config.shape is None and best.image_shape is None:
         problem = f"nothing in it seems to be images, unless {best.images!r}, {best.words}, are flat ones"
         shape = shlex.join(option_words({"images": best.images, "shape": "HxWxC"}, usual={}))
-        raise InputError(f"file {config.file!r}: {problem}; then say {shape}, such as 28x28x1")
+        problem += f"; then say {shape}, such as 28x28x1"
+        last = best.images.rpartition("/")[2]
+        for other in [found.images for found in candidates if found.images.rpartition("/")[2] == last][1:2]:
+            problem += f"; if it is one image, and {other!r} another: those of different sizes have to be encoded, such as PNGs"
+        raise InputError(f"file {config.file!r}: {problem}")
     labels = config.labels or (best.labels if best.labels and not has_column(config.file, "labels") else "labels")
     if config.images is not None or config.mean:
         return dataclasses.replace(usual, images=best.images, labels=labels), candidates

@@ -49,6 +49,11 @@ def features(file):
     file["X"], file["y"] = np.zeros((100, 2000), "f4"), np.arange(100) % 3
 
 
+def patients(file):
+    for k, size in enumerate([(50, 60), (55, 70), (64, 48)]):
+        file[f"patient_{k}/image"] = np.zeros(size, "u1")
+
+
 def old_network(file):
     file.attrs["layer_names"] = [b"conv"]
     file["conv/conv/kernel:0"] = np.zeros((3, 3, 16, 64), "f4")
@@ -72,6 +77,7 @@ REFUSED = {
     "lost links": (lost_links, "'s' that can't be opened, 'x' that can't be opened"),
     "texts": (texts, f"{NO_IMAGES}'empty' None float32, 'text' (2,) strings"),
     "features": (features, "unless 'X', 100 rows of 2000 numbers, float32, are flat ones; then say --images X --shape HxWxC"),
+    "patients": (patients, "if it is one image, and 'patient_2/image' another: those of different sizes have to be encoded"),
     "old network": (old_network, "holds the weights of a Keras network, not images"),
     "new network": (new_network, "holds the weights of a Keras network, not images"),
 }
