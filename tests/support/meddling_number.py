@@ -1,4 +1,4 @@
-"""A number that lets something else happen in the middle of `+= 1`, as another thread may where nothing but a lock prevents it."""
+"""A number that lets something else happen in the middle of `+= 1`, as another thread may where no lock prevents it."""
 
 import threading
 
