@@ -24,7 +24,7 @@ OWN_HEADERS = {
 LIBRARIES = {"fastprep.encoded._libjpeg": ["jpeg"]}  # libjpeg-turbo; where its headers are missing, simplejpeg decodes
 FILTERS = [f"fastprep/h5/_{name}.c" for name in ("bitshuffle", "blosc2", "byte_order", "filters", "lzf", "shuffle", "tiles")]
 WARP = [f"{KERNELS}/_blend.c", *(str(path) for path in sorted(KERNELS.glob("_warp*.c")))]
-PROCESSORS = len(os.sched_getaffinity(0))
+PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def extension(name: str, *sources: str) -> Extension:

@@ -24,7 +24,7 @@ OPTIONAL = ("fastprep/encoded/_libjpeg",)  # not in a wheel that was built witho
 FOR_BOTH = (".py", ".pyi", ".typed", ".cu", ".cuh")
 FOR_COMPILING = (".pyx", ".pxd", ".c", ".h")
 FOR_READING = ("/README.md",)
-SDIST_ALONE = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
+SDIST_ALONE = ("CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md", "SECURITY.md", "pyproject.toml", "setup.py")
 MADE_FOR_SDISTS = ("PKG-INFO", "setup.cfg", "fastprep.egg-info/")
 
 

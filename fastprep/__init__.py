@@ -121,23 +121,25 @@ _MODULES = ("errors", "h5", "kernels", "loader", "model", "show")  # the last on
 set_up()
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"fastprep.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = importlib.import_module(f"fastprep.{_HOMES[name]}")
-    except ModuleNotFoundError as error:
-        from fastprep.errors import missing_backend
+if not TYPE_CHECKING:  # to a checker, a module with this function has every name, misspelt ones too
 
-        if (problem := missing_backend(error)) is None:
-            raise
-        if name != "Loader":
-            raise ModuleNotFoundError(f"fastprep.{name} needs Keras. {problem}", name=error.name) from None
-        module = importlib.import_module("fastprep.loader")  # the same loader without the methods for Keras
-    value = globals()[name] = getattr(module, name)
-    return value
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"fastprep.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            module = importlib.import_module(f"fastprep.{_HOMES[name]}")
+        except ModuleNotFoundError as error:
+            from fastprep.errors import missing_backend
+
+            if (problem := missing_backend(error)) is None:
+                raise
+            if name != "Loader":
+                raise ModuleNotFoundError(f"fastprep.{name} needs Keras. {problem}", name=error.name) from None
+            module = importlib.import_module("fastprep.loader")  # the same loader without the methods for Keras
+        value = globals()[name] = getattr(module, name)
+        return value
 
 
 def __dir__() -> list[str]:

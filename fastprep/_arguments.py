@@ -166,7 +166,7 @@ class ReadOnlyArguments:
         return self._arguments["shuffle_window"]
 
     @property
-    def sampling(self) -> NDArray | str | None:
+    def sampling(self) -> NDArray[Any] | str | None:
         """Draws with replacement: "balanced", weights, shape (N,), or the name of their dataset; None for each sample once."""
         return _read_only(self._arguments["sampling"])
 

@@ -24,6 +24,10 @@ class AddressError(InputError, ValueError):
     """An address of a remote file that breaks a rule; the message repeats neither a password nor a signature."""
 
 
+class SettingsError(InputError, ValueError):
+    """Settings of a store, or of the cache of remote files, that break a rule: those of an argument, or of the environment."""
+
+
 def one_line(error: Exception) -> str:
     """Return the message of an error on one line, for the user of a command; blanks stay, as they may belong to a file's name."""
     text = error.for_commands() if isinstance(error, MissingDatasetError) else str(error)
@@ -87,6 +91,12 @@ class DataError(ValueError):
         Row of the dataset.
     """
 
+    problem: str
+    file: str
+    dataset: str | None
+    chunk: int | None
+    sample: int | None
+
     def __init__(
         self, problem: str, file: str, dataset: str | None = None, chunk: int | None = None, sample: int | None = None
     ) -> None:
@@ -97,7 +107,7 @@ class DataError(ValueError):
                 location.append(f"{word} {value!r}")
         super().__init__(f"{', '.join(location)}: {problem}")
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problem, self.file, self.dataset, self.chunk, self.sample)
 
 
@@ -151,7 +161,7 @@ class MissingDatasetError(DataError):
         several = self.argument.endswith("images") and any(mark in self.problem.partition("; it has")[0] for mark in ",={")
         return f"{super().__str__()}{likely and f'; likely {likely}'} ({option} takes another name{several * f'; {ONE_INPUT}'})"
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         made = functools.partial(type(self), argument=self.argument, suggestion=self.suggestion)
         return made, (self.problem, self.file, self.dataset)
 

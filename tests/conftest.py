@@ -133,7 +133,7 @@ def use_cpu_kernel(version, monkeypatch):
     if version not in supported_versions():
         pytest.skip(f"this processor does not run the {version} version of the kernel")
     monkeypatch.setenv("FASTPREP_CPU_KERNEL", version)
-    monkeypatch.setattr("fastprep.kernels.spec.STREAM_BYTES", 0)
+    monkeypatch.setattr("fastprep.kernels.spec.stream_bytes", lambda: 0)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 from fastprep.adapters.iterators import (
     EvaluationIterator,
@@ -34,6 +33,10 @@ from fastprep.pipeline import Backend, Batch
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    DataAdapter = object  # Keras states no types: with its class as a base, checkers would take any name for one of a loader
+else:
+    from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 
 class Loader(KerasLoader, DataAdapter):  # noqa: D101 - the docstring is the plain loader's

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 
@@ -11,15 +11,18 @@ from fastprep.adapters.keras_base import KerasLoader
 from fastprep.adapters.keras_call import training_data
 from fastprep.loader import Loader as PlainLoader
 
-try:
-    from keras.src.trainers.data_adapters.data_adapter import DataAdapter
-except ImportError:  # a later Keras may have moved it
-    DataAdapter = None
-
-if DataAdapter is not None:
+if TYPE_CHECKING:  # one class for checkers, which can't know what Keras has
     from fastprep.adapters.data_adapter import Loader
 else:
-    from fastprep.adapters.py_dataset import Loader
+    try:
+        from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+    except ImportError:  # a later Keras may have moved it
+        DataAdapter = None
+
+    if DataAdapter is not None:
+        from fastprep.adapters.data_adapter import Loader
+    else:
+        from fastprep.adapters.py_dataset import Loader
 
 __all__ = ["EpochSync", "Loader"]
 

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _N_LISTED = 1000
 
 
-def predict(model: keras.Model, loader: Loader, *, verbose: Any = 0) -> NDArray:
+def predict(model: keras.Model, loader: Loader, *, verbose: Any = 0) -> NDArray[Any]:
     """Predict every sample of a loader in file order, and average the ten crops of `TenCrop`.
 
     Parameters

@@ -31,7 +31,7 @@ from fastprep.building.staging import finishing, is_finished, key_of, locked, pu
 from fastprep.cli.output import write_line, write_message
 from fastprep.cli.progress import shown_progress
 from fastprep.errors import InputError
-from fastprep.system import Progress, check_replaceable
+from fastprep.system import Progress, check_replaceable, usable_processors
 
 
 def run(config: Config) -> None:
@@ -205,7 +205,7 @@ def _decode(config: Config, candidates: Sequence[SourceFile], decoded: Cache, or
 
     n = len(candidates)
     # resized images come on top of the memory for decoding, so there is one of them at a time where they are huge
-    n_threads = config.workers or len(os.sched_getaffinity(0))
+    n_threads = config.workers or usable_processors()
     if config.side is not None:
         n_threads = min(n_threads, config.memory * MIB // (RESULT_BYTES * config.side**2))
     todo = [number for number in range(n) if number not in decoded.records]

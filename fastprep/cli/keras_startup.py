@@ -10,6 +10,7 @@ import tempfile
 
 from fastprep.cli.output import write_message
 from fastprep.errors import InputError, missing_backend
+from fastprep.system import nameless_file
 
 _NOISE = (
     "All log messages before absl::InitializeLog",
@@ -86,7 +87,7 @@ def _check_temporary(backend: str) -> None:
 def _import_quietly(first_operation: bool) -> None:
     """Import Keras, with standard error kept until it is known what of it matters."""
     noise: tuple[str, ...] = _NOISE if _has_gpu() else _NOISE + _NO_GPU
-    with open(os.memfd_create("fastprep-messages"), "w+b") as messages:  # no folder for temporary files is needed
+    with open(nameless_file(in_memory=True), "w+b") as messages:  # no folder for temporary files is needed
         try:
             before = os.dup(2)
         except OSError:  # there is no standard error to keep clean

@@ -24,6 +24,7 @@ from fastprep.kernels._cpu import supported_versions
 from fastprep.loader import Loader
 from fastprep.pipeline import BufferPool
 from fastprep.pipeline.buffers import as_array
+from fastprep.system import usable_processors
 
 PACKAGES = ("numpy", "h5py", "imagecodecs", "hdf5plugin", "tensorflow", "keras", "cupy-cuda12x", "cupy-cuda13x", "jax", "torch")
 LIMIT = "memset of a batch"
@@ -36,7 +37,7 @@ def machine() -> dict[str, str]:
     return {
         "fastprep": __version__,
         "Python": f"{platform.python_version()}, {platform.system()} {platform.release()} {platform.machine()}",
-        "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} usable",
+        "processor": f"{_processor()}, {usable_processors()} of {os.cpu_count()} usable",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
         "crop kernel": cpu_version() + (f" (also possible: {', '.join(others)})" if others else ""),
         "packages": ", ".join(f"{name} {version}" for name, version in found.items()),
@@ -86,7 +87,7 @@ def measure(
     DataError
         If the file is damaged.
     """
-    n_threads = len(os.sched_getaffinity(0))
+    n_threads = usable_processors()
     single = make_loader(1)
     loaders = {"loader, 1 thread": single}
     if n_threads > 1:

@@ -15,7 +15,7 @@ SWAP(16)
 SWAP(32)
 SWAP(64)
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(FASTPREP_NO_X86)
 #include <immintrin.h>
 
 /* Swap whole vectors, and return how many bytes that were. SSE2, which compilers are confined to, lacks the shuffle. */

@@ -15,8 +15,8 @@ cdef extern from *:
     #include <sys/types.h>
     #include <sys/uio.h>
     /* Read what is in memory already, and nothing that would have to come from a disk. Returns the number of bytes, which may be
-       smaller than asked for, or -1: nothing of it is in memory, or the system can't tell. */
-    static inline ssize_t fastprep_read_cached(int fd, void *buffer, size_t n_bytes, int64_t offset) {
+       smaller than asked for, or -1: nothing of it is in memory, or the system can't tell. Not every module asks for it. */
+    __attribute__((unused)) static inline ssize_t fastprep_read_cached(int fd, void *buffer, size_t n_bytes, int64_t offset) {
     #ifdef RWF_NOWAIT
         struct iovec part = {buffer, n_bytes};
         return preadv2(fd, &part, 1, (off_t)offset, RWF_NOWAIT);
@@ -26,7 +26,7 @@ cdef extern from *:
     #endif
     }
     /* Tell the system what will be read soon. Systems without posix_fadvise are not told. */
-    static inline void fastprep_will_need(int fd, int64_t offset, int64_t n_bytes) {
+    __attribute__((unused)) static inline void fastprep_will_need(int fd, int64_t offset, int64_t n_bytes) {
     #ifdef POSIX_FADV_WILLNEED
         (void)posix_fadvise(fd, offset, n_bytes, POSIX_FADV_WILLNEED);
     #else

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import h5py
 import numpy as np
@@ -114,7 +115,7 @@ class ImageIndex:
     kind: str = ""
     channels_are_said: bool = False
 
-    @property
+    @cached_property
     def image_bytes(self) -> int:
         """Size of one image in `dtype`, in bytes."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
@@ -139,7 +140,7 @@ class ImageIndex:
         """Whether chunks and images differ in another side than the number of samples."""
         return self.chunk_shape[1:] != self.axes.sides[1:]
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether the images are stored exactly as the kernels take them."""
         return self.is_addressable and self.stored_dtype == self.dtype
@@ -149,18 +150,31 @@ class ImageIndex:
         """Type of the stored numbers in the byte order of this machine."""
         return self.stored_dtype.newbyteorder("=")
 
-    @property
+    @cached_property
+    def has_only_direct(self) -> bool:
+        """Whether HDF5 has to read no image of the dataset; only of a complete index."""
+        return not self.reason and bool(self.chunks.direct.all())
+
+    @cached_property
     def is_addressable(self) -> bool:
         """Whether each image is a range of bytes in the file, so that it can be read alone."""
         return not self.reason and not self.pipeline.filters and not self.is_split and self.rows is None
+
+    def offsets(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where images begin in `holder`, if they are addressable."""
+        offsets = self.chunks.offsets
+        if len(offsets) == 1:
+            return offsets[0] + samples * self.stored_image_bytes
+        row, within = np.divmod(samples, self.images_per_chunk)
+        return offsets[row] + within * self.stored_image_bytes
 
     def extents(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return offsets and sizes of the bytes in `holder` that have some of the images; those that HDF5 reads have none."""
         if self.reason or self.rows is not None or not len(self.chunks.offsets):
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        row, within = np.divmod(samples, self.images_per_chunk)
         if self.is_addressable:
-            return self.chunks.offsets[row] + within * self.stored_image_bytes, np.full(len(row), self.stored_image_bytes)
+            return self.offsets(samples), np.full(len(samples), self.stored_image_bytes)
+        row = samples // self.images_per_chunk
         n_tiles = math.prod(chunk_grid(self.axes.sides, self.chunk_shape)[1:])
         numbers = (np.unique(row)[:, None] * n_tiles + np.arange(n_tiles)).reshape(-1)
         return self.chunks.offsets[numbers], self.chunks.sizes[numbers]

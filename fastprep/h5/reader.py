@@ -188,6 +188,9 @@ class Reader:
         if self.index.images_decoded_at_once > 1:
             self._read_kept_blocks(samples, slots, sink)
             return
+        if self.index.has_only_direct:
+            self._read_directly(samples, slots, sink)
+            return
         direct = self._is_direct(samples)
         if direct.any():
             self._read_directly(samples[direct], slots[direct], sink)
@@ -230,8 +233,7 @@ class Reader:
 
     def _read_plain(self, chunks: ChunkReader, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         index, file = self.index, chunks.file
-        row, within = np.divmod(samples, index.images_per_chunk)
-        offsets = index.chunks.offsets[row] + within * index.image_bytes
+        offsets = index.offsets(samples)
         memory, first = file.mapping if index.is_plain else None, 0
         if memory is None and (resident := self._resident_images()) and resident.has(file.number, offsets, index.image_bytes):
             memory, first = resident.memory, resident.first

@@ -24,6 +24,7 @@ cdef extern from "_crop.h" nogil:
     ctypedef struct fastprep_part:
         int64_t top, bottom, left, right
     int fastprep_crop_supported(int version)
+    int64_t fastprep_stream_bytes()
     size_t fastprep_crop_room(const fastprep_crop *crop)
     void fastprep_crop_span(const fastprep_crop *crop, const fastprep_part *part, int64_t *first, int64_t *n_bytes)
     bint fastprep_crop_run(

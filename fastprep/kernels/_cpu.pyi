@@ -10,6 +10,7 @@ FLAGS: dict[str, int]
 MORE_PIXELS: int
 
 def supported_versions() -> list[str]: ...
+def stream_bytes() -> int: ...
 
 class CropParameters:
     def __init__(

@@ -25,6 +25,11 @@ def supported_versions():
     return [name for name, version in VERSIONS.items() if fastprep_crop_supported(version)]
 
 
+def stream_bytes():
+    """Return from how many bytes of a batch on it is written around the caches of this processor."""
+    return fastprep_stream_bytes()
+
+
 cdef class CropParameters:
     """What the kernel does to every crop, the same for all batches. Made once from a `CropSpec`, and shared by its sinks."""
 

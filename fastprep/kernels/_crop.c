@@ -12,6 +12,10 @@
 #include "_crop_planes.h"
 #include "_crop_rows.h"
 
+#ifdef FASTPREP_X86
+#include <cpuid.h>
+#endif
+
 /* Images in a mapped file come from memory. Hardware prefetchers do not cross a page, nor follow the rows of a flipped crop. */
 enum { ROWS_AHEAD = 2 };
 
@@ -132,12 +136,21 @@ void fastprep_crop_span(const fastprep_crop *crop, const fastprep_part *part, in
     *n_bytes = ((part->bottom - 1) * crop->row_step + (right - 1) * crop->column_step + highest + 1) * size - *first;
 }
 
+#ifdef FASTPREP_X86
+/* Whether the processor converts float16. `__builtin_cpu_supports` of older clangs knows no name for it. */
+static int converts_halves(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 int fastprep_crop_supported(int version)
 {
     switch (version) {
     case FASTPREP_PORTABLE: return 1;
 #ifdef FASTPREP_X86
-    case FASTPREP_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    case FASTPREP_AVX2: return __builtin_cpu_supports("avx2") && converts_halves();
     case FASTPREP_AVX512:
         return fastprep_crop_supported(FASTPREP_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
                && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
@@ -145,4 +158,14 @@ int fastprep_crop_supported(int version)
 #endif
     default: return 0;
     }
+}
+
+/* A batch is written where one of some earlier ones was. Processors of Intel have small caches of their own, and a slow one in common;
+ * measured in docs/notes/cpu-kernel.md. */
+int64_t fastprep_stream_bytes(void)
+{
+#ifdef FASTPREP_X86
+    if (__builtin_cpu_is("intel")) return (int64_t)5 << 19;
+#endif
+    return (int64_t)8 << 20;
 }

@@ -46,6 +46,9 @@ typedef struct {
 /* Return whether this processor can run the version. */
 int fastprep_crop_supported(int version);
 
+/* Return from how many bytes of a batch on it is better written around the caches of this processor. */
+int64_t fastprep_stream_bytes(void);
+
 enum { FASTPREP_ROOM_ALIGNMENT = 4096 }; /* the working memory starts with a page */
 
 /* Return the size in bytes of the working memory (`room`) of fastprep_crop_run. */

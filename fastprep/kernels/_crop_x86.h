@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
+/* FASTPREP_NO_X86 leaves them out, so that what other processors run can be tried on this one. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(FASTPREP_NO_X86)
 #define FASTPREP_X86 1
 
 /* What numbers of a block become: times `gain`, plus `shift`, less `mean`, times `scale`. All are 64-byte aligned, and the same for

@@ -122,13 +122,16 @@ cdef class Limits:
 
 
 def by_slot(const int32_t[:] slots not None, int64_t n_slots):
-    """Return the order of rows by their slot, and where those of each slot begin in it; the end, too. See `tables.by_slot`."""
+    """Return the order of rows by their slot, where those of each slot begin in it, the end, too, and whether they are in that order
+    already. See `tables.by_slot`."""
     cdef int64_t k, slot, n = slots.shape[0]
+    cdef bint is_sorted = True
     order, firsts, following = np.empty(n, np.int64), np.zeros(n_slots + 1, np.int64), np.empty(n_slots + 1, np.int64)
     cdef int64_t[::1] rows = order, begins = firsts, next_of = following
     for k in range(n):
         if not 0 <= slots[k] < n_slots:
             raise ValueError(f"slots must lie in 0..{n_slots - 1}, found {slots[k]}")
+        is_sorted &= k == 0 or slots[k - 1] <= slots[k]
         begins[slots[k] + 1] += 1
     for slot in range(n_slots):
         begins[slot + 1] += begins[slot]
@@ -136,4 +139,4 @@ def by_slot(const int32_t[:] slots not None, int64_t n_slots):
     for k in range(n):
         rows[next_of[slots[k]]] = k
         next_of[slots[k]] += 1
-    return order, firsts
+    return order, firsts, is_sorted

@@ -122,15 +122,12 @@ static void to_floats(work *to, float *floats)
 /* Resize the rows y..y + n - 1 of the source. */
 static void resize_rows(work *to, int64_t y, int64_t n, int flags)
 {
-    const uint8_t *rows[ROWS_AT_ONCE];
     float *resized[ROWS_AT_ONCE];
-    for (int64_t r = 0; r < ROWS_AT_ONCE; r++) {
-        const int64_t k = r < n ? r : n - 1;
-        rows[r] = (uint8_t *)to->arranged + k * to->arranged_step;
-        resized[r] = to->ring + (y + k) % to->n_ring * to->ring_step;
-    }
+    for (int64_t r = 0; r < ROWS_AT_ONCE; r++) resized[r] = to->ring + (y + (r < n ? r : n - 1)) % to->n_ring * to->ring_step;
 #ifdef FASTPREP_X86
     if (to->is_planned) {
+        const uint8_t *rows[ROWS_AT_ONCE];
+        for (int64_t r = 0; r < ROWS_AT_ONCE; r++) rows[r] = (uint8_t *)to->arranged + (r < n ? r : n - 1) * to->arranged_step;
         for (int64_t r = 0; r < n; r++) arrange(to, y + r, flags & FASTPREP_FLIPPED, (void *)rows[r]);
         (to->part.version == FASTPREP_AVX512 ? fastprep_narrow_avx512 : fastprep_narrow_avx2)(&to->plan, rows, resized);
         return;

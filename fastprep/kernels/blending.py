@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from fastprep.transforms import BlendTable
 _PARTS = 2.0**16  # of a weight, so that it and 1 minus it are exact
 
 
-def blend(x: NDArray, table: BlendTable, layout: Layout = "channels_last") -> NDArray:
+def blend(x: NDArray[Any], table: BlendTable, layout: Layout = "channels_last") -> NDArray[Any]:
     """Blend each image with its partner, image n - 1 - k, as both were before, in place.
 
     The middle one of an odd n, and one whose weight is 1, stay as they are. Where its rectangle has a height, an image takes that

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprep.kernels import _masks
 from fastprep.kernels.choices import ORDERS, check_choice
-from fastprep.kernels.tables import by_slot, integers, sizes_of_rows, sizes_of_slots
+from fastprep.kernels.tables import SlotOrder, by_slot, integers, sizes_of_rows, sizes_of_slots
 from fastprep.transforms import TransformTable
 from fastprep.transforms.target_geometry import steps
 
@@ -124,7 +124,7 @@ class MaskSpec:
         if (table.sizes is not None) != self.has_sizes:
             raise ValueError(f"the table must have sizes exactly if has_sizes is set, which is {self.has_sizes}")
         sizes = None if table.sizes is None else sizes_of_rows(table.sizes, slots)
-        order, firsts = by_slot(slots, n_slots)
+        order = by_slot(slots, n_slots)
         sink = _masks.MaskSink(
             sides=self.image_shape,
             size=self.size,
@@ -132,9 +132,9 @@ class MaskSpec:
             item_bytes=self.dtype.itemsize,
             fill=self.fill_values.view(np.uint8),
             **(self._picked(table, sizes, order) if table.matrices is None else self._mapped(table, order)),
-            sizes=None if sizes is None else sizes[order],
-            numbers=order,
-            firsts=firsts,
+            sizes=order.rows(sizes),
+            numbers=order.numbers,
+            firsts=order.firsts,
             places=np.empty(h + w, np.int64),
             target=out.reshape(-1).view(np.uint8),
         )
@@ -142,7 +142,7 @@ class MaskSpec:
             sink.sizes = sizes_of_slots(sizes, slots, n_slots)
         return sink
 
-    def _picked(self, table: TransformTable, sizes: NDArray[np.int64] | None, order: NDArray[np.int64]) -> dict[str, Any]:
+    def _picked(self, table: TransformTable, sizes: NDArray[np.int64] | None, order: SlotOrder) -> dict[str, Any]:
         """Return the arguments of a sink that picks rows and columns."""
         crops, boxes = integers("crops", table.crops), None
         if table.boxes is not None:
@@ -153,15 +153,14 @@ class MaskSpec:
             height, width, _ = self.image_shape
             masks = "their masks" if self.has_sizes else f"masks of {height}x{width} pixels"
             raise ValueError(f"rows of the transform table must stay in {masks}")
-        boxes = None if boxes is None else boxes[order]
-        return {"crops": crops[order], "boxes": boxes, "start": None, "right": None, "down": None}
+        return {"crops": order.rows(crops), "boxes": order.rows(boxes), "start": None, "right": None, "down": None}
 
-    def _mapped(self, table: TransformTable, order: NDArray[np.int64]) -> dict[str, Any]:
+    def _mapped(self, table: TransformTable, order: SlotOrder) -> dict[str, Any]:
         """Return the arguments of a sink that follows matrices; it needs whole masks."""
         h, w = self.size
         assert table.matrices is not None
         if not (np.abs(table.matrices) @ (w, h, 1) <= _FARTHEST).all():
             raise ValueError("matrices in the transform table must keep within 2**30 pixels")
         found = steps(table, self.size)
-        positions = {name: values[order] for name, values in found._asdict().items()}
-        return {"crops": integers("crops", table.crops)[order], "boxes": None, **positions}
+        positions = {name: order.rows(values) for name, values in found._asdict().items()}
+        return {"crops": order.rows(integers("crops", table.crops)), "boxes": None, **positions}

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastprep._sink import Sink
 from fastprep.kernels import _cpu
+from fastprep.kernels._cpu import stream_bytes
 from fastprep.kernels._tables import Limits
 from fastprep.kernels.channel_values import finite, per_channel
 from fastprep.kernels.choices import NUMPY_DTYPES, ORDERS, SOURCE_DTYPES, DTypeName, Layout, check_choice, cpu_version
@@ -21,10 +22,6 @@ from fastprep.transforms import FLIPPED, MIRRORED, TransformTable, check_fits, c
 
 CheckedTable = NewType("CheckedTable", NDArray[np.int32])
 """A crop table from `CropSpec.checked_table`: int32, C-contiguous, and no row leads outside the images."""
-
-STREAM_BYTES = 8 << 20
-"""Batches of this size and larger are written around the caches (measured in docs/notes/cpu-kernel.md)."""
-
 
 @dataclass(frozen=True, eq=False)
 class CropSpec:
@@ -263,8 +260,8 @@ class CropSpec:
         """
         table = self.checked_table(table, n_slots)
         self._check_out(len(table), out)
-        order, firsts = by_slot(table[:, 0], n_slots)
-        return sink_of(self, table[order], order, firsts, out, out.nbytes >= STREAM_BYTES)
+        order = by_slot(table[:, 0], n_slots)
+        return sink_of(self, order.rows(table), order.numbers, order.firsts, out, out.nbytes >= stream_bytes())
 
     def sink(self, rows: Any, numbers: NDArray[np.int64], firsts: NDArray[np.int64], out: NDArray, stream: bool) -> Sink:
         """Return the sink that makes these images, without standardisation; see `sink_of`."""

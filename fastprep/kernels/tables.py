@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,9 +26,38 @@ def crops_alone(table: TransformTable) -> NDArray[np.int32]:
     return table.crops
 
 
-def by_slot(slots: NDArray[np.int32], n_slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the order of the rows of a table by slot, and where the rows of each slot begin in that order; the end, too."""
-    return _tables.by_slot(np.asarray(slots, np.int32), n_slots)
+class SlotOrder(NamedTuple):
+    """Order of the rows of a table by slot.
+
+    Attributes
+    ----------
+    numbers : ndarray of int64, shape (n,)
+        Which row comes at each place; rows of one slot keep their order.
+    firsts : ndarray of int64, shape (n_slots + 1,)
+        Where the rows of each slot begin in that order; the end, too.
+    is_given : bool
+        Whether the rows are in that order already, as those of most tables are.
+    """
+
+    numbers: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    is_given: bool
+
+    def rows(self, part: Any) -> Any:
+        """Return a part of the table, if there is one, in this order; the same array if it is in it."""
+        return part if part is None or self.is_given else part[self.numbers]
+
+
+def by_slot(slots: NDArray[np.int32], n_slots: int) -> SlotOrder:
+    """Return the order of the rows of a table by slot.
+
+    Raises
+    ------
+    ValueError
+        If there is a slot that is none of 0..n_slots-1.
+    """
+    numbers, firsts, is_given = _tables.by_slot(np.asarray(slots, np.int32), n_slots)
+    return SlotOrder(numbers, firsts, is_given)
 
 
 def sizes_of_rows(sizes: NDArray[np.int64], slots: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -189,10 +189,10 @@ class WarpSpec(CropSpec):
         """
         table = self.checked(table if isinstance(table, TransformTable) else TransformTable(table), n_slots)
         self._check_out(len(table), out)
-        order, firsts = by_slot(table.crops[:, 0], n_slots)
+        order = by_slot(table.crops[:, 0], n_slots)
         parts: tuple[Any, ...] = (table.boxes, table.matrices, table.colors, table.erasures, table.sizes)
-        rows = TransformTable(table.crops[order], *(None if part is None else part[order] for part in parts))
-        sink = sink_of(self, rows, order, firsts, out, out.nbytes >= spec.STREAM_BYTES)
+        rows = TransformTable(order.rows(table.crops), *map(order.rows, parts))
+        sink = sink_of(self, rows, order.numbers, order.firsts, out, out.nbytes >= spec.stream_bytes())
         if table.sizes is not None:
             sink.sizes = sizes_of_slots(table.sizes, table.crops[:, 0], n_slots)
         return sink

@@ -236,11 +236,9 @@ def as_array(lease: Lease, shape: tuple[int, ...], dtype: DTypeLike, offset: int
     -------
     ndarray of that shape and dtype, C-contiguous
     """
-    dtype = np.dtype(dtype)
-    count = int(np.prod(shape, dtype=np.int64))
-    if count == 0:
+    if 0 in shape:
         return np.empty(shape, dtype)
-    return np.frombuffer(memoryview(lease), np.uint8, count * dtype.itemsize, offset).view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, memoryview(lease), offset)
 
 
 def has_dlpack_type(dtype: DTypeLike) -> bool:

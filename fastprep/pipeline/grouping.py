@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,17 +15,13 @@ from fastprep.dataset.nested import leaves
 from fastprep.pipeline.batch import Batch
 from fastprep.pipeline.buffers import ALIGNMENT
 from fastprep.sampling import Sampler
-from fastprep.system import begin_in_children
 from fastprep.transforms import Augmentation
 
-MOST_BATCHES = 16
-MOST_BYTES = 6 << 20
+MOST_BATCHES = 32
+MOST_BYTES = 12 << 20
 """Bytes of a group at most; a loader with one thread has five such buffers."""
-TARGET_S = 0.002
+TARGET_S = 0.004
 """Seconds that a group may take. Where batches take longer, as on a slow disk, nobody is to wait for several of them."""
-
-BRIEF_S = 0.0002
-"""Seconds of the processor that a batch takes where threads had better take turns: most is Python, for which they would wait."""
 
 
 class Grouping:
@@ -40,15 +35,7 @@ class Grouping:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._batch_s = self._processor_s = math.inf
-        begin_in_children(self)
-
-    def begin(self) -> None:
-        """Begin with a lock that no other thread holds."""
-        self._lock = threading.Lock()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Grouping, (self.most,)
+        self._batch_s = math.inf
 
     def size(self, n_left: int, n_threads: int) -> int:
         """Return the number of batches in the next group of an epoch.
@@ -63,14 +50,6 @@ class Grouping:
         if self.most == 1:
             return 1
         return max(1, min(self.most, _share(n_left, n_threads), int(TARGET_S / self._batch_s) if self._batch_s else self.most))
-
-    @contextlib.contextmanager
-    def turn(self, n_batches: int) -> Iterator[None]:
-        """Make a group of batches within the context: beside other threads, or after them where that is no slower."""
-        with self._lock if self._processor_s < BRIEF_S else contextlib.nullcontext(), self.timed(n_batches):
-            began = time.thread_time()
-            yield
-            self._processor_s = (time.thread_time() - began) / n_batches
 
     @contextlib.contextmanager
     def timed(self, n_batches: int) -> Iterator[None]:
@@ -130,12 +109,19 @@ def divide(group: Batch, counts: Sequence[int], n_crops: int) -> list[Batch]:
     for n_samples in counts:
         rows = slice(first * n_crops, (first + n_samples) * n_crops)
         replaced = None if group.replaced is None else group.replaced[first : first + n_samples]
-        y, weights = (None if values is None else map_outputs(lambda own: own[rows], values) for values in group[1:3])  # noqa: B023
         offset = rows.start * row_bytes
         kept = replaced if replaced is not None and replaced.any() else None
+        y, weights = _rows_of(group.y, rows), _rows_of(group.weights, rows)
         batches.append(Batch(group.x[rows], y, weights, group.lease, kept, (), offset))
         first += n_samples
     return batches
+
+
+def _rows_of(values: Any, rows: slice) -> Any:
+    """Return some rows of labels or weights, in their structure; None for none."""
+    if values is None or isinstance(values, np.ndarray):
+        return None if values is None else values[rows]
+    return map_outputs(lambda own: own[rows], values)
 
 
 def _share(n_left: int, n_threads: int) -> int:

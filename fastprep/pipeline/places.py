@@ -21,6 +21,8 @@ def offsets_of_x(specs: Any, n_rows: int) -> Any:
     int, or dict of str to int
         Multiples of `ALIGNMENT`; inputs lie one behind the other.
     """
+    if not isinstance(specs, dict):
+        return 0
     starts = iter(start for start, _ in _extents(specs, n_rows))
     return map_outputs(lambda spec: next(starts), specs)
 

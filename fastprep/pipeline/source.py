@@ -143,7 +143,7 @@ class BatchSource:
             The batch of each step. If one can't be made, the error is in its place, and what follows is left out.
         """
         self._ask_ahead(epoch, steps, has_labels)
-        with self.grouping.turn(len(steps)):
+        with self.grouping.timed(len(steps)):
             numbers, counts = self.sampler.numbers_of_steps(epoch, steps, self.position.since(epoch))
             try:
                 return [*divide(self._make_part(0, epoch, numbers, has_labels), counts, self.augmentation.n_crops)]
@@ -270,7 +270,7 @@ class BatchSource:
     def _rows(self, samples: NDArray[np.int64], targets: TargetBatch, blends: BlendTable | None, has_labels: bool) -> Rows:
         if not has_labels:
             return Rows(samples, None, None)
-        rows = samples.repeat(self.augmentation.n_crops)
+        rows = samples if self.augmentation.n_crops == 1 else samples.repeat(self.augmentation.n_crops)
 
         def of_batch(values: NDArray | MaskRows | MappedRows) -> NDArray:
             if not isinstance(values, np.ndarray):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures.thread
 import contextlib
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -12,7 +11,7 @@ from typing import Any
 
 from fastprep.pipeline.buffers import HOST, BufferPool, Lease, Memory
 from fastprep.sampling import check_integer
-from fastprep.system import begin_in_children
+from fastprep.system import begin_in_children, usable_processors
 
 LOST = "the loader was closed, or the process forked, during this iteration; begin a new one"
 
@@ -164,7 +163,7 @@ def check_workers(workers: int | None, prefetch: int) -> tuple[int, int]:
         If `workers` is not a positive integer, or `prefetch` not an integer of at least 0.
     """
     if workers is None:
-        workers = min(8, len(os.sched_getaffinity(0)))
+        workers = min(8, usable_processors())
     check_integer("prefetch", prefetch, 0)
     check_integer("workers", workers, 1)
     return int(workers), int(prefetch)

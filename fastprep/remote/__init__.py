@@ -1,7 +1,7 @@
 """Files in object stores and behind HTTP, each with a local mirror that holds the blocks which were read; see README.md."""
 
 from fastprep.remote.addresses import has_pattern, is_address
-from fastprep.remote.fetching import UnreachableError
+from fastprep.remote.failures import UnreachableError
 from fastprep.remote.remote_file import RemoteFile
 from fastprep.remote.sessions import Session, current, expand, expand_one, find
 

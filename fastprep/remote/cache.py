@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import tempfile
 import threading
 import weakref
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from fastprep.remote.mirror import Mirror
 from fastprep.remote.records import BLOCK, read_facts
-from fastprep.system import begin_in_children
+from fastprep.system import begin_in_children, nameless_file
 
 PRIVATE_BYTES = 4 << 30
 """Bound of a cache without a folder, unless another is given."""
@@ -39,9 +38,16 @@ class Cache:
         The bound; None for no bound in a folder, and `PRIVATE_BYTES` without one.
     in_memory : bool
         Have files without a name in memory.
+
+    Raises
+    ------
+    OSError
+        If the system has no locks that belong to an open file, as only Linux does.
     """
 
     def __init__(self, folder: str | None, n_bytes: int | None, in_memory: bool = False) -> None:
+        if not hasattr(fcntl, "F_OFD_SETLK"):
+            raise OSError("files in object stores and behind HTTP can be read on Linux only: copy them to this machine")
         self.folder, self.in_memory = folder, in_memory
         self.n_bytes = PRIVATE_BYTES if n_bytes is None and folder is None else n_bytes
         self._own: weakref.WeakSet[Mirror] = weakref.WeakSet()
@@ -64,7 +70,7 @@ class Cache:
         """
         facts = {"store": base, "key": key, "size": size, "tag": tag}
         if self.folder is None:
-            mirror = Mirror(self._nameless(), self._nameless(), facts, size, is_private=True)
+            mirror = Mirror(nameless_file(self.in_memory), nameless_file(self.in_memory), facts, size, is_private=True)
             self._own.add(mirror)
             return mirror
         place, version = _digest(base, key), _digest(tag, str(size))
@@ -137,13 +143,6 @@ class Cache:
             yield
         finally:
             os.close(descriptor)
-
-    def _nameless(self) -> int:
-        if self.in_memory:
-            return os.memfd_create("fastprep")
-        descriptor, name = tempfile.mkstemp(prefix="fastprep-")
-        os.unlink(name)
-        return descriptor
 
 
 def _open(path: Path) -> int:

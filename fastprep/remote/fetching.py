@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from fastprep.errors import ChangedError
+from fastprep.remote.failures import UnreachableError, as_system_error, lacks_credentials, may_pass, one_line
 from fastprep.remote.in_flight import MOST, InFlight
-from fastprep.remote.object_stores import is_missing, is_refused, may_pass, one_line
 from fastprep.system import begin_in_children
 
 REQUEST_BYTES = 4 << 20
@@ -24,13 +25,10 @@ DEADLINE_S = 60.0
 """Seconds after which a request that does not succeed is an error, unless `retry_config` has a `retry_timeout`."""
 
 _AFTERMATH_S = 5.0
+_CREDENTIALS_S = 5.0  # a machine that is none of a cloud's has no service for them, and one of a cloud's may be slow
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-
-class UnreachableError(OSError):
-    """A store that did not answer within the deadline. It is not tried again at once: that has been done."""
 
 
 class Fetcher:
@@ -89,7 +87,7 @@ class Fetcher:
         ChangedError
             If the file has changed.
         UnreachableError
-            If no answer came within the deadline.
+            If no answer came within the deadline, or the store refuses the request.
         """
         began, wait, n_tries = time.monotonic(), _FIRST_WAIT_S, 0
         # where the store has just been given up, what is still in the queue is asked for once only
@@ -102,17 +100,17 @@ class Fetcher:
                     self.n_retries += n_tries > 1
                 return ask()
             except Exception as error:
-                if is_missing(error):
-                    raise FileNotFoundError(errno.ENOENT, f"{what}: there is no such file") from None
-                if is_refused(error):
-                    way_out = "pass credentials by storage_options= or the environment, as obstore takes them"
-                    raise PermissionError(errno.EACCES, f"{what}: access is denied; {way_out}") from None
-                if not may_pass(error):
+                if isinstance(error, ChangedError | ValueError):
                     raise
+                if not may_pass(error):
+                    raise as_system_error(error, what) from None
                 passed = time.monotonic() - began
                 pause = wait * random.uniform(0.5, 1.0)  # so that many readers do not come back at one moment
-                if passed + pause > limit or self._is_closed.wait(pause):
+                most = min(limit, _CREDENTIALS_S) if lacks_credentials(error) else limit
+                if passed + pause > most or self._is_closed.wait(pause):
                     self._gave_up_at = time.monotonic()
+                    if lacks_credentials(error):
+                        raise as_system_error(error, what) from None
                     times = f"{n_tries} tries in {passed:.0f} s"
                     raise UnreachableError(errno.ETIMEDOUT, f"{what}: {times} failed, the last one: {one_line(error)}") from None
                 self.in_flight.failed()

@@ -8,21 +8,15 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fastprep.errors import ChangedError, MissingLibraryError
+from fastprep.errors import ChangedError, MissingLibraryError, SettingsError
 from fastprep.remote.addresses import is_web
+from fastprep.remote.failures import one_line
 from fastprep.remote.messenger import Messenger
 from fastprep.system import begin_in_children
 
 _ARGUMENTS = ("client_options", "retry_config", "credential_provider")
 _TIMEOUT = "30s"  # of one request: a server that answers nothing more
 _CONNECT_TIMEOUT = "5s"
-_DOES_NOT_PASS = (
-    "NotFoundError",
-    "PermissionDeniedError",
-    "UnauthenticatedError",
-    "InvalidPathError",
-    "UnknownConfigurationKeyError",
-)
 
 
 class Facts(NamedTuple):
@@ -54,14 +48,14 @@ class ObjectStore:
         obstore = _obstore()
         arguments = {name: options[name] for name in _ARGUMENTS if name in options}
         client = {"timeout": _TIMEOUT, "connect_timeout": _CONNECT_TIMEOUT, **(arguments.get("client_options") or {})}
-        if base.startswith("http://"):
+        settings = {name: value for name, value in options.items() if name not in _ARGUMENTS}
+        if _is_without_encryption(base, settings):
             client.setdefault("allow_http", True)
         arguments["client_options"] = client
         # tried again here, where the whole answer counts, and not its beginning only
         retries = {**(arguments.get("retry_config") or {}), "max_retries": 0}
         retries.pop("retry_timeout", None)
         arguments["retry_config"] = retries
-        settings = {name: value for name, value in options.items() if name not in _ARGUMENTS}
         self.base = base
         try:
             if is_web(base):
@@ -70,7 +64,8 @@ class ObjectStore:
             else:
                 self._store = obstore.store.from_url(base, config=settings, **arguments)
         except (obstore.exceptions.BaseError, TypeError) as error:
-            raise ValueError(f"storage_options must be what obstore takes for {base}: {one_line(error)}") from error
+            text = f"storage_options, and the environment, must be what obstore takes for {base}: {one_line(error)}"
+            raise SettingsError(text) from error
 
     def facts(self, key: str) -> Facts:
         """Return what tells the version of a file that there is now."""
@@ -98,15 +93,16 @@ class ObjectStore:
         options: dict[str, Any] = {"range": (start, stop)}
         if tag is not None and tag.startswith('"'):  # a strong one
             options["if_match"] = tag
+        problem = f"it is another version by now than that of ETag {tag}, which was read before"
+        another = ChangedError(problem, f"{self.base}/{key}")
         try:
             answer = self._store.get(key, options=options)
             facts = _facts_of(answer.meta)
             if tag is not None and facts.tag != tag:
-                raise ChangedError(f"it has another ETag, {facts.tag}, where {tag} was read before", f"{self.base}/{key}")
+                raise another
             data = answer.bytes()
         except obstore.exceptions.PreconditionError as error:
-            problem = f"it is another version by now, and not the one of ETag {tag} that was read before"
-            raise ChangedError(problem, f"{self.base}/{key}") from error
+            raise another from error
         wanted = min(stop, facts.size) - start
         if len(data) != wanted:
             raise ShortAnswerError(f"{len(data)} bytes came of {wanted}")
@@ -119,27 +115,6 @@ class ObjectStore:
 
 class ShortAnswerError(OSError):
     """An answer that ended before the bytes that were asked for."""
-
-
-def may_pass(error: BaseException) -> bool:
-    """Tell whether an error of a request may be over when it is sent again."""
-    return not isinstance(error, ChangedError | ValueError) and type(error).__name__ not in _DOES_NOT_PASS
-
-
-def is_missing(error: BaseException) -> bool:
-    """Tell whether an error says that there is no such file."""
-    return type(error).__name__ in ("NotFoundError", "FileNotFoundError")
-
-
-def is_refused(error: BaseException) -> bool:
-    """Tell whether an error says that a file may not be read."""
-    return type(error).__name__ in ("PermissionDeniedError", "PermissionError", "UnauthenticatedError")
-
-
-def one_line(error: BaseException) -> str:
-    """Return the first words of an error; obstore's go on with their inner parts."""
-    text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return text.strip()[:300]
 
 
 class StoreOfProcess:
@@ -187,6 +162,17 @@ class StoreOfProcess:
 
 
 _users: list[int] = []  # the process in which obstore has its threads
+
+
+def _is_without_encryption(base: str, settings: Mapping[str, Any]) -> bool:
+    """Tell whether an address, or an endpoint among the settings, is one of http://, or the environment allows that.
+
+    obstore does not look at the environment for it where it is passed options of its client.
+    """
+    named = any(isinstance(value, str) and value.startswith("http://") for value in (base, *settings.values()))
+    return named or any(
+        os.environ.get(f"{cloud}_ALLOW_HTTP", "").lower() in ("1", "true") for cloud in ("AWS", "AZURE", "GOOGLE")
+    )
 
 
 def _facts_of(meta: Any) -> Facts:

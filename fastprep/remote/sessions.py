@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fastprep.errors import AddressError, SettingsError
 from fastprep.remote.addresses import check_kind, has_pattern, is_address, is_web, matches, prefix_of, split
 from fastprep.remote.cache import Cache
 from fastprep.remote.fetching import Fetcher
@@ -133,18 +134,21 @@ class Session:
 
         Raises
         ------
-        ValueError
+        AddressError
             If the address is one of HTTP, which has no lists of files.
         FileNotFoundError
             If no file matches.
         """
         split(pattern)  # whatever is wrong with it as an address comes first
         if is_web(pattern):
-            raise ValueError(
+            raise AddressError(
                 f"a pattern can't be looked up behind HTTP, which has no list of files: name each file of {pattern!r}"
             )
         store, wanted = self._store(pattern)
-        keys = self.fetcher.answer(lambda: store.list(prefix_of(wanted)), pattern)
+        try:
+            keys = self.fetcher.answer(lambda: store.list(prefix_of(wanted)), pattern)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no file matches {pattern!r}: there is no {store.base}") from None
         found = sorted(key for key in keys if matches(key, wanted))
         if not found:
             raise FileNotFoundError(f"no file matches {pattern!r}")
@@ -204,16 +208,16 @@ def _cache_settings(folder: str | None, n_bytes: int | None) -> tuple[str | None
 
     Raises
     ------
-    ValueError
+    SettingsError
         If what it says is no folder of this machine, or no number of bytes.
     """
     if folder is None and (said := os.environ.get(CACHE_VARIABLE)):
         if is_address(said):
-            raise ValueError(f"{CACHE_VARIABLE} must be a folder of this machine, got {said!r}")
+            raise SettingsError(f"{CACHE_VARIABLE} must be a folder of this machine, got {said!r}")
         folder = os.path.abspath(os.path.expanduser(said))
     if n_bytes is None and (said := os.environ.get(BOUND_VARIABLE)):
         if not said.isdecimal() or int(said) < 1:
-            raise ValueError(f"{BOUND_VARIABLE} must be a number of bytes of at least 1, got {said!r}")
+            raise SettingsError(f"{BOUND_VARIABLE} must be a number of bytes of at least 1, got {said!r}")
         n_bytes = int(said)
     return folder, n_bytes
 

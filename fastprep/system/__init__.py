@@ -4,9 +4,11 @@ from fastprep.system.atomic import flush_to_disk, half_written, whole_file, whol
 from fastprep.system.ending import end_at_once
 from fastprep.system.forks import begin_in_children
 from fastprep.system.machine_faults import is_machine_fault, with_retries
+from fastprep.system.nameless import nameless_file
 from fastprep.system.overwriting import check_creatable, check_local, check_replaceable
 from fastprep.system.patch import Change, change_file, lock, undo_half_made
 from fastprep.system.printable import printable
+from fastprep.system.processors import usable_processors
 from fastprep.system.progress import Progress
 from fastprep.system.schemes import has_scheme, without_user
 from fastprep.system.signals import Notice, as_by_ctrl_c, interrupts_undisguised, status_of, stop_soon
@@ -28,10 +30,12 @@ __all__ = [
     "interrupts_undisguised",
     "is_machine_fault",
     "lock",
+    "nameless_file",
     "printable",
     "status_of",
     "stop_soon",
     "undo_half_made",
+    "usable_processors",
     "whole_file",
     "whole_folder",
     "with_retries",

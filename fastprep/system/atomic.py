@@ -50,7 +50,7 @@ def flush_to_disk(path: str | os.PathLike[str], *, forget: bool = False) -> None
     ----------
     path : str or path
     forget : bool
-        Whether the system drops the file from its page cache, so that it is read back from the disk.
+        Whether the system drops the file from its page cache, so that it is read back from the disk, if it can be told to.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def flush_to_disk(path: str | os.PathLike[str], *, forget: bool = False) -> None
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-        if forget:
+        if forget and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)

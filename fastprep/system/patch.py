@@ -216,6 +216,8 @@ def _as_text(values: bytes) -> str:
 
 
 def _reserve(descriptor: int, start: int, end: int) -> None:
+    if not hasattr(os, "posix_fallocate"):  # as on macOS; then writing finds out
+        return
     try:
         os.posix_fallocate(descriptor, start, end - start)
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from fastprep.diagnostics.rates import advice, measure
 from fastprep.h5 import size_at
 from fastprep.loader import Loader
+from fastprep.system import usable_processors
 
 BOUND = 0.1  # a run that spends at least this share of its training time waiting for images is called input-bound
 
@@ -114,7 +114,7 @@ def summary(meter: Meter, loader: Loader, make_loader: Callable[[int], Loader]) 
         share = max(rates.share_read, 1 - rates.share_read)
         text = f"{text}, by {stage}: {share:.0%} of a thread's time"
     text += f"; one thread makes {rates.values['loader, 1 thread']:,.0f} images/s by itself"
-    text += f", {loader._pool.n_threads} had {len(os.sched_getaffinity(0))} processors to share with the network"
+    text += f", {loader._pool.n_threads} had {usable_processors()} processors to share with the network"
     return "\n".join([text, *(f"* {hint}" for hint in advice(loader, rates))])
 
 

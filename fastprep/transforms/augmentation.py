@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,7 +28,10 @@ class Color(Protocol):
 class Erase(Protocol):
     """What `Loader` needs of its argument `erase`; `RandomErasing` provides it."""
 
-    value: float | tuple[float, ...]
+    @property
+    def value(self) -> float | Sequence[float]:
+        """What is filled in, in the numbers of x: one number, or one for each channel."""
+        ...
 
     def rectangles(self, height: int, width: int, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return y, x, height and width of the rectangle of each sample: int32, shape (n, 4)."""

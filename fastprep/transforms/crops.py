@@ -8,7 +8,7 @@ The kernels only execute the table.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class _Sized:
     @property
     def height_width(self) -> tuple[int, int]:
         """Height and width of the crops, in pixels."""
-        return check_size(self.size)
+        return cast(tuple[int, int], self.size)  # since it was checked
 
     def _check_fits(self, height: Side, width: Side) -> tuple[int, int]:
         return check_fits(self.height_width, height, width, "image" if self.resize is None else "resized image")
@@ -285,6 +285,8 @@ def check_fits(size: tuple[int, int], height: Side, width: Side, image: str = "i
     TooSmallError
         If it does not.
     """
+    if isinstance(height, int) and isinstance(width, int) and size[0] <= height and size[1] <= width:
+        return size  # soon told of a batch of images of one size
     heights, widths = np.atleast_1d(height), np.atleast_1d(width)
     is_small = (size[0] > heights) | (size[1] > widths)
     if is_small.any():

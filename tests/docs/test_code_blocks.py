@@ -16,7 +16,11 @@ if not DOCS.is_dir():
     pytest.skip("this copy of the tests has no documentation beside it", allow_module_level=True)
 
 GUIDE = sorted((DOCS / "guide").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md", *sorted(DOCS.glob("*.md")), *GUIDE]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md")),
+    *sorted(DOCS.glob("*.md")),
+    *GUIDE,
+]
 PACKAGE = [*ROOT.joinpath("fastprep").rglob("*"), *ROOT.joinpath("model").rglob("*")]
 
 

@@ -133,9 +133,17 @@ def test_a_crop_table_is_looked_at_as_a_transform_table_is(row):
 @given(seed=st.integers(0, 2**32), n=st.integers(0, 20), n_slots=st.integers(1, 6))
 def test_rows_are_ordered_by_slot_and_keep_their_order_within_one(seed, n, n_slots):
     slots = np.random.default_rng(seed).integers(0, n_slots, (n, 4)).astype(np.int32)[:, 0]
-    order, firsts = by_slot(slots, n_slots)
-    np.testing.assert_array_equal(order, np.argsort(slots, kind="stable"))
-    np.testing.assert_array_equal(firsts, np.searchsorted(slots[order], np.arange(n_slots + 1)))
+    order = by_slot(slots, n_slots)
+    np.testing.assert_array_equal(order.numbers, np.argsort(slots, kind="stable"))
+    np.testing.assert_array_equal(order.firsts, np.searchsorted(np.sort(slots), np.arange(n_slots + 1)))
+    np.testing.assert_array_equal(order.rows(slots), np.sort(slots))
+    assert order.is_given == (np.diff(slots) >= 0).all()
+
+
+def test_rows_that_are_in_the_order_of_their_slots_are_not_copied():
+    slots = np.array([0, 0, 2, 2, 3], np.int32)
+    assert by_slot(slots, 5).rows(slots) is slots
+    assert by_slot(slots[::-1], 5).rows(None) is None
 
 
 @pytest.mark.parametrize("slot", [-1, 3])

@@ -79,7 +79,7 @@ def test_equals_the_oracle_on_random_cases(case):
         with pytest.MonkeyPatch.context() as patch:
             use_cpu_kernel(version, patch)
             if not case["stream"]:
-                patch.setattr("fastprep.kernels.spec.STREAM_BYTES", 1 << 40)
+                patch.setattr("fastprep.kernels.spec.stream_bytes", lambda: 1 << 40)
             out = empty_like(wanted, case["numbers_before"])
             got = warp(
                 stored, table, *arguments, out=out, order=case["order"], channels=case["picked"], fill=fill,
@@ -280,7 +280,8 @@ for at_the_end, (side, size), channels, source in itertools.product([False, True
             wanted = reference.transform(
                 images, table.crops, out_size, table.boxes, table.matrices, 0, table.colors, 99.5, dtype=dtype, layout=layout
             )
-            for version, spec.STREAM_BYTES in itertools.product(supported_versions(), [0, 1 << 40]):
+            for version, least in itertools.product(supported_versions(), [0, 1 << 40]):
+                spec.stream_bytes = lambda: least
                 os.environ["FASTPREP_CPU_KERNEL"] = version
                 out = memory.copy(np.zeros_like(wanted))
                 warp(images, table, out_size, 99.5, dtype=dtype, layout=layout, out=out)

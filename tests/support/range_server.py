@@ -13,7 +13,9 @@ _PIECE = 1 << 18  # bytes that are sent together
 
 
 class RangeServer:
-    """Files by name. `delay_s`, `fault_share`, `short_share`, `is_dead` and the two rates may be set at any time.
+    """Files by name. `delay_s`, `fault_share`, `short_share`, `is_dead`, `status` and the two rates may be set at any time.
+
+    `status`, if it is not None, is the one of all answers, which are empty then.
 
     The rates are those at which bytes are sent: all connections together, and each of them; None for as fast as they go.
 
@@ -22,14 +24,14 @@ class RangeServer:
     files : dict of str to bytes
     requests : list of (str, int, int)
         Name, first byte and number of bytes of each GET that was answered.
-    n_heads, n_faults : int
+    n_heads, n_faults, n_refused : int
     """
 
     def __init__(self):
         self.files, self.tags, self.requests = {}, {}, []
-        self.n_heads = self.n_faults = 0
+        self.n_heads = self.n_faults = self.n_refused = 0
         self.delay_s, self.fault_share, self.short_share, self.is_dead, self.has_tags = 0.0, 0.0, 0.0, False, True
-        self.bytes_per_s = self.connection_bytes_per_s = None
+        self.status = self.bytes_per_s = self.connection_bytes_per_s = None
         self._free_at = 0.0
         self.lock, self._random = threading.Lock(), random.Random(7)
         outer = self
@@ -113,6 +115,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(mine.delay_s)
         if mine.is_dead:
             return self._reset()
+        if mine.status is not None:
+            with mine.lock:
+                mine.n_refused += 1
+            return self._empty(mine.status)
         content = mine.files.get(name)
         if content is None:
             return self._empty(404)

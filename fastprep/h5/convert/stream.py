@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -24,6 +23,7 @@ from fastprep.h5.encoded_reader import EncodedReader
 from fastprep.h5.groups import ImageGroup
 from fastprep.h5.index import ImageIndex
 from fastprep.h5.reader import Reader
+from fastprep.system import usable_processors
 
 _MOST_THREADS = 8
 _AHEAD = 2  # images for each thread that are under way, or wait for those before them
@@ -60,7 +60,7 @@ def new_pool() -> ThreadPoolExecutor:
 
 
 def _n_threads() -> int:
-    return min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    return min(_MOST_THREADS, usable_processors())
 
 
 def each_image(
