@@ -14,6 +14,11 @@ from pathlib import Path
 from fastprep._version import __version__
 from fastprep.cli.output import safe_output, status_of_output, write_line, write_message
 
+_WAYS = {
+    "demo": "`fastprep train --demo` runs the demo; ",
+    "predict": "`fastprep evaluate RUN --data FILE --labels none` predicts; ",
+}
+"""Words that people try, and what does it."""
 COMMANDS = ("build", "convert", "show", "train", "evaluate", "doctor")  # in the order in which people meet them
 
 
@@ -61,7 +66,7 @@ def _answer(word: str) -> int:
         return 0
     nearest = difflib.get_close_matches(word, (*COMMANDS, "completion"), n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    hint = "`fastprep train --demo` runs the demo; " if word == "demo" else hint
+    hint = _WAYS.get(word, hint)
     write_message(f"fastprep: there is no command {word!r}; {hint}`fastprep --help` lists the commands")
     return 2
 

@@ -1,4 +1,4 @@
-"""python -m fastprep.evaluate: test trained networks by centre crop and by ten-crop."""
+"""python -m fastprep.evaluate: test trained networks by centre crop and ten-crop, or only predict."""
 
 from __future__ import annotations
 

@@ -10,11 +10,13 @@ from fastprep import demo
 from fastprep.cli.command import Command
 from fastprep.cli.output import write_line
 from fastprep.errors import InputError, RankError
+from fastprep.reports.page import FILE_NAME, is_replaceable
 from fastprep.training.command_line import base_configuration, parse, parse_words
 from fastprep.training.config import Config, check
 from fastprep.training.distributed.cluster import from_environment
 from fastprep.training.distributed.ranks import ALONE, Ranks
 from fastprep.training.distributed.rendezvous import join
+from fastprep.training.report import command_to_test
 from fastprep.training.run import run
 
 
@@ -54,6 +56,11 @@ def _train(argv: list[str], ranks: Ranks) -> None:
         if result.best_auc is not None:  # several labels an image
             accuracy = f"{result.best_accuracy:.2%} of the decisions of validation right, AUC {result.best_auc:.4f}"
         write_line(f"best epoch {result.best_epoch}: {accuracy}; all in {result.folder}")
+        if is_replaceable(page := result.folder / FILE_NAME):  # else it is not fastprep's
+            write_line(f"to read: {page}")
+        if config.profile is not None:
+            write_line(f"the timeline is {result.folder / 'profile.json'}, in the format that https://ui.perfetto.dev reads")
+        write_line(f"to test it: {command_to_test(config, result.folder)}")
     ranks.finish()
 
 

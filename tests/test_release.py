@@ -3,9 +3,11 @@
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -219,6 +221,14 @@ def test_options_that_there_are_not(clone):
     for options in (["--pubish"], ["--wheels"], ["--wheels", "nowhere"]):
         done = clone.release(*options)
         assert (done.returncode, done.stderr) == (2, "usage: .ci/release [--wheels FOLDER] [--publish]\n")
+
+
+def test_classifiers_name_the_pythons_that_are_tested_and_each_of_them_gets_a_wheel():
+    settings = tomllib.loads((SCRIPTS.parent / "pyproject.toml").read_text())
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(settings["project"]["classifiers"]))
+    assert " ".join(named) == re.search(r"^for version in (.*); do$", (SCRIPTS / "pythons").read_text(), re.MULTILINE)[1]
+    built = settings["tool"]["cibuildwheel"]["build"].split()
+    assert {f"cp{version.replace('.', '')}-manylinux*" for version in named} <= set(built)
 
 
 def test_fastprep_itself_has_one_version():

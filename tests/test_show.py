@@ -12,6 +12,7 @@ from PIL import Image
 import fastprep
 from fastprep import show
 from fastprep.cli import overlays, plots
+from fastprep.cli.columns import n_columns
 from fastprep.diagnostics import drawings
 from fastprep.errors import MissingMeanError
 from fastprep.h5 import write_images
@@ -66,6 +67,18 @@ def test_everything_is_said(built, capsys):
         f"  dog          4  33.3% {'█' * 20}",
     ):
         assert line in printed.splitlines(), line
+
+
+def test_the_bars_of_classes_of_any_script_begin_in_one_column_of_a_terminal(tmp_path, capsys):
+    names = ["红色圆形", "مربع أزرق", "⭐ star 🌟", "a name of more than thirty characters", "é"]
+    images = np.zeros((20, 4, 4, 3), np.uint8)
+    write_images(tmp_path / "x.h5", images, np.arange(20) % 5, channel_order="RGB", class_names=names)
+    status, printed, _ = run(capsys, tmp_path / "x.h5")
+    assert status == 0
+    bars = [line for line in printed.splitlines() if "█" in line]
+    assert len(bars) == 5
+    assert {n_columns(line.partition("█")[0]) for line in bars} == {2 + 30 + 18}
+    assert max(map(n_columns, bars)) == 79
 
 
 def test_a_file_of_others(make_file, capsys):

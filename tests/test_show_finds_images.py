@@ -6,10 +6,12 @@ import h5py
 import numpy as np
 import pytest
 import tables
+from encoded_files import write_rows
+from encoded_images import by_pillow
 from netcdf import netCDF4
 
 import fastprep
-from fastprep import show, train
+from fastprep import evaluate, show, train
 from fastprep.diagnostics.contents import Contents
 from fastprep.diagnostics.load_lines import loading_lines
 from fastprep.errors import MissingDatasetError, one_line
@@ -385,6 +387,38 @@ def test_rows_whose_classes_have_other_names_do_not_train(tmp_path, capsys):
         file["images"].attrs["class_names"] = ["a", "b"]
     assert show.main([str(path)]) == 0
     assert "3 columns have 2 names" in line_after(capsys.readouterr().out, "to train:")
+
+
+def test_encoded_images_of_any_size_have_their_validation_beside(tmp_path, capsys):
+    for name, sides in (("train", (20, 30)), ("val", (25, 25)), ("test", (9, 40))):
+        rows = [by_pillow(image, "PNG") for image in images(10, shape=(*sides, 3))]
+        write_rows(tmp_path / f"{name}.h5", rows)
+    assert show.main([str(tmp_path / "train.h5")]) == 0
+    assert f"--val {tmp_path}/val.h5 --mean compute" in line_after(capsys.readouterr().out, "to train:")
+
+
+@pytest.mark.parametrize(
+    ("name", "training"), [("val", "train"), ("test", "training"), ("my-Validation-2", "my-train-2"), ("a_dev", "a_train")]
+)
+def test_a_file_beside_one_for_training_is_not_trained_on_but_tests_a_run(name, training, tmp_path, capsys):
+    path = tmp_path / f"{name}.h5"
+    write_images(path, images(12), np.arange(12) % 2)
+    assert show.main([str(path)]) == 0
+    assert str(path) in line_after(capsys.readouterr().out, "to train:")
+    (tmp_path / f"{training}.h5").touch()
+    assert show.main([str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "to train:" not in printed
+    assert line_after(printed, "to test a run:") == f"python -m fastprep.evaluate RUN --data {path}"
+
+
+def test_images_without_labels_have_the_command_that_predicts(tmp_path, capsys):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["pixels"] = images(12)
+    assert show.main([str(tmp_path / "x.h5"), "--images", "pixels"]) == 0
+    words = shlex.split(line_after(capsys.readouterr().out, "to predict:"))
+    config = evaluate.parse(words[3:])
+    assert (config.data, config.images, config.labels) == (str(tmp_path / "x.h5"), "pixels", "none")
 
 
 def test_masks_beside_images_without_labels_are_proposed_as_targets(tmp_path, capsys):

@@ -51,8 +51,8 @@ class ClassOptions:
     label_column: Annotated[str | None, arg(metavar="NAME|NUMBER")] = None
     """With --csv: column of the classes. Default: the one named label, if another is named file, else the second."""
     labels: Literal["none"] | None = None
-    """none: IMAGES has no classes, as a folder of test images. All images go into test.h5 with their names, without labels and
-    without a mean, which is that of training."""
+    """none: IMAGES has no classes, as a folder of test images. All images go into test.h5 in the order of their names, without
+    labels and without a mean, which is that of training."""
 
 
 @flowing

@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fastprep.building.decode_cache import Record
 from fastprep.building.scan import SKIPPED, UNREADABLE, USED, SourceFile
@@ -53,6 +54,15 @@ def outcome(found: Sequence[SourceFile]) -> str:
     return f"{len(found):,} files and folders: " + ", ".join(parts)
 
 
+def cut_in_half(found: Sequence[SourceFile]) -> list[str]:
+    """Return a line about images of which a square in the middle is less than half; none if there are none."""
+    used = [file for file in found if file.status == USED]
+    n = sum(max(file.width, file.height) > 2 * min(file.width, file.height) for file in used)
+    if not n:
+        return []
+    return [f"{n:,} of {len(used):,} images lost more than half, because --resize crop keeps the middle; --resize pad keeps all"]
+
+
 def check_classes(found: Sequence[SourceFile], names: Sequence[str]) -> None:
     """Check that there are classes to tell apart.
 
@@ -63,10 +73,27 @@ def check_classes(found: Sequence[SourceFile], names: Sequence[str]) -> None:
     """
     if len(names) < 2:
         only = f"only one class, {names[0]!r}" if names else "no image with a class"
-        raise InputError(f"IMAGES has {only}. {outcome(found)}. Classes are sub-folders, or come from --pattern or --csv")
+        way_out = "Classes are sub-folders, or come from --pattern or --csv; --labels none is for images without classes"
+        raise InputError(f"IMAGES has {only}. {outcome(found)}. {way_out}")
 
 
-def mark_twins(candidates: Sequence[SourceFile], records: dict[int, Record]) -> tuple[int, int]:
+class Twins(NamedTuple):
+    """Images that equal another one whose name comes first.
+
+    Attributes
+    ----------
+    n : int
+        Their number.
+    n_in_other_splits, n_in_other_classes : int
+        How many of them are in another split, or in another class, than that one.
+    """
+
+    n: int
+    n_in_other_splits: int
+    n_in_other_classes: int
+
+
+def mark_twins(candidates: Sequence[SourceFile], records: dict[int, Record]) -> Twins:
     """Mark images whose resized pixels equal those of another image.
 
     Parameters
@@ -78,32 +105,29 @@ def mark_twins(candidates: Sequence[SourceFile], records: dict[int, Record]) -> 
 
     Returns
     -------
-    int
-        Number of images that equal another one whose name comes first.
-    int
-        Number of those that are in a different split.
+    Twins
     """
     first: dict[str, SourceFile] = {}
-    twins = torn = 0
+    n = torn = contrary = 0
     for number in sorted(records, key=lambda number: candidates[number].name):
         source_file = candidates[number]
         other = first.setdefault(records[number].digest, source_file)
         if other is not source_file:
-            twins += 1
+            n += 1
             torn += other.split != source_file.split
+            contrary += other.label != source_file.label
             source_file.why += f"{'; ' if source_file.why else ''}same pixels as {other.shown}"
-    return twins, torn
+    return Twins(n, torn, contrary)
 
 
-def notes(found: Sequence[SourceFile], class_names: Sequence[str], twins: tuple[int, int]) -> list[str]:
+def notes(found: Sequence[SourceFile], class_names: Sequence[str], twins: Twins) -> list[str]:
     """Return remarks for people, one sentence each.
 
     Parameters
     ----------
     found : sequence of SourceFile
     class_names : sequence of str
-    twins : (int, int)
-        From `mark_twins`.
+    twins : Twins
 
     Returns
     -------
@@ -120,6 +144,9 @@ def notes(found: Sequence[SourceFile], class_names: Sequence[str], twins: tuple[
         messages.append(f"not a class, because none of its images is used: {', '.join(empty[:_SHOWN])}{more}")
     if wide := sum("16 bits" in source_file.why for source_file in found if source_file.status == USED):
         messages.append(f"{wide:,} images have 16 bits and were divided by 256; report.csv has their highest values")
-    if twins[0]:
-        messages.append(f"{twins[0]:,} images are the same as others, {twins[1]:,} of them across splits; report.csv names them")
+    if twins.n:
+        same = "1 image is the same as another" if twins.n == 1 else f"{twins.n:,} images are the same as others"
+        where = {"across splits": twins.n_in_other_splits, "in another class": twins.n_in_other_classes}
+        parts = [f"{n:,} of them {what}" if twins.n > 1 else what for what, n in where.items() if n]
+        messages.append(f"{', '.join([same, *parts])}; report.csv names them")
     return messages

@@ -28,8 +28,9 @@ from fastprep.building.scan import SourceFile
 from fastprep.building.split import SPLITS, shuffled, stratify
 from fastprep.building.staging import check as check_work_folder
 from fastprep.building.staging import finishing, is_finished, key_of, locked, publish, remove
-from fastprep.cli.output import write_line, write_message
+from fastprep.cli.output import write_line, write_message, write_prose
 from fastprep.cli.progress import shown_progress
+from fastprep.command_lines import command_line, path_word
 from fastprep.errors import InputError
 from fastprep.system import Progress, check_replaceable, usable_processors
 
@@ -50,7 +51,9 @@ def run(config: Config) -> None:
     _classify(config, found)
     if config.labels is None:
         report.check_classes(found, labels.class_names(found))
-    candidates = shuffled([file for file in found if file.status == scan.IMAGE], config.seed)
+    images = [file for file in found if file.status == scan.IMAGE]
+    # without classes nobody trains on the file, and people look for a name in the list of predictions
+    candidates = shuffled(images, config.seed) if config.labels is None else sorted(images, key=lambda file: file.name)
     keys = _keys(config, candidates)
     check_work_folder(work)
 
@@ -248,7 +251,7 @@ def _in_turn(pool: ThreadPoolExecutor, work, items: Sequence[int], ahead: int) -
 
 
 def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: float) -> None:
-    write_line(report.outcome(found))
+    write_prose(report.outcome(found), *(report.cut_in_half(found) if config.side and config.resize == "crop" else []))
     for split, (n, n_bytes) in made.files.items():
         path = os.path.join(config.out, f"{split}.h5")
         classes = "no labels" if config.labels else f"{made.n_classes} classes"
@@ -257,7 +260,7 @@ def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: 
         n_images, n_bytes = (sum(values) for values in zip(*made.files.values(), strict=True))
         side = config.side or DEFAULT_SIDE
         as_pixels = f"as pixels of {side}x{side} they would take {n_images * pixel_bytes(config) / 1e6:,.1f} MB"
-        write_line(f"encoded, the images take {n_bytes / 1e6:,.1f} MB, labels and names included; {as_pixels}")
+        write_prose(f"encoded, the images take {n_bytes / 1e6:,.1f} MB, labels and names included; {as_pixels}")
     letters = "RGB" if config.channels == "rgb" else "L"
     for word, values in (("mean", made.mean), ("std", made.std)):
         if values is None:
@@ -265,6 +268,19 @@ def _report(config: Config, found: list[SourceFile], made: write.Made, seconds: 
         by_letter = ", ".join(f"{letter} {value:.2f}" for letter, value in zip(letters, values, strict=True))
         write_line(f"{word} of training: {by_letter}")
     write_line(f"{os.path.join(config.out, 'report.csv')} accounts for every file; {seconds:.1f} s")
+    write_line(*_next_steps(config, made))
+
+
+def _next_steps(config: Config, made: write.Made) -> list[str]:
+    """Return the commands for the files, for people."""
+    files = {split: path_word(os.path.join(config.out, f"{split}.h5")) for split in made.files}
+    if config.labels == "none":
+        return [f"to predict: {command_line('evaluate', ('RUN', '--data', files['test'], '--labels', 'none'))}"]
+    val = ("--val", files["val"]) if "val" in files else ("--val-split", "0.2")
+    return [
+        f"to look: {command_line('show', (files['train'], '--sheet', 'sheet.png'))}",
+        f"to train: {command_line('train', ('--train', files['train'], *val))}",
+    ]
 
 
 def warn(text: str) -> None:

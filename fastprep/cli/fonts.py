@@ -18,6 +18,12 @@ LACKS = r"(?s)Glyph .* missing from (font|current font)"
 _BOXES = "last resort"  # fonts with a box for every character
 
 
+def begins_from_right(text: str) -> bool:
+    """Tell whether the first letter of a text is of a script that is written from right to left."""
+    strong = (kind for kind in map(unicodedata.bidirectional, text) if kind in ("L", "R", "AL"))
+    return next(strong, "L") != "L"
+
+
 def draw_with_fonts(figure: Figure, draw: Callable[[], None]) -> None:
     """Draw a figure, and once more with other fonts if a character is missing in those that it has.
 

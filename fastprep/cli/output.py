@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
+from fastprep.cli.columns import lines_of
 from fastprep.system import printable
 
 _BACK_TO_THE_START = re.compile(r"[\b\r]*\r")  # of a line, which libraries write again to show their progress
@@ -133,6 +134,22 @@ def write_line(*texts: str, flush: bool = False) -> None:
         Whether to pass them on at once.
     """
     _write(screen(sys.stdout), texts, flush)
+
+
+def write_prose(*texts: str, flush: bool = False) -> None:
+    """Write lines of words on standard output, as `write_line` does, which on a terminal break between words.
+
+    Commands are for `write_line`: one that is broken can't be copied.
+    """
+    target = screen(sys.stdout)
+    columns = 0
+    if target is not None and target.isatty():
+        with contextlib.suppress(OSError, ValueError):  # a terminal without a size, or a stream without a descriptor
+            columns = os.get_terminal_size(target.fileno()).columns
+    if not columns:
+        write_line(*texts, flush=flush)
+        return
+    write_line(*(line for text in texts for line in lines_of(printable(text), columns - 1)), flush=flush)
 
 
 def write_message(*texts: str) -> None:

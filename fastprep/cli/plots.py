@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.cli.drawing_mark import drawing_mark
-from fastprep.cli.fonts import draw_with_fonts
+from fastprep.cli.fonts import begins_from_right, draw_with_fonts
 from fastprep.cli.matplotlib_startup import start_matplotlib
 from fastprep.cli.overlays import Overlay, draw_overlay, limits_of
 from fastprep.system import printable, whole_file
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MOST_NUMBERS, MOST_NAMES = 20, 60  # classes up to which cells have their numbers, and axes their names
 _DPI = 120
 _TALLEST = 2.0  # height to width of the cells of a sheet, at most
+_LEFT_TO_RIGHT = "\u200e"  # a mark without a glyph, behind which a text begins at the left; else it would turn around a name
 _TITLE_LENGTH = 22  # characters over an image of a sheet; longer titles would run into each other
 
 
@@ -43,6 +44,7 @@ def draw_sizes(sizes: Sequence[tuple[int, int]], size: int | None, path: str | o
     """
     start_matplotlib(path)
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     width, height = np.array(sizes, np.float64).T
     shorter = np.minimum(width, height)
@@ -54,6 +56,8 @@ def draw_sizes(sizes: Sequence[tuple[int, int]], size: int | None, path: str | o
     title = f"{n_small:,} of {len(sizes):,} are enlarged" if size else f"{len(sizes):,} images, none resized"
     left.set(title=f"Shorter side; {title}", xlabel="pixels", ylabel="images")
     left.set_xscale("log")
+    for axes in (left, right):
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _plain_ticks(left, low, high)
     if size:
         left.axvline(size, color="tab:red", label=f"--size {size}")
@@ -269,7 +273,8 @@ def _show(axes: Axes, image: NDArray, title: str, size: tuple[int, int] | None =
 
 
 def _plain(text: str) -> str:
-    return printable(text).replace("$", r"\$")  # a bare $ would begin a formula, and one that can't be parsed is an error
+    shown = printable(text).replace("$", r"\$")  # a bare $ would begin a formula, and one that can't be parsed is an error
+    return f"{_LEFT_TO_RIGHT}{shown}" if begins_from_right(shown) else shown
 
 
 def _plain_ticks(axes: Axes, low: float, high: float) -> None:

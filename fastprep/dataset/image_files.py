@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep import remote
 from fastprep._sink import Sink
 from fastprep.dataset.corrupt import Unreadable
 from fastprep.errors import ChangedError, DamagedIndexError, DataError, NotFiniteError
 from fastprep.h5 import NOT_FINITE, BlockCache, ImageIndex, Reader
 from fastprep.system import is_machine_fault
+
+_N_THREADS = 16  # they wait for a store most of the time
 
 
 class ImageFiles:
@@ -85,6 +90,18 @@ class ImageFiles:
         """Decode the blocks that hold `samples`, so that they are in memory; see `keep`."""
         for number, mine in self._by_file(samples):
             self.readers[number].fetch(samples[mine] - self.starts[number])
+
+    def complete(self, samples: NDArray[np.int64]) -> None:
+        """List the chunks of the remote files that samples are in, and verify them, several files at a time.
+
+        Each takes a few answers of the store, one after another. Errors are ignored, and come again when samples are read.
+        """
+        readers = [self.readers[number] for number, _ in self._by_file(samples)]
+        waiting = [reader for reader in readers if not reader.index.is_complete and remote.is_address(reader.index.path)]
+        if len(waiting) > 1:
+            # at the end of the interpreter there are no new threads, and each file is completed when it is read
+            with contextlib.suppress(RuntimeError), ThreadPoolExecutor(_N_THREADS, "fastprep-complete") as pool:
+                list(pool.map(_complete_quietly, waiting))
 
     def ask_for(self, samples: NDArray[np.int64]) -> None:
         """Have the bytes of samples in remote files fetched; see `fastprep.h5.Reader.ask_for`."""
@@ -171,3 +188,8 @@ class ImageFiles:
         owner = np.searchsorted(self.starts, samples, side="right") - 1
         for number in np.unique(owner):
             yield int(number), owner == number
+
+
+def _complete_quietly(reader: Reader) -> None:
+    with contextlib.suppress(DataError, OSError, MemoryError):
+        reader.complete()

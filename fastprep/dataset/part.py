@@ -64,6 +64,10 @@ class Part(Dataset):
         """Decode the blocks that hold `samples`; see `Dataset.fetch`."""
         super().fetch(self._rows[samples])
 
+    def complete(self, samples: NDArray[np.int64]) -> None:
+        """Complete the indexes of the files of samples; see `ReadTogether.complete`."""
+        super().complete(self._rows[samples])
+
     def ask_for(self, samples: NDArray[np.int64]) -> None:
         """Have the bytes of samples fetched; see `ReadTogether.ask_for`."""
         super().ask_for(self._rows[samples])

@@ -46,7 +46,9 @@ def expand_paths(files: Paths, argument: str = "files") -> list[str]:
             raise FileNotFoundError(f"{argument}: no file matches {path!r}")
         return found
     named = [os.fspath(path) for path in files]
-    paths = [remote.expand_one(path) if remote.is_address(path) else os.path.expanduser(path) for path in named]
+    addresses = [path for path in named if remote.is_address(path)]
+    names = dict(zip(addresses, remote.expand_each(addresses), strict=True)) if addresses else {}
+    paths = [names.get(path) or os.path.expanduser(path) for path in named]
     if not paths:
         raise ValueError(f"{argument} must name at least one file, got an empty list")
     return paths

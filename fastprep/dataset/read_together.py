@@ -85,6 +85,11 @@ class ReadTogether:
         found = [remote.find(reader.index.holder) for files in self.files for reader in files.readers]
         return list({file.name: file for file in found if file is not None}.values())
 
+    def complete(self, samples: NDArray[np.int64]) -> None:
+        """Complete the indexes of the remote files that samples are in. Errors come when they are read."""
+        for files in self.files:
+            files.complete(samples)
+
     def ask_for(self, samples: NDArray[np.int64]) -> None:
         """Have the bytes of samples in remote files fetched, and do not wait for them. Errors come when they are read."""
         for files in self.files:

@@ -7,6 +7,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.cli.columns import n_columns, padded
 from fastprep.dataset import class_numbers, read_output
 from fastprep.dataset.channels import Channels, pick_channels, picked_metadata
 from fastprep.dataset.classes import WrongTextError, label_rows
@@ -32,7 +33,8 @@ from fastprep.sampling.mixing import automatic_window
 
 NO_LABELS = "none"
 """Stands for the name of labels that nobody wants."""
-_BAR = 40  # characters of the longest bar
+_BAR, _LINE = 40, 79  # columns of the longest bar, and of its line, which fits on a terminal of 80
+_COUNTS = " {:>9,} {:>6.1%} "
 _MOST_FILES = 8  # other files that are named
 _MOST_CLASSES = 60  # if there are more classes, only the largest and the smallest are listed
 _BATCH_SIZE = 128  # samples of a batch whose mix of labels is described
@@ -246,12 +248,12 @@ def _bars(counts: list[tuple[str, int]]) -> list[str]:
         by_count = sorted(counts, key=lambda pair: -pair[1])
         counts = by_count[: _MOST_CLASSES // 2] + by_count[-_MOST_CLASSES // 2 :]
     total, highest = sum(n for _, n in counts), max(1, *(n for _, n in counts), 1)
-    name_width = min(30, max(len(name) for name, _ in counts))
+    width = min(30, max(n_columns(name) for name, _ in counts))
+    longest = min(_BAR, _LINE - 2 - width - len(_COUNTS.format(0, 0)))
     lines = []
     for name, n in counts:
-        cut = name if len(name) <= name_width else f"{name[: name_width - 1]}…"
-        bar = "█" * round(_BAR * n / highest) or ("▏" if n else "")
-        lines.append(f"  {cut:{name_width}} {n:>9,} {n / max(1, total):>6.1%} {bar}")
+        bar = "█" * round(longest * n / highest) or ("▏" if n else "")
+        lines.append(f"  {padded(name, width)}{_COUNTS.format(n, n / max(1, total))}{bar}")
     if left_out:
         lines.insert(_MOST_CLASSES // 2, f"  ... {left_out:,} classes between")
     return lines

@@ -72,7 +72,13 @@ def loading_lines(contents: Contents, candidates: Sequence[Candidate]) -> list[s
     if words := option_words(given):
         lines += ["as a command:", f"  {command_line('show', [path_word(contents.path)], words)}"]
     options, problem = _class_options(contents)
-    lines += ["to train:", f"  {problem or _train_command(contents, given, options, candidates)}"]
+    is_held_out = not problem and _has_training_file(contents.path)
+    if not is_held_out:
+        lines += ["to train:", f"  {problem or _train_command(contents, given, options, candidates)}"]
+    if is_held_out or contents.labels is None:
+        words = option_words(given if contents.labels is not None else {**given, "labels": "none"})
+        what = "to test a run:" if is_held_out else "to predict:"
+        lines += [what, f"  {command_line('evaluate', ['RUN', '--data', path_word(contents.path)], words)}"]
     if contents.is_one_image:
         lines.append("All files that have one image each are loaded together by a pattern such as 'folder/*.h5', or as a list.")
     return lines
@@ -126,7 +132,7 @@ def _validation_options(contents: Contents, given: dict[str, Any], candidates: S
     if own is not None and own.image_shape is not None:
         if (val := _best_validation(own, candidates)) is not None:
             return _differing({"val_images": val.images, "val_labels": val.labels}, given)
-        for other in _files_of_other_parts(contents.path):
+        for other in files_of_other_parts(contents.path):
             if (beside := _same_in(other, own)) is not None:
                 return ["--val", path_word(other), *_differing({"val_labels": beside.labels}, given)]
     return ["--val-split", "0.2"]
@@ -143,31 +149,42 @@ def _best_validation(own: Candidate, candidates: Sequence[Candidate]) -> Candida
     alike = [
         other
         for other in candidates
-        if (other.image_shape, other.axes, other.shape) == (own.image_shape, own.axes, own.shape)
-        and other.labels is not None
-        and belong_together(own.images, other.images)
+        if _kind(other) == _kind(own) and other.labels is not None and belong_together(own.images, other.images)
     ]
     return min(alike, key=lambda other: other.split == "test", default=None)
 
 
-def _files_of_other_parts(path: str) -> Iterator[str]:
-    """Yield the files whose name has "val" or "test" where this one has "train"."""
+def files_of_other_parts(path: str, parts: Sequence[str] = _OTHER_PARTS) -> Iterator[str]:
+    """Yield the files whose name has "val" or "test", or another of some words, where this one has "train"."""
     folder, name = os.path.split(path)
-    for part in _OTHER_PARTS:
+    for part in parts:
         other = os.path.join(folder, re.sub(r"(?<![a-z])train(ing)?(?![a-z])", part, name, count=1, flags=re.IGNORECASE))
         if other != path and os.path.isfile(other):
             yield other
 
 
+def _has_training_file(path: str) -> bool:
+    """Tell whether a file is one of those beside a training file, by its name."""
+    folder, name = os.path.split(path)
+    parts = rf"(?<![a-z])({'|'.join(_OTHER_PARTS)})(?![a-z])"
+    others = (os.path.join(folder, re.sub(parts, part, name, count=1, flags=re.IGNORECASE)) for part in ("train", "training"))
+    return any(other != path and os.path.isfile(other) for other in others)
+
+
 def _same_in(file: str, own: Candidate) -> Candidate | None:
-    """Return the images of another file that have the same name, shape and axes, with labels."""
+    """Return the images of another file that have the same name, shape and axes, with labels; encoded ones have any size."""
     try:
         found = find_candidates(file)
     except (OSError, DataError):
         return None
-    wanted = own.images, own.image_shape, own.axes, own.shape
-    alike = [other for other in found if (other.images, other.image_shape, other.axes, other.shape) == wanted]
+    alike = [other for other in found if other.images == own.images and _kind(other) == _kind(own)]
     return next((other for other in alike if other.labels is not None), None)
+
+
+def _kind(candidate: Candidate) -> tuple[Any, ...]:
+    """Return what images for training and for validation have in common."""
+    shape = candidate.image_shape
+    return candidate.is_encoded, shape if shape is None or not candidate.is_encoded else shape[2], candidate.axes, candidate.shape
 
 
 def _options_for_rows(contents: Contents, labels: NDArray) -> tuple[list[str], str]:

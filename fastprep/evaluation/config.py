@@ -103,11 +103,12 @@ class Config(MachineOptions, NetworkOptions, MethodOptions, DataOptions, TestOpt
     """Test trained networks on one file, by centre crop and by ten-crop on the same images.
 
     Several runs are tested one by one and as an ensemble, whose predictions are averaged. The command writes a folder with a
-    summary, the predictions, a confusion matrix and a table by class.
+    summary, the predictions, a confusion matrix and a table by class. With --labels none it only predicts.
 
     For example::
 
         python -m fastprep.evaluate runs/20261128-103000 --data test.h5
         python -m fastprep.evaluate runs/20261128-103000 --split val
         python -m fastprep.evaluate runs/a runs/b runs/c --data test.h5 --out ensemble
+        python -m fastprep.evaluate runs/20261128-103000 --data new.h5 --labels none
     """

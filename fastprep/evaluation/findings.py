@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastprep.evaluation.calibration import Calibration, calibration
 from fastprep.evaluation.config import Config
-from fastprep.evaluation.mistakes import Mistake, worst_mistakes
+from fastprep.evaluation.mistakes import Mistake, least_certain, worst_mistakes
 from fastprep.evaluation.report import Evaluated
 from fastprep.loader import Loader
 from fastprep.presentation.facts import mean_in_words
@@ -37,7 +37,7 @@ class Findings:
     calibrations : dict of str to Calibration
         By kind of crops; empty without labels.
     mistakes : list of Mistake
-        The worst ones by the last kind of crops.
+        The worst ones by the last kind of crops; without labels, the least certain images.
     n_wrong : int
         How many images are not right by it.
     images : list of ndarray of uint8, shape (h, w, 1 or 3), or Exception
@@ -82,10 +82,11 @@ def mistakes_of(evaluated: Evaluated, open_loader: Callable[[NDArray[np.int64]],
     open_loader : callable
         Returns a loader of some images, by their numbers in the file, as the network got them by centre crop.
     """
-    if evaluated.labels is None:
-        return {}
     rows = list(evaluated.probabilities.values())[-1]
-    mistakes, n_wrong = worst_mistakes(rows, np.asarray(evaluated.labels), several=evaluated.several)
+    if evaluated.labels is not None:
+        mistakes, n_wrong = worst_mistakes(rows, np.asarray(evaluated.labels), several=evaluated.several)
+    else:
+        mistakes, n_wrong = [] if evaluated.several else least_certain(rows), 0
     places = np.array([mistake.row for mistake in mistakes], np.int64)
     numbers = places if evaluated.samples is None else np.asarray(evaluated.samples, np.int64)[places]
     found: dict[str, Any] = {"mistakes": mistakes, "n_wrong": n_wrong}

@@ -1,4 +1,4 @@
-"""The mistakes of a network that it was surest of."""
+"""The mistakes of a network that it was surest of, and where there are no labels what it was least sure of."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Claim(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """An image that is not right.
+    """An image that is not right, or not certain.
 
     Attributes
     ----------
@@ -77,6 +77,21 @@ def worst_mistakes(
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(rows[wrong, labels[wrong]], kind="stable")][:most]
     return [Mistake(k, _classes(rows[k], int(labels[k]), int(predicted[k]))) for k in worst.tolist()], len(wrong)
+
+
+def least_certain(rows: NDArray[np.float64], *, most: int = MOST) -> list[Mistake]:
+    """Return the images whose predicted class has the lowest probability, the lowest first.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (N, classes)
+        Probabilities, of one class an image.
+    most : int
+        Number of images, at most.
+    """
+    predicted = rows.argmax(axis=1)
+    order = np.argsort(rows.max(axis=1), kind="stable")[:most]
+    return [Mistake(k, [Claim("predicted", int(predicted[k]), float(rows[k, predicted[k]]))]) for k in order.tolist()]
 
 
 def _classes(row: NDArray[np.float64], label: int, predicted: int) -> list[Claim]:

@@ -16,6 +16,7 @@ from fastprep.evaluation.findings import Findings
 from fastprep.evaluation.mistakes import Mistake
 from fastprep.evaluation.report import Evaluated, lines_of_comparisons
 from fastprep.evaluation.score_table import cells_of
+from fastprep.presentation.stats import counted
 from fastprep.reports.markup import Html, element, joined, name, table, tiles
 from fastprep.reports.options import options
 from fastprep.reports.page import Section, page
@@ -34,7 +35,7 @@ def page_of(evaluated: Evaluated, findings: Findings) -> str:
     for kind in evaluated.probabilities if evaluated.labels is not None else ():
         sections += _of_kind(evaluated, findings, kind)
     if evaluated.labels is None:
-        sections.append(Section("Predictions", _predicted(evaluated)))
+        sections.append(Section("Predictions", _predicted(evaluated, findings)))
     else:
         sections.append(Section("Worst mistakes", _mistakes(evaluated, findings)))
     sections.append(Section("Throughput", _speed(findings)))
@@ -57,6 +58,8 @@ def _results(evaluated: Evaluated, findings: Findings) -> Html:
         note = f"Over crops and models, {average} are averaged. Intervals are Wilson's score intervals of 95 %."
         parts.append(element("p", note, class_="note"))
     parts += [element("p", line) for line in lines_of_comparisons(findings.comparisons)]
+    if evaluated.scores and (n_models := len(evaluated.models)) > 1:
+        parts.append(element("p", f"All that follows is of the average of {n_models} models.", class_="note"))
     return joined(parts)
 
 
@@ -65,7 +68,7 @@ def _tiles(evaluated: Evaluated, findings: Findings) -> Html:
     kind, score = list(evaluated.probabilities)[-1], evaluated.scores[-1]
     key, what = ("exact", "with all labels right") if evaluated.several else ("top_1", "right")
     low, high = score[f"{key}_interval"]
-    shown = [(f"{score[key]:.2%}", f"{what}, {kind}; 95%: {low:.1%}-{high:.1%}")]
+    shown = [(f"{score[key]:.2%}", f"{what}, {score['name']}; 95%: {low:.1%}-{high:.1%}")]
     if score.get("auc") is not None:
         shown.append((f"{score['auc']:.4f}", "AUC"))
     shown += [(f"{score['loss']:.4g}", "loss"), (f"{findings.calibrations[kind].error:.4f}", "calibration error")]
@@ -85,19 +88,26 @@ def _of_kind(evaluated: Evaluated, findings: Findings, kind: str) -> list[Sectio
 
 def _mistakes(evaluated: Evaluated, findings: Findings) -> Html:
     kind, n = list(evaluated.probabilities)[-1], len(np.asarray(evaluated.labels))
-    wrong = "have a wrong decision" if evaluated.several else "are wrong"
-    said = f"By {kind}, {findings.n_wrong:,} of {n:,} images {wrong}."
+    wrong = ("have a wrong decision", "has a wrong decision") if evaluated.several else ("are wrong", "is wrong")
+    said = f"By {kind}, {findings.n_wrong:,} of {counted(n, 'image')} {wrong[findings.n_wrong == 1]}."
     if not findings.mistakes:
         return element("p", said)
-    which = "with the decisions that are furthest from the labels" if evaluated.several else "whose labels are the least probable"
-    shown = f" These are the {len(findings.mistakes)} {which}, as centre crops; {findings.undone}."
+    which = "with the decisions that are furthest from the labels" if evaluated.several else "whose label is the least probable"
+    return joined((element("p", said), _pictures(evaluated, findings, which)))
+
+
+def _pictures(evaluated: Evaluated, findings: Findings, which: str) -> Html:
+    """Return the images of the findings, with what is claimed of each."""
+    n = len(findings.mistakes)
+    few = "This is the one" if n == 1 else f"These are the {n}"
     if isinstance(findings.images, Exception):
         problem = element("p", f"Their images can't be read: {one_line(findings.images)}", class_="problem")
         captions = (element("li", _caption(evaluated, mistake)) for mistake in findings.mistakes)
-        return joined((element("p", said), problem, element("ul", *captions)))
+        return joined((problem, element("ul", *captions)))
     pairs = zip(findings.mistakes, findings.images, strict=True)
     figures = (element("figure", _image(pixels), element("figcaption", _caption(evaluated, each))) for each, pixels in pairs)
-    return joined((element("p", said, shown), element("div", *figures, class_="images")))
+    said = f"{few} {which}, as centre crops; {findings.undone}."
+    return joined((element("p", said), element("div", *figures, class_="images")))
 
 
 def _image(pixels: NDArray[np.uint8]) -> Html:
@@ -119,8 +129,8 @@ def _caption(evaluated: Evaluated, mistake: Mistake) -> Html:
     return joined(lines)
 
 
-def _predicted(evaluated: Evaluated) -> Html:
-    """Return how often each class is predicted, where there are no labels to compare with."""
+def _predicted(evaluated: Evaluated, findings: Findings) -> Html:
+    """Return how often each class is predicted, and the least certain images, where there are no labels to compare with."""
     kind, rows = list(evaluated.probabilities.items())[-1]
     if evaluated.several:
         counts = (rows > several_labels.THRESHOLD).sum(axis=0)
@@ -130,7 +140,11 @@ def _predicted(evaluated: Evaluated) -> Html:
     lines = ([name(evaluated.class_names[k]), f"{counts[k]:,}", f"{counts[k] / len(rows):.1%}"] for k in order)
     more = f" The {len(order)} most frequent of {len(counts):,} classes." if len(order) < len(counts) else ""
     said = element("p", f"There are no labels to compare with. How often classes are predicted, by {kind}:{more}")
-    return joined((said, table(["class", "images", "of all"], lines, "Predicted classes")))
+    parts = [said, table(["class", "images", "of all"], lines, "Predicted classes")]
+    if findings.mistakes:
+        parts.append(_pictures(evaluated, findings, "whose prediction is the least probable"))
+    parts.append(element("p", "predictions.csv beside this page has the prediction of each image.", class_="note"))
+    return joined(parts)
 
 
 def _speed(findings: Findings) -> Html:

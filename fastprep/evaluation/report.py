@@ -21,6 +21,7 @@ from fastprep.errors import NotReplacedError
 from fastprep.evaluation import metrics, several_labels
 from fastprep.evaluation.metrics import Average
 from fastprep.evaluation.significance import compare, interval
+from fastprep.presentation.stats import counted
 from fastprep.system import printable
 
 _SUMMARY = "summary.json"
@@ -156,7 +157,7 @@ def compared(evaluated: Evaluated) -> list[dict[str, Any]]:
 def lines_of_comparisons(comparisons: Sequence[dict[str, Any]]) -> list[str]:
     """Return a line for each comparison."""
     return [
-        f"{c['first']} and {c['second']}, {c['crops']}: {c['only_first_right']} images only the first has right, "
+        f"{c['first']} and {c['second']}, {c['crops']}: {counted(c['only_first_right'], 'image')} only the first has right, "
         f"{c['only_second_right']} only the second; p = {c['p']:.2g} (McNemar)"
         for c in comparisons
     ]

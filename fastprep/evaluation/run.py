@@ -17,6 +17,7 @@ from fastprep.cli.image_options import channels_of, check_mean_word, shape_of
 from fastprep.cli.keras_startup import start_keras
 from fastprep.cli.output import write_line
 from fastprep.cli.progress import shown_progress
+from fastprep.dataset import expand_paths
 from fastprep.errors import InputError, MissingMeanError
 from fastprep.evaluation import metrics
 from fastprep.evaluation.candidates import Candidate, common_fact, find_candidate, find_model, have_several, load_model, run_of
@@ -27,7 +28,7 @@ from fastprep.evaluation.part import mean_of_training, note_on_training_images, 
 from fastprep.evaluation.report import Evaluated, compared, lines_of_comparisons, report_files, write_report
 from fastprep.evaluation.score_table import table
 from fastprep.evaluation.several_labels import THRESHOLD
-from fastprep.h5 import read_file_names, source_files
+from fastprep.h5 import check_no_folder, check_readable, read_file_names, source_files
 from fastprep.loader import Loader
 from fastprep.reports.page import FILE_NAME, write_page
 from fastprep.system import check_creatable, check_replaceable, whole_folder
@@ -59,6 +60,10 @@ def run(config: Config) -> Path:
     part = part_of_training(config, candidates)
     for candidate in candidates:
         candidate.part = part
+    assert config.data is not None
+    for path in expand_paths(config.data, "--data"):  # before a folder is looked for that it would name
+        check_no_folder(path)
+        check_readable(path)
     folder = _output_folder(config, candidates)
     old_files = report_files(folder) if folder.exists() else None
     for candidate in candidates if config.mean == "compute" else ():
@@ -94,7 +99,7 @@ def run(config: Config) -> Path:
     if several:
         write_line(f"several labels an image: {classes} classes, each predicted where its probability is above {THRESHOLD}")
     write_line(*table(evaluated), *lines_of_comparisons(comparisons), *notes)
-    write_line(f"all in {folder}")
+    write_line(f"all in {folder}", f"to read: {folder / FILE_NAME}")
     return folder
 
 
@@ -114,7 +119,7 @@ def _output_folder(config: Config, candidates: list[Candidate]) -> Path:
         )
         check_creatable(folder)  # hours of predictions may come before the results are written
     except FileExistsError:
-        raise InputError(f"{str(folder)!r} exists already; it is only replaced with --overwrite") from None
+        raise InputError(f"{str(folder)!r} exists already; it is only replaced with --overwrite; --out names another") from None
     except OSError as error:
         existing = next(parent for parent in folder.absolute().parents if parent.is_dir())
         raise InputError(f"--out: {str(folder)!r} can't be made in {str(existing)!r}: {error.strerror}; name a folder") from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastprep.cli.columns import n_columns, padded
+
 if TYPE_CHECKING:
     from fastprep.evaluation.report import Evaluated
 
@@ -18,13 +20,13 @@ def table(evaluated: Evaluated) -> list[str]:
     n = len(next(iter(evaluated.probabilities.values())))
     if not evaluated.scores:
         return [f"{n} images without labels: predictions only"]
-    width = max(len(score["name"]) for score in evaluated.scores)
+    width = max(n_columns(score["name"]) for score in evaluated.scores)
     shown = _shown(evaluated)
     columns = {key: 15 if key.endswith("_interval") else 10 for key in shown}
     lines = ["".join([f"{'':{width}}", *(f"{title:>{columns[key]}}" for key, title in shown.items()), "  on"])]
     for score in evaluated.scores:
         line = (f"{_cell(score, key):>{columns[key]}}" for key in shown)
-        lines.append("".join([f"{score['name']:{width}}", *line, f"  {score['n']} images"]))
+        lines.append("".join([padded(score["name"], width), *line, f"  {score['n']} images"]))
     return lines
 
 

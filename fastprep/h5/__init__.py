@@ -20,6 +20,7 @@ from fastprep.h5.mask_reader import mask_reader_of
 from fastprep.h5.metadata import Metadata, are_weights, read_file_names, read_labels, read_metadata, read_std, read_weights
 from fastprep.h5.name_pairs import marks_of, wrong_pair
 from fastprep.h5.name_words import belong_together
+from fastprep.h5.not_hdf5 import check_no_folder
 from fastprep.h5.opening import open_images
 from fastprep.h5.other_files import files_beside
 from fastprep.h5.plausibility import MOST_CHANNELS
@@ -56,6 +57,7 @@ __all__ = [
     "belong_together",
     "check_axes_name",
     "check_image_shape",
+    "check_no_folder",
     "check_readable",
     "convert_line_of",
     "count_rows",

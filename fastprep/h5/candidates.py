@@ -60,6 +60,8 @@ class Candidate:
         Height, width and channels; None for flat rows whose shape only the user knows, which no loader takes without it.
     has_mean : bool
         Whether a mean is stored with the images.
+    is_encoded : bool
+        Whether the images are encoded; `image_shape` is then that of the first one.
     """
 
     images: str
@@ -71,6 +73,7 @@ class Candidate:
     why: str = ""
     image_shape: tuple[int, int, int] | None = None
     has_mean: bool = False
+    is_encoded: bool = False
 
     @property
     def split(self) -> str:
@@ -225,7 +228,7 @@ def _candidate(
     size = f"{height}x{width}x{channels}"
     words = f"{n:,} of {size}, {index.stored_dtype}" if index.rows is None else f"{n:,} encoded, the first of {size}"
     has_mean = metadata_of(dataset, (file.filename, name), channels).mean is not None
-    return Candidate(name, labels, axes, words, n, shape, why, index.shape[1:], has_mean)
+    return Candidate(name, labels, axes, words, n, shape, why, index.shape[1:], has_mean, index.rows is not None)
 
 
 def _may_be(name: str, dataset: h5py.Dataset) -> bool:

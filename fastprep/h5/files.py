@@ -14,6 +14,7 @@ from fastprep import remote
 from fastprep.command_lines import command_line, path_word
 from fastprep.errors import DataError
 from fastprep.h5.listing import encoded, missing_dataset
+from fastprep.h5.not_hdf5 import check_no_folder, what_it_is
 from fastprep.h5.retries import raise_machine_fault
 from fastprep.system.patch import undo_path
 
@@ -47,8 +48,7 @@ def open_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             yield file
         return
     os.close(os.open(path, os.O_RDONLY))  # the system's own error, which names the path
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path!r} is a folder, not an HDF5 file")
+    check_no_folder(path)
     with open_hdf5(path, path) as file:
         yield file
 
@@ -164,7 +164,7 @@ def opening_problem(path: str, error: OSError) -> str:
     except OSError:
         looks_right = False
     if not looks_right:
-        return "not an HDF5 file"
+        return what_it_is(path)
     with open(path, "rb") as file:
         start = file.read(_DRIVER_INFO_WITHIN)
     for mark, driver in _DRIVERS.items():

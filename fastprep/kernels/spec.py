@@ -23,6 +23,7 @@ from fastprep.transforms import FLIPPED, MIRRORED, TransformTable, check_fits, c
 CheckedTable = NewType("CheckedTable", NDArray[np.int32])
 """A crop table from `CropSpec.checked_table`: int32, C-contiguous, and no row leads outside the images."""
 
+
 @dataclass(frozen=True, eq=False)
 class CropSpec:
     """The operation on the pixels, which is the same for every batch.

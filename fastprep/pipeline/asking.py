@@ -75,7 +75,10 @@ class AskAhead:
         themselves, image by image.
         """
         with self._lock:
-            for samples in self._due(epoch, steps, since):
+            due = list(self._due(epoch, steps, since))
+            if due:
+                dataset.complete(np.concatenate(due))
+            for samples in due:
                 dataset.ask_for(samples)
 
     def _due(self, epoch: int, steps: range, since: Since) -> Iterator[NDArray[np.int64]]:

@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from fastprep.pipeline.batch import Batch, SharedBatch
+from fastprep.pipeline.grouping import useful_threads
 from fastprep.pipeline.source import BatchSource
 from fastprep.pipeline.worker_pool import LOST, is_exiting
 
@@ -144,13 +145,16 @@ class EpochIterator:
 
     def _submit(self) -> None:
         source, group = self._source, self._prepare_group
-        while self._submitted < len(source) and len(self._ahead) < source.pool.ahead:
-            size = 1 if group is None else source.grouping.size(len(source) - self._submitted, source.pool.n_threads)
+        pool, n_useful = source.pool, useful_threads(source.pool.n_threads)
+        while self._submitted < len(source) and len(self._ahead) < pool.ahead:
+            size = 1 if group is None else source.grouping.size(len(source) - self._submitted, n_useful)
+            if size > 1 and len(self._ahead) >= n_useful + pool.prefetch:
+                return
             if group is None or size == 1:
-                future = source.pool.submit(self._generation, self._prepare, self._epoch, self._submitted)
+                future = pool.submit(self._generation, self._prepare, self._epoch, self._submitted)
             else:
                 steps = range(self._submitted, self._submitted + size)
-                future = source.pool.submit(self._generation, group, self._epoch, steps)
+                future = pool.submit(self._generation, group, self._epoch, steps)
             if future is None:
                 return
             self._ahead.append(future)

@@ -15,6 +15,7 @@ from fastprep.dataset.nested import leaves
 from fastprep.pipeline.batch import Batch
 from fastprep.pipeline.buffers import ALIGNMENT
 from fastprep.sampling import Sampler
+from fastprep.system import usable_processors
 from fastprep.transforms import Augmentation
 
 MOST_BATCHES = 32
@@ -22,6 +23,11 @@ MOST_BYTES = 12 << 20
 """Bytes of a group at most; a loader with one thread has five such buffers."""
 TARGET_S = 0.004
 """Seconds that a group may take. Where batches take longer, as on a slow disk, nobody is to wait for several of them."""
+MOST_GROWTH = 1.5
+"""How many times as long a batch is taken to last after one that lasted longer. Where many threads share few processors,
+each waits for the others, and that is no reason for smaller groups."""
+SHORTEST_S = 1e-5
+"""Seconds that a batch lasts at least, from which that growth begins."""
 
 
 class Grouping:
@@ -59,8 +65,8 @@ class Grouping:
         self.note(n_batches, time.perf_counter() - began)
 
     def note(self, n_batches: int, seconds: float) -> None:
-        """Note how long a group took; threads may do so at the same time."""
-        self._batch_s = seconds / n_batches
+        """Note how long a group took. Threads may do so at the same time, and one of the two is then forgotten."""
+        self._batch_s = min(seconds / n_batches, MOST_GROWTH * max(self._batch_s, SHORTEST_S))
 
 
 def most_in_group(
@@ -89,7 +95,12 @@ def most_in_group(
     suits = augmentation.blend is None and sampler.block_starts is None and is_divisible and not has_sizes
     if not suits or batch_bytes % ALIGNMENT:  # each batch of a group has to begin where consumers take it
         return 1
-    return max(1, min(MOST_BATCHES, MOST_BYTES // batch_bytes, _share(len(sampler), n_threads)))
+    return max(1, min(MOST_BATCHES, MOST_BYTES // batch_bytes, _share(len(sampler), useful_threads(n_threads))))
+
+
+def useful_threads(n_threads: int) -> int:
+    """Return how many of some threads may be at work on groups of batches: these wait for processors, and not for disks."""
+    return min(n_threads, usable_processors())
 
 
 def divide(group: Batch, counts: Sequence[int], n_crops: int) -> list[Batch]:

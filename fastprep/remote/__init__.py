@@ -3,6 +3,6 @@
 from fastprep.remote.addresses import has_pattern, is_address
 from fastprep.remote.failures import UnreachableError
 from fastprep.remote.remote_file import RemoteFile
-from fastprep.remote.sessions import Session, current, expand, expand_one, find
+from fastprep.remote.sessions import Session, current, expand, expand_each, find
 
-__all__ = ["RemoteFile", "Session", "UnreachableError", "current", "expand", "expand_one", "find", "has_pattern", "is_address"]
+__all__ = ["RemoteFile", "Session", "UnreachableError", "current", "expand", "expand_each", "find", "has_pattern", "is_address"]

@@ -57,9 +57,9 @@ class Messenger:
         """Return some bytes of a file, and the facts that the answer has about the file."""
         return self._ask("fetch", key, start, stop, tag)
 
-    def list(self, prefix: str) -> Any:
-        """Return all keys below a folder."""
-        return self._ask("list", prefix)
+    def list(self, folder: str, is_deep: bool) -> Any:
+        """Return the keys in a folder, and what the list tells of their versions."""
+        return self._ask("list", folder, is_deep)
 
     def close(self) -> None:
         """End the other process."""

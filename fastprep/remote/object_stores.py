@@ -108,9 +108,25 @@ class ObjectStore:
             raise ShortAnswerError(f"{len(data)} bytes came of {wanted}")
         return data, facts
 
-    def list(self, prefix: str) -> list[str]:
-        """Return all keys below a folder, which is "" for all."""
-        return [item["path"] for page in self._store.list(prefix or None) for item in page]
+    def list(self, folder: str, is_deep: bool) -> list[tuple[str, Facts | None]]:
+        """Return the keys in a folder, which is "" for all, and what the list tells of their versions.
+
+        Parameters
+        ----------
+        folder : str
+        is_deep : bool
+            Whether folders in it are listed, too.
+
+        Returns
+        -------
+        list of (str, Facts or None)
+            None where the list tells no ETag.
+        """
+        if is_deep:
+            items = [item for page in self._store.list(folder or None) for item in page]
+        else:
+            items = list(self._store.list_with_delimiter(folder or None)["objects"])
+        return [(item["path"], _listed_facts(item)) for item in items]
 
 
 class ShortAnswerError(OSError):
@@ -149,9 +165,9 @@ class StoreOfProcess:
         """As that of `ObjectStore`."""
         return self._get().fetch(key, start, stop, tag)
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, folder: str, is_deep: bool) -> list[tuple[str, Facts | None]]:
         """As that of `ObjectStore`."""
-        return self._get().list(prefix)
+        return self._get().list(folder, is_deep)
 
     def _get(self) -> ObjectStore | Messenger:
         with self._lock:
@@ -180,6 +196,14 @@ def _facts_of(meta: Any) -> Facts:
     if tag is None:
         tag = changed.isoformat() if isinstance(changed, datetime.datetime) else str(changed)
     return Facts(int(meta["size"]), tag)
+
+
+def _listed_facts(item: Any) -> Facts | None:
+    """Return the facts of a file in a list, with its ETag in quotes, as answers about the file have it."""
+    tag = item["e_tag"]
+    if not tag:
+        return None
+    return Facts(int(item["size"]), tag if '"' in tag else f'"{tag}"')
 
 
 def _obstore() -> Any:

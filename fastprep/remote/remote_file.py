@@ -39,6 +39,8 @@ class RemoteFile:
         Address by which it is known in this process.
     store : StoreOfProcess
     key : str
+    facts : Facts
+        Size and tag of the version that there is now.
     fetcher : Fetcher
     cache : Cache
     settings : object
@@ -56,15 +58,21 @@ class RemoteFile:
     Raises
     ------
     OSError
-        If there is no such file, it may not be read, or the store does not answer.
+        If the folder of the cache can't be written to.
     """
 
     def __init__(
-        self, name: str, store: StoreOfProcess, key: str, fetcher: Fetcher, cache: Cache, settings: object = None
+        self,
+        name: str,
+        store: StoreOfProcess,
+        key: str,
+        facts: Facts,
+        fetcher: Fetcher,
+        cache: Cache,
+        settings: object = None,
     ) -> None:
         self.name, self._store, self._key, self.fetcher, self._cache = name, store, key, fetcher, cache
         self.settings, self._address = settings, f"{store.base}/{key}"
-        facts = self.facts_now()
         self.size, self.tag = facts
         digest = hashlib.blake2b(self.tag.encode(), digest_size=7).digest()
         self.identity = (-1, int.from_bytes(digest, "little"), self.size, 0)
@@ -76,10 +84,6 @@ class RemoteFile:
         """Begin without requests under way, which are those of threads."""
         self._lock = threading.Lock()
         self._under_way: dict[int, Future[None]] = {}
-
-    def facts_now(self) -> Facts:
-        """Ask the store for size and tag of the version that there is now."""
-        return self.fetcher.answer(lambda: self._store.facts(self._key), self._address)
 
     @property
     def cache_bytes(self) -> int | None:

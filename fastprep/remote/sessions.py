@@ -7,14 +7,15 @@ import contextvars
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from fastprep.errors import AddressError, SettingsError
 from fastprep.remote.addresses import check_kind, has_pattern, is_address, is_web, matches, prefix_of, split
 from fastprep.remote.cache import Cache
 from fastprep.remote.fetching import Fetcher
-from fastprep.remote.object_stores import StoreOfProcess
+from fastprep.remote.object_stores import Facts, StoreOfProcess
 from fastprep.remote.remote_file import RemoteFile
 from fastprep.system import begin_in_children
 
@@ -82,7 +83,7 @@ class Session:
                 "storage_options, cache and cache_bytes are for files with an address, such as s3://bucket/x.h5; there is none"
             )
 
-    def open(self, address: str, name: str | None = None) -> RemoteFile:
+    def open(self, address: str, name: str | None = None, facts: Facts | None = None) -> RemoteFile:
         """Return the file at an address, which is opened unless it is open with the same settings.
 
         Parameters
@@ -90,6 +91,8 @@ class Session:
         address : str
         name : str or None
             Name that the file had in another process; None for the address, or for one like it if that is taken.
+        facts : Facts or None
+            Size and tag of the version that there is now; None to ask for them.
 
         Raises
         ------
@@ -101,9 +104,10 @@ class Session:
         with self._lock:
             if address in self.files:
                 return self.files[address]
+            facts = facts or self._facts(address)
             name = name or address
             shared = _open_files.get(name)
-            if shared is not None and shared.settings == self._given and shared.facts_now() == (shared.size, shared.tag):
+            if shared is not None and shared.settings == self._given and facts == (shared.size, shared.tag):
                 self.files[address] = shared
                 return shared
             n = 1
@@ -113,9 +117,41 @@ class Session:
             store, key = self._store(address)
             if self._cache is None:
                 self._cache = Cache(*_cache_settings(*self._given[1:]))
-            file = RemoteFile(name, store, key, self.fetcher, self._cache, self._given)
+            file = RemoteFile(name, store, key, facts, self.fetcher, self._cache, self._given)
             self.files[address] = _open_files[name] = file
             return file
+
+    def open_all(self, addresses: Sequence[str], listed: Mapping[str, Facts] | None = None) -> list[RemoteFile]:
+        """Return the files at addresses, in order; what has to be asked for is asked for by many requests at a time.
+
+        Parameters
+        ----------
+        addresses : sequence of str
+        listed : mapping of str to Facts, or None
+            What a list told of files. It is believed if it tells of the first of them what an answer about that file does.
+
+        Raises
+        ------
+        OSError
+            That of the first file, in order, for which there is one; see `open`.
+        """
+        facts = self.facts_of([address for address in dict.fromkeys(addresses) if address not in self.files], listed or {})
+        return [self.open(address, facts=facts.get(address)) for address in addresses]
+
+    def facts_of(self, addresses: Sequence[str], listed: Mapping[str, Facts] | None = None) -> dict[str, Facts]:
+        """Return size and tag of the version that there is now of each file; see `open_all`."""
+        facts: dict[str, Facts] = {}
+        first = next((address for address in addresses if listed and address in listed), None)
+        if listed and first is not None:
+            facts[first] = self._facts(first)
+            if facts[first] == listed[first]:
+                facts = {address: listed[address] for address in addresses if address in listed}
+        asked = {address: self.fetcher.submit(partial(self._facts, address)) for address in addresses if address not in facts}
+        try:
+            return facts | {address: answer.result() for address, answer in asked.items()}
+        finally:
+            for answer in asked.values():
+                answer.cancel()
 
     def counts(self) -> dict[str, int] | None:
         """Count what was read of the session's files, by all that share them: requests, retries, bytes, and blocks.
@@ -129,8 +165,8 @@ class Session:
         names = ("requests", "retries", "bytes", "blocks_read", "blocks_fetched")
         return {name: sum(getattr(fetcher, f"n_{name}") for fetcher in fetchers) for name in names} if fetchers else None
 
-    def expand(self, pattern: str) -> list[str]:
-        """Return the addresses of the files that match a pattern, in alphabetical order.
+    def expand(self, pattern: str) -> list[RemoteFile]:
+        """Return the files that match a pattern, in alphabetical order of their addresses.
 
         Raises
         ------
@@ -145,14 +181,22 @@ class Session:
                 f"a pattern can't be looked up behind HTTP, which has no list of files: name each file of {pattern!r}"
             )
         store, wanted = self._store(pattern)
+        folder = prefix_of(wanted)
+        is_deep = "/" in wanted[len(folder) :].lstrip("/")
         try:
-            keys = self.fetcher.answer(lambda: store.list(prefix_of(wanted)), pattern)
+            keys = dict(self.fetcher.answer(lambda: store.list(folder, is_deep), pattern))
         except FileNotFoundError:
             raise FileNotFoundError(f"no file matches {pattern!r}: there is no {store.base}") from None
         found = sorted(key for key in keys if matches(key, wanted))
         if not found:
             raise FileNotFoundError(f"no file matches {pattern!r}")
-        return [f"{store.base}/{key}" for key in found]
+        listed = {f"{store.base}/{key}": facts for key in found if (facts := keys[key]) is not None}
+        return self.open_all([f"{store.base}/{key}" for key in found], listed)
+
+    def _facts(self, address: str) -> Facts:
+        """Ask the store for size and tag of the version that there is now."""
+        store, key = self._store(address)
+        return self.fetcher.answer(lambda: store.facts(key), address)
 
     def _store(self, address: str) -> tuple[StoreOfProcess, str]:
         base, key = split(address)
@@ -194,13 +238,12 @@ def find(name: str | os.PathLike[str] | bytes) -> RemoteFile | None:
 def expand(address: str) -> list[str]:
     """Return the names of the files that an address, or a pattern, stands for, all of them open."""
     session = current()
-    addresses = session.expand(address) if has_pattern(address) else [address]
-    return [session.open(one).name for one in addresses]
+    return [file.name for file in (session.expand(address) if has_pattern(address) else [session.open(address)])]
 
 
-def expand_one(address: str) -> str:
-    """Return the name of the file at an address, which is no pattern."""
-    return current().open(address).name
+def expand_each(addresses: Sequence[str]) -> list[str]:
+    """Return the names of the files at addresses, none of which is a pattern, all of them open."""
+    return [file.name for file in current().open_all(addresses)]
 
 
 def _cache_settings(folder: str | None, n_bytes: int | None) -> tuple[str | None, int | None]:
@@ -224,6 +267,7 @@ def _cache_settings(folder: str | None, n_bytes: int | None) -> tuple[str | None
 
 def _opened_again(given: tuple[Any, Any, Any], names: dict[str, str]) -> Session:
     session = Session(*given)
+    facts = session.facts_of(list(names))
     for address, name in names.items():
-        session.open(address, name)
+        session.open(address, name, facts[address])
     return session

@@ -62,6 +62,7 @@ svg .gap{fill:var(--b);fill-opacity:.25}
 .problem{border-left:3px solid var(--bad);padding-left:.6rem}
 details{margin:.5rem 0}
 summary{cursor:pointer;color:var(--a)}
-@media (max-width:40rem){.scroll .l{white-space:normal;overflow-wrap:break-word;min-width:6rem;max-width:9rem}}
+@media (max-width:40rem){th,td{padding:.25rem .35rem}thead th{white-space:normal}
+.scroll .l{white-space:normal;overflow-wrap:break-word;min-width:6rem;max-width:9rem}}
 @media print{nav{display:none}section{break-inside:auto}figure{break-inside:avoid}}
 """

@@ -148,6 +148,8 @@ class RunCallback(keras.callbacks.Callback):
         return scaled is not None and int(scaled.iterations) > self._iterations
 
     def _save(self) -> None:
+        if self.progress.due:
+            self.progress.show_saving()
         try:
             self._saver.save(self.model)
         except BrokenNetworkError as error:

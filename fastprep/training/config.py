@@ -17,7 +17,7 @@ from fastprep.cli.image_options import check_mean_word
 from fastprep.command_lines import option
 from fastprep.dataset import expand_paths, is_of_other_file
 from fastprep.errors import InputError, input_errors
-from fastprep.h5 import check_readable
+from fastprep.h5 import check_no_folder, check_readable
 from fastprep.system import check_local
 from fastprep.training.augmentation import policy_of
 from fastprep.training.options import (
@@ -129,7 +129,8 @@ _CONFLICTS = (
     ),
     _Conflict("--full goes with --demo only", lambda config: config.full and not config.demo),
     _Conflict(
-        "--model must be alexnet or MODULE:FUNCTION, such as keras.applications:MobileNetV2, got {config.model!r}",
+        "--model must be alexnet or MODULE:FUNCTION, such as keras.applications:MobileNetV2 or fastprep.model:small_cnn, "
+        "got {config.model!r}",
         lambda config: config.model != "alexnet" and ":" not in config.model,
     ),
     _only_alexnet("l2"),
@@ -205,6 +206,9 @@ def check(config: Config) -> None:
             value = getattr(config, name)
             if value is not None and not rule.holds(value):
                 raise InputError(f"{option(name)} must be {rule.text}, got {value}")
+    with input_errors(OSError):  # before it is asked what else is needed
+        for path in (config.train, config.val):
+            check_no_folder(path or "")
     for conflict in _CONFLICTS:
         if conflict.applies(config):
             raise InputError(conflict.text.format(config=config))

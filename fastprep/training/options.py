@@ -120,8 +120,8 @@ class NetworkOptions:
     """The network, and the weights that it starts from."""
 
     model: Annotated[str, arg(metavar="alexnet|MODULE:FUNCTION")] = "alexnet"
-    """Network: alexnet, one such as `keras.applications:MobileNetV2`, or your own function, which takes the shape of an image and
-    the number of classes and returns a Keras model."""
+    """Network: alexnet, the small `fastprep.model:small_cnn`, one such as `keras.applications:MobileNetV2`, or your own function,
+    which takes the shape of an image and the number of classes and returns a Keras model."""
     weights: Annotated[str | None, arg(metavar="FILE.keras")] = None
     """Start from the weights of a saved model. Layers whose shapes differ (the last one, for other classes) are initialised
     anew."""

@@ -6,12 +6,12 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fastprep.command_lines import command_line, path_word
 from fastprep.reports.markup import Html, element, joined, table, tiles
 from fastprep.reports.options import options
 from fastprep.reports.page import Section, page
 from fastprep.training.config import Config
 from fastprep.training.curves import METRICS, learning_curves, number_of, speed_curves, table_of_epochs
+from fastprep.training.report import command_to_test
 from fastprep.training.state import RunState
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class RunReport:
         if not state.finished(self._config):
             said = f"{state.epoch} of {self._config.epochs} epochs are over. If the run has ended, it goes on with "
             lines.append(element("p", said, element("code", f"python -m fastprep.train {self._folder.resume}")))
-        tested = command_line("evaluate", (path_word(str(self._folder)), "--data", "test.h5"))
+        tested = command_to_test(self._config, self._folder)
         note = (
             "The best epoch was chosen by the images for validation, so their figures flatter it; images that no choice was made"
         )

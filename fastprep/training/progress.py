@@ -54,6 +54,10 @@ class RunProgress:
         """Show how far validation is."""
         self._status_line.show(self._epoch, f"validation  step {step + 1}/{n_steps}", share=step / n_steps)
 
+    def show_saving(self) -> None:
+        """Show that the run is being saved, which takes seconds for a large network."""
+        self._status_line.show(self._epoch, "saving")
+
     def describe_epoch(self, logs: dict[str, float], meter: Meter) -> list[str]:
         """Return the parts of the line about the epoch that ends, the last of them its speed."""
         self._time_left.end_epoch()
@@ -83,7 +87,8 @@ class TimeLeft:
     """Estimate of the time that an epoch and the run still take.
 
     An epoch is expected to go on as it went since its first step, in which backends compile; the run as its last whole epoch,
-    validation and saving included, so there is no estimate for it before one is over.
+    validation and saving included, so there is no estimate for it before one is over. From then on there is one at every step,
+    because an epoch may have too few steps for an estimate of its own.
 
     Parameters
     ----------
@@ -109,6 +114,14 @@ class TimeLeft:
 
     def describe(self, epoch: int, step: int) -> str:
         """Return the times left before a step of an epoch, both from 0, in words; nothing before they are known."""
+        left = self._left_of_epoch(step)
+        if self._epoch_s is None:
+            return left
+        run = clock_time(self._epoch_s * (self._n_epochs - epoch - step / self._n_steps))
+        return f"{left}, run {run}" if left else f"run {run} left"
+
+    def _left_of_epoch(self, step: int) -> str:
+        """Return the time left of an epoch before one of its steps; nothing before it is known."""
         if self._first is None:
             if step > self._first_step:
                 self._first = step, time.monotonic()
@@ -117,7 +130,4 @@ class TimeLeft:
         if step == first:
             return ""
         a_step = (time.monotonic() - began) / (step - first)
-        left = f"{clock_time(a_step * (self._n_steps - step))} left"
-        if self._epoch_s is None:
-            return left
-        return f"{left}, run {clock_time(self._epoch_s * (self._n_epochs - epoch - step / self._n_steps))}"
+        return f"{clock_time(a_step * (self._n_steps - step))} left"

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastprep.command_lines import command_line, path_word
+from fastprep.diagnostics.load_lines import files_of_other_parts
 from fastprep.loader import Loader
 from fastprep.training.config import Config
 from fastprep.training.data import Inputs
+from fastprep.training.foreign_code import runs_code
 from fastprep.training.state import RunState
 
 if TYPE_CHECKING:
@@ -32,10 +35,10 @@ def describe_inputs(train: Loader, val: Loader, inputs: Inputs) -> list[str]:
         lines.append(
             f"several labels an image: {inputs.classes} classes{names}, a sigmoid for each; {mean:.2g} labels on average"
         )
-        lines.append(f"the usual answer for each class alone would be {usual:.2%} of the decisions of validation")
+        lines.append(f"the usual answer for each class is right in {usual:.2%} of the decisions of validation")
         return lines
     majority = inputs.val_counts.max() / inputs.val_counts.sum()
-    lines.append(f"{inputs.classes} classes{names}; the largest alone would be {majority:.2%} of validation")
+    lines.append(f"{inputs.classes} classes{names}; the largest has {majority:.2%} of the images for validation")
     return lines
 
 
@@ -46,13 +49,26 @@ def describe_network(config: Config, model: keras.Model) -> str:
     return f"{name}, {model.count_params():,} weights, crops of {config.crop}, {steps}"
 
 
-def describe_start(state: RunState, n_steps: int) -> list[str]:
-    """Return the line that says where a run resumes; none for a new run."""
+def describe_start(state: RunState, n_steps: int, config: Config) -> list[str]:
+    """Return the line that says where a run resumes, or that it is at its end; none for a new run."""
     if state.epoch == state.step == 0:
         return []
+    if state.finished(config):
+        longer = "--early-stop" if state.epoch < config.epochs else "--epochs"
+        return [f"nothing is left to train after {state.epoch} epochs; a larger {longer} goes on"]
     best = f"best so far epoch {state.best_epoch}" if state.best_epoch else "no epoch is over yet"
     step = f"step {state.step + 1} of {n_steps}" if state.step < n_steps else "validation"
     return [f"resuming at epoch {state.epoch + 1}, {step}; {best}"]
+
+
+def command_to_test(config: Config, folder: object) -> str:
+    """Return the command that tests a run on images that took no part in it: those of the test file, if it lies beside."""
+    plain = Config(train=config.train)
+    is_plain = all(getattr(config, name) == getattr(plain, name) for name in ("images", "labels", "axes", "shape"))
+    files = files_of_other_parts(config.train, ("test",)) if config.train is not None and is_plain else ()
+    file = next((path_word(path) for path in files if path != config.val), "FILE")
+    model = ("--model", config.model) if runs_code(config.model) else ()
+    return command_line("evaluate", (path_word(str(folder)), "--data", file), model)
 
 
 def describe_corrupt(word: str, loader: Loader) -> list[str]:

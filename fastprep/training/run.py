@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.cli.output import write_line
+from fastprep.cli.output import write_prose
+from fastprep.cli.progress import shown_wait
 from fastprep.errors import InputError, input_errors, one_line
 from fastprep.loader import Loader
 from fastprep.reports.page import FILE_NAME
@@ -107,10 +108,11 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
         session = open_session(config, ranks, saved.mean, stack)
         with ranks.together():
             folder = _open_folder(session.config, ranks, stack)
-            state = RunState() if saved.values is None else _restore(session, saved.values, folder)
+            with shown_wait(f"reading {folder.last}", saved.values is None or config.quiet):
+                state = RunState() if saved.values is None else _restore(session, saved.values, folder)
         folder = RunFolder(ranks.from_first(str(folder)), config.model)  # its name may contain the time on rank 0
         ranks.start_alike(session.model, config.seed, state.epoch, state.step)
-        write_line(*_describe(session, state, folder), flush=True)
+        write_prose(*_describe(session, state, folder), flush=True)
         if ranks.first:
             folder.report = RunReport(folder, session.config, _describe_run(session), ranks.world).page
         message = f"{ranks.prefix}: interrupted; what the run folder holds is whole; go on with {folder.resume}"
@@ -186,7 +188,7 @@ def _restore(session: Session, values: dict[str, Any], folder: RunFolder) -> Run
 
 
 def _describe(session: Session, state: RunState, folder: RunFolder) -> list[str]:
-    lines = [f"run folder {folder}", *_describe_run(session), *report.describe_start(state, len(session.train))]
+    lines = [f"run folder {folder}", *_describe_run(session), *report.describe_start(state, len(session.train), session.config)]
     if session.ranks.first and not folder.may_report:
         lines.append(f"note: {str(folder.path / FILE_NAME)!r} was not written by fastprep, and stays: move it away for a report")
     return lines
@@ -221,10 +223,10 @@ def _train(session: Session, folder: RunFolder, state: RunState, saved: _Saved, 
     if state.epoch < config.epochs:
         lines.append(f"stopped early: {config.early_stop} epochs without a better model")
     lines += [*report.describe_corrupt("training", train), *report.describe_corrupt("validation", session.val)]
-    write_line(*lines)
+    write_prose(*lines)
     if ranks.first:  # the other ranks print nothing, and so measure nothing
         limits = summary(state.meter, train, lambda workers: _unlabelled(config, train, workers)).split("\n")
-        write_line(*limits)
+        write_prose(*limits)
         folder.write_report(state, [*lines, *limits])
 
 

@@ -23,7 +23,8 @@ from fastprep.building import staging
 from fastprep.building.decode import read_image
 from fastprep.building.decode_cache import Record
 from fastprep.building.labels import by_pattern, compile_pattern
-from fastprep.building.scan import SourceFile, find
+from fastprep.building.report import mark_twins, notes
+from fastprep.building.scan import USED, SourceFile, find
 from fastprep.building.split import shuffled, stratify
 from fastprep.errors import InputError
 from fastprep.loader import Loader
@@ -406,7 +407,7 @@ def test_a_messy_folder(tmp_path, out, capsys):
     assert f"{len(rows)} files and folders: {len(used)} used, 3 unreadable, {len(rows) - len(used) - 3} skipped" in printed
     assert "not a class, because none of its images is used: broken" in errors
     assert "unreadable: broken/zero.jpg: the file is empty" in errors
-    assert "1 images are the same as others" in errors
+    assert "1 image is the same as another, in another class; report.csv names them" in errors
 
 
 def test_the_output_folder_inside_the_images_is_left_out(image_folder):
@@ -776,17 +777,45 @@ def test_progress_is_shown_on_a_terminal(image_folder, out):
         assert text in terminal.shown
 
 
+def test_twins_in_other_splits_and_classes_are_counted():
+    places = (("a", "train"), ("a", "val"), ("b", "train"), ("b", "test"))
+    files = [SourceFile(str(k), str(k), USED, label=label, split=split) for k, (label, split) in enumerate(places)]
+    records = {k: Record(k, 9, 9, "", [], [], [], digest) for k, digest in enumerate("xxxy")}
+    twins = mark_twins(files, records)
+    assert twins == (2, 1, 1)
+    assert notes(files, ["a", "b"], twins) == [
+        "2 images are the same as others, 1 of them across splits, 1 of them in another class; report.csv names them"
+    ]
+
+
+def test_a_build_says_what_its_squares_cut_off_and_what_comes_next(tmp_path, out, capsys):
+    for name, width in (("a/0.png", 41), ("a/1.png", 40), ("b/0.png", 20), ("b/1.png", 9)):
+        draw(tmp_path / "images" / name, seed=width, size=(width, 20))
+    half = "2 of 4 images lost more than half, because --resize crop keeps the middle; --resize pad keeps all\n"
+    assert run(tmp_path / "images", out, "--split", "1", "0", "0") == 0
+    printed = capsys.readouterr().out
+    assert half in printed
+    assert f"to look: python -m fastprep.show {out}/train.h5 --sheet sheet.png\n" in printed
+    assert printed.endswith(f"to train: python -m fastprep.train --train {out}/train.h5 --val-split 0.2\n")
+    assert run(tmp_path / "images", out, "--split", "0.5", "0.5", "0", "--resize", "pad", "--overwrite") == 0
+    printed = capsys.readouterr().out
+    assert "lost" not in printed
+    assert printed.endswith(f"to train: python -m fastprep.train --train {out}/train.h5 --val {out}/val.h5\n")
+
+
 def test_a_folder_without_classes_is_a_file_for_testing(tmp_path, out, capsys):
     for k, name in enumerate(("2.png", "10.png", "sub/3.png")):
         draw(tmp_path / "images" / name, seed=k)
     assert run(tmp_path / "images", out, "--labels", "none") == 0
     assert sorted(path.name for path in out.iterdir()) == ["report.csv", "sizes.png", "test.h5"]
-    assert "test.h5: 3 images of" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "test.h5: 3 images of" in printed
+    assert printed.endswith(f"to predict: python -m fastprep.evaluate RUN --data {out}/test.h5 --labels none\n")
     with h5py.File(out / "test.h5") as file:
         assert set(file) == {"images", "file_names"}
         assert "mean" not in file["images"].attrs
         names = [name.decode() for name in file["file_names"]]
-        assert sorted(names) == ["10.png", "2.png", "sub/3.png"]
+        assert names == ["10.png", "2.png", "sub/3.png"]
         for name, image in zip(names, file["images"], strict=True):
             np.testing.assert_array_equal(image, read_image(tmp_path / "images" / name, SIZE).pixels)
     assert run(tmp_path / "images", out, "--labels", "none", "--overwrite", "--resize", "pad") == 0

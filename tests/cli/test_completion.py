@@ -73,7 +73,10 @@ def test_other_shells_are_refused_in_one_line(words, capsys):
     assert capsys.readouterr() == ("", line)
 
 
-def test_the_demo_is_said_to_be_an_option(capsys):
-    assert main(["demo"]) == 2
-    line = "fastprep: there is no command 'demo'; `fastprep train --demo` runs the demo; `fastprep --help` lists the commands\n"
+@pytest.mark.parametrize(
+    ("word", "way"), [("demo", "train --demo` runs the demo"), ("predict", "evaluate RUN --data FILE --labels none` predicts")]
+)
+def test_words_that_are_no_commands_have_a_way(word, way, capsys):
+    assert main([word]) == 2
+    line = f"fastprep: there is no command {word!r}; `fastprep {way}; `fastprep --help` lists the commands\n"
     assert capsys.readouterr() == ("", line)

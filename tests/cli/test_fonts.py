@@ -11,7 +11,8 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 from PIL import Image
 
-from fastprep.cli.fonts import draw_with_fonts, fonts_for
+from fastprep.cli import plots
+from fastprep.cli.fonts import begins_from_right, draw_with_fonts, fonts_for
 from fastprep.cli.notebook_figure import sheet_figure
 from fastprep.cli.plots import CropRow, draw_confusion, draw_crops, draw_curves, draw_sheet, draw_sizes
 
@@ -87,6 +88,19 @@ def test_no_drawing_warns_of_characters_that_no_font_has(only_matplotlibs_fonts,
         draw(tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         image.load()
+
+
+@pytest.mark.parametrize(
+    ("text", "turns"),
+    [("مربع: a crop", True), ("שלום", True), ("cat قطة", False), ("12 (3) قطة", True), ("猫", False), ("", False)],
+)
+def test_a_name_from_the_right_does_not_turn_around_the_words_behind_it(text, turns, tmp_path, monkeypatch):
+    assert begins_from_right(text) == turns
+    drawn = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    draw_crops([CropRow(text, IMAGES[:1], [text])], "x", tmp_path / "x.png")
+    (part,) = drawn[0].subfigs
+    assert part.get_suptitle() == "\u200e" * turns + text
 
 
 def test_other_warnings_of_matplotlib_are_passed_on():

@@ -58,7 +58,8 @@ OPTIONS = {  # values that are out of range, or exclude each other
     f"train {FILES} --classes 1": "--classes must be at least 2, got 1",
     f"train {FILES} --labels none": "--labels none has nothing to train on: name the labels of the training images",
     f"train {FILES} --trust": "--trust goes with --resume, --config or --weights, whose files it trusts",
-    f"train {FILES} --model alxnet": "--model must be alexnet or MODULE:FUNCTION, such as keras.applications:MobileNetV2",
+    f"train {FILES} --model alxnet": "--model must be alexnet or MODULE:FUNCTION, such as keras.applications:MobileNetV2 or "
+    "fastprep.model:small_cnn, got 'alxnet'",
     f"train {FILES} --policy rand:x": "--policy must be trivial, rand, or rand:N:M such as rand:2:9, got 'rand:x'",
     f"train {FILES} --mean compuet": "--mean must be file, compute, none, or the path of a JSON file, and there is no file 'comp",
     f"train {FILES} --out theirs": "--out: 'theirs' exists already; a run never writes over another",
@@ -76,7 +77,7 @@ OPTIONS = {  # values that are out of range, or exclude each other
     "evaluate any.keras": "--data FILE is needed, or --split val for the images that a run with --val-split was not trained on",
     "evaluate any.keras --data val.h5": "'any.keras' does not say what training subtracted: say --mean file, compute, none, or a",
     f"evaluate {TEST} --compare": "--compare needs two RUNs or more, and labels",
-    f"evaluate {TEST} --out theirs": "'theirs' exists already; it is only replaced with --overwrite",
+    f"evaluate {TEST} --out theirs": "'theirs' exists already; it is only replaced with --overwrite; --out names another",
     f"evaluate {TEST} --out theirs --overwrite": "'theirs' has no mark of fastprep, and a folder that it did not write is not",
     "evaluate any.keras --data val.h5 --mean rnu": "--mean must be run, file, compute, none, or the path of a JSON file",
     "show train.h5 --store": "--store goes with --mean only",
@@ -139,6 +140,8 @@ CONTENTS = {  # what files hold, as options of training call it
     "show train.h5 --crops a.png --size 100": "--size: crop is larger than the image: 100x100 from 12x14 pixels",
     "show flat.h5": "24 rows of 505 numbers, uint8, are flat ones; then say --images images --shape HxWxC, such as 28x28x1",
     "doctor train.h5 --size 100": "--size is larger than the image: 100x100 from 12x14 pixels",
+    "train --train photos": "'photos' is a folder, not an HDF5 file; `python -m fastprep.build photos OUT` makes such files",
+    "build photos/a out": "--csv; --labels none is for images without classes",
     "build norun out": "IMAGES has no image with a class. 1 files and folders: 0 used, 0 unreadable, 1 skipped",
     "build single out": "IMAGES has only one class, 'a'. ",
     "build train.h5 out": "IMAGES: 'train.h5' is a file, not a folder",
@@ -147,7 +150,9 @@ CONTENTS = {  # what files hold, as options of training call it
 }
 SOURCES = {  # files that are no HDF5 files, in the place of one
     "none.h5": "No such file or directory: 'none.h5'",
-    "photos": "'photos' is a folder, not ",
+    "photos": "'photos' is a folder, not an HDF5 file; `python -m fastprep.build photos OUT` makes such files of a folder of im",
+    "parts": "'parts' is a folder, not an HDF5 file; 'parts/*.h5' names the files in it",
+    "photos/a/0.png": "not an HDF5 file but an image, PNG; `python -m fastprep.build photos/a OUT` makes HDF5 files of a folder",
     "text.h5": "file 'text.h5': not an HDF5 file",
     "empty.h5": "file 'empty.h5': not an HDF5 file",
     "truncated.h5": "file 'truncated.h5': HDF5 can't open it: ",
@@ -203,6 +208,8 @@ def folder(tmp_path_factory):
         with h5py.File(folder / name, "w") as file:
             file.update(images)
             file["labels"] = np.arange(len(*images.values()))
+    (folder / "parts").mkdir()
+    (folder / "parts" / "0.h5").touch()
     (folder / "empty.h5").touch()
     (folder / "text.h5").write_text("no HDF5\n" * 100)
     (folder / "truncated.h5").write_bytes((folder / "train.h5").read_bytes()[:9000])

@@ -142,7 +142,8 @@ def test_models_are_compared_on_the_same_images(make_run, data, capsys):
         first, second = ([np.argmax(row) == label for row, label in zip(each, labels, strict=True)] for each in rows)
         assert c["only_first_right"] == sum(a and not b for a, b in zip(first, second, strict=True))
         assert c["only_second_right"] == sum(b and not a for a, b in zip(first, second, strict=True))
-        assert f"{c['only_first_right']} images only the first has right, {c['only_second_right']} only the second" in printed
+        images = "image" if c["only_first_right"] == 1 else "images"
+        assert f"{c['only_first_right']} {images} only the first has right, {c['only_second_right']} only the second" in printed
 
 
 def test_accuracies_have_their_intervals(make_run, data, capsys):

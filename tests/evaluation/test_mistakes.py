@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastprep.evaluation.mistakes import worst_mistakes
+from fastprep.evaluation.mistakes import least_certain, worst_mistakes
 
 
 def test_the_least_probable_labels_come_first_and_equal_ones_in_the_order_of_the_file(rng):
@@ -31,3 +31,11 @@ def test_of_several_labels_the_decisions_furthest_from_them_come_first():
 
 def test_nothing_is_wrong_where_all_is_right():
     assert worst_mistakes(np.eye(3), np.arange(3), several=False) == ([], 0)
+
+
+def test_the_least_certain_predictions_come_first_and_equal_ones_in_the_order_of_the_file(rng):
+    rows = rng.integers(0, 5, (60, 4)) / 4
+    found = least_certain(rows, most=9)
+    assert [each.row for each in found] == sorted(range(60), key=lambda k: (rows[k].max(), k))[:9]
+    for each in found:
+        assert each.claims == [("predicted", rows[each.row].argmax(), rows[each.row].max())]

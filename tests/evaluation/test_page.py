@@ -1,5 +1,6 @@
 """report.html of an evaluation: what it tells, and how large it may become."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -60,6 +61,22 @@ def test_an_evaluation_without_a_mistake_says_so():
     for rows in evaluated.rows.values():
         rows[0] = np.eye(3)[evaluated.labels]
     assert "By ten-crop, 0 of 60 images are wrong." in evaluation_page(evaluated)
+    wrong = (evaluated.labels[7] + 1) % 3
+    for rows in evaluated.rows.values():
+        rows[0][7] = np.eye(3)[wrong]
+    page = evaluation_page(dataclasses.replace(evaluated))  # without the results that are kept
+    assert "By ten-crop, 1 of 60 images is wrong." in page
+    assert "This is the one whose label is the least probable" in page
+
+
+def test_of_several_models_a_report_says_that_it_is_of_their_average():
+    one = drawn_evaluation()
+    assert ">right, ten-crop; 95%" in evaluation_page(one)
+    assert "average of" not in evaluation_page(one)
+    rows = {kind: [*parts, parts[0][::-1]] for kind, parts in one.rows.items()}
+    page = evaluation_page(dataclasses.replace(one, rows=rows, models=["runs/one", "runs/two"]))
+    assert ">right, average of 2, ten-crop; 95%" in page
+    assert "All that follows is of the average of 2 models." in page
 
 
 def test_several_labels_have_areas_and_no_matrix():
@@ -79,6 +96,12 @@ def test_without_labels_there_is_how_often_classes_are_predicted():
     for count in counts:
         assert f"<td>{count}</td><td>{count / 60:.1%}</td>" in page
     assert "Calibration" not in page
+    assert "These are the 24 whose prediction is the least probable, as centre crops" in page
+    assert page.count("<figcaption><div>predicted ") == 24
+    assert "predictions.csv beside this page has the prediction of each image." in page
+    several = evaluation_page(drawn_evaluation(several=True, labels=False))
+    assert "predictions.csv beside" in several
+    assert "least probable" not in several
 
 
 @pytest.mark.parametrize("several", [False, True])

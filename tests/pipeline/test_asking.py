@@ -19,6 +19,9 @@ class Asked:
     def __init__(self):
         self.parts = []
 
+    def complete(self, samples):
+        """A file that is asked for is complete before that."""
+
     def ask_for(self, samples):
         self.parts.append(samples)
 

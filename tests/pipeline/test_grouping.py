@@ -166,6 +166,7 @@ def test_a_group_takes_no_longer_than_one_may_wait_for_it():
     for seconds, size in ((1.0, 1), (grouping.TARGET_S, 1), (grouping.TARGET_S / 3, 3), (0.0, 8)):
         own.note(1, seconds)
         assert own.size(1000, 2) == size
+    own = Grouping(8)
     own.note(4, 4 * grouping.TARGET_S / 5)
     assert own.size(1000, 2) == 5
     assert [own.size(n_left, 2) for n_left in (1, 4, 8, 9, 13, 400)] == [1, 1, 2, 3, 4, 5]
@@ -173,17 +174,39 @@ def test_a_group_takes_no_longer_than_one_may_wait_for_it():
     assert Grouping(4)._batch_s == math.inf
 
 
+def test_batches_that_take_longer_than_before_make_groups_smaller_step_by_step():
+    own = Grouping(8)
+    own.note(1, grouping.TARGET_S / 8)
+    sizes = []
+    for _ in range(6):
+        own.note(1, 1.0)
+        sizes.append(own.size(1000, 2))
+    assert sizes == [5, 3, 2, 1, 1, 1]
+
+
+def test_no_more_groups_are_under_way_than_processors_have_use_for(path, monkeypatch):
+    monkeypatch.setattr(grouping, "usable_processors", lambda: 2)
+    with Loader(path, 4, RandomCrop(8), **{**OPTIONS, "workers": 16}) as loader:
+        loader._source.grouping.note(1, 0.0)
+        iteration, under_way = loader._epoch_iterator(), []
+        for _ in iteration:
+            if iteration._submitted < N // 4 - 4:  # the last batches are made one by one
+                under_way.append(len(iteration._ahead))
+    assert 1 < max(under_way) <= 2 + loader._pool.prefetch
+
+
 @pytest.mark.parametrize(
     ("options", "most"),
     [
         ({}, 19),  # a quarter of an epoch, for each of two threads to come twice
-        ({"workers": 40}, 1),  # each has a batch to make
+        ({"workers": 40}, 19),  # of which two are of use here
         ({"batch_size": 5, "crop": RandomCrop(7)}, 1),  # 5 x 7 x 7 x 3 floats are no multiple of 64 bytes
         ({"blend": MixUp(0.2), "num_classes": N}, 1),  # in each batch
         ({"transform": lambda x: x}, 1),
     ],
 )
-def test_what_is_made_one_by_one(path, options, most):
+def test_what_is_made_one_by_one(path, options, most, monkeypatch):
+    monkeypatch.setattr(grouping, "usable_processors", lambda: 2)
     options = {"batch_size": 4, "crop": RandomCrop(8), **OPTIONS, **options}
     with Loader(path, **options) as loader:
         assert loader._source.grouping.most == most

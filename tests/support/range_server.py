@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+import urllib.parse
 
 _PIECE = 1 << 18  # bytes that are sent together
 
@@ -24,12 +25,18 @@ class RangeServer:
     files : dict of str to bytes
     requests : list of (str, int, int)
         Name, first byte and number of bytes of each GET that was answered.
-    n_heads, n_faults, n_refused : int
+    n_heads, n_lists, n_faults, n_refused : int
+    most_at_once : int
+        Requests that were under way at a time.
+    list_quote : str
+        What is around the ETags in lists, which S3 and Google's have, and Azure's does not.
     """
 
     def __init__(self):
         self.files, self.tags, self.requests = {}, {}, []
-        self.n_heads = self.n_faults = self.n_refused = 0
+        self.n_heads = self.n_lists = self.n_faults = self.n_refused = 0
+        self.n_now = self.most_at_once = 0
+        self.list_quote = '"'
         self.delay_s, self.fault_share, self.short_share, self.is_dead, self.has_tags = 0.0, 0.0, 0.0, False, True
         self.status = self.bytes_per_s = self.connection_bytes_per_s = None
         self._free_at = 0.0
@@ -62,11 +69,11 @@ class RangeServer:
     @property
     def n_requests(self):
         """Requests of any kind."""
-        return len(self.requests) + self.n_heads
+        return len(self.requests) + self.n_heads + self.n_lists
 
     def forget(self):
         """Count from zero."""
-        self.requests, self.n_heads, self.n_faults = [], 0, 0
+        self.requests, self.n_heads, self.n_lists, self.n_faults, self.most_at_once = [], 0, 0, 0, 0
 
     def draw(self):
         """Return a number in 0..1 for a request."""
@@ -111,6 +118,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(is_head=False)
 
     def _answer(self, is_head):
+        mine = self.server_of_files
+        with mine.lock:
+            mine.n_now += 1
+            mine.most_at_once = max(mine.most_at_once, mine.n_now)
+        try:
+            self._answer_later(is_head)
+        finally:
+            with mine.lock:
+                mine.n_now -= 1
+
+    def _answer_later(self, is_head):
         mine, name = self.server_of_files, self.path.lstrip("/")
         time.sleep(mine.delay_s)
         if mine.is_dead:
@@ -119,6 +137,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             with mine.lock:
                 mine.n_refused += 1
             return self._empty(mine.status)
+        bucket, _, query = name.partition("?")
+        if "list-type=2" in query:
+            return self._list(bucket, urllib.parse.parse_qs(query))
         content = mine.files.get(name)
         if content is None:
             return self._empty(404)
@@ -153,6 +174,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with mine.lock:
             mine.requests.append((name, first, stop - first))
         return None
+
+    def _list(self, bucket, query):
+        """Answer a list of keys as S3 does, with ETags."""
+        mine, prefix, deep = self.server_of_files, query.get("prefix", [""])[0], "delimiter" not in query
+        with mine.lock:
+            mine.n_lists += 1
+        items = ""
+        for name, content in sorted(mine.files.items()):
+            key = name.removeprefix(f"{bucket}/")
+            if name != key and key.startswith(prefix) and (deep or "/" not in key[len(prefix) :]):
+                tag = mine.tags[name].replace('"', mine.list_quote)
+                tag = f"<ETag>{tag}</ETag>" if mine.has_tags else ""
+                items += f"<Contents><Key>{key}</Key><LastModified>2026-10-01T00:00:00.000Z</LastModified>{tag}"
+                items += f"<Size>{len(content)}</Size></Contents>"
+        answer = f"<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
 
     def _empty(self, status):
         self.send_response(status)

@@ -1,5 +1,6 @@
 """report.html of a run: what it tells, that it is whole and small, and whose file it replaces."""
 
+import dataclasses
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from fastprep import train
 from fastprep.reports.page import is_replaceable
 from fastprep.training import checkpoint
 from fastprep.training.config import Config
+from fastprep.training.report import command_to_test, describe_start
 from fastprep.training.state import RunState
 from fastprep.training.throughput import Meter
 
@@ -39,6 +41,31 @@ def test_a_run_that_is_not_over_says_how_it_goes_on():
     page = run_page(drawn_state(3), folder="runs/two", epochs=9)
     assert "3 of 9 epochs are over" in page
     assert "<code>python -m fastprep.train --resume runs/two</code>" in page
+
+
+def test_a_run_is_to_be_tested_on_the_file_beside_its_training_file(tmp_path):
+    command = "python -m fastprep.evaluate runs/two --data"
+    assert command_to_test(Config(train="none/train.h5"), "runs/two") == f"{command} FILE"
+    assert command_to_test(Config(), "runs/two") == f"{command} FILE"  # the demo
+    train_file, test_file = tmp_path / "a-train.h5", tmp_path / "a-test.h5"
+    test_file.touch()
+    config = Config(train=str(train_file), val="val.h5")
+    assert command_to_test(config, "runs/two") == f"{command} {test_file}"
+    assert f"<code>{command} {test_file}</code>" in run_page(drawn_state(3), folder="runs/two", train=str(train_file))
+    for changed in ({"val": str(test_file)}, {"labels": "ans"}, {"shape": "8x8x3"}):
+        assert command_to_test(dataclasses.replace(config, **changed), "runs/two") == f"{command} FILE"
+    own = dataclasses.replace(config, model="mine:net")
+    assert command_to_test(own, "runs/two") == f"{command} {test_file} --model mine:net"
+
+
+def test_a_run_at_its_end_says_what_would_go_on():
+    state = drawn_state(9)
+    assert describe_start(state, 7, Config(epochs=12))[0].startswith("resuming at epoch 10, step 1 of 7; best so far epoch ")
+    assert describe_start(state, 7, Config(epochs=9)) == ["nothing is left to train after 9 epochs; a larger --epochs goes on"]
+    stopped = dataclasses.replace(state, best_epoch=2)
+    wanted = "nothing is left to train after 9 epochs; a larger --early-stop goes on"
+    assert describe_start(stopped, 7, Config(epochs=12, early_stop=7)) == [wanted]
+    assert describe_start(RunState(), 7, Config()) == []
 
 
 def test_a_report_of_several_labels_has_the_area_and_says_decisions():

@@ -34,9 +34,19 @@ def test_a_run_goes_on_as_its_last_whole_epoch_with_validation(clock):
     clock.now += 100
     left.end_epoch()
     left.begin_epoch(0)
-    assert left.describe(1, 1) == ""
+    assert left.describe(1, 1) == "run 4:50 left"
     clock.now += 8
     assert left.describe(1, 2) == "1:04 left, run 4:40"  # 2.8 epochs of 100 s
+
+
+def test_a_run_of_one_step_an_epoch_says_how_long_it_takes(clock):
+    left = TimeLeft(n_epochs=4, n_steps=1)
+    left.begin_epoch(0)
+    assert left.describe(0, 0) == ""
+    clock.now += 30
+    left.end_epoch()
+    left.begin_epoch(0)
+    assert left.describe(1, 0) == "run 1:30 left"
 
 
 def test_an_epoch_that_was_resumed_in_its_middle_says_nothing_of_whole_ones(clock):

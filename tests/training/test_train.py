@@ -35,7 +35,10 @@ def test_a_run_is_a_folder_with_everything(files, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "training: 21 images of 60x62x3, contiguous" in printed
     assert "waiting for images" in printed
-    assert f"all in {out}" in printed
+    assert printed.endswith(
+        f"all in {out}\nto read: {out}/report.html\nto test it: python -m fastprep.evaluate {out} --data FILE\n"
+    )
+    assert "; the largest has 40.00% of the images for validation" in printed
     assert sorted(p.name for p in out.iterdir()) == WHOLE
     config = json.loads((out / "config.json").read_text())
     assert (config["epochs"], config["crop"], config["schedule"], config["seed"]) == (2, SMALLEST, "cosine", 42)
