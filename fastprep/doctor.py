@@ -88,7 +88,7 @@ class Config(TimingOptions, FileOptions):  # the help text begins with the last 
 def main(argv: list[str] | None = None) -> int:
     """Run the command, and return its exit status; see `fastprep.cli.command.Command.run`."""
     config = parse(argv)
-    command = Command("fastprep.doctor", errors=(InputError, DataError, ValueError), renamed={"crop": "--size"})
+    command = Command("fastprep.doctor", errors=(InputError, DataError, ValueError), renamed={"crop": "--size"}, lacks={"labels"})
     return command.run(lambda: _run(config))
 
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from fastprep.command_lines import option_words
@@ -28,9 +28,16 @@ class SettingsError(InputError, ValueError):
     """Settings of a store, or of the cache of remote files, that break a rule: those of an argument, or of the environment."""
 
 
-def one_line(error: Exception) -> str:
-    """Return the message of an error on one line, for the user of a command; blanks stay, as they may belong to a file's name."""
-    text = error.for_commands() if isinstance(error, MissingDatasetError) else str(error)
+def one_line(error: Exception, lacks: Collection[str] = ()) -> str:
+    """Return the message of an error on one line, for the user of a command; blanks stay, as they may belong to a file's name.
+
+    Parameters
+    ----------
+    error : Exception
+    lacks : collection of str
+        Python's arguments for which the command has no option.
+    """
+    text = error.for_commands(lacks) if isinstance(error, MissingDatasetError) else str(error)
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
@@ -154,9 +161,10 @@ class MissingDatasetError(DataError):
         likely = ", ".join(f"{name}={value!r}" for name, value in self.suggestion.items())
         return f"{super().__str__()}{likely and f'; likely {likely}'} ({self.argument}= takes another name)"
 
-    def for_commands(self) -> str:
-        """Return the message with the option of the commands, in place of Python's argument."""
-        likely = shlex.join(option_words(self.suggestion, usual={}))
+    def for_commands(self, lacks: Collection[str] = ()) -> str:
+        """Return the message with the options of a command, in place of Python's arguments; see `one_line`."""
+        values = {name: value for name, value in self.suggestion.items() if name not in lacks}
+        likely = shlex.join(option_words(values, usual={}))
         option = f"--{self.argument.replace('_', '-')}"
         several = self.argument.endswith("images") and any(mark in self.problem.partition("; it has")[0] for mark in ",={")
         return f"{super().__str__()}{likely and f'; likely {likely}'} ({option} takes another name{several * f'; {ONE_INPUT}'})"

@@ -397,4 +397,4 @@ def test_names_that_begin_with_a_dash_are_no_options(images):
     check_new_file(images, images="-i")
     with pytest.raises(MissingMeanError) as missing:
         Loader("-x.h5", 4, None, images="-i", axes="NCHW")
-    assert "`python -m fastprep.show ./-x.h5 --mean --store` with --images=-i " in str(missing.value)
+    assert "`python -m fastprep.show ./-x.h5 --images=-i --axes NCHW --mean --store` computes" in str(missing.value)

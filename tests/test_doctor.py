@@ -6,13 +6,14 @@ import re
 import sys
 
 import fake_cupy
+import h5py
 import numpy as np
 import pytest
 from fake_consumers import LIBRARIES, forget_devices, modules
 
 from fastprep import CenterCrop, doctor, kernels
 from fastprep.diagnostics import gpu, lock_share
-from fastprep.diagnostics.rates import LIMIT, measure
+from fastprep.diagnostics.rates import LIMIT, Rates, advice, measure
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
 
@@ -97,6 +98,25 @@ def test_bad_input_is_one_line(capsys, tmp_path):
     assert err.startswith("fastprep.doctor: ")
     assert "none.h5" in err
     assert err.count("\n") == 1
+
+
+def test_no_option_is_suggested_that_the_command_lacks(tmp_path, capsys):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["x"], file["y"] = np.zeros((30, 16, 16, 3), np.uint8), np.arange(30) % 3
+    assert doctor.main([str(path)]) == 2
+    assert "; likely --images x (--images takes another name)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("largest", [255, 256])
+def test_a_conversion_is_named_only_for_images_that_a_byte_holds(tmp_path, largest):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = np.full((6, 8, 8, 3), largest, np.uint16)
+    with Loader(path, 2, None, labels=None, mean=None) as loader:
+        (hint,) = advice(loader, Rates({}, 0, (1, 1)))
+    assert hint.startswith("Each value of a pixel takes 2 bytes in the file")
+    assert ("fastprep.convert" in hint) == (largest == 255)
 
 
 def test_rates_are_images_over_seconds(make_file, monkeypatch):

@@ -268,6 +268,7 @@ def test_writing_is_all_or_nothing(tmp_path, rng):
         (images, np.arange(6), "6 labels, but more images"),
         (images[:5], np.arange(6), "6 labels, but 5 images"),
         ([images[0], images[1].astype(float)], [0, 1], "image 1 is float64"),
+        (images.astype(np.uint16), np.arange(7), "images must be uint8, got uint16: convert them first"),
         ([images[0], images[1, :4]], [0, 1], r"image 1 is uint8 \(4, 6, 3\), the first is uint8 \(5, 6, 3\)"),
         ([], [], "0 labels, but 0 images"),
     ):

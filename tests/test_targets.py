@@ -9,7 +9,7 @@ import reference
 from conftest import host
 from loader_batches import CROPS, SOURCE, check_same, epochs, table_of
 
-from fastprep import Boxes, CenterCrop, DataError, Mask, Points, RandomCrop
+from fastprep import Boxes, CenterCrop, DataError, Mask, Points, RandomAffine, RandomCrop
 from fastprep.loader import Loader
 from fastprep.transforms import BlendTable
 from fastprep.transforms.box_formats import from_edges
@@ -645,3 +645,56 @@ def test_sample_weights_and_labels_of_classes_go_with_targets(path):
         assert isinstance(loader.labels["mask"], Mask)
         assert loader.labels_name == {"mask": "masks_uint8", "class": "labels"}
         np.testing.assert_array_equal(loader.labels["class"], np.eye(N))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float32", "bool"])
+def test_masks_have_the_places_of_their_numbers_among_the_classes(path, dtype):
+    masks = stored(path, f"masks_{dtype}")
+    classes = np.unique(masks)[::-1]  # not in order, so that a place is not a rank
+    for crop in (RandomCrop(8, mirror=True), RandomAffine(8, degrees=40)):
+        labels = Mask(f"masks_{dtype}", classes=classes)
+        with Loader(path, 5, crop, labels=labels, mean=None, seed=4, device="cpu") as loader:
+            samples, _, arguments = table_of(loader, 1, 2)
+            wanted = reference.transform_mask(masks[samples], **arguments, fill=classes[0])
+            y = loader.batch(1, 2)[1]
+            assert y.dtype == np.uint8
+            np.testing.assert_array_equal(classes[y], wanted)
+
+
+def test_a_number_that_is_no_class_is_an_error_with_the_sample_of_the_file(path):
+    masks = np.zeros((N, *SOURCE), np.int16)
+    masks[7, 3, 4] = 9
+    with h5py.File(path, "r+") as file:
+        file["rare"] = masks
+    labels = {"m": Mask("rare", classes=(0, 255))}
+    with Loader(path, 3, None, labels=labels, mean=None, indices=[1, 2, 7], on_corrupt="skip", device="cpu") as loader:
+        words = r"dataset 'rare', sample 7: its mask has 9, which is none of classes=\(0, 255\)"
+        with pytest.raises(DataError, match=words):
+            loader.batch(0, 0)
+
+
+def test_black_and_white_masks_are_warned_of_once_unless_their_classes_are_named(path, caplog):
+    black_and_white = 255 * (stored(path, "masks_uint8") > 99).astype(np.uint8)
+    with h5py.File(path, "r+") as file:
+        file["white"] = black_and_white
+    for mask, n in ((Mask("white"), 1), (Mask("white", classes=(0, 255)), 0), (Mask("masks_uint8"), 0), (Mask("masks_bool"), 0)):
+        caplog.clear()
+        with Loader(path, 5, None, labels=mask, mean=None, device="cpu") as loader:
+            list(loader)
+        texts = [record.getMessage() for record in caplog.records]
+        assert len(texts) == n
+        assert all("Mask('white', classes=(0, 255)) makes them 0 and 1" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        *(({"classes": classes}, "must be different finite numbers, 256 at most") for classes in ((1, 1), (), "ab", 5, [np.nan])),
+        ({"classes": range(257)}, "256 at most"),
+        ({"classes": (0, 255), "interpolation": "bilinear"}, 'need interpolation="nearest"'),
+        ({"classes": (0, 255), "fill": 7}, r"fill of a Mask must be one of its classes, \(0, 255\), got 7"),
+    ],
+)
+def test_classes_that_make_no_sense_are_refused(options, problem):
+    with pytest.raises(ValueError, match=problem):
+        Mask("masks", **options)

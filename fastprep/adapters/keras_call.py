@@ -143,6 +143,9 @@ def check_arguments(loader: Loader, call: KerasCall) -> None:
         if call.method == "evaluate":
             _warn_of_steps_left_out(loader, "steps", given.get("steps"))
             _warn_of_draws(loader, "evaluate")
+        elif loader.shuffle:
+            rows = "predict: this loader shuffles, so that the rows are not in the order of the file"
+            _log.warning("%s: make one with shuffle=False, and without sampling= and mix=, for predictions", rows)
     elif call.begins_training:
         _refuse(loader, "fit: ", {name: given.get(name) for name in _MEANT})
         _warn_of_uneven_epochs(loader, given.get("steps_per_epoch"))

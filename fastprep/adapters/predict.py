@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -52,14 +52,26 @@ def predict(model: keras.Model, loader: Loader, *, verbose: Any = 0) -> NDArray[
     if not isinstance(loader, Loader) or not hasattr(model, "predict"):
         raise ValueError(f"predict takes a model and a loader, got {type(model).__name__} and {type(loader).__name__}")
     check_file_order(loader)
+    _check_one_output(getattr(model, "outputs", None), loader)  # a model that is a class of its own may not know its outputs yet
     _check_averages(model, loader)
     with _with_replacements(loader):
         rows = model.predict(loader, verbose=verbose)
+    if isinstance(rows, list | tuple | dict):
+        _check_one_output(rows, loader)
+        (rows,) = rows.values() if isinstance(rows, dict) else rows
     rows = rows.reshape(loader.n_samples, loader.crop.n_crops, *rows.shape[1:]).mean(axis=1, dtype=rows.dtype)
     damaged = np.flatnonzero(loader._source.replaced(np.arange(loader.n_samples), has_labels=False))
     if len(damaged):
         _erase(rows, damaged)
     return rows
+
+
+def _check_one_output(outputs: Sequence[Any] | dict[str, Any] | None, loader: Loader) -> None:
+    """Check that a model has no more than one output, as far as they are known."""
+    if outputs is not None and len(outputs) > 1:
+        all_of_them = "model.predict(loader) gives them all, in the order of the file"
+        way_out = all_of_them if loader.crop.n_crops == 1 else f"with a crop that gives one row for each image, {all_of_them}"
+        raise ValueError(f"predict takes a model with one output, got {len(outputs)}: {way_out}")
 
 
 def _check_averages(model: keras.Model, loader: Loader) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar
@@ -43,6 +43,8 @@ class Command:
         Function that takes such an error and returns the end of its line: the way out.
     renamed : mapping of str to str
         Options that have other names than the arguments of Python, such as ``{"crop": "--size"}``, for the messages of errors.
+    lacks : collection of str
+        Python's arguments for which it has no option, so that messages do not suggest one.
     interrupted : callable
         Function that returns the last line of an interrupted command: what it leaves behind. A note that the KeyboardInterrupt
         carries takes precedence.
@@ -52,6 +54,7 @@ class Command:
     errors: tuple[type[Exception], ...] = (InputError, DataError, OSError)
     hint: Callable[[Exception], str] = no_hint
     renamed: Mapping[str, str] = field(default_factory=dict)
+    lacks: Collection[str] = ()
     interrupted: Callable[[], str] = lambda: "interrupted"
 
     def run(self, function: Callable[[], int | None]) -> int:
@@ -79,7 +82,7 @@ class Command:
                 write_message("", notes[0])
                 return status_of(interrupt)
             except reported as error:
-                self.say(in_options(one_line(error), self.renamed) + self.hint(error))
+                self.say(in_options(one_line(error, self.lacks), self.renamed) + self.hint(error))
                 return 1 if isinstance(error, RankError) else 2
             except Exception:
                 if sys.excepthook is sys.__excepthook__:

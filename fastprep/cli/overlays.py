@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = 20  # of matplotlib's map tab20
+_GREYS = (14, 15)  # of matplotlib's map tab20, which nobody would see over a grey image
 _OPACITY = 0.5
 
 
@@ -60,18 +60,19 @@ def draw_overlay(axes: Axes, overlay: Overlay, limits: Limits) -> None:
         Of the quantities in all masks of the drawing.
     """
     from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
     from matplotlib.patches import Rectangle
 
-    colours = colormaps["tab20"]
+    colours = ListedColormap([colour for k, colour in enumerate(colormaps["tab20"].colors) if k not in _GREYS])
     mask = _flat(overlay.masks)
     if mask is not None and mask.dtype.kind == "f":
         low, high = limits or (0.0, 1.0)
         axes.imshow(mask, cmap="viridis", alpha=_OPACITY, vmin=low, vmax=high)
     elif mask is not None:
-        axes.imshow(np.ma.masked_equal(mask % _COLOURS, 0), cmap=colours, alpha=_OPACITY, vmin=0, vmax=_COLOURS - 1)
+        axes.imshow(np.ma.masked_where(mask == 0, mask % colours.N), cmap=colours, alpha=_OPACITY, vmin=0, vmax=colours.N - 1)
     for left, top, right, bottom, *classes in () if overlay.boxes is None else overlay.boxes.tolist():
         if right > left and bottom > top:
-            colour = colours(int(classes[0]) % _COLOURS if classes else 6)  # red
+            colour = colours(int(classes[0]) % colours.N if classes else 6)  # red
             axes.add_patch(
                 Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=colour, clip_on=False)
             )

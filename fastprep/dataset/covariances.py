@@ -101,7 +101,7 @@ def stored_covariance(dataset: Dataset) -> NDArray[np.float64]:
         if facts.covariance is None or first is None:
             ways = "pass Lighting(covariance=fastprep.image_covariance(training files))"
             words = ["--mean", "--store", *(["--overwrite"] if facts.mean is not None else [])]
-            place = place_of("covariance", file, dataset.images, ways, words)
+            place = place_of("covariance", file, dataset, ways, words)
             raise DataError(f"no covariance is stored in the file{place}", file, dataset.images)
         if not np.array_equal(facts.covariance, first):
             problem = f"the stored covariance differs from that in {dataset.paths[0]!r}; pass one to Lighting, for all"

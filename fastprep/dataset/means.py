@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -42,6 +41,7 @@ from fastprep.remote import is_address
 _log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 16 << 20
+_NO_MEAN = "it has NaN or infinity, so there is no mean; mend the file, or leave such images out by indices="
 
 
 class Adds(Protocol):
@@ -52,20 +52,13 @@ class Adds(Protocol):
         ...
 
 
-def resolve_mean(
-    mean: ArrayLike | str | os.PathLike[str] | None, metadata: Sequence[Metadata], files: Sequence[str], dataset: str
-) -> NDArray[np.float32] | None:
+def resolve_mean(mean: ArrayLike | str | os.PathLike[str] | None, images: Dataset) -> NDArray[np.float32] | None:
     """Turn the `mean` argument of `Loader` into numbers.
 
     Parameters
     ----------
     mean : "file", "none", path, array_like or None
-    metadata : sequence of Metadata
-        Metadata of each file.
-    files : sequence of str
-        Paths of the files, for errors.
-    dataset : str
-        Name of the dataset of images, for errors.
+    images : Dataset
 
     Returns
     -------
@@ -84,9 +77,9 @@ def resolve_mean(
     if mean is None or (isinstance(mean, str) and mean == "none"):
         return None
     if isinstance(mean, str) and mean == "file":
-        return _stored_mean(metadata, files, dataset)
+        return _stored_mean(images)
     if isinstance(mean, str | os.PathLike):
-        return _tutorial_mean(os.fspath(mean), metadata[0].channel_order)
+        return _tutorial_mean(os.fspath(mean), images.metadata[0].channel_order)
     if isinstance(mean, bool | np.bool_):
         raise ValueError(f'mean must be "file", "compute", numbers, the path of a JSON, or None, got {mean!r}')
     numbers = np.array(mean, np.float32)  # a copy, which the caller can't change later
@@ -111,7 +104,7 @@ def means_of(mean: Any, dataset: Dataset) -> Any:
     def mean_of(images: Dataset, value: Any) -> NDArray[np.float32] | None:
         if isinstance(value, str) and value == "compute":
             return _mean_of_rows(images, _rows_of(dataset)).astype(np.float32)
-        return resolve_mean(value, images.metadata, images.paths, images.images)
+        return resolve_mean(value, images)
 
     return map_outputs(mean_of, dataset.each_input, by_input(mean, dataset.each_input, "mean"))
 
@@ -232,7 +225,7 @@ def _mean_of_rows(images: Dataset, rows: NDArray[np.int64], moments: Adds | None
     sums, n_pixels = np.zeros(images.file_channels), 0
     for first, block in _blocks_of_rows(images, rows):
         if not _are_finite(block) and not (finite := np.isfinite(block).reshape(len(block), -1).all(axis=1)).all():
-            raise images.image_files.not_finite(int(rows[first + np.argmin(finite)]))
+            raise images.image_files.not_finite(int(rows[first + np.argmin(finite)]), _NO_MEAN)
         sums += _sums_of(block)
         n_pixels += math.prod(block.shape[:3])
         if moments is not None:
@@ -296,36 +289,38 @@ def _check_finite(images: NDArray, first: int, index: ImageIndex) -> None:
     finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
     if not finite.all():
         sample = first + int(np.argmin(finite))
-        problem = "it has NaN or infinity, so there is no mean; mend the file, or leave such images out"
-        raise NotFiniteError(problem, index.file, index.name_of(sample), sample // index.images_per_chunk, sample)
+        raise NotFiniteError(_NO_MEAN, index.file, index.name_of(sample), sample // index.images_per_chunk, sample)
 
 
-def _stored_mean(metadata: Sequence[Metadata], files: Sequence[str], dataset: str) -> NDArray[np.float32]:
-    first = metadata[0].mean
-    for file, facts in zip(files, metadata, strict=True):
+def _stored_mean(images: Dataset) -> NDArray[np.float32]:
+    files, dataset = images.paths, images.images
+    first = images.metadata[0].mean
+    for file, facts in zip(files, images.metadata, strict=True):
         mean = facts.mean
         if facts.mean_problem:
             raise DataError(facts.mean_problem, file, dataset)
         if mean is None or first is None:
-            ways = "pass mean=fastprep.image_mean(training files), numbers, the path of a JSON with R, G and B, or mean=None"
-            place = place_of("mean", file, dataset, f"{ways} to subtract nothing", ["--mean", "--store"])
+            ways = 'pass mean="compute" for training and mean=train.mean for validation, '
+            ways += "mean=fastprep.image_mean(training files), numbers, the path of a JSON with R, G and B, "
+            ways += "or mean=None to subtract nothing"
+            place = place_of("mean", file, images, ways, ["--mean", "--store"])
             raise MissingMeanError(f"no mean is stored in the file{place}", file, dataset)
         if not np.array_equal(mean, first):
             raise DataError(f"the stored mean {mean} differs from {first} in {files[0]!r}; pass one mean for all", file, dataset)
     return np.asarray(first, np.float32)
 
 
-def place_of(name: str, file: str, images: str, ways: str, options: Sequence[str]) -> str:
+def place_of(name: str, file: str, dataset: Dataset, ways: str, options: Sequence[str]) -> str:
     """Return where an attribute of images would be, and the ways to have one: options of `show`, and others."""
+    images, axes = dataset.images, dataset.first_index.axes
     if is_pattern(images) or ", " in images:
         return f" (attribute {name!r} of the group that has the images): {ways}"
     owner = "group" if images.endswith("/") else "images"
     if is_address(file):  # which nothing is written to
         return f" (attribute {name!r} of the {owner}): {ways}"
-    words = option_words({"images": images})
-    option = f" with {shlex.join(words)}" if words else ""
-    command = command_line("show", [path_word(file)], options)
-    store = f"`{command}`{option} computes and stores that of training images"
+    said = {"images": images, "axes": axes.name if axes.must_be_said else None, "shape": axes.shape[1:] if axes.is_flat else None}
+    command = command_line("show", [path_word(file)], option_words(said), options)
+    store = f"`{command}` computes and stores that of training images"
     return f" (attribute {name!r} of the {owner}): {store}; or {ways}"
 
 

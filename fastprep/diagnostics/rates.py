@@ -28,6 +28,7 @@ from fastprep.system import usable_processors
 
 PACKAGES = ("numpy", "h5py", "imagecodecs", "hdf5plugin", "tensorflow", "keras", "cupy-cuda12x", "cupy-cuda13x", "jax", "torch")
 LIMIT = "memset of a batch"
+_N_LOOKED_AT = 4  # images that tell what the others are like
 
 
 def machine() -> dict[str, str]:
@@ -113,7 +114,8 @@ def measure(
 def advice(loader: Loader, rates: Rates) -> list[str]:
     """Return suggestions that would make a loader faster, one sentence each."""
     sentences = []
-    files, line = loader._dataset.describe(), convert_line(loader._dataset)
+    files = loader._dataset.describe()
+    line = convert_line(loader._dataset) if _fit_in_bytes(loader) else ""
 
     def way_out(does: str) -> str:
         return f"; `{line}` {does}" if line else ""
@@ -139,6 +141,15 @@ def advice(loader: Loader, rates: Rates) -> list[str]:
         share = f"Reading and decoding take {rates.share_read:.0%} of a thread's time"
         sentences.append(f"{share}{way_out('needs no decoding')}.")
     return sentences
+
+
+def _fit_in_bytes(loader: Loader) -> bool:
+    """Tell whether some images have whole numbers from 0 to 255 alone, as those that `fastprep.convert` writes."""
+    if loader._dataset.is_encoded:
+        return True
+    some = np.unique(np.linspace(0, loader.n_samples - 1, _N_LOOKED_AT).astype(np.int64))
+    images = loader._dataset.images_of(some)
+    return all(((image >= 0) & (image <= 255) & (image % 1 == 0)).all() for image in images)  # no NaN
 
 
 def order_of(loader: Loader) -> str:

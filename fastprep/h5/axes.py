@@ -176,6 +176,7 @@ def find_axes(
     if sides is None or 0 in sides:
         raise DataError(f"images have the shape (N, height, width, channels) or (N, height, width), found {sides}", *named)
     if isinstance(dataset, ImageGroup):
+        _check_one_image_each(dataset, named)
         axes, n_labels = _with_n_first(axes, named), len(dataset)
     if shape is not None and len(sides) == 2:
         return _flat_axes(sides, named, axes, shape)
@@ -205,6 +206,15 @@ def _with_n_first(axes: str | None, named: tuple[str, str]) -> str | None:
     if "N" in axes[1:]:
         raise DataError(f"each of these datasets is one image, without an axis N: axes={letters!r}, found axes={axes!r}", *named)
     return f"N{letters}"
+
+
+def _check_one_image_each(group: ImageGroup, named: tuple[str, str]) -> None:
+    """Check that the datasets that a group, a pattern or a list names may be one image each."""
+    if group.ndim > 4:
+        rule = "a group, a pattern or a list names datasets of one image each, (height, width, channels) or (height, width)"
+        way_out = "load one of several datasets of images by its name; or all of them as a list of files, each of which links "
+        way_out += "to one (h5py.ExternalLink)"
+        raise DataError(f"{rule}, found {group.shape[1:]} in {group.names[0]!r}; {way_out}", *named)
 
 
 def _flat_axes(sides: tuple[int, ...], named: tuple[str, str], axes: str | None, shape: tuple[int, int, int]) -> Axes:

@@ -20,7 +20,8 @@ from fastprep.h5.types import OutOfRange, widened
 
 NOT_FINITE = (
     "its crop has values that are not finite: NaN or infinity in the file, or numbers that the type of the batch holds as "
-    "infinity; mend the file, choose another scale or dtype, or have them let through: Loader(check_finite=False)"
+    "infinity; mend the file, leave such images out by indices=, choose another scale or dtype, or have them let through: "
+    "check_finite=False, after which a function in transform= can fill them"
 )
 
 

@@ -69,6 +69,8 @@ def _check_member(group: ImageGroup, dataset: h5py.Dataset, number: int, file: s
     if dataset.id.shape != group.first.id.shape or not dataset.id.get_type().equal(group.first.id.get_type()):
         wanted = f"{describe_dataset(group.first)} in {group.names[0]!r}"
         way_out = "a pattern such as 'X/*.png', or a list of names, leaves others out"
+        if dataset.id.rank == group.first.id.rank and dataset.id.shape != group.first.id.shape:
+            way_out += "; images of different sizes have to be encoded, such as PNGs in rows of bytes"
         problem = f"images of one loader are alike: it is {describe_dataset(dataset)}, {wanted}; {way_out}"
         raise DataError(problem, file, group.names[number])
 

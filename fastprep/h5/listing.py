@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ def missing_dataset(file: h5py.File, name: str, argument: str) -> MissingDataset
     listed = [f"{dataset.path!r} {dataset.words}" for dataset in found[:_SHOWN]] + ["..."] * (len(found) > _SHOWN)
     suggestion = _suggestion(file, name)
     nothing = " and nothing that seems to be images" if name == "images" and not suggestion and found else ""
-    problem = f"there is no dataset {name!r}{nothing}; it has {', '.join(listed) or 'no dataset at all'}"
+    near = "" if suggestion else "".join(f", perhaps {path!r} is meant" for path in _near(name, found))
+    problem = f"there is no dataset {name!r}{nothing}{near}; it has {', '.join(listed) or 'no dataset at all'}"
     if nothing and any(dataset.words.endswith(_ENCODED) for dataset in found):
         problem += "; these may be encoded images such as JPEG: write them to files for python -m fastprep.build"
     if isinstance(group, h5py.Group):
@@ -48,6 +50,11 @@ def missing_dataset(file: h5py.File, name: str, argument: str) -> MissingDataset
         if argument == "images" and inside and sum(dataset.may_be_one_image for dataset in found) > 1:
             problem += f"; images that have one dataset each are named by their group, with a slash: {name.rstrip('/') + '/'!r}"
     return MissingDatasetError(problem, file.filename, argument=argument, suggestion=suggestion)
+
+
+def _near(name: str, found: list[_Listed]) -> list[str]:
+    """Return the path of a dataset that a name differs from by a slip of the pen; at most one."""
+    return difflib.get_close_matches(name, [dataset.path for dataset in found], n=1, cutoff=0.8)
 
 
 def _suggestion(file: h5py.File, name: str) -> dict[str, Any]:

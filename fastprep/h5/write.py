@@ -110,6 +110,9 @@ def _write_images(
     file: h5py.File, images: Iterator[NDArray[np.uint8]], n_images: int, gzip_level: int | None
 ) -> NDArray[np.float64]:
     first = next(images, None)
+    if first is not None and first.dtype != np.uint8:
+        way_out = "convert them first, or write a file of another type by h5py, which loaders take, too"
+        raise ValueError(f"images must be uint8, got {first.dtype}: {way_out}")
     if first is None or n_images == 0:
         raise ValueError(f"there are {n_images} labels, but {'0' if first is None else 'more'} images")
     if first.ndim != 3:

@@ -264,7 +264,7 @@ class BatchSource:
         """Hand images to sinks; return what belongs to them."""
         targets, dataset = TargetBatch(self.labels if has_labels else None, table, len(samples)), self._dataset(has_labels)
         samples = dataset.read(samples, *sinks, *targets.sinks)
-        targets.check_finite(dataset, samples, len(sinks))
+        targets.settle(dataset, samples, len(sinks))
         return self._rows(samples, targets, blends, has_labels)
 
     def _rows(self, samples: NDArray[np.int64], targets: TargetBatch, blends: BlendTable | None, has_labels: bool) -> Rows:

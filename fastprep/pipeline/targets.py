@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,8 @@ from fastprep.dataset import BoxValues, Dataset, MaskValues, PointValues, map_ou
 from fastprep.kernels import CropSpec, MaskSpec, WarpSpec
 from fastprep.pipeline.operation import sides_of
 from fastprep.transforms import Augmentation, TransformTable
+
+_log = logging.getLogger(__name__)
 
 
 class Made(NamedTuple):
@@ -56,7 +60,7 @@ class MaskRows:
             rule = f"fill of a Mask must be finite in the masks' type, {masks.dtype}"
             raise ValueError(f"{rule}, got {description.fill}; check_finite=False lets NaN pass where masks are taken by pixel")
         if description.interpolation == "nearest":
-            self._spec = MaskSpec(*arguments, size, description.fill, masks.order, masks.has_sizes)
+            self._spec = MaskSpec(*arguments, size, description.fill or 0, masks.order, masks.has_sizes)
             self.dtype = masks.dtype
         else:
             self._spec = _bilinear(masks, augmentation, check_finite)
@@ -64,11 +68,15 @@ class MaskRows:
         self.row_shape = (*size, masks.image_shape[2]) if masks.has_channels else size
         self.shape = (n_samples, *self.row_shape)
         self._checks_finite = check_finite and self.dtype.kind == "f" and description.interpolation == "nearest"
+        self._made_dtype, self._is_judged = self.dtype, False
+        self._classes = None if description.classes is None else ClassNumbers(description.classes)
+        if self._classes is not None:
+            self.dtype = np.dtype(np.uint8)
 
     def begin(self, table: TransformTable, n_slots: int) -> Made:
         """Return where the masks of a batch go, and a sink for those of the samples in its slots."""
         table = dataclasses.replace(table, colors=None, erasures=None)
-        out = np.empty((len(table), *self._spec.size, self.masks.image_shape[2]), self.dtype)
+        out = np.empty((len(table), *self._spec.size, self.masks.image_shape[2]), self._made_dtype)
         return Made(out, self._spec.cpu_sink(table, n_slots, out))
 
     def first_not_finite(self, made: NDArray) -> int | None:
@@ -79,9 +87,62 @@ class MaskRows:
         is_finite = np.isfinite(made).reshape(len(made), -1).all(axis=1)
         return None if is_finite.all() else int(np.argmin(is_finite))
 
+    def numbered(self, made: NDArray) -> tuple[NDArray, int | None, str]:
+        """Return masks with the numbers of their classes, and the first mask with a number of no class, with what it has."""
+        if self._classes is None:
+            self._warn_of_black_and_white(made)
+            return made, None, ""
+        numbers, is_class = self._classes.of(made)
+        if is_class.all():
+            return numbers, None, ""
+        place, classes = np.unravel_index(int(np.argmin(is_class)), is_class.shape), self.masks.description.classes
+        return numbers, int(place[0]), f"its mask has {made[place]}, which is none of classes={classes}; name all that masks have"
+
+    def _warn_of_black_and_white(self, made: NDArray) -> None:
+        """Warn once of masks that a loss would take for those of class 0 and class 255."""
+        if self._is_judged or not made.size:
+            return
+        self._is_judged = True
+        if made.dtype == np.uint8 and np.array_equal(np.unique(made), (0, 255)):
+            source = self.masks.description.source
+            name = repr(source) if isinstance(source, str) else "array"
+            _log.warning(
+                "Mask(%s): the masks of a batch have 0 and 255 alone, and losses take numbers of classes from 0 on: "
+                "Mask(%s, classes=(0, 255)) makes them 0 and 1; where 255 is to be ignored, the loss needs ignore_class=255",
+                name,
+                name,
+            )
+
     def rows(self, made: NDArray) -> NDArray:
         """Return the masks of a batch in their shape."""
         return made.reshape(len(made), *self.row_shape)
+
+
+class ClassNumbers:
+    """Numbers that stand in masks, as numbers of classes from 0 on.
+
+    Parameters
+    ----------
+    classes : sequence of float
+        The number of each class in the masks.
+    """
+
+    def __init__(self, classes: Sequence[float]) -> None:
+        values = np.asarray(classes)
+        self._order = np.argsort(values).astype(np.uint8)
+        self._sorted = values[self._order]
+        self._of_bytes = self._find(np.arange(256))
+
+    def of(self, made: NDArray) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return the class of each number, and whether it is one."""
+        if made.dtype != np.uint8:
+            return self._find(made)
+        numbers, is_class = self._of_bytes  # looked up, which is faster than a search
+        return numbers[made], is_class[made]
+
+    def _find(self, made: NDArray) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        places = np.searchsorted(self._sorted, made).clip(max=len(self._sorted) - 1)
+        return self._order[places], self._sorted[places] == made
 
 
 class MappedRows:
@@ -157,8 +218,8 @@ class TargetBatch:
         self._made = [masks.begin(table, n_slots) for masks in self._masks]
         self.sinks = [made.sink for made in self._made]
 
-    def check_finite(self, dataset: Dataset, samples: NDArray[np.int64], first: int) -> None:
-        """Check that masks of floats, which have been read, are finite.
+    def settle(self, dataset: Dataset, samples: NDArray[np.int64], first: int) -> None:
+        """Check that masks of floats, which have been read, are finite, and give all masks the numbers of their classes.
 
         Parameters
         ----------
@@ -172,10 +233,16 @@ class TargetBatch:
         ------
         NotFiniteError
             If one has NaN or infinity, and that is an error.
+        DataError
+            If one has a number that is none of its classes.
         """
         for number, (masks, made) in enumerate(zip(self._masks, self._made, strict=True)):
             if (row := masks.first_not_finite(made.out)) is not None:
                 raise dataset.not_finite(int(samples[self._table.crops[row, 0]]), first + number)
+            numbers, row, problem = masks.numbered(made.out)
+            if row is not None:
+                raise dataset.image_error(int(samples[self._table.crops[row, 0]]), problem, first + number)
+            self._made[number] = made._replace(out=numbers)
 
     def of(self, values: MaskRows | MappedRows, samples: NDArray[np.int64]) -> NDArray:
         """Return the rows of an output for the samples that were read."""
@@ -199,6 +266,6 @@ def _bilinear(masks: MaskValues, augmentation: Augmentation, check_finite: bool)
         check_finite=check_finite,
         order=masks.order,
         geometry=own.geometry(height, width),
-        fill=masks.description.fill,
+        fill=masks.description.fill or 0,
         has_sizes=masks.has_sizes,
     )

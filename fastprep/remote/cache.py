@@ -38,16 +38,9 @@ class Cache:
         The bound; None for no bound in a folder, and `PRIVATE_BYTES` without one.
     in_memory : bool
         Have files without a name in memory.
-
-    Raises
-    ------
-    OSError
-        If the system has no locks that belong to an open file, as only Linux does.
     """
 
     def __init__(self, folder: str | None, n_bytes: int | None, in_memory: bool = False) -> None:
-        if not hasattr(fcntl, "F_OFD_SETLK"):
-            raise OSError("files in object stores and behind HTTP can be read on Linux only: copy them to this machine")
         self.folder, self.in_memory = folder, in_memory
         self.n_bytes = PRIVATE_BYTES if n_bytes is None and folder is None else n_bytes
         self._own: weakref.WeakSet[Mirror] = weakref.WeakSet()

@@ -164,6 +164,18 @@ class Mirror:
             _lock(self._locks, fcntl.F_UNLCK, first, n)
 
 
+def check_locks() -> None:
+    """Check that the system has locks that belong to an open file, and not to a process, as only Linux does.
+
+    Raises
+    ------
+    OSError
+        If it has none.
+    """
+    if not hasattr(fcntl, "F_OFD_SETLK"):
+        raise OSError("files in object stores and behind HTTP can be read on Linux only: copy them to this machine")
+
+
 def runs_of(blocks: NDArray[np.int64], longest: int | None = None) -> list[tuple[int, int]]:
     """Return (first, number) of each run of ascending numbers that follow each other.
 

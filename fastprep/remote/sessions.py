@@ -15,6 +15,7 @@ from fastprep.errors import AddressError, SettingsError
 from fastprep.remote.addresses import check_kind, has_pattern, is_address, is_web, matches, prefix_of, split
 from fastprep.remote.cache import Cache
 from fastprep.remote.fetching import Fetcher
+from fastprep.remote.mirror import check_locks
 from fastprep.remote.object_stores import Facts, StoreOfProcess
 from fastprep.remote.remote_file import RemoteFile
 from fastprep.system import begin_in_children
@@ -202,6 +203,7 @@ class Session:
         base, key = split(address)
         with self._lock:
             if base not in self._stores:
+                check_locks()
                 self._stores[base] = StoreOfProcess(base, self._given[0])
             return self._stores[base], key
 

@@ -13,6 +13,7 @@ from fastprep.transforms.box_formats import FORMATS
 from fastprep.transforms.draws import is_number
 
 Interpolation = Literal["nearest", "bilinear"]
+_MOST_CLASSES = 256  # of a mask, which uint8 holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +31,13 @@ class Mask:
     interpolation : {"nearest", "bilinear"}, default "nearest"
         "nearest" takes the number of one pixel, so that numbers of classes stay such, and keeps the type. "bilinear" is for
         quantities such as depths: it resizes as images are resized, and gives float32.
-    fill : float, default 0
-        What there is outside of a mask, where a crop or a policy turns or shifts images.
+    classes : sequence of float or None, default None
+        Numbers that stand in the masks, one for each class: batches then have the place of each number in this sequence, 0 to
+        255 as uint8. ``classes=(0, 255)`` makes 0 and 1 of black and white. A mask with another number is an error. None hands
+        the numbers on as they are stored. It needs "nearest".
+    fill : float or None, default None
+        What there is outside of a mask, where a crop or a policy turns or shifts images: with `classes` one of them. None is 0,
+        or the first one of `classes`.
 
     Raises
     ------
@@ -42,19 +48,29 @@ class Mask:
     --------
     >>> crop = fastprep.RandomCrop(224, mirror=True)
     >>> fastprep.Loader("train.h5", 16, crop, labels=fastprep.Mask("masks"))
+    >>> fastprep.Loader("cells.h5", 16, crop, labels=fastprep.Mask("masks", classes=(0, 255)))
     """
 
     source: Any
     axes: str | None = field(default=None, kw_only=True)
     interpolation: Interpolation = field(default="nearest", kw_only=True)
-    fill: float = field(default=0, kw_only=True)
+    classes: Sequence[float] | None = field(default=None, kw_only=True)
+    fill: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_source("Mask", self.source)
         if self.interpolation not in ("nearest", "bilinear"):
             raise ValueError(f'interpolation of a Mask must be "nearest" or "bilinear", got {self.interpolation!r}')
+        if self.classes is not None:
+            object.__setattr__(self, "classes", _classes_of_masks(self.classes))
+            if self.interpolation != "nearest":
+                raise ValueError('classes of a Mask need interpolation="nearest": between two classes there is none')
+        if self.fill is None:
+            object.__setattr__(self, "fill", self.classes[0] if self.classes else 0)
         if isinstance(self.fill, bool) or not isinstance(self.fill, int | float | np.number):
             raise ValueError(f"fill of a Mask must be a number, got {self.fill!r}")
+        if self.classes is not None and self.fill not in self.classes:
+            raise ValueError(f"fill of a Mask must be one of its classes, {self.classes}, got {self.fill!r}")
         if self.axes is not None and not isinstance(self.source, str):
             raise ValueError("axes of a Mask are for the name of a dataset; transpose an array to (N, H, W) or (N, H, W, C)")
 
@@ -158,6 +174,16 @@ class Points:
 
 Target = Mask | Boxes | Points
 """What follows the geometry of its images."""
+
+
+def _classes_of_masks(classes: Any) -> tuple[float, ...]:
+    """Return the numbers of classes in masks as a tuple."""
+    numbers = list(classes) if isinstance(classes, Sequence | np.ndarray) and not isinstance(classes, str) else []
+    are_different = all(map(is_number, numbers)) and len(set(numbers)) == len(numbers)
+    if not are_different or not 0 < len(numbers) <= _MOST_CLASSES:
+        rule = f"classes of a Mask must be different finite numbers, {_MOST_CLASSES} at most, such as (0, 255)"
+        raise ValueError(f"{rule}, got {classes!r}")
+    return tuple(np.asarray(numbers).tolist())
 
 
 def check_source(owner: str, source: ArrayLike | str) -> None:

@@ -157,6 +157,13 @@ def test_an_order_that_the_loader_does_not_have_is_warned_of(loader, model, capl
     assert "shuffle" not in caplog.text
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_prediction_in_another_order_than_that_of_the_file_is_warned_of(loader, model, caplog, shuffle):
+    with fastprep.Loader(loader.files, 5, loader.crop, shuffle=shuffle) as other:
+        model.predict(other, verbose=0)
+    assert ("so that the rows are not in the order of the file: make one with shuffle=False" in caplog.text) == shuffle
+
+
 # --- evaluations beside a training
 
 

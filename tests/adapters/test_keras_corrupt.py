@@ -107,3 +107,15 @@ def test_predict_refuses_random_crops(path):
         pytest.raises(ValueError, match=r"same crops each time for a prediction: CenterCrop, .*; got crop=RandomCrop"),
     ):
         fastprep.predict(small_model(), test)
+
+
+def test_predict_refuses_several_outputs_and_takes_one_that_has_a_name(make_file):
+    path, _, _ = make_file(n=6)
+    with fastprep.Loader(path, 4, fastprep.CenterCrop(8), mean=None) as test:
+        image = keras.Input(test.output_shape)
+        flat = keras.layers.GlobalAveragePooling2D()(image)
+        one = keras.Model(image, {"a": flat})
+        several = keras.Model(image, {"a": flat, "b": keras.layers.Dense(2)(flat)})
+        with pytest.raises(ValueError, match=r"with one output, got 2: model.predict\(loader\) gives them all"):
+            fastprep.predict(several, test)
+        np.testing.assert_array_equal(fastprep.predict(one, test), one.predict(test, verbose=0)["a"])

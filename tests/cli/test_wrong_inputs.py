@@ -112,7 +112,7 @@ OPTIONS = {  # values that are out of range, or exclude each other
     "convert train.h5 train.h5 out.h5": "IN must name each file once, but 'train.h5' is 'train.h5', which is there already",
 }
 CONTENTS = {  # what files hold, as options of training call it
-    f"train {SMALL} --labels lables": "file 'train.h5': there is no dataset 'lables'; it has 'labels' (24,) int64",
+    f"train {SMALL} --labels lables": "file 'train.h5': there is no dataset 'lables', perhaps 'labels' is meant; it has ",
     f"train {SMALL} --val-images x": "file 'val.h5': there is no dataset 'x'; it has 'images' (12, 12, 14, 3) uint8, 'labels' "
     "(12,) int64 (--val-images takes another name)",
     f"train {SMALL} --sample-weight x": "(--sample-weight takes another name)",

@@ -121,7 +121,7 @@ def test_images_that_are_stored_in_different_ways_are_read_by_hdf5(tmp_path, cha
     [
         (
             lambda file: file.create_dataset("X/5.png", data=IMAGES[5, 1:]),
-            r"'X/5.png': .* alike: it is \(11, 10, 3\) uint8",
+            r"'X/5.png': .* alike: it is \(11, 10, 3\) uint8.*; images of different sizes have to be encoded, such as PNGs",
         ),
         (lambda file: file.create_dataset("X/5.png", data=IMAGES[5].astype("u2")), r"'X/5.png': .* it is \(12, 10, 3\) uint16"),
         (lambda file: file.update({"X/5.png": h5py.SoftLink("/nowhere")}), r"'X/5.png': it is a link to '/nowhere'"),
@@ -139,6 +139,29 @@ def test_what_does_not_fit_is_an_error_that_names_the_dataset(tmp_path, change, 
             change(file)
     with pytest.raises(DataError, match=message):
         open_group(path)
+
+
+def test_datasets_of_many_images_each_are_no_images_and_the_way_out_works(tmp_path):
+    path, links = tmp_path / "x.h5", [tmp_path / "a.h5", tmp_path / "b.h5"]
+    with h5py.File(path, "w") as file:
+        file["a/x"], file["b/x"] = IMAGES[:7], IMAGES[7:]
+    with pytest.raises(DataError, match=r"of one image each, .*found \(7, 12, 10, 3\) in 'a/x'; .*\(h5py.ExternalLink\)"):
+        Loader(path, 4, None, images="*/x", labels=None, mean=None)
+    for link, name in zip(links, "ab", strict=True):
+        with h5py.File(link, "w") as file:
+            file["images"] = h5py.ExternalLink("x.h5", f"{name}/x")
+    with Loader(links, N, None, labels=None, mean=None) as loader:
+        np.testing.assert_array_equal(loader.batch(0, 0), IMAGES)
+
+
+def test_a_slip_of_the_pen_is_told_with_the_name_that_is_near(tmp_path):
+    path = write(tmp_path / "x.h5")
+    with h5py.File(path, "r+") as file:
+        file["scans/images"] = IMAGES
+    with pytest.raises(DataError, match="there is no dataset 'scans/image', perhaps 'scans/images' is meant; it has "):
+        Loader(path, 4, None, images="scans/image", labels=None, mean=None)
+    with pytest.raises(DataError, match="there is no dataset 'weights'; it has "):
+        Loader(path, 4, None, images="weights", labels=None, mean=None)
 
 
 def test_a_damaged_image_is_named_and_may_be_skipped(tmp_path):

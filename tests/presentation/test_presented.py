@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from range_server import RangeServer
 
+from fastprep.cli.overlays import Overlay, draw_overlay
 from fastprep.h5 import write_images
 from fastprep.loader import Loader
 from fastprep.presentation.preview import Preview
@@ -110,6 +111,19 @@ def test_masks_and_boxes_are_drawn(path, rng):
         (first, *_) = loader.show(4).axes
     assert len(first.images) == 2
     assert len(first.patches) == 1
+
+
+def test_no_class_of_a_mask_is_drawn_in_grey_and_only_0_is_left_out():
+    colours = set()
+    for number in range(1, 256):
+        axes = Figure().add_subplot()
+        draw_overlay(axes, Overlay(masks=np.full((1, 1), number, np.uint8)), None)
+        (drawn,) = axes.images
+        red, green, blue, _ = drawn.cmap(drawn.norm(drawn.get_array()))[0, 0]
+        assert drawn.get_array().count() == 1
+        assert not red == green == blue
+        colours.add((red, green, blue))
+    assert len(colours) == 18
 
 
 def test_without_matplotlib_the_way_out_is_named(path, monkeypatch):

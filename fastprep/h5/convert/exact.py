@@ -42,7 +42,7 @@ def to_uint8(part: Part, rounded: bool, index: ImageIndex, first: int) -> NDArra
         good, problem = ~np.isnan(pixels), "is not a number, and can't be rounded to one"
         whole = np.clip(np.rint(pixels), 0, 255)
     else:
-        problem = "is not a whole number from 0 to 255, as uint8 has them"
+        problem = f"is not a whole number from 0 to 255, as uint8 has them; loaders take {index.stored_dtype} as it is"
         whole = pixels
     with np.errstate(invalid="ignore"):
         result = whole.astype(np.uint8)
