@@ -135,12 +135,19 @@ cdef class HeapTables:
     @property
     def n_kept(self):
         """Bytes of the tables that are kept."""
-        return self.n_bytes
+        return self.locked(&self.n_bytes)
 
     @property
     def n_walks(self):
         """Number of collections that were walked through, again and again where their tables were not kept."""
-        return self.n_walked
+        return self.locked(&self.n_walked)
+
+    cdef int64_t locked(self, const int64_t *number) noexcept nogil:
+        cdef int64_t value
+        pthread_mutex_lock(&self.lock)
+        value = number[0]
+        pthread_mutex_unlock(&self.lock)
+        return value
 
     cdef bint look_up(self, const Reference *wanted, Object *found, int64_t *n_objects) noexcept nogil:
         """Tell whether the table of a collection is kept, and copy what it has about an object."""

@@ -51,7 +51,8 @@ class BlockCache:
         that it reaches.
         """
         if self.n_blocks == 0:
-            self.n_made += 1
+            with self._lock:
+                self.n_made += 1
             return make()
         with self._lock:
             blocks = self._blocks  # the same dictionary to the end, even if a finalizer clears the cache

@@ -88,16 +88,20 @@ class ResidentImages:
         bool
             False if they can't be read: whoever reads them one by one finds out which of them, and why.
         """
-        if self._is_whole:
-            return True
+        with self._lock:  # the lock is what makes bytes that another thread has read visible to this one
+            if self._is_whole:
+                return True
         begins = offsets - self.first
         blocks = np.unique(begins // BLOCK_BYTES + np.arange(2 + (image_bytes - 1) // BLOCK_BYTES)[:, None])
         blocks = blocks[blocks <= (begins.max() + image_bytes - 1) // BLOCK_BYTES]
-        for number in blocks[~self._is_there[blocks]].tolist():
-            with self._lock:
+        with self._lock:
+            missing = blocks[~self._is_there[blocks]].tolist()
+        for number in missing:
+            with self._lock:  # block by block, so that others need not wait for all of them
                 if not self._is_there[number] and not self._read(descriptor, number):
                     return False
-        self._is_whole = bool(self._is_there.all())
+        with self._lock:
+            self._is_whole = bool(self._is_there.all())
         return True
 
     def _read(self, descriptor: int, number: int) -> bool:

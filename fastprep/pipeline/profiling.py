@@ -57,7 +57,7 @@ class Profile:
         self._trace, self._source, self._left = Trace(path), source, int(steps)
         self._taking = "kernel" if source.backends[0].device == "cpu" else "to pinned memory"  # what sinks do with an image
         self.is_written = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: an abandoned profile may be ended by a finalizer under it
         self._replaced: list[tuple[Any, str]] = []
         self._places: dict[int, dict[str, int]] = {}  # of batches, by their ids, until they are handed out
         self._handed_out: dict[int, tuple[int, dict[str, int]]] = {}  # by thread: when, and which
@@ -167,8 +167,10 @@ class Profile:
             self._trace.add(Span("wait", began, now, place))
             function(batch, waited_s)
             self._handed_out[thread] = time.perf_counter_ns(), place
-            self._left -= 1
-            if self._left == 0:
+            with self._lock:  # several threads may iterate over the loader
+                self._left -= 1
+                is_last = self._left == 0
+            if is_last:
                 self.end()
 
         return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from fastprep.pipeline.targets import MappedRows, MaskRows, TargetBatch
 from fastprep.pipeline.worker_pool import WorkerPool
 from fastprep.sampling import Position, Sampler, check_integer
 from fastprep.sampling.sampler import WHOLE_EPOCH
+from fastprep.system import begin_in_children
 from fastprep.transforms import Augmentation, BlendTable, TooSmallError, TransformTable
 
 
@@ -78,6 +80,18 @@ class BatchSource:
         self.images = dataset.without_masks()
         self.n_batches = self.n_samples = 0
         self.wait_s = 0.0
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Make the lock of the counts anew, which does not survive a fork."""
+        self._counting = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_counting"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        begin_in_children(self)
 
     def __len__(self) -> int:
         """Count the steps of an epoch."""
@@ -163,9 +177,10 @@ class BatchSource:
 
     def count(self, batch: Batch | SharedBatch, waited_s: float) -> None:
         """Count a batch that is handed out, and the seconds for which the consumer waited for it."""
-        self.n_batches += 1
-        self.n_samples += batch.n_rows // self.augmentation.n_crops
-        self.wait_s += waited_s
+        with self._counting:  # several threads may iterate over the loader
+            self.n_batches += 1
+            self.n_samples += batch.n_rows // self.augmentation.n_crops
+            self.wait_s += waited_s
 
     def _prepare(self, epoch: int, step: int, has_labels: bool) -> Batch | SharedBatch:
         self._ask_ahead(epoch, range(step, step + 1), has_labels)

@@ -82,7 +82,8 @@ class Position:
 
     def since(self, epoch: int) -> Since:
         """Return the point in an epoch from which on it has these shards and batches."""
-        return self._resumed[1] if epoch == self._resumed[0] else WHOLE_EPOCH
+        resumed, since = self._resumed  # both at once: another thread may load a state meanwhile
+        return since if epoch == resumed else WHOLE_EPOCH
 
     def save(self) -> dict[str, Any]:
         """Return the state after the last batch that was handed out; see `fastprep.loader.Loader.state_dict`."""

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from meddling_number import MeddlingNumber
 
 from fastprep.h5.cache import BlockCache
 
@@ -168,3 +169,11 @@ def test_after_a_fork_it_is_empty_before_a_thread_asks():
             os._exit(0 if fresh and cache.get("a", lambda: np.array([2]))[0] == 2 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert cache.get("a", lambda: np.array([2]))[0] == 1
+
+
+def test_no_block_is_lost_of_the_count_when_two_threads_make_one_at_a_time():
+    cache = BlockCache(0)
+    cache.n_made = number = MeddlingNumber(0, lambda: cache.get("b", lambda: np.array([2])))
+    cache.get("a", lambda: np.array([1]))
+    number.thread.join()
+    assert cache.n_made == 2

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 
 import h5py
 import numpy as np
@@ -130,3 +131,17 @@ def test_a_child_reads_what_its_parent_has_in_memory_and_what_it_has_not(make_fi
     if child == 0:
         os._exit(0 if np.array_equal(reader.array(np.arange(23)), images) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_what_another_thread_has_read_is_looked_at_under_the_lock(make_file):
+    path, images, _ = make_file()
+    reader = open_images(path)
+    reader.array(np.arange(23))
+    found = []
+    other = threading.Thread(target=lambda: found.append(reader.array(np.arange(23))))
+    with reader._resident[1]._lock:
+        other.start()
+        other.join(0.05)
+        assert not found
+    other.join()
+    np.testing.assert_array_equal(found[0], images)

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from meddling_number import MeddlingNumber
 
 from fastprep import Loader, MixUp, RandomCrop
 from fastprep._sink import TimedSink, hand_over
@@ -194,3 +195,13 @@ def test_copies_and_kernels_of_a_device_have_a_span(make_file, stand_in, tmp_pat
     assert names.count("copy and kernel") == names.count("read and decode") == n_batches
     assert names.count("to pinned memory") == 40
     assert "kernel" not in names
+
+
+def test_no_step_is_lost_when_two_threads_take_a_batch_at_a_time(make_file, tmp_path):
+    path = tmp_path / "profile.json"
+    with loader_of(make_file) as loader, loader.profile(path, steps=2) as profile:
+        source, batch = loader._source, loader._source.make(0, 0)
+        profile._left = number = MeddlingNumber(2, lambda: source.count(batch, 0.0))
+        source.count(batch, 0.0)
+        number.thread.join()
+        assert profile.is_written

@@ -89,3 +89,20 @@ def test_ranks_stay_in_the_same_epoch_however_little_of_it_is_left(n, batch_size
     assert all(position.save() == resumed[0].save() for position in resumed)
     if not drop:
         assert sorted(np.concatenate(came)) == sorted(sampling(n, n, (0, 1), True).samples(epoch, 0)[states[0]["seen"] :])
+
+
+def test_a_state_that_is_loaded_meanwhile_does_not_change_when_an_epoch_began():
+    position = Position(sampling(100, 10, (0, 1), True, False), {"crop": "crop"})
+    position.load({**position.save(), "seen": 37})
+    since = position.since(0)
+    assert since != WHOLE_EPOCH
+
+    class Epoch(int):
+        def __eq__(self, other):
+            position.move_to(5)  # as another thread may, between two looks at the position
+            return int(self) == other
+
+        __hash__ = int.__hash__
+
+    assert position.since(Epoch(0)) == since
+    assert position.since(0) == WHOLE_EPOCH
