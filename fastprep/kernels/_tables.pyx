@@ -122,8 +122,10 @@ cdef class Limits:
 
 
 def by_slot(const int32_t[:] slots not None, int64_t n_slots):
-    """Return the order of rows by their slot, where those of each slot begin in it, the end, too, and whether they are in that order
-    already. See `tables.by_slot`."""
+    """Return the order of rows by their slot, where those of each slot begin in it, and whether it is the given one.
+
+    See `tables.by_slot`.
+    """
     cdef int64_t k, slot, n = slots.shape[0]
     cdef bint is_sorted = True
     order, firsts, following = np.empty(n, np.int64), np.zeros(n_slots + 1, np.int64), np.empty(n_slots + 1, np.int64)
