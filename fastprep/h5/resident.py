@@ -32,7 +32,7 @@ def resident_images(index: ImageIndex) -> ResidentImages | None:
         A complete one. Remote files have mirrors of their own.
     """
     offsets, n_bytes = index.chunks.offsets, index.shape[0] * index.image_bytes
-    if not index.is_plain or not index.chunks.direct.all() or remote.is_address(index.holder):
+    if not index.is_plain or not index.has_only_direct or remote.is_address(index.holder):
         return None
     if not 0 < index.image_bytes <= MOST_IMAGE_BYTES or not 0 < n_bytes <= min(MOST_BYTES, _memory_bytes() // _SHARE_OF_MEMORY):
         return None

@@ -34,7 +34,7 @@ class EpochIterator:
         self._source = source
         self._ahead: collections.deque[Future[Any]] = collections.deque()
         self._ready: collections.deque[Batch | SharedBatch | Exception] = collections.deque()  # of a group, see `Grouping`
-        self._epoch = self._step = self._submitted = self._generation = 0
+        self._epoch = self._step = self._submitted = self._generation = self._n_useful = 0
 
     def __iter__(self) -> EpochIterator:
         return self
@@ -50,6 +50,7 @@ class EpochIterator:
             self._epoch, self._step = self._begin()
             self._submitted = self._step
             self._generation = self._source.pool.generation
+            self._n_useful = useful_threads(self._source.pool.n_threads)
             _log.debug("epoch %d begins at step %d of %d", self._epoch, self._step, len(self._source))
         if self._step >= len(self._source):
             if not self._is_over:
@@ -145,7 +146,7 @@ class EpochIterator:
 
     def _submit(self) -> None:
         source, group = self._source, self._prepare_group
-        pool, n_useful = source.pool, useful_threads(source.pool.n_threads)
+        pool, n_useful = source.pool, self._n_useful
         while self._submitted < len(source) and len(self._ahead) < pool.ahead:
             size = 1 if group is None else source.grouping.size(len(source) - self._submitted, n_useful)
             if size > 1 and len(self._ahead) >= n_useful + pool.prefetch:
