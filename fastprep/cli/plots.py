@@ -251,7 +251,7 @@ def draw_confusion(confusion: NDArray[np.int64], names: list[str], title: str, p
     if n <= MOST_NAMES:
         rotation = 0 if max(map(len, names)) * n < 40 else 90
         matrix.set_xticks(range(n), map(_plain, names), rotation=rotation)
-        matrix.set_yticks(range(n), [_plain(f"{name} ({total})") for name, total in zip(names, totals, strict=True)])
+        matrix.set_yticks(range(n), [_with_number(name, total) for name, total in zip(names, totals, strict=True)])
     bars.barh(range(n), np.diagonal(shares), color="tab:blue")
     bars.tick_params(left=False)
     bars.set(title="recall of each class", xlim=(0, 1))
@@ -275,6 +275,12 @@ def _show(axes: Axes, image: NDArray, title: str, size: tuple[int, int] | None =
 def _plain(text: str) -> str:
     shown = printable(text).replace("$", r"\$")  # a bare $ would begin a formula, and one that can't be parsed is an error
     return f"{_LEFT_TO_RIGHT}{shown}" if begins_from_right(shown) else shown
+
+
+def _with_number(name: str, number: int) -> str:
+    """Return a name with a number behind it, at its right, even if the name ends in letters that are read from the right."""
+    mark = _LEFT_TO_RIGHT if begins_from_right(name[::-1]) else ""
+    return f"{_plain(name)}{mark} ({number})"
 
 
 def _plain_ticks(axes: Axes, low: float, high: float) -> None:

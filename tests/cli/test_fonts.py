@@ -103,6 +103,15 @@ def test_a_name_from_the_right_does_not_turn_around_the_words_behind_it(text, tu
     assert part.get_suptitle() == "\u200e" * turns + text
 
 
+def test_the_number_behind_a_name_stays_at_its_right(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    names = ["قطة", "cat قطة", "猫", "شلوم 2"]
+    draw_confusion(np.eye(4, dtype=np.int64), names, "x", tmp_path / "x.png")
+    shown = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
+    assert shown == ["\u200eقطة\u200e (1)", "cat قطة\u200e (1)", "猫 (1)", "\u200eشلوم 2\u200e (1)"]
+
+
 def test_other_warnings_of_matplotlib_are_passed_on():
     with pytest.warns(UserWarning, match="a layout that can't be") as caught:
         draw_with_fonts(None, lambda: warnings.warn("a layout that can't be", stacklevel=1))
