@@ -120,7 +120,7 @@ def nginx(folder):
         f"daemon off; master_process off; worker_processes 1; pid {home}/pid; error_log {home}/errors;\n"
         f"events {{ worker_connections 256; }}\n"
         f"http {{ {places} default_type application/octet-stream; keepalive_requests 100000;\n"
-        f"log_format line '$request_method $uri $status $connection'; access_log {home}/requests line;\n"
+        f"log_format line '$request_method $uri $status $connection $body_bytes_sent'; access_log {home}/requests line;\n"
         f"server {{ listen 127.0.0.1:{port}; root {folder};\n"
         f"location /whole/ {{ alias {folder}/; max_ranges 0; }}\n"
         f"location /gzips/ {{ alias {folder}/; gzip on; gzip_types *; gzip_min_length 1; }}\n"
