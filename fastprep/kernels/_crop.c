@@ -137,11 +137,19 @@ void fastprep_crop_span(const fastprep_crop *crop, const fastprep_part *part, in
 }
 
 #ifdef FASTPREP_X86
-/* Whether the processor converts float16. `__builtin_cpu_supports` of older clangs knows no name for it. */
+/* Whether the processor converts float16. `__builtin_cpu_supports` of older clangs knows no name for it. It is asked once: in a virtual
+ * machine each `cpuid` is a call to the host, which takes some microseconds, and every batch wants to know. */
 static int converts_halves(void)
 {
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+    enum { UNKNOWN, NO, YES };
+    static int known = UNKNOWN;
+    int answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (answer == UNKNOWN) {
+        unsigned a, b, c, d;
+        answer = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) ? YES : NO;
+        __atomic_store_n(&known, answer, __ATOMIC_RELAXED);
+    }
+    return answer == YES;
 }
 #endif
 
