@@ -33,6 +33,7 @@ def text(document: dict[str, Any]) -> str:
             ratios = f"{_ratio(median, memset):>11}{_ratio(median, anchor):>11}{spread:>21}"
             lines.append(f"{names[key]:36}{median:>12,.0f}{ratios}{_cores(table, key):>7.2f}")
         lines += [f"{entry['name']:36}left out: {entry['reason']}" for entry in table["left_out"]]
+        lines += [f"{entry['name']}: {remark}" for entry in table["contenders"] if (remark := entry.get("remark"))]
         lines.append("")
     return "\n".join([*lines, *_versions(document), _machine(document), document["command"]])
 

@@ -196,6 +196,9 @@ def test_report_without_the_references():
     table = {"threads": 1, "mirror": "none", "crops": "random", "batch": 8, "images": 10, "contenders": [entry], "left_out": []}
     document = {"machine": field.machine(), "command": "x", "rounds": 1, "tables": [table]}
     assert any(line.split() == ["A", "20", "-", "-", "-", "0.50"] for line in report.text(document).splitlines())
+    assert "A: " not in report.text(document).partition("\n\n")[0]
+    entry["remark"] = "takes half of it"
+    assert report.text(document).partition("\n\n")[0].endswith("\nA: takes half of it")
 
 
 def crops(images, ten):

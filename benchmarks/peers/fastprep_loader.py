@@ -24,7 +24,16 @@ def make(path, options: Options):
         for x, numbers in loader:
             yield x, numbers[::rows]
 
-    return epoch
+    return epoch, remark(loader)
+
+
+def remark(loader):
+    """Return a sentence about Python's lock, of which a worker should need little."""
+    from fastprep.diagnostics.lock_share import has_lock, preparing, share_of_lock
+
+    if not has_lock():
+        return ""
+    return f"a worker holds Python's lock for {share_of_lock(preparing(loader))} of its processor time"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from check import MEANS
+from fastprep_loader import remark
 from protocol import Options, run
 
 
@@ -13,7 +14,7 @@ def make(path, options: Options):
 
     crop = fastprep.RandomResizedCrop(boxes.SIZE, boxes.SCALE, boxes.RATIO, mirror=options.mirror)
     loader = fastprep.Loader(path, options.batch, crop, mean=MEANS, shuffle=True, workers=options.threads, device="cpu")
-    return lambda: loader
+    return (lambda: loader), remark(loader)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import importlib.machinery
 import itertools
+import math
 import statistics
 import sys
 import time
@@ -39,8 +40,18 @@ class LockShare:
     low: float
     high: float
 
+    @property
+    def most_gain(self) -> float:
+        """How many times the rate of one thread any number of threads makes at most: by then one of them always has the lock."""
+        return 1 / self.value if self.value > 0 else math.inf
+
     def __str__(self) -> str:
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
+
+
+def has_lock() -> bool:
+    """Tell whether this Python has a lock that only one thread has at a time, as it has but for the free-threaded build."""
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def share_of_lock(work: Callable[[], object], rounds: int = 5) -> LockShare:
