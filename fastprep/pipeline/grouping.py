@@ -26,6 +26,9 @@ TARGET_S = 0.004
 MOST_GROWTH = 1.5
 """How many times as long a batch is taken to last after one that lasted longer. Where many threads share few processors,
 each waits for the others, and that is no reason for smaller groups."""
+FEWEST_BATCHES = 4
+"""Batches of a group at least near the end of an epoch, where all threads are to have something to do: a group takes as long as
+some batches, whatever is in it."""
 SHORTEST_S = 1e-5
 """Seconds that a batch lasts at least, from which that growth begins."""
 
@@ -136,5 +139,8 @@ def _rows_of(values: Any, rows: slice) -> Any:
 
 
 def _share(n_left: int, n_threads: int) -> int:
-    """Return how many batches a thread may take at a time, so that all have something to do until the end of the epoch."""
-    return -(-n_left // (2 * n_threads))
+    """Return how many batches a thread may take at a time, so that all have something to do until the end of the epoch.
+
+    Each takes its part of what is left (guided self-scheduling; Polychronopoulos and Kuck 1987).
+    """
+    return max(-(-n_left // n_threads), min(FEWEST_BATCHES, n_left))

@@ -169,9 +169,19 @@ def test_a_group_takes_no_longer_than_one_may_wait_for_it():
     own = Grouping(8)
     own.note(4, 4 * grouping.TARGET_S / 5)
     assert own.size(1000, 2) == 5
-    assert [own.size(n_left, 2) for n_left in (1, 4, 8, 9, 13, 400)] == [1, 1, 2, 3, 4, 5]
+    assert [own.size(n_left, 2) for n_left in (1, 3, 4, 8, 9, 13, 400)] == [1, 3, 4, 4, 5, 5, 5]
+    assert [own.size(n_left, 1) for n_left in (1, 3, 4, 8)] == [1, 3, 4, 5]
     assert Grouping(1).size(1000, 2) == 1
     assert Grouping(4)._batch_s == math.inf
+
+
+def test_the_groups_of_an_epoch_become_smaller_towards_its_end_and_none_is_of_few_batches():
+    own, n_left, sizes = Grouping(32), 128, []
+    own.note(1, 0.0)
+    while n_left:
+        sizes.append(own.size(n_left, 3))
+        n_left -= sizes[-1]
+    assert sizes == [32, 32, 22, 14, 10, 6, 4, 4, 4]
 
 
 def test_batches_that_take_longer_than_before_make_groups_smaller_step_by_step():
@@ -186,11 +196,12 @@ def test_batches_that_take_longer_than_before_make_groups_smaller_step_by_step()
 
 def test_no_more_groups_are_under_way_than_processors_have_use_for(path, monkeypatch):
     monkeypatch.setattr(grouping, "usable_processors", lambda: 2)
+    monkeypatch.setattr(grouping, "MOST_BATCHES", 4)
     with Loader(path, 4, RandomCrop(8), **{**OPTIONS, "workers": 16}) as loader:
         loader._source.grouping.note(1, 0.0)
         iteration, under_way = loader._epoch_iterator(), []
         for _ in iteration:
-            if iteration._submitted < N // 4 - 4:  # the last batches are made one by one
+            if iteration._submitted < N // 4 - 4:  # the last one may be alone, and those that are made one by one are not counted
                 under_way.append(len(iteration._ahead))
     assert 1 < max(under_way) <= 2 + loader._pool.prefetch
 
@@ -198,8 +209,9 @@ def test_no_more_groups_are_under_way_than_processors_have_use_for(path, monkeyp
 @pytest.mark.parametrize(
     ("options", "most"),
     [
-        ({}, 19),  # a quarter of an epoch, for each of two threads to come twice
-        ({"workers": 40}, 19),  # of which two are of use here
+        ({"batch_size": 8}, 19),  # half of an epoch, for each of two threads to have something to do
+        ({"batch_size": 8, "workers": 40}, 19),  # of which two are of use here
+        ({}, 32),
         ({"batch_size": 5, "crop": RandomCrop(7)}, 1),  # 5 x 7 x 7 x 3 floats are no multiple of 64 bytes
         ({"blend": MixUp(0.2), "num_classes": N}, 1),  # in each batch
         ({"transform": lambda x: x}, 1),
