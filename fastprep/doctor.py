@@ -22,7 +22,7 @@ from fastprep.cli.image_options import channels_of, shape_of
 from fastprep.cli.output import write_line
 from fastprep.command_lines import option
 from fastprep.diagnostics import gpu as gpu_figures
-from fastprep.diagnostics.lock_share import LockShare, preparing, share_of_lock
+from fastprep.diagnostics.lock_share import LockShare, has_global_lock, preparing, share_of_lock
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
 from fastprep.encoded import part_decoder
 from fastprep.errors import DataError, DeviceUnavailableError, InputError
@@ -74,7 +74,7 @@ class Config(TimingOptions, FileOptions):  # the help text begins with the last 
     """Report what this machine and a file can do, and where the time goes.
 
     Times random mirrored crops in shuffled order: reading, the crop kernel, and both in one thread and in all.
-    Tells how much of its time a thread holds Python's lock, which the others then wait for.
+    Tells how much of its time a thread holds Python's lock, which the others then wait for, where Python has one.
     On a GPU it compares bits with the CPU's, and times copy, kernel and hand-over.
     Nothing is written; the report can be pasted into a bug report.
 
@@ -248,7 +248,10 @@ def _rates(rates: Rates, share: LockShare, what: str, config: Config) -> None:
     for name, value in rates.values.items():
         write_line(f"  {name:20} {value:>10,.0f} images/s {value / limit:>7.2f} of a memset of the result")
     write_line(f"  Reading takes {rates.share_read:.0%} of one thread's time, and cropping {1 - rates.share_read:.0%}.")
-    write_line(f"  A thread holds Python's lock, which only one has at a time, for {share} of its processor time.")
+    if has_global_lock():
+        write_line(f"  A thread holds Python's lock, which only one has at a time, for {share} of its processor time.")
+    else:
+        write_line(f"  This Python has no global lock, which a thread would hold for {share} of its processor time.")
     write_line("")
 
 

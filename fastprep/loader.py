@@ -82,7 +82,7 @@ class Loader(Presented):
         Function of your own, called as ``transform(x, rng)`` with x as an array in memory of the host, (rows, h, w, C) or
         (rows, C, h, w) of `dtype`, and a `numpy.random.Generator` that follows from (seed, epoch, samples). It changes x in place
         and returns None, or returns an array of that shape and type; with several inputs these are dicts of arrays. It is called
-        by several threads at once, under Python's global lock, and batches are then made on the CPU.
+        by several threads at once, under Python's global lock where it has one, and batches are then made on the CPU.
     images : str, sequence of str or dict, default "images"
         Name of the dataset of images in each file, shape (N, H, W, C) or (N, H, W) unless `axes` or the file name others. For
         images that have a dataset each, shape (H, W, C) or (H, W), the name of their group, "X/", a pattern such as

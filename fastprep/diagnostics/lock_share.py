@@ -74,6 +74,11 @@ def share_of_lock(work: Callable[[], object], rounds: int = 5) -> LockShare:
     return LockShare(statistics.median(shares), min(shares), max(shares))
 
 
+def has_global_lock() -> bool:
+    """Return whether one thread at a time executes Python; CPython can be built so that all do."""
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
 def preparing(loader: Loader) -> Callable[[], None]:
     """Return a function that does what a worker of a loader does for a batch, or for a group of small ones."""
     source = loader._source

@@ -167,8 +167,8 @@ class EncodedReader(Reader):
         has_size = (sizes == wanted).all(axis=1)
         if isinstance(sink, TakesJpegs):
             left = np.flatnonzero(~sink.take_jpegs(rows, slots, is_common & has_size))
-            samples, slots, sizes, has_size, is_plain = (of[left] for of in (samples, slots, sizes, has_size, is_plain))
-            rows = [rows[k] for k in left]
+            samples, slots, sizes, has_size = samples[left], slots[left], sizes[left], has_size[left]
+            rows, is_plain = [rows[k] for k in left], is_plain[left]
         is_plain = is_plain & has_size & (part_decoder() is not None)
         k = 0
         for end in [*np.flatnonzero(~is_plain).tolist(), len(rows)]:  # between these all are plain
