@@ -69,6 +69,12 @@ if __name__ == "__main__":  # the processes that Cython starts import this file,
             ],
             nthreads=PROCESSORS,
             language_level=3,
-            compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True},
+            compiler_directives={
+                "boundscheck": False,
+                "wraparound": False,
+                "cdivision": True,
+                "embedsignature": True,
+                "freethreading_compatible": True,
+            },
         ),
     )

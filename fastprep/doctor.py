@@ -22,7 +22,7 @@ from fastprep.cli.image_options import channels_of, shape_of
 from fastprep.cli.output import write_line
 from fastprep.command_lines import option
 from fastprep.diagnostics import gpu as gpu_figures
-from fastprep.diagnostics.lock_share import LockShare, has_lock, preparing, share_of_lock
+from fastprep.diagnostics.lock_share import LockShare, has_global_lock, preparing, share_of_lock
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
 from fastprep.encoded import part_decoder
 from fastprep.errors import DataError, DeviceUnavailableError, InputError
@@ -74,7 +74,7 @@ class Config(TimingOptions, FileOptions):  # the help text begins with the last 
     """Report what this machine and a file can do, and where the time goes.
 
     Times random mirrored crops in shuffled order: reading, the crop kernel, and both in one thread and in all.
-    Tells how much of its time a thread holds Python's lock, which the others then wait for.
+    Tells how much of its time a thread holds Python's lock, which the others then wait for, where Python has one.
     On a GPU it compares bits with the CPU's, and times copy, kernel and hand-over.
     Nothing is written; the report can be pasted into a bug report.
 
@@ -159,7 +159,7 @@ def _report(config: Config, path: str) -> None:
             facts["not written"] = describe_unwritten(n_unwritten, described["samples"], "images", is_encoded)
         _section("File" if config.file else "Temporary file", {"file": path, **facts} if config.file else facts)
         rates = measure(make, config.rounds)
-        share = share_of_lock(preparing(loader), config.rounds) if has_lock() else None
+        share = share_of_lock(preparing(loader), config.rounds) if has_global_lock() else None
         _rates(rates, share, f"Random {'resized ' * is_encoded}crops of {size} pixels, mirrored", config)
         for hint in advice(loader, rates):
             write_line(f"* {hint}")

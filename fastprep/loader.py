@@ -35,7 +35,7 @@ from fastprep.dataset.shuffling import choose_window
 from fastprep.h5 import Images
 from fastprep.kernels.choices import Layout, dtype_name
 from fastprep.kernels.device import device_number
-from fastprep.pipeline import Backend, BatchSource, Companions, EpochIterator, check_workers, choose, pool_of, profiled
+from fastprep.pipeline import Backend, BatchSource, Companions, EpochIterator, HandedOut, check_workers, choose, pool_of, profiled
 from fastprep.pipeline.decoding import decode_there, decoding_of
 from fastprep.pipeline.grouping import Grouping, most_in_group
 from fastprep.pipeline.host_transform import HostTransform, Transform, host_device
@@ -82,7 +82,7 @@ class Loader(Presented):
         Function of your own, called as ``transform(x, rng)`` with x as an array in memory of the host, (rows, h, w, C) or
         (rows, C, h, w) of `dtype`, and a `numpy.random.Generator` that follows from (seed, epoch, samples). It changes x in place
         and returns None, or returns an array of that shape and type; with several inputs these are dicts of arrays. It is called
-        by several threads at once, under Python's global lock, and batches are then made on the CPU.
+        by several threads at once, under Python's global lock where it has one, and batches are then made on the CPU.
     images : str, sequence of str or dict, default "images"
         Name of the dataset of images in each file, shape (N, H, W, C) or (N, H, W) unless `axes` or the file name others. For
         images that have a dataset each, shape (H, W, C) or (H, W), the name of their group, "X/", a pattern such as
@@ -362,8 +362,12 @@ class Loader(Presented):
         return len(self._sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate over the next epoch, or over what is left of the one in which `load_state_dict` resumed."""
-        return (batch.hand_out() for batch in self._epoch_iterator())
+        """Iterate over the next epoch, or over what is left of the one in which `load_state_dict` resumed.
+
+        Several threads may iterate at once, each over an epoch of its own, or share one iterator, each batch of which goes to
+        one of them. `state_dict` is then the position after the batch that was handed out last, by whichever iterator.
+        """
+        return HandedOut(self._epoch_iterator(), lambda batch: batch.hand_out())
 
     def _epoch_iterator(self) -> EpochIterator:
         """Return an iterator of `Batch` over the next epoch; nothing is done, or counted, before its first `next`."""

@@ -13,7 +13,7 @@ from fake_consumers import LIBRARIES, forget_devices, modules
 
 from fastprep import CenterCrop, doctor, kernels
 from fastprep.diagnostics import gpu, lock_share
-from fastprep.diagnostics.lock_share import has_lock
+from fastprep.diagnostics.lock_share import has_global_lock
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, measure
 from fastprep.kernels.device import Gpu
 from fastprep.loader import Loader
@@ -44,7 +44,7 @@ def test_a_plain_file(make_file, capsys):
     ):
         assert said in out
     said = re.search(r"A thread holds Python's lock, .*, for ([\d.]+)% .*:\n  however many .* at most ([\d.,]+) times", out)
-    if has_lock():
+    if has_global_lock():
         assert float(said[2]) == pytest.approx(100 / float(said[1]), rel=0.1)
     else:
         assert "This Python has no lock that only one thread has at a time." in out

@@ -93,7 +93,7 @@ def test_a_hundred_forgotten_loaders(make_file, how):
             memory_before = rss()
     wait_until(lambda: n_threads() == 0)
     assert n_open_files() == files_before
-    assert rss() - memory_before < 30e6  # 80 loaders, 380 MB of buffers
+    assert rss() - memory_before < 60e6  # 80 loaders, 380 MB of buffers; what malloc keeps goes up and down by tens of MB
 
 
 def test_a_loader_may_end_in_a_thread_of_its_own(make_file):

@@ -225,7 +225,9 @@ def test_options_that_there_are_not(clone):
 
 def test_classifiers_name_the_pythons_that_are_tested_and_each_of_them_gets_a_wheel():
     settings = tomllib.loads((SCRIPTS.parent / "pyproject.toml").read_text())
-    named = re.findall(r"Python :: (3\.\d+)", "\n".join(settings["project"]["classifiers"]))
+    classifiers = "\n".join(settings["project"]["classifiers"])
+    named = re.findall(r"Python :: (3\.\d+)", classifiers)
+    named += [f"{named[-1]}t"] * ("Python :: Free Threading" in classifiers)
     assert " ".join(named) == re.search(r"^for version in (.*); do$", (SCRIPTS / "pythons").read_text(), re.MULTILINE)[1]
     built = settings["tool"]["cibuildwheel"]["build"].split()
     assert {f"cp{version.replace('.', '')}-manylinux*" for version in named} <= set(built)

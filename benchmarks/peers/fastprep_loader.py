@@ -29,9 +29,9 @@ def make(path, options: Options):
 
 def remark(loader):
     """Return a sentence about Python's lock, of which a worker should need little."""
-    from fastprep.diagnostics.lock_share import has_lock, preparing, share_of_lock
+    from fastprep.diagnostics.lock_share import has_global_lock, preparing, share_of_lock
 
-    if not has_lock():
+    if not has_global_lock():
         return ""
     return f"a worker holds Python's lock for {share_of_lock(preparing(loader))} of its processor time"
 

@@ -13,7 +13,7 @@ from fastprep.adapters.iterators import TrainingIterator
 from fastprep.adapters.tensorflow import first_cuda_number, leave_memory, to_tensors
 from fastprep.errors import DeviceUnavailableError
 from fastprep.loader import Loader as PlainLoader
-from fastprep.pipeline import Backend, Batch, Companions, choose
+from fastprep.pipeline import Backend, Batch, Companions, HandedOut, SharedBatch, choose
 from fastprep.pipeline.buffers import has_dlpack_type
 
 _HAND_OVER = {"tensorflow": to_tensors, "jax": jax.to_jax, "torch": torch.to_torch}
@@ -98,8 +98,13 @@ class KerasLoader(PlainLoader):
                 f"tensors() is for one device, on TensorFlow, JAX or torch; this is {backend}, with batches in "
                 f"{len(self._backends)} part{'s' * (len(self._backends) > 1)}"
             )
-        handed = (_HAND_OVER[backend](batch.parts[0], self.dtype) for batch in self._epoch_iterator())
-        return (parts if len(parts) > 1 else parts[0] for parts in handed)
+        hand_over, dtype = _HAND_OVER[backend], self.dtype
+
+        def hand_out(batch: Batch | SharedBatch) -> Any:
+            parts = hand_over(batch.parts[0], dtype)
+            return parts if len(parts) > 1 else parts[0]
+
+        return HandedOut(self._epoch_iterator(), hand_out)
 
     def close(self) -> None:
         """See `fastprep.loader.Loader.close`."""

@@ -36,8 +36,8 @@ from fastprep.h5 import (
     Images,
     Metadata,
     Reader,
-    Scratch,
     SizeSink,
+    ThreadScratch,
     check_axes_name,
     check_image_shape,
     decoded_like,
@@ -161,7 +161,7 @@ class Dataset(ReadTogether):
         self.handles = Handles() if handles is None else handles
         self.metadata: list[Metadata] = []
         readers: list[Reader] = []
-        scratch = Scratch()
+        scratch = ThreadScratch()
         found_labels: list[dict[str, NDArray]] = []
         found_weights: list[dict[str, NDArray]] = []
         surveys = survey(

@@ -19,7 +19,7 @@ from fastprep.errors import DataError, MissingDatasetError, NotFiniteError
 from fastprep.h5 import (
     ImageIndex,
     Reader,
-    Scratch,
+    ThreadScratch,
     check_axes_name,
     like_first,
     mask_reader_of,
@@ -150,7 +150,7 @@ def open_masks(dataset: Dataset, source: Source) -> MaskValues:
         raise ValueError(f"{source.argument}: {str(error).replace('axes', 'axes of a Mask', 1)}") from None
     paths = source.files or tuple(dataset.paths)
     wanted = images_of_each(source.argument, "masks", len(paths), dataset.file_sizes)
-    scratch, readers = Scratch(), list[Reader]()
+    scratch, readers = ThreadScratch(), list[Reader]()
     surveys = survey(paths, source.column, [], [], dataset.handles.limit, description.axes, None, wanted, are_masks=True)
     with _named(source.argument), contextlib.closing(surveys) as surveyed_files:
         for surveyed, n in zip(surveyed_files, wanted, strict=True):

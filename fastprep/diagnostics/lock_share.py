@@ -49,11 +49,6 @@ class LockShare:
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
 
 
-def has_lock() -> bool:
-    """Tell whether this Python has a lock that only one thread has at a time, as it has but for the free-threaded build."""
-    return getattr(sys, "_is_gil_enabled", lambda: True)()
-
-
 def share_of_lock(work: Callable[[], object], rounds: int = 5) -> LockShare:
     """Do some work again and again in this thread, and measure how much of it is outside of fastprep's compiled functions.
 
@@ -83,6 +78,11 @@ def share_of_lock(work: Callable[[], object], rounds: int = 5) -> LockShare:
                     break
             shares.append(1 - (native_s() - native_before) / (time.thread_time() - began))
     return LockShare(statistics.median(shares), min(shares), max(shares))
+
+
+def has_global_lock() -> bool:
+    """Return whether one thread at a time executes Python; CPython can be built so that all do."""
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def preparing(loader: Loader) -> Callable[[], None]:

@@ -3,7 +3,7 @@
 from fastprep.h5._read import CopySink, PackSink
 from fastprep.h5.axes import Axes, check_axes_name, check_image_shape
 from fastprep.h5.byte_rows import ByteRows, open_rows
-from fastprep.h5.cache import BlockCache, Scratch
+from fastprep.h5.cache import BlockCache, Scratch, ThreadScratch
 from fastprep.h5.candidates import Candidate, find_candidates, seems_network
 from fastprep.h5.chunks import NOT_FINITE
 from fastprep.h5.columns import count_rows, has_column, has_row_each, join_columns, one_row_each
@@ -52,6 +52,7 @@ __all__ = [
     "Scratch",
     "SizeSink",
     "TakesJpegs",
+    "ThreadScratch",
     "absolute",
     "are_weights",
     "belong_together",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep.errors import ChangedError, DataError
-from fastprep.h5.cache import Scratch
+from fastprep.h5.cache import Scratch, ThreadScratch
 from fastprep.h5.file_bytes import bytes_of, identity_at
 from fastprep.h5.files import CHANGED, HDF5_ERRORS, get_dataset, load_filters, open_file
 from fastprep.h5.filters import missing_filters
@@ -42,7 +42,7 @@ class ByteRows:
     def __init__(self, index: RowIndex, handles: Handles | None = None, scratch: Scratch | None = None) -> None:
         self.index = index
         self._handles = Handles() if handles is None else handles
-        self._scratch = Scratch() if scratch is None else scratch
+        self._scratch = ThreadScratch() if scratch is None else scratch
         self._key = object()  # marks what belongs to this reader in `handles`
         begin_in_children(self)
 

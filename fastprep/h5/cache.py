@@ -90,8 +90,8 @@ class BlockCache:
         return BlockCache, (self.n_blocks,)
 
 
-class Scratch(threading.local):
-    """Memory of each thread to decode into, which readers may share. New memory for each image would cost more than lz4 does."""
+class Scratch:
+    """Memory of one thread to decode into. New memory for each image would cost more than lz4 does."""
 
     def __init__(self) -> None:
         self._kept: dict[str, NDArray[np.uint8]] = {}
@@ -110,5 +110,12 @@ class Scratch(threading.local):
             self._decoder = Decoder(codecs())
         return self._decoder
 
+
+class ThreadScratch(threading.local, Scratch):
+    """The same for each thread, which readers may share.
+
+    Without Python's global lock it is freed only when garbage is collected, so it is none to make for a single image.
+    """
+
     def __reduce__(self) -> tuple:
-        return Scratch, ()
+        return ThreadScratch, ()

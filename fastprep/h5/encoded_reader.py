@@ -20,6 +20,7 @@ from fastprep.h5.chunks import reading_error
 from fastprep.h5.encoded_index import readable_header
 from fastprep.h5.handles import Handles
 from fastprep.h5.index import ImageIndex
+from fastprep.h5.known_headers import KnownHeaders
 from fastprep.h5.reader import Reader
 
 _log = logging.getLogger(__name__)
@@ -104,8 +105,7 @@ class EncodedReader(Reader):
         super().__init__(index, io, handles, scratch)
         assert index.rows is not None
         self._bytes = ByteRows(index.rows, self._handles, self._scratch)
-        self._sizes = np.zeros((index.shape[0], 2), np.int32)  # 0 until a header was read
-        self._is_plain, self._is_common = np.zeros(index.shape[0], bool), np.zeros(index.shape[0], bool)
+        self._known = KnownHeaders(index.shape[0])
         self._mode: Mode = "L" if index.shape[3] == 1 else "RGB"
         self._has_warned = False
 
@@ -125,10 +125,12 @@ class EncodedReader(Reader):
         OSError, DataError
             As `read`, if a header can't be read.
         """
-        unknown = samples[self._sizes[samples, 0] == 0]
+        sizes, _, _ = self._known.of(samples)
+        if len(unknown := samples[sizes[:, 0] == 0]) == 0:
+            return sizes
         for sample, data in self._rows(np.unique(unknown)):
             self._size(sample, data)
-        return self._sizes[samples].astype(np.int64)
+        return self._known.of(samples)[0]
 
     def images(self, samples: NDArray[np.int64]) -> Iterator[NDArray]:
         """Yield images one by one, (H, W, C) each, of any size; each is valid until this thread asks for the next one."""
@@ -160,14 +162,14 @@ class EncodedReader(Reader):
         """Hand images to a sink: many in one call where they are plain JPEGs of the right size, and the others one by one."""
         if isinstance(sink, TakesJpegs):  # an image is decoded by the same decoder each time it is read, the first time included
             self._look_at(samples, rows)
-        sizes = self._sizes[samples].astype(np.int64)
+        sizes, is_plain, is_common = self._known.of(samples)
         wanted = self.index.shape[1:3] if sink.sizes is None else sink.sizes[slots]
         has_size = (sizes == wanted).all(axis=1)
         if isinstance(sink, TakesJpegs):
-            left = np.flatnonzero(~sink.take_jpegs(rows, slots, self._is_common[samples] & has_size))
+            left = np.flatnonzero(~sink.take_jpegs(rows, slots, is_common & has_size))
             samples, slots, sizes, has_size = samples[left], slots[left], sizes[left], has_size[left]
-            rows = [rows[k] for k in left]
-        is_plain = self._is_plain[samples] & has_size & (part_decoder() is not None)
+            rows, is_plain = [rows[k] for k in left], is_plain[left]
+        is_plain = is_plain & has_size & (part_decoder() is not None)
         k = 0
         for end in [*np.flatnonzero(~is_plain).tolist(), len(rows)]:  # between these all are plain
             while k < end:
@@ -240,20 +242,19 @@ class EncodedReader(Reader):
 
     def _size(self, sample: int, data: NDArray[np.uint8]) -> tuple[int, int]:
         """Return height and width of an image; its header is read once."""
-        height, width = self._sizes[sample].tolist()
+        height, width = self._known.size(sample)
         if height:
             return height, width
         try:
             header = self._header(sample, data)
         except DecodeError as error:
             raise self._error(sample, error) from error
-        self._is_plain[sample], self._is_common[sample] = is_plain(header, self._mode), is_common(header, self._mode)
-        self._sizes[sample] = header.upright  # at last: other threads take it for the sign that all of it is known
+        self._known.enter(sample, header.upright, is_plain(header, self._mode), is_common(header, self._mode))
         return header.upright
 
     def _look_at(self, samples: NDArray[np.int64], rows: list[NDArray[np.uint8]]) -> None:
         """Read the headers of images, as far as that was not done; those that can't be read are errors when they are decoded."""
-        for k in np.flatnonzero(self._sizes[samples, 0] == 0).tolist():
+        for k in np.flatnonzero(self._known.of(samples)[0][:, 0] == 0).tolist():
             with contextlib.suppress(DataError):
                 self._size(int(samples[k]), rows[k])
 

@@ -6,6 +6,7 @@ import contextlib
 import mmap
 import os
 import resource
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -22,6 +23,10 @@ from fastprep.system import begin_in_children
 _SHARE_OF_LIMIT = 8  # a process has other loaders, sockets, and libraries that open files
 _MOST = 128  # an open h5py.File takes 0.6 MB of memory
 _LEAST = 2  # indexing a file takes as many
+# before Python 3.13 an object of mmap keeps a descriptor of its own, until nothing refers to it any more
+_MAPPING: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+MAPPED_DESCRIPTORS = 1 if _MAPPING else 2
+"""Descriptors of an `OpenFile` that is mapped."""
 
 
 def default_limit() -> int:
@@ -178,7 +183,7 @@ class OpenFile(FileBytes):
     ----------
     path : str
     mapped : bool
-        Whether to map the whole file, which takes a second descriptor (Python's mmap keeps one).
+        Whether to map the whole file, which then has `MAPPED_DESCRIPTORS`.
 
     Attributes
     ----------
@@ -193,7 +198,7 @@ class OpenFile(FileBytes):
             return
         self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         if mapped:
-            self.mapping = np.frombuffer(mmap.mmap(self.number, 0, prot=mmap.PROT_READ), np.uint8)
+            self.mapping = np.frombuffer(mmap.mmap(self.number, 0, prot=mmap.PROT_READ, **_MAPPING), np.uint8)
 
     def close(self) -> None:
         """Close the file. The mapping lasts as long as any array over it."""

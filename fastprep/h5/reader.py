@@ -17,12 +17,12 @@ from fastprep.errors import ChangedError, DataError
 from fastprep.h5 import _read, verify
 from fastprep.h5._decode import ChunkPlan
 from fastprep.h5.block_order import by_block
-from fastprep.h5.cache import BlockCache, Scratch
+from fastprep.h5.cache import BlockCache, Scratch, ThreadScratch
 from fastprep.h5.chunks import ChunkReader, plan_of, reading_error
 from fastprep.h5.file_bytes import identity_at
 from fastprep.h5.files import CHANGED, load_filters, open_file
 from fastprep.h5.filters import missing_filters
-from fastprep.h5.handles import Handles, OpenDataset, OpenFile
+from fastprep.h5.handles import MAPPED_DESCRIPTORS, Handles, OpenDataset, OpenFile
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
 from fastprep.h5.resident import ResidentImages, resident_images
 from fastprep.h5.retries import raise_machine_fault, read_again
@@ -58,7 +58,7 @@ class Reader:
             raise ValueError(f'io must be "pread" or "mmap", got {io!r}')
         self.index, self.io = index, io
         self._handles = Handles() if handles is None else handles
-        self._scratch = Scratch() if scratch is None else scratch
+        self._scratch = ThreadScratch() if scratch is None else scratch
         self._cache = BlockCache(0)
         self._planned: tuple[ImageIndex | None, ChunkPlan | None] = (None, None)
         self._resident: tuple[ImageIndex | None, ResidentImages | None] = (None, None)
@@ -298,7 +298,8 @@ class Reader:
     @contextlib.contextmanager
     def _open(self, samples: NDArray[np.int64]) -> Iterator[ChunkReader]:
         """Yield a reader of the chunks that hold samples. The file stays open as long as the context lasts."""
-        with self._handles.use((self._key, OpenFile), 2 if self.io == "mmap" else 1, self._open_file) as file:
+        n_descriptors = MAPPED_DESCRIPTORS if self.io == "mmap" else 1
+        with self._handles.use((self._key, OpenFile), n_descriptors, self._open_file) as file:
             wanted = self.index.extents(samples) if file.is_remote else ((), ())
             with file.holding(*wanted) as held:
                 yield ChunkReader(self.index, held, self._scratch, self._plan())

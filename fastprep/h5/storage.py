@@ -168,7 +168,9 @@ def partial_chunks_are_raw(properties: h5py.h5p.PropDCID) -> bool:
         get_chunk_opts = _get_chunk_opts()
     except (OSError, AttributeError):
         raise Unsupported("this build of h5py hides H5Pget_chunk_opts") from None
-    if get_chunk_opts(properties.id, ctypes.byref(options)) < 0:
+    with h5py._objects.phil:  # no two threads may be in HDF5
+        status = get_chunk_opts(properties.id, ctypes.byref(options))
+    if status < 0:
         raise Unsupported("H5Pget_chunk_opts failed")
     return bool(options.value & _DONT_FILTER_PARTIAL_CHUNKS)
 

@@ -4,7 +4,7 @@ from fastprep.pipeline.backends import Backend, choose, choose_parts, pool_of
 from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.buffers import BufferPool, Lease, dlpack_capsule
 from fastprep.pipeline.companions import Companions
-from fastprep.pipeline.epoch_iterator import EpochIterator, ImageIterator
+from fastprep.pipeline.epoch_iterator import EpochIterator, HandedOut, ImageIterator
 from fastprep.pipeline.profiling import profiled
 from fastprep.pipeline.source import BatchSource
 from fastprep.pipeline.worker_pool import WorkerPool, check_workers
@@ -16,6 +16,7 @@ __all__ = [
     "BufferPool",
     "Companions",
     "EpochIterator",
+    "HandedOut",
     "ImageIterator",
     "Lease",
     "SharedBatch",

@@ -7,7 +7,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
@@ -15,6 +15,7 @@ from fastprep.pipeline.batch import Batch, SharedBatch
 from fastprep.pipeline.grouping import useful_threads
 from fastprep.pipeline.source import BatchSource
 from fastprep.pipeline.worker_pool import LOST, is_exiting
+from fastprep.system import begin_in_children
 
 _log = logging.getLogger(__name__)
 
@@ -172,3 +173,34 @@ class ImageIterator(EpochIterator):
     @property
     def _prepare_group(self) -> Callable[[int, range], list[Batch | SharedBatch | Exception]] | None:
         return functools.partial(self._source.prepare_group, has_labels=False)
+
+
+class HandedOut(Iterator[Any]):
+    """Batches of an epoch iterator, each as whoever iterates gets it.
+
+    Threads may share it: each batch goes to one of them, in the order in which they ask. A generator would be an error then and,
+    without Python's global lock, end the process: CPython 3.14 does not keep two threads from entering its frame.
+
+    Parameters
+    ----------
+    batches : EpochIterator
+    hand_out : callable
+        Takes a `Batch` or `SharedBatch`.
+    """
+
+    def __init__(self, batches: EpochIterator, hand_out: Callable[[Any], Any]) -> None:
+        self._batches, self._hand_out = batches, hand_out
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Make the lock anew, which does not survive a fork."""
+        self._turn = threading.RLock()
+
+    def __next__(self) -> Any:
+        with self._turn:
+            batch = next(self._batches)
+        return self._hand_out(batch)
+
+    def close(self) -> None:
+        """Stop here, see `EpochIterator.close`."""
+        self._batches.close()

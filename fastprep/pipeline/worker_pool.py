@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures.thread
 import contextlib
+import contextvars
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -125,7 +126,9 @@ class WorkerPool:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self.n_threads, "fastprep", _enlist, (self._idents,))
             try:
-                return self._executor.submit(_unless_exiting, function, *arguments)
+                # Without the global lock, a thread that is started gets a copy of the context of whoever asks first for a batch,
+                # with its `numpy.errstate` and all that it holds; workers see the same in every build: nothing of that.
+                return contextvars.Context().run(self._executor.submit, _unless_exiting, function, *arguments)
             except RuntimeError:  # as well where the system gives no more threads
                 if not is_exiting():
                     raise

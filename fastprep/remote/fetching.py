@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import datetime
 import errno
 import logging
@@ -68,7 +69,8 @@ class Fetcher:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(MOST, "fastprep-fetch")
-            return self._pool.submit(call)
+            # a thread that is started here would keep the context, and with it the session, which would never be forgotten
+            return contextvars.Context().run(self._pool.submit, call)
 
     def answer(self, ask: Callable[[], _T], what: str) -> _T:
         """Return what a request returns, which is sent again after a fault, until the deadline.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from fastprep.sampling.sampler import WHOLE_EPOCH, Sampler, Since, check_integer
+from fastprep.system import begin_in_children
 
 # In a state only where the loader has such an argument
 _ONLY_IF_GIVEN = ("indices", "sampling", "policy", "color", "erase", "blend", "standardize")
@@ -14,6 +16,8 @@ _NOT_IN_OLDER = ("chunks",)  # states that were saved before it was there do not
 
 class Position:
     """Epoch and step at which the next iteration begins, and those after the last batch that was handed out.
+
+    Any number of threads may use it at once: no two iterations begin in the same place.
 
     Parameters
     ----------
@@ -29,6 +33,18 @@ class Position:
         self._next = (0, 0)  # epoch and step at which the next iteration begins
         self._reached = (0, 0)  # epoch and step after the last batch that was handed out
         self._resumed = (-1, WHOLE_EPOCH)  # an epoch that began with other shards or batches, and since when it has these
+        begin_in_children(self)
+
+    def begin(self) -> None:
+        """Make the lock anew, which does not survive a fork."""
+        self._lock = threading.RLock()  # reentrant: a handler of signals may save the state wherever it comes in
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        begin_in_children(self)
 
     @property
     def next_epoch(self) -> int:
@@ -46,31 +62,37 @@ class Position:
 
     def snapshot(self) -> tuple[Any, ...]:
         """Return the whole position, for `restore`."""
-        return self._next, self._reached, self._resumed
+        with self._lock:
+            return self._next, self._reached, self._resumed
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
         """Return to the position at which `snapshot` was taken."""
-        self._next, self._reached, self._resumed = snapshot
+        with self._lock:
+            self._next, self._reached, self._resumed = snapshot
 
     def begin_epoch(self) -> tuple[int, int]:
         """Return the epoch and the first step of an iteration that begins now; the one after it has the next epoch."""
-        epoch, step = self._next
-        self._next = (epoch + 1, 0)
-        return epoch, step
+        with self._lock:
+            epoch, step = self._next
+            self._next = (epoch + 1, 0)
+            return epoch, step
 
     def advance(self, epoch: int, step: int) -> None:
         """Record that the batch of a step was handed out."""
-        self._reached = (epoch, step + 1)
+        with self._lock:
+            self._reached = (epoch, step + 1)
 
     def end_epoch(self, epoch: int) -> None:
         """Record that an iteration found no further step in an epoch, which other shards may still have."""
-        if self._reached[0] == epoch:
-            self._reached = (epoch + 1, 0)
+        with self._lock:
+            if self._reached[0] == epoch:
+                self._reached = (epoch + 1, 0)
 
     def move_to(self, epoch: int, step: int = 0) -> None:
         """Let the next iteration begin at a step of `epoch`."""
-        self._next = self._reached = (epoch, step)
-        self._resumed = (-1, WHOLE_EPOCH)
+        with self._lock:
+            self._next = self._reached = (epoch, step)
+            self._resumed = (-1, WHOLE_EPOCH)
 
     def set(self, epoch: int, step: int) -> None:
         """Move to a step that a user has named; see `fastprep.loader.Loader.set_epoch`."""
@@ -87,8 +109,9 @@ class Position:
 
     def save(self) -> dict[str, Any]:
         """Return the state after the last batch that was handed out; see `fastprep.loader.Loader.state_dict`."""
-        epoch, step = self._reached
-        seen = self.seen(epoch, step)
+        with self._lock:
+            epoch, step = self._reached
+            seen = self.seen(epoch, step)
         if self._sampler.is_over(seen):  # for all shards: after the same steps their states agree
             epoch, seen = epoch + 1, 0
         return {"version": 2, "epoch": epoch, "seen": seen, "of": self._fingerprint()}
@@ -110,9 +133,10 @@ class Position:
         since = self._sampler.resume(seen)
         if self._sampler.is_over(seen):  # what is left does not fill a batch of every shard
             epoch, since = epoch + 1, WHOLE_EPOCH
-        self._next = self._reached = (epoch, since.step)
-        # steps that count as in any other epoch can all be asked for, including those before this one
-        self._resumed = (epoch, since) if since.seen != self._sampler.seen(since.step) else (-1, WHOLE_EPOCH)
+        with self._lock:
+            self._next = self._reached = (epoch, since.step)
+            # steps that count as in any other epoch can all be asked for, including those before this one
+            self._resumed = (epoch, since) if since.seen != self._sampler.seen(since.step) else (-1, WHOLE_EPOCH)
 
     def _way_out(self, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
         """Name the argument that gives the windows of a state, or what its chunks are; empty if other things differ."""

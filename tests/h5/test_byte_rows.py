@@ -11,7 +11,7 @@ import pytest
 from fastprep.errors import ChangedError, DataError, MissingDatasetError
 from fastprep.h5 import heap
 from fastprep.h5.byte_rows import ByteRows, open_rows
-from fastprep.h5.cache import Scratch
+from fastprep.h5.cache import ThreadScratch
 from fastprep.h5.handles import Handles
 from tests.support.heaps import structure
 
@@ -218,7 +218,7 @@ def test_samples_out_of_range_are_an_error(tmp_path, samples):
 
 def test_threads_read_at_once_and_keep_their_rows(tmp_path):
     rows = rows_of(np.random.default_rng(0).integers(0, 30_000, 200))
-    found, problems = open_rows(write(tmp_path / "x.h5", rows), "images", Handles(2), Scratch()), []
+    found, problems = open_rows(write(tmp_path / "x.h5", rows), "images", Handles(2), ThreadScratch()), []
     together = threading.Barrier(4)
 
     def work(seed):

@@ -1,0 +1,52 @@
+"""Remote files in many threads: the same batches, and no thread that is left when a loader is forgotten."""
+
+import gc
+import threading
+import time
+
+import numpy as np
+import obstore  # noqa: F401 - without it these tests are skipped
+import pytest
+from threads import copied, number_of, one_by_one, together
+
+from fastprep import RandomCrop
+from fastprep.loader import Loader
+from fastprep.remote import current
+
+OPTIONS = {"mean": None, "shuffle": True, "seed": 3, "workers": 2}
+
+
+def use(url):
+    """Take some batches of a loader, and forget it."""
+    iterator = iter(Loader(url, 5, RandomCrop(7), **OPTIONS))
+    return [copied(next(iterator)) for _ in range(2)]
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (3, 12, 14, 3), "compression": "gzip"}], ids=["plain", "gzip"])
+def test_loaders_of_one_file_in_as_many_threads_and_threads_of_one_loader(make_file, server, layout):
+    path, _, _ = make_file(n=60, **layout)
+    url = server.put(path.name, path.read_bytes())
+    with Loader(url, 5, RandomCrop(7), **OPTIONS) as alone:
+        wanted = one_by_one(alone, 4)
+
+    def use_one():
+        with Loader(url, 5, RandomCrop(7), **OPTIONS) as loader:
+            return number_of([copied(batch) for batch in loader], wanted)
+
+    assert together(*[use_one] * 4) == [0] * 4
+    with Loader(url, 5, RandomCrop(7), **OPTIONS) as loader:
+        came = together(*[lambda: [copied(batch) for batch in loader]] * 4)
+    assert sorted(number_of(batches, wanted) for batches in came) == [0, 1, 2, 3]
+
+
+def test_a_forgotten_loader_ends_the_threads_that_fetch_for_it(make_file, server):
+    """A thread may keep the context in which it was started, as it does where Python has no global lock."""
+    path, _, _ = make_file(n=60)
+    url = server.put(path.name, path.read_bytes())
+    np.testing.assert_array_equal(*[use(url)[1][1] for _ in range(2)])
+    until = time.monotonic() + 30
+    while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("fastprep")]:
+        assert time.monotonic() < until, left
+        current().fetcher.rest()  # those of the process, in which a batch was made when the loader had gone
+        gc.collect()
+        time.sleep(0.01)
