@@ -16,7 +16,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 from encoded_files import encoded, write_rows
-from threads import copied, number_of, one_by_one, same, together
+from threads import copied, number_of, one_by_one, same, together, until_none_is_left
 
 from fastprep import Mask, RandomCrop, RandomResizedCrop
 from fastprep.loader import Loader
@@ -248,6 +248,7 @@ def test_loaders_that_are_forgotten_while_other_threads_collect_garbage(make_num
     collector.join()
     gc.collect()
     assert not list(left)
+    until_none_is_left()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

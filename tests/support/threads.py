@@ -1,6 +1,7 @@
 """Threads that begin together, and what a single one makes of the same loader."""
 
 import threading
+import time
 
 import numpy as np
 
@@ -25,6 +26,14 @@ def together(*functions, seconds=120):
     if errors:
         raise errors[0]
     return results
+
+
+def until_none_is_left(seconds=60):
+    """Wait until no thread of fastprep is left: those of a forgotten loader end soon after it, and nobody waits for them."""
+    end = time.monotonic() + seconds
+    while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("fastprep")]:
+        assert time.monotonic() < end, f"threads are left: {left}"
+        time.sleep(0.01)
 
 
 def copied(batch):
