@@ -11,7 +11,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the other processes have work for the
 
 import gc
 import signal
-import threading
 from pathlib import Path
 
 import fake_cupy
@@ -20,6 +19,7 @@ import hypothesis
 import numpy as np
 import pytest
 from optional_libraries import choose_backend, missing_library
+from threads import threads_left
 
 from fastprep.errors import DeviceUnavailableError
 from fastprep.kernels._cpu import supported_versions
@@ -228,5 +228,4 @@ def hangups():
 def no_thread_left():
     """Fail a test that leaves a thread of fastprep behind."""
     yield
-    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("fastprep")]
-    assert left == []
+    assert threads_left() == []

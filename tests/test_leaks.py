@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import warm_python
+from threads import threads_left
 
 from fastprep import CenterCrop
 from fastprep.loader import Loader
@@ -38,7 +39,7 @@ def n_open_files():
 
 
 def n_threads():
-    return sum(thread.name.startswith("fastprep") for thread in threading.enumerate())
+    return len(threads_left())
 
 
 def wait_until(condition, seconds=60):

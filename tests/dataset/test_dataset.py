@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from many_files import BY_HDF5, CROP, IMAGE, LAYOUTS, ONE, SEVERAL, write, write_many
+from threads import threads_left
 
 from fastprep import DataError
 from fastprep.dataset.dataset import Dataset
@@ -134,7 +135,7 @@ def test_a_file_that_does_not_fit_is_an_error_at_once(few, spoil, error, message
     spoil(paths[5])
     with pytest.raises(error, match=message) as caught:
         Dataset(paths)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastprep")]
+    assert threads_left() == []
     del caught  # which would have kept them
     with pytest.raises(error, match=message):
         Dataset(paths, on_corrupt="skip")

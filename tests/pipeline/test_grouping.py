@@ -2,13 +2,13 @@
 
 import itertools
 import math
-import threading
 
 import h5py
 import numpy as np
 import pytest
 from damaged_chunks import damage
 from loader_batches import CROPS, check_same
+from threads import threads_left
 
 from fastprep import ColorJitter, MixUp, RandAugment, RandomCrop, RandomErasing
 from fastprep.errors import DataError
@@ -157,7 +157,7 @@ def test_a_loader_that_is_closed_in_the_middle_of_a_group(path, groups):
     loader.close()
     with pytest.raises(RuntimeError, match="the loader was closed"):
         next(iteration)
-    assert not any(thread.name.startswith("fastprep") for thread in threading.enumerate())
+    assert threads_left() == []
 
 
 def test_a_group_takes_no_longer_than_one_may_wait_for_it():

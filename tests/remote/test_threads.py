@@ -1,13 +1,11 @@
 """Remote files in many threads: the same batches, and no thread that is left when a loader is forgotten."""
 
 import gc
-import threading
-import time
 
 import numpy as np
 import obstore  # noqa: F401 - without it these tests are skipped
 import pytest
-from threads import copied, number_of, one_by_one, together
+from threads import copied, number_of, one_by_one, together, until_none_is_left
 
 from fastprep import RandomCrop
 from fastprep.loader import Loader
@@ -44,9 +42,9 @@ def test_a_forgotten_loader_ends_the_threads_that_fetch_for_it(make_file, server
     path, _, _ = make_file(n=60)
     url = server.put(path.name, path.read_bytes())
     np.testing.assert_array_equal(*[use(url)[1][1] for _ in range(2)])
-    until = time.monotonic() + 30
-    while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("fastprep")]:
-        assert time.monotonic() < until, left
+
+    def end_others():
         current().fetcher.rest()  # those of the process, in which a batch was made when the loader had gone
         gc.collect()
-        time.sleep(0.01)
+
+    until_none_is_left(30, end_others)

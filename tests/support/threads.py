@@ -28,11 +28,17 @@ def together(*functions, seconds=120):
     return results
 
 
-def until_none_is_left(seconds=60):
+def threads_left():
+    """Return the names of the threads of fastprep that there are."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("fastprep")]
+
+
+def until_none_is_left(seconds=60, meanwhile=lambda: None):
     """Wait until no thread of fastprep is left: those of a forgotten loader end soon after it, and nobody waits for them."""
     end = time.monotonic() + seconds
-    while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("fastprep")]:
+    while left := threads_left():
         assert time.monotonic() < end, f"threads are left: {left}"
+        meanwhile()
         time.sleep(0.01)
 
 
