@@ -17,8 +17,7 @@ OTHERS = {"the tutorial's pipeline": tutorial, "h5py + numpy, buffers reused": n
 @pytest.mark.parametrize("mirror", [False, True], ids=["straight", "half-mirrored"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_random_patches(interleaved, image_file, workers, mirror):
-    own_epoch, _ = fastprep_loader.make(image_file, Options(workers, mirror))
-    epochs = {"fastprep": counted(own_epoch)}
+    epochs = {"fastprep": counted(fastprep_loader.make(image_file, Options(workers, mirror)))}
     epochs |= {name: counted(contender.make(image_file, Options(1, mirror))) for name, contender in OTHERS.items()}
     turned = "half mirrored" if mirror else "not mirrored"
     interleaved(f"random patches, {turned}, fastprep with {workers} worker{'s' * (workers > 1)}", epochs, MEMSET)

@@ -22,7 +22,7 @@ from fastprep.cli.image_options import channels_of, shape_of
 from fastprep.cli.output import write_line
 from fastprep.command_lines import option
 from fastprep.diagnostics import gpu as gpu_figures
-from fastprep.diagnostics.lock_share import LockShare, has_global_lock, preparing, share_of_lock
+from fastprep.diagnostics.lock_share import LockShare, has_global_lock, share_of_worker
 from fastprep.diagnostics.rates import LIMIT, Rates, advice, machine, measure, order_of
 from fastprep.encoded import part_decoder
 from fastprep.errors import DataError, DeviceUnavailableError, InputError
@@ -159,7 +159,7 @@ def _report(config: Config, path: str) -> None:
             facts["not written"] = describe_unwritten(n_unwritten, described["samples"], "images", is_encoded)
         _section("File" if config.file else "Temporary file", {"file": path, **facts} if config.file else facts)
         rates = measure(make, config.rounds)
-        share = share_of_lock(preparing(loader), config.rounds) if has_global_lock() else None
+        share = share_of_worker(loader, config.rounds)
         _rates(rates, share, f"Random {'resized ' * is_encoded}crops of {size} pixels, mirrored", config)
         for hint in advice(loader, rates):
             write_line(f"* {hint}")
@@ -248,9 +248,9 @@ def _rates(rates: Rates, share: LockShare | None, what: str, config: Config) -> 
     for name, value in rates.values.items():
         write_line(f"  {name:20} {value:>10,.0f} images/s {value / limit:>7.2f} of a memset of the result")
     write_line(f"  Reading takes {rates.share_read:.0%} of one thread's time, and cropping {1 - rates.share_read:.0%}.")
-    if share is None:
+    if not has_global_lock():
         write_line("  This Python has no lock that only one thread has at a time.")
-    else:
+    elif share is not None:
         write_line(f"  A thread holds Python's lock, which only one has at a time, for {share} of its processor time:")
         write_line(f"  however many there are, they make at most {share.most_gain:,.3g} times what one makes.")
     write_line("")

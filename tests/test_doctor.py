@@ -9,6 +9,7 @@ import fake_cupy
 import h5py
 import numpy as np
 import pytest
+from encoded_files import encoded, write_rows
 from fake_consumers import LIBRARIES, forget_devices, modules
 
 from fastprep import CenterCrop, doctor, kernels
@@ -49,6 +50,14 @@ def test_a_plain_file(make_file, capsys):
     else:
         assert "This Python has no lock that only one thread has at a time." in out
     assert "* " not in out  # nothing to advise
+
+
+def test_nothing_is_said_of_the_lock_where_libraries_decode_that_give_it_up(tmp_path, capsys):
+    path = write_rows(tmp_path / "rows.h5", encoded(kind="PNG"))
+    status, out, _ = report(capsys, path, "--batch-size", 4, "--rounds", 1)
+    assert status == 0
+    assert "Reading takes" in out
+    assert "lock" not in out
 
 
 def test_chunks_of_several_images(make_file, capsys):

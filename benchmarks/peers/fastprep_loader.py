@@ -18,22 +18,25 @@ def make(path, options: Options):
     loader = Loader(
         path, options.batch, crop, mean=MEANS, shuffle=True, workers=options.threads, io=options.variant or "pread", device="cpu"
     )
-    rows = 10 if options.ten else 1
-
-    def epoch():
-        for x, numbers in loader:
-            yield x, numbers[::rows]
-
-    return epoch, remark(loader)
+    return Epochs(loader, rows=10 if options.ten else 1)
 
 
-def remark(loader):
-    """Return a sentence about Python's lock, of which a worker should need little."""
-    from fastprep.diagnostics.lock_share import has_global_lock, preparing, share_of_lock
+class Epochs:
+    """Epochs of a loader whose labels are the numbers of the images, each with some rows of a batch."""
 
-    if not has_global_lock():
-        return ""
-    return f"a worker holds Python's lock for {share_of_lock(preparing(loader))} of its processor time"
+    def __init__(self, loader, rows=1):
+        self.loader, self.rows = loader, rows
+
+    def __call__(self):
+        for x, numbers in self.loader:
+            yield x, numbers[:: self.rows]
+
+    def remark(self):
+        """Return a sentence about Python's lock, of which a worker should need little."""
+        from fastprep.diagnostics.lock_share import share_of_worker
+
+        share = share_of_worker(self.loader)
+        return "" if share is None else f"a worker holds Python's lock for {share} of its processor time"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from check import MEANS
-from fastprep_loader import remark
+from fastprep_loader import Epochs
 from protocol import Options, run
 
 
@@ -14,7 +14,7 @@ def make(path, options: Options):
 
     crop = fastprep.RandomResizedCrop(boxes.SIZE, boxes.SCALE, boxes.RATIO, mirror=options.mirror)
     loader = fastprep.Loader(path, options.batch, crop, mean=MEANS, shuffle=True, workers=options.threads, device="cpu")
-    return (lambda: loader), remark(loader)
+    return Epochs(loader)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ them.
 A contender is a function `make(path, options)` that returns `epoch`, and `epoch()` iterates over (x, numbers): a batch in
 host memory, float32, (n, 227, 227, 3) or (n, 3, 227, 227), or with 224
 for random-resized crops, in a buffer that may be used again for a later batch; and which
-images of the file these are, which is what the file's labels hold. Of ten crops x has ten rows for each image. `make` may
-return (epoch, remark) instead, with a sentence about this job that is printed below the table.
+images of the file these are, which is what the file's labels hold. Of ten crops x has ten rows for each image. `epoch`
+may have a method `remark`, which returns a sentence about this job that is printed below the table.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Options:
 
 
 def run(
-    make: Callable[[str, Options], Epoch | tuple[Epoch, str]],
+    make: Callable[[str, Options], Epoch],
     name: str,
     *,
     packages: Sequence[str] = (),
@@ -105,13 +105,13 @@ def run(
             ten, resized = args.crops == "ten", args.crops in ("resized", "jpeg")
             options = Options(args.threads, args.mirror == "half", ten, args.batch, args.variant, Path(folder), resized)
             began = time.perf_counter()
-            made = make(args.file, options)
-            epoch, who["remark"] = made if isinstance(made, tuple) else (made, "")
+            epoch = make(args.file, options)
             who["prepare_seconds"] = time.perf_counter() - began
             if pixels and args.crops == "jpeg":
                 check.check_loosely(epoch(), args.file)
             elif pixels:
                 who["largest_error"] = check.check(epoch(), args.file, options.mirror, options.ten, options.resized, most_off)
+            who["remark"] = epoch.remark() if hasattr(epoch, "remark") else ""
             who["version"] = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
             say({"ready": True, **who})
             for _ in range(args.rounds) if args.rounds else _requests():

@@ -85,6 +85,18 @@ def has_global_lock() -> bool:
     return getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
+def share_of_worker(loader: Loader, rounds: int = 5) -> LockShare | None:
+    """Measure `share_of_lock` for what a worker of a loader does.
+
+    Returns
+    -------
+    LockShare or None
+        None where Python has no such lock, and for encoded images: a decoder that Python calls gives the lock up, and its time
+        would be taken for time with the lock.
+    """
+    return share_of_lock(preparing(loader), rounds) if has_global_lock() and not loader._dataset.is_encoded else None
+
+
 def preparing(loader: Loader) -> Callable[[], None]:
     """Return a function that does what a worker of a loader does for a batch, or for a group of small ones."""
     source = loader._source
