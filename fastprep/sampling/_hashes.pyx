@@ -1,6 +1,6 @@
 """The hashes of `hashing.py`: all steps of a number at once, since a batch draws little of each, and calls are what it costs."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 import numpy as np
 
@@ -55,6 +55,40 @@ def draw(uint64_t stream, const int64_t[::1] counters not None, const int64_t[::
     else:
         with nogil:
             draw_each(stream, counters, n_values, step, drawn)
+    return result
+
+
+cdef void draw_column(
+    uint64_t stream, const int64_t[::1] counters, const int64_t[::1] n_values, int32_t times, int32_t[:] column
+) noexcept nogil:
+    cdef int64_t k, step = n_values.shape[0] != 1
+    for k in range(counters.shape[0]):
+        column[k] += times * <int32_t> scaled(bits(stream, <uint64_t> counters[k]), n_values[k * step])
+
+
+def draw_rows(const int64_t[::1] counters not None, draws):
+    """Return rows of four numbers, the first of which is the row's own, and add draws to the others: int32, shape (n, 4).
+
+    `draws` has a tuple for each: the number of the column, the key of the stream, how many values there are (an array of one
+    number for all counters, or of one for each), and what a draw is multiplied by. See `hashing.draw`.
+    """
+    cdef int64_t k, n = counters.shape[0]
+    cdef const int64_t[::1] n_values
+    cdef int column
+    cdef uint64_t stream
+    cdef int32_t times
+    result = np.zeros((n, 4), np.int32)
+    cdef int32_t[:, ::1] rows = result
+    for k in range(n):
+        rows[k, 0] = <int32_t> k
+    for column, stream, n_values, times in draws:
+        if not 0 <= column < 4 or n_values.shape[0] not in (1, n):
+            raise ValueError(f"draws must be for columns 0..3, with one number or {n}, got column {column}, {n_values.shape[0]}")
+        if n < MANY:
+            draw_column(stream, counters, n_values, times, rows[:, column])
+        else:
+            with nogil:
+                draw_column(stream, counters, n_values, times, rows[:, column])
     return result
 
 

@@ -74,6 +74,23 @@ def draw(stream: int, counters: NDArray[np.integer], n_values: int | NDArray[np.
     return _hashes.draw(stream, _numbers(counters), _numbers(n_values))
 
 
+def draw_rows(counters: NDArray[np.integer], draws: Sequence[tuple[int, int, int | NDArray[np.int64], int]]) -> NDArray[np.int32]:
+    """Return rows of four numbers, the first of which is the row's own, with integers of several streams added to the others.
+
+    Parameters
+    ----------
+    counters : ndarray of integers, shape (n,)
+    draws : sequence of tuple
+        The column to which integers are added, the key of the stream, the number of values, as in `draw`, and what each integer
+        is multiplied by.
+
+    Returns
+    -------
+    ndarray of int32, shape (n, 4)
+    """
+    return _hashes.draw_rows(_numbers(counters), [(column, key, _numbers(n), times) for column, key, n, times in draws])
+
+
 def uniform(stream: int, counters: NDArray[np.integer]) -> NDArray[np.float64]:
     """Draw a number for each counter, uniform in 0..1 without 1: a multiple of 2**-53.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,7 +211,8 @@ def step_positions(
     """Return the positions of a batch, or of several that follow each other, in the order of their epoch; see `step_samples`."""
     rank, world = shard
     stop = min((step + n_steps) * batch_size, shard_size(n_samples - seen, shard))
-    return seen + np.arange(step * batch_size, stop, dtype=np.int64) * world + rank
+    first = seen + rank
+    return np.arange(first + step * batch_size * world, first + stop * world, world, dtype=np.int64)
 
 
 def permute(positions: NDArray[np.int64], n_samples: int, stream: int) -> NDArray[np.int64]:
@@ -237,7 +239,13 @@ def permute(positions: NDArray[np.int64], n_samples: int, stream: int) -> NDArra
     with n_samples.
     """
     columns = math.isqrt(n_samples - 1) + 1
-    keys = np.array([hashing.key(stream, round_number) for round_number in range(_ROUNDS)], np.uint64)
     result = np.array(positions, np.int64, order="C")
-    _hashes.permute(result.reshape(-1), n_samples, columns, keys)  # a view, since a new array is contiguous
+    _hashes.permute(result.reshape(-1), n_samples, columns, _round_keys(stream))  # a view, since a new array is contiguous
     return result
+
+
+@lru_cache(maxsize=64)
+def _round_keys(stream: int) -> NDArray[np.uint64]:
+    keys = np.array([hashing.key(stream, round_number) for round_number in range(_ROUNDS)], np.uint64)
+    keys.flags.writeable = False  # whoever asks gets the same array
+    return keys

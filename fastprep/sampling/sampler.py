@@ -62,6 +62,10 @@ class Sampler:
 
     def __len__(self) -> int:
         """Count the steps of an epoch."""
+        return self._n_steps
+
+    @cached_property
+    def _n_steps(self) -> int:
         return order.n_steps(self.n_samples, self.batch_size, self.shard, self.drop_remainder)
 
     def check_not_empty(self) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastprep.transforms.crops import check_size
 from fastprep.transforms.draws import Draws, Stream
-from fastprep.transforms.geometry import Side, Size, draw_flags, first_rows
+from fastprep.transforms.geometry import Side, Size, drawn_rows
 from fastprep.transforms.resizing import check_range, numbers_of
 from fastprep.transforms.table import FARTHEST, Geometry, TransformTable
 
@@ -113,9 +113,7 @@ class RandomAffine:
 
     def table(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return slots and flags of a batch: int32, shape (n, 4); y and x are 0, since matrices have the places."""
-        rows = first_rows(len(samples))
-        rows[:, 3] = draw_flags(self, samples, seed, epoch)
-        return rows
+        return drawn_rows(self, samples, seed, epoch)
 
     def rows(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
         """Return the geometry of a batch of images of this size, or of these."""

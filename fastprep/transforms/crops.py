@@ -13,8 +13,7 @@ from typing import Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.transforms.draws import Draws, Stream
-from fastprep.transforms.geometry import Side, Size, boxes_of, check_turn, draw_flags, first_rows, has_sizes, resized_size
+from fastprep.transforms.geometry import Side, Size, boxes_of, check_turn, drawn_rows, has_sizes, resized_size
 from fastprep.transforms.table import MIRRORED, Geometry, TransformTable
 
 Order = Literal["tutorial", "torchvision"]
@@ -153,12 +152,7 @@ class RandomCrop(_Sized):
             If the crop is larger than the image.
         """
         h, w = self._check_fits(height, width)
-        rows = first_rows(len(samples))
-        draws = Draws(samples, seed, epoch)
-        rows[:, 1] = draws.integers(Stream.Y, height - h + 1)
-        rows[:, 2] = draws.integers(Stream.X, width - w + 1)
-        rows[:, 3] = draw_flags(self, samples, seed, epoch)
-        return rows
+        return drawn_rows(self, samples, seed, epoch, (height - h, width - w))
 
 
 @dataclass(frozen=True, repr=False)

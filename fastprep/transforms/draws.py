@@ -91,6 +91,22 @@ class Draws:
         """Draw integers that are uniform in 0..n_values-1, shape (n,). `turn`: which of several."""
         return hashing.draw(hashing.key(self._seed, self._epoch, stream, *turn), self.samples, n_values)
 
+    def rows(self, columns: Sequence[tuple[int, Stream, int | NDArray[np.int64], int]]) -> NDArray[np.int32]:
+        """Return rows of four numbers, the first of which is the row's own, with integers added to the others.
+
+        Parameters
+        ----------
+        columns : sequence of tuple
+            The column to which integers are added, their stream, how many values there are, as in `integers`, and what each is
+            multiplied by.
+
+        Returns
+        -------
+        ndarray of int32, shape (n, 4)
+        """
+        streams = [(column, hashing.key(self._seed, self._epoch, stream), n, times) for column, stream, n, times in columns]
+        return hashing.draw_rows(self.samples, streams)
+
     def happens(self, stream: Stream, p: float) -> NDArray[np.bool_]:
         """Draw what is true with probability p, shape (n,)."""
         return self.uniform(stream) < p

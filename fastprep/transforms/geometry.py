@@ -95,16 +95,32 @@ def first_rows(n: int) -> NDArray[np.int32]:
     return rows
 
 
-def draw_flags(crop: Any, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
-    """Return the flags of each sample for a crop with `mirror`, `flip` and `turn`: int32, shape (n,)."""
-    draws, flags = Draws(samples, seed, epoch), np.zeros(len(samples), np.int32)
+def drawn_rows(
+    crop: Any, samples: NDArray[np.int64], seed: int, epoch: int, last: tuple[Side, Side] | None = None
+) -> NDArray[np.int32]:
+    """Return a crop table with one row for each sample, and the flags that are drawn for it: int32, shape (n, 4).
+
+    Parameters
+    ----------
+    crop : object
+        With `mirror`, `flip` and `turn`.
+    samples : ndarray of int64, shape (n,)
+        Sample ids. The image of `samples[k]` is in slot k.
+    seed, epoch : int
+    last : (int, int), or two ndarray of int64, shape (n,), optional
+        Largest y and x, of all samples or of each. They are drawn from 0 on; None: both are 0.
+    """
+    draws, columns = Draws(samples, seed, epoch), []
+    if last is not None:
+        columns += [(1, Stream.Y, last[0] + 1, 1), (2, Stream.X, last[1] + 1, 1)]
     if crop.mirror:
-        flags += MIRRORED * draws.integers(Stream.MIRROR, 2).astype(np.int32)
+        columns.append((3, Stream.MIRROR, 2, MIRRORED))
     if crop.flip:
-        flags += FLIPPED * draws.integers(Stream.FLIP, 2).astype(np.int32)
+        columns.append((3, Stream.FLIP, 2, FLIPPED))
+    rows = draws.rows(columns)
     if turns(crop):
-        flags ^= _QUARTER_TURNS[draws.integers(Stream.TURN, 4)]
-    return flags
+        rows[:, 3] ^= _QUARTER_TURNS[draws.integers(Stream.TURN, 4)]
+    return rows
 
 
 def check_turn(turn: bool, size: tuple[int, int]) -> None:

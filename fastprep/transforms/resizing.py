@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastprep.transforms.crops import check_size
 from fastprep.transforms.draws import Draws, Stream
-from fastprep.transforms.geometry import Side, Size, check_turn, draw_flags, first_rows, has_sizes, resized_size
+from fastprep.transforms.geometry import Side, Size, check_turn, drawn_rows, first_rows, has_sizes, resized_size
 from fastprep.transforms.table import Geometry, TransformTable
 
 
@@ -119,9 +119,7 @@ class RandomResizedCrop:
 
     def table(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:
         """Return slots and flags of a batch: int32, shape (n, 4); y and x are 0, since boxes have the places."""
-        rows = first_rows(len(samples))
-        rows[:, 3] = draw_flags(self, samples, seed, epoch)
-        return rows
+        return drawn_rows(self, samples, seed, epoch)
 
     def rows(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> TransformTable:
         """Return the geometry of a batch of images of this size, or of these."""

@@ -68,6 +68,34 @@ def test_the_type_and_the_order_of_counters_do_not_matter(dtype):
     assert hashing.draw(7, counters[::-3], 1000).tolist() == wanted[::-3]
 
 
+@given(counters=COUNTERS, streams=st.tuples(KEYS, KEYS, KEYS, KEYS), n_values=st.integers(1, 2**31))
+def test_rows_of_several_draws_are_those_of_the_definition(counters, streams, n_values):
+    own = np.arange(1, len(counters) + 1)
+    draws = [(1, streams[0], n_values, 1), (2, streams[1], own, 1), (3, streams[2], 2, 1), (3, streams[3], 2, 2)]
+    rows = hashing.draw_rows(np.array(counters, np.int64), draws)
+    wanted = [
+        [k, drawn(streams[0], c, n_values), drawn(streams[1], c, k + 1), drawn(streams[2], c, 2) + 2 * drawn(streams[3], c, 2)]
+        for k, c in enumerate(counters)
+    ]
+    assert rows.dtype == np.int32
+    assert rows.tolist() == wanted
+
+
+def test_rows_of_many_draws_are_those_of_the_same_draws_one_by_one():
+    counters = np.arange(10_000)  # enough for the lock to be given up meanwhile
+    rows = hashing.draw_rows(counters, [(1, 7, 30, 1), (3, 8, 2, 4)])
+    np.testing.assert_array_equal(rows[:, 0], counters)
+    np.testing.assert_array_equal(rows[:, 1], hashing.draw(7, counters, 30))
+    np.testing.assert_array_equal(rows[:, 2], 0)
+    np.testing.assert_array_equal(rows[:, 3], 4 * hashing.draw(8, counters, 2))
+
+
+@pytest.mark.parametrize(("column", "n_values"), [(4, 2), (-1, 2), (1, np.array([2, 3]))])
+def test_draws_that_do_not_go_with_the_rows_are_an_error(column, n_values):
+    with pytest.raises(ValueError, match=r"draws must be for columns 0\.\.3, with one number or 3, got column -?\d, \d"):
+        hashing.draw_rows(np.arange(3), [(column, 1, n_values, 1)])
+
+
 def test_many_numbers_at_once_are_those_drawn_a_few_at_a_time():
     counters, n_values = np.arange(10_000), np.arange(1, 10_001)
     parts = np.split(np.arange(10_000), 10)
