@@ -128,17 +128,19 @@ def by_slot(const int32_t[:] slots not None, int64_t n_slots):
     """
     cdef int64_t k, slot, n = slots.shape[0]
     cdef bint is_sorted = True
-    order, firsts, following = np.empty(n, np.int64), np.zeros(n_slots + 1, np.int64), np.empty(n_slots + 1, np.int64)
-    cdef int64_t[::1] rows = order, begins = firsts, next_of = following
+    order, firsts = np.empty(n, np.int64), np.zeros(n_slots + 1, np.int64)
+    cdef int64_t[::1] rows = order, begins = firsts, next_of
     for k in range(n):
         if not 0 <= slots[k] < n_slots:
             raise ValueError(f"slots must lie in 0..{n_slots - 1}, found {slots[k]}")
         is_sorted &= k == 0 or slots[k - 1] <= slots[k]
         begins[slots[k] + 1] += 1
+        rows[k] = k
     for slot in range(n_slots):
         begins[slot + 1] += begins[slot]
-        next_of[slot] = begins[slot]
-    for k in range(n):
-        rows[next_of[slots[k]]] = k
-        next_of[slots[k]] += 1
+    if not is_sorted:
+        next_of = firsts[:n_slots].copy()
+        for k in range(n):
+            rows[next_of[slots[k]]] = k
+            next_of[slots[k]] += 1
     return order, firsts, is_sorted

@@ -233,6 +233,15 @@ class CropSpec:
         )
 
     @cached_property
+    def version(self) -> str:
+        """Version of the CPU kernel, chosen when the operation is first executed; see `cpu_version`."""
+        return cpu_version()
+
+    @cached_property
+    def _stream_bytes(self) -> int:
+        return stream_bytes()
+
+    @cached_property
     def _crop_limits(self) -> Limits:
         """What is surely sound in a crop table, so that most tables need no second look."""
         return Limits(geometry="crop", image_shape=self.image_shape, size=self.size, most_flags=MIRRORED | FLIPPED)
@@ -262,12 +271,12 @@ class CropSpec:
         table = self.checked_table(table, n_slots)
         self._check_out(len(table), out)
         order = by_slot(table[:, 0], n_slots)
-        return sink_of(self, order.rows(table), order.numbers, order.firsts, out, out.nbytes >= stream_bytes())
+        return sink_of(self, order.rows(table), order.numbers, order.firsts, out, out.nbytes >= self._stream_bytes)
 
     def sink(self, rows: Any, numbers: NDArray[np.int64], firsts: NDArray[np.int64], out: NDArray, stream: bool) -> Sink:
         """Return the sink that makes these images, without standardisation; see `sink_of`."""
         tables = {"table": rows, "numbers": numbers, "firsts": firsts, "target": out.reshape(-1).view(np.uint8)}
-        return _cpu.CropSink(self.cpu_parameters, version=cpu_version(), stream=stream, **tables)
+        return _cpu.CropSink(self.cpu_parameters, version=self.version, stream=stream, **tables)
 
     def _check_out(self, n_out: int, out: NDArray) -> None:
         shape = self.out_shape(n_out)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from fastprep._sink import Sink
 from fastprep.kernels import _cpu_standard
-from fastprep.kernels.choices import cpu_version
 
 if TYPE_CHECKING:
     from fastprep.kernels.spec import CropSpec
@@ -44,7 +43,7 @@ def sink_of(spec: CropSpec, rows: Any, numbers: NDArray[np.int64], firsts: NDArr
         spec.cpu_parameters,
         made,
         image.reshape(-1),
-        version=cpu_version(),
+        version=spec.version,
         stream=stream,
         erase_value=getattr(spec, "erase_values", None),
         erasures=getattr(rows, "erasures", None),

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastprep._sink import Sink
 from fastprep.kernels import _cpu_warp, spec
 from fastprep.kernels._tables import Limits
-from fastprep.kernels.choices import NUMPY_DTYPES, DTypeName, cpu_version
+from fastprep.kernels.choices import NUMPY_DTYPES, DTypeName
 from fastprep.kernels.ranges import FIRST_INFINITE
 from fastprep.kernels.spec import CropSpec
 from fastprep.kernels.standardizing import sink_of
@@ -201,7 +201,7 @@ class WarpSpec(CropSpec):
         """Return the sink that makes these images, without standardisation; see `sink_of`."""
         return _cpu_warp.WarpSink(
             self._warp_parameters,
-            version=cpu_version(),
+            version=self.version,
             stream=stream,
             crops=rows.crops,
             boxes=rows.boxes,
