@@ -83,6 +83,15 @@ cdef int pack_image(void *context, int64_t slot, const void *pixels) noexcept no
     return OK
 
 
+def lie_in(const int64_t[::1] numbers not None, int64_t stop):
+    """Tell whether all numbers lie in 0..stop-1."""
+    cdef int64_t k
+    cdef bint are_all = True
+    for k in range(numbers.shape[0]):
+        are_all &= 0 <= numbers[k] < stop
+    return are_all
+
+
 def read_bytes(int fd, int64_t offset, uint8_t[::1] buffer):
     """Fill `buffer` with the bytes at `offset` of the file; return OK, TRUNCATED or errno."""
     cdef int64_t status

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -70,9 +70,8 @@ class Handles:
         self.limit = default_limit() if limit is None else limit
         begin_in_children(self)
 
-    @contextlib.contextmanager
-    def use(self, key: Hashable, cost: int, open_it: Callable[[], _R]) -> Iterator[_R]:
-        """Yield the resource of a key, which is opened if it is not open. It stays open as long as the context lasts, or longer.
+    def use(self, key: Hashable, cost: int, open_it: Callable[[], _R]) -> _Use[_R]:
+        """Return a context that has the resource of a key, which is opened if it is not open, as long as it lasts or longer.
 
         Parameters
         ----------
@@ -82,14 +81,7 @@ class Handles:
         open_it : callable
             Opens the resource; its errors are passed on. Two threads never call it for one key at a time.
         """
-        entry = self._take(key, cost)
-        try:
-            with entry.opening:
-                if entry.resource is None:
-                    entry.resource = open_it()
-            yield entry.resource
-        finally:
-            self._give(key, entry)
+        return _Use(self, key, cost, open_it)
 
     @contextlib.contextmanager
     def room(self, cost: int) -> Iterator[None]:
@@ -111,10 +103,10 @@ class Handles:
                 self._close(entry)
 
     def _take(self, key: Hashable, cost: int) -> _Entry:
-        new = _Entry(cost)
         with self._lock:
             entry = self._entries.pop(key, None)
             if entry is None:
+                new = _Entry(cost)
                 self._make_room(cost)
                 entry = self._entries.pop(key, None)  # another thread may have opened it meanwhile
                 if entry is not None:
@@ -165,6 +157,28 @@ class Handles:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Handles, (self._given,)
+
+
+class _Use(Generic[_R]):
+    """A context that has a resource; see `Handles.use`. Each batch enters one, and a generator would take several calls more."""
+
+    def __init__(self, handles: Handles, key: Hashable, cost: int, open_it: Callable[[], _R]) -> None:
+        self._handles, self._key, self._cost, self._open_it = handles, key, cost, open_it
+
+    def __enter__(self) -> _R:
+        self._entry = entry = self._handles._take(self._key, self._cost)
+        try:
+            with entry.opening:
+                if entry.resource is None:
+                    entry.resource = self._open_it()
+            resource: _R = entry.resource
+            return resource
+        except BaseException:
+            self._handles._give(self._key, entry)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._handles._give(self._key, self._entry)
 
 
 class _Entry:

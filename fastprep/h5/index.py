@@ -120,7 +120,7 @@ class ImageIndex:
         """Size of one image in `dtype`, in bytes."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
-    @property
+    @cached_property
     def stored_image_bytes(self) -> int:
         """Size of one image in the file before filters, in bytes."""
         return math.prod(self.shape[1:]) * self.stored_dtype.itemsize
@@ -145,7 +145,7 @@ class ImageIndex:
         """Whether the images are stored exactly as the kernels take them."""
         return self.is_addressable and self.stored_dtype == self.dtype
 
-    @property
+    @cached_property
     def native_dtype(self) -> np.dtype:
         """Type of the stored numbers in the byte order of this machine."""
         return self.stored_dtype.newbyteorder("=")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from fastprep.h5._decode import ChunkPlan
 from fastprep.h5.block_order import by_block
 from fastprep.h5.cache import BlockCache, Scratch, ThreadScratch
 from fastprep.h5.chunks import ChunkReader, plan_of, reading_error
-from fastprep.h5.file_bytes import identity_at
+from fastprep.h5.file_bytes import FileBytes, identity_at
 from fastprep.h5.files import CHANGED, load_filters, open_file
 from fastprep.h5.filters import missing_filters
 from fastprep.h5.handles import MAPPED_DESCRIPTORS, Handles, OpenDataset, OpenFile
@@ -30,6 +30,8 @@ from fastprep.h5.storage import missing_source
 from fastprep.h5.types import OutOfRange, widened
 from fastprep.h5.unwritten import warn_of_unwritten
 from fastprep.system import begin_in_children
+
+_T = TypeVar("_T")
 
 RUN_BYTES = 8 << 20
 """Bytes of neighbouring images of a remote file that are fetched together, about."""
@@ -94,7 +96,7 @@ class Reader:
         samples, slots = np.ascontiguousarray(samples, np.int64), np.ascontiguousarray(slots, np.int64)
         if len(samples) == 0:
             return
-        if samples.min() < 0 or samples.max() >= self.index.shape[0]:
+        if not _read.lie_in(samples, self.index.shape[0]):
             raise IndexError(f"samples must lie in 0..{self.index.shape[0] - 1}, got {samples.min()}..{samples.max()}")
         read_again(lambda: self._read(samples, slots, sink), self._close_files)
 
@@ -221,13 +223,10 @@ class Reader:
 
     def _read_directly(self, samples: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink) -> None:
         """Read images one by one, without HDF5."""
-        left = np.empty(0, np.int64)
-        with self._open(samples) as chunks:
-            if self.index.is_addressable and self.index.native_dtype == self.index.dtype:
-                self._read_plain(chunks, samples, slots, sink)
-            else:
-                left = chunks.hand_over(samples, slots, sink)
-            chunks.check_unchanged()
+        if self.index.is_addressable and self.index.native_dtype == self.index.dtype:
+            self._with_chunks(samples, lambda chunks: self._read_plain(chunks, samples, slots, sink))
+            return
+        left = self._with_chunks(samples, lambda chunks: chunks.hand_over(samples, slots, sink))
         if len(left):  # no file is in use here: HDF5's needs room, too (see `Handles`)
             self._read_by_hdf5(samples[left], slots[left], sink)
 
@@ -270,9 +269,10 @@ class Reader:
         first = number * per_block
         if not self._is_direct(np.array([first]))[0]:
             return self._block_by_hdf5(first, first + per_block)
-        with self._open(self.index.samples_of_block(number)) as chunks:
-            block = chunks.block(number, keeps=self._cache.n_blocks > 0 or chunks.file.mapping is not None)
-            chunks.check_unchanged()
+        block = self._with_chunks(
+            self.index.samples_of_block(number),
+            lambda chunks: chunks.block(number, keeps=self._cache.n_blocks > 0 or chunks.file.mapping is not None),
+        )
         return self._block_by_hdf5(first, first + per_block) if block is None else block
 
     def _block_by_hdf5(self, first: int, stop: int) -> NDArray:
@@ -295,14 +295,23 @@ class Reader:
                 raise FileNotFoundError(errno.ENOENT, problem, name)
             return block
 
-    @contextlib.contextmanager
-    def _open(self, samples: NDArray[np.int64]) -> Iterator[ChunkReader]:
-        """Yield a reader of the chunks that hold samples. The file stays open as long as the context lasts."""
+    def _with_chunks(self, samples: NDArray[np.int64], read: Callable[[ChunkReader], _T]) -> _T:
+        """Return what a function reads by a reader of the chunks that hold samples, from a file that has not changed since.
+
+        The file stays open meanwhile. This is no context, because each batch asks for it, and a generator takes more calls.
+        """
         n_descriptors = MAPPED_DESCRIPTORS if self.io == "mmap" else 1
         with self._handles.use((self._key, OpenFile), n_descriptors, self._open_file) as file:
-            wanted = self.index.extents(samples) if file.is_remote else ((), ())
-            with file.holding(*wanted) as held:
-                yield ChunkReader(self.index, held, self._scratch, self._plan())
+            if not file.is_remote:
+                return self._read_unchanged(file, read)
+            with file.holding(*self.index.extents(samples)) as held:
+                return self._read_unchanged(held, read)
+
+    def _read_unchanged(self, file: FileBytes, read: Callable[[ChunkReader], _T]) -> _T:
+        chunks = ChunkReader(self.index, file, self._scratch, self._plan())
+        result = read(chunks)
+        chunks.check_unchanged()
+        return result
 
     def _resident_images(self) -> ResidentImages | None:
         """Return the memory for small images; None if they are read from the file each time."""
