@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,13 +59,6 @@ class Grouping:
             return 1
         return max(1, min(self.most, _share(n_left, n_threads), int(TARGET_S / self._batch_s) if self._batch_s else self.most))
 
-    @contextlib.contextmanager
-    def timed(self, n_batches: int) -> Iterator[None]:
-        """Note how long the body takes to make some batches; not if it fails."""
-        began = time.perf_counter()
-        yield
-        self.note(n_batches, time.perf_counter() - began)
-
     def note(self, n_batches: int, seconds: float) -> None:
         """Note how long a group took. Threads may do so at the same time, and one of the two is then forgotten."""
         self._batch_s = min(seconds / n_batches, MOST_GROWTH * max(self._batch_s, SHORTEST_S))
@@ -118,24 +110,22 @@ def divide(group: Batch, counts: Sequence[int], n_crops: int) -> list[Batch]:
     n_crops : int
         Rows of each sample.
     """
-    batches, first = [], 0
+    stops = list(itertools.accumulate(counts))
+    samples = [slice(stop - n, stop) for n, stop in zip(counts, stops, strict=True)]
+    rows = samples if n_crops == 1 else [slice(own.start * n_crops, own.stop * n_crops) for own in samples]
     row_bytes = group.x[:1].nbytes
-    for n_samples in counts:
-        rows = slice(first * n_crops, (first + n_samples) * n_crops)
-        replaced = None if group.replaced is None else group.replaced[first : first + n_samples]
-        offset = rows.start * row_bytes
-        kept = replaced if replaced is not None and replaced.any() else None
-        y, weights = _rows_of(group.y, rows), _rows_of(group.weights, rows)
-        batches.append(Batch(group.x[rows], y, weights, group.lease, kept, (), offset))
-        first += n_samples
-    return batches
+    replaced = [own if own is not None and own.any() else None for own in _each(group.replaced, samples)]
+    parts = zip(_each(group.x, rows), _each(group.y, rows), _each(group.weights, rows), replaced, rows, strict=True)
+    return [Batch(x, y, weights, group.lease, kept, (), own.start * row_bytes) for x, y, weights, kept, own in parts]
 
 
-def _rows_of(values: Any, rows: slice) -> Any:
-    """Return some rows of labels or weights, in their structure; None for none."""
-    if values is None or isinstance(values, np.ndarray):
-        return None if values is None else values[rows]
-    return map_outputs(lambda own: own[rows], values)
+def _each(values: Any, parts: list[slice]) -> list[Any]:
+    """Return the rows of each part of labels or weights, in their structure; None for each, where there are none."""
+    if values is None:
+        return [None] * len(parts)
+    if isinstance(values, np.ndarray):
+        return [values[part] for part in parts]
+    return [map_outputs(lambda own, part=part: own[part], values) for part in parts]
 
 
 def _share(n_left: int, n_threads: int) -> int:

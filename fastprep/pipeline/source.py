@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -143,12 +144,15 @@ class BatchSource:
             The batch of each step. If one can't be made, the error is in its place, and what follows is left out.
         """
         self._ask_ahead(epoch, steps, has_labels)
-        with self.grouping.timed(len(steps)):
-            numbers, counts = self.sampler.numbers_of_steps(epoch, steps, self.position.since(epoch))
-            try:
-                return [*divide(self._make_part(0, epoch, numbers, has_labels), counts, self.augmentation.n_crops)]
-            except Exception:  # whoever asks for a batch before the one that fails is to get it
-                return self._make_each(epoch, steps, has_labels)
+        began = time.perf_counter()
+        numbers, counts = self.sampler.numbers_of_steps(epoch, steps, self.position.since(epoch))
+        batches: list[Batch | SharedBatch | Exception]
+        try:
+            batches = [*divide(self._make_part(0, epoch, numbers, has_labels), counts, self.augmentation.n_crops)]
+        except Exception:  # whoever asks for a batch before the one that fails is to get it
+            batches = self._make_each(epoch, steps, has_labels)
+        self.grouping.note(len(steps), time.perf_counter() - began)
+        return batches
 
     def prepare_images(self, epoch: int, step: int) -> Batch | SharedBatch:
         """Make the batch of a step as `prepare` does, but without labels and weights: masks are not read."""
@@ -184,8 +188,9 @@ class BatchSource:
 
     def _prepare(self, epoch: int, step: int, has_labels: bool) -> Batch | SharedBatch:
         self._ask_ahead(epoch, range(step, step + 1), has_labels)
-        with self.grouping.timed(1):
-            batch = self.make_of(epoch, self._numbers(epoch, step), has_labels)
+        began = time.perf_counter()
+        batch = self.make_of(epoch, self._numbers(epoch, step), has_labels)
+        self.grouping.note(1, time.perf_counter() - began)
         if len(due := self.sampler.due(epoch, step, self.position.since(epoch))):
             self._dataset(has_labels).fetch(due)
         return batch
@@ -236,10 +241,11 @@ class BatchSource:
             nothing = TransformTable(np.empty((0, 4), np.int32))
             lease, rows = new_lease(), self._rows(samples, TargetBatch(None, nothing, 0), None, has_labels)
             x, on_device = backend.view(lease, 0), backend.companions.place(0, 0)
-        replaced = rows.samples != samples
+        replaced = None if rows.samples is samples else rows.samples != samples
         on_device = on_device if has_labels else []
         offsets = offsets_of_x(backend.spec, len(outputs_of(x)[0]))
-        return Batch(x, rows.y, rows.weights, lease, replaced if replaced.any() else None, tuple(on_device), offsets)
+        is_whole = replaced is None or not replaced.any()
+        return Batch(x, rows.y, rows.weights, lease, None if is_whole else replaced, tuple(on_device), offsets)
 
     def _table(self, dataset: Dataset, samples: NDArray[np.int64], draw: tuple[NDArray[np.int64], int, int]) -> TransformTable:
         try:
