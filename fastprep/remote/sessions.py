@@ -6,7 +6,6 @@ import contextlib
 import contextvars
 import os
 import threading
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from fastprep.remote.cache import Cache
 from fastprep.remote.fetching import Fetcher
 from fastprep.remote.mirror import check_locks
 from fastprep.remote.object_stores import Facts, StoreOfProcess
+from fastprep.remote.open_files import OpenFiles
 from fastprep.remote.remote_file import RemoteFile
 from fastprep.system import begin_in_children
 
@@ -105,21 +105,10 @@ class Session:
         with self._lock:
             if address in self.files:
                 return self.files[address]
-            facts = facts or self._facts(address)
-            name = name or address
-            shared = _open_files.get(name)
-            if shared is not None and shared.settings == self._given and facts == (shared.size, shared.tag):
-                self.files[address] = shared
-                return shared
-            n = 1
-            while name in _open_files:  # with other settings, perhaps of another server
-                n += 1
-                name = f"{address}#{n}"
-            store, key = self._store(address)
-            if self._cache is None:
-                self._cache = Cache(*_cache_settings(*self._given[1:]))
-            file = RemoteFile(name, store, key, facts, self.fetcher, self._cache, self._given)
-            self.files[address] = _open_files[name] = file
+            known = facts or self._facts(address)
+            file = self.files[address] = _open_files.shared(
+                name or address, address, self._given, known, lambda name: self._opened(name, address, known)
+            )
             return file
 
     def open_all(self, addresses: Sequence[str], listed: Mapping[str, Facts] | None = None) -> list[RemoteFile]:
@@ -199,6 +188,12 @@ class Session:
         store, key = self._store(address)
         return self.fetcher.answer(lambda: store.facts(key), address)
 
+    def _opened(self, name: str, address: str, facts: Facts) -> RemoteFile:
+        store, key = self._store(address)
+        if self._cache is None:
+            self._cache = Cache(*_cache_settings(*self._given[1:]))
+        return RemoteFile(name, store, key, facts, self.fetcher, self._cache, self._given)
+
     def _store(self, address: str) -> tuple[StoreOfProcess, str]:
         base, key = split(address)
         with self._lock:
@@ -211,8 +206,8 @@ class Session:
         return _opened_again, (self._given, {address: file.name for address, file in self.files.items()})
 
 
-_open_files: weakref.WeakValueDictionary[str, RemoteFile] = weakref.WeakValueDictionary()
-"""All open files by their names, which paths, indexes and HDF5 have: h5py keeps no object of ours with a file."""
+_open_files = OpenFiles()
+"""Their names are what paths, indexes and HDF5 have: h5py keeps no object of ours with a file."""
 
 _current: contextvars.ContextVar[Session | None] = contextvars.ContextVar("fastprep.remote session", default=None)
 _of_process: list[Session] = []  # of files that were asked for outside of any session
