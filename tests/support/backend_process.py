@@ -1,12 +1,28 @@
 """A script of this folder in a process of its own, with Keras on a given backend."""
 
+import functools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 SUPPORT = Path(__file__).parent
+
+
+@functools.cache
+def _folder():
+    return tempfile.TemporaryDirectory(prefix="compiled-by-jax-")  # which goes when the tests end
+
+
+def compiled_once():
+    """Return variables with which JAX compiles each program once, for all processes that are started with them."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": _folder().name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 def results_of(script, backend, *arguments):
@@ -18,6 +34,7 @@ def results_of(script, backend, *arguments):
         timeout=550,
         check=False,
         env={
+            **compiled_once(),
             **os.environ,
             "PYTHONPATH": os.pathsep.join(sys.path),
             "KERAS_BACKEND": backend,

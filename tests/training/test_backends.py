@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from backend_process import compiled_once
 
 from fastprep import evaluate, train
 from fastprep.training import checkpoint, determinism
@@ -62,7 +63,8 @@ def results(request, tmp_path_factory, run_of_these_tests):
         pytest.skip(f"{request.param} is not installed")
     folder = tmp_path_factory.mktemp(request.param)
     make_files(folder)
-    environment = {**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    own = {"KERAS_BACKEND": request.param, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    environment = {**compiled_once(), **os.environ, **own}
     command = [sys.executable, str(SCRIPT), str(folder), str(SAVED_RUN), str(run_of_these_tests)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
