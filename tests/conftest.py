@@ -18,7 +18,7 @@ import h5py
 import hypothesis
 import numpy as np
 import pytest
-from optional_libraries import choose_backend, missing_library
+from optional_libraries import choose_backend, missing_in_tests, missing_library
 from threads import threads_left
 
 from fastprep.errors import DeviceUnavailableError
@@ -80,6 +80,15 @@ def pytest_make_collect_report(collector):
     if report.failed and (name := missing_library(report.call.excinfo.value)):
         report.outcome, report.longrepr = "skipped", (str(collector.path), 1, f"Skipped: {name} is not installed")
         del report.call
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Skip a test that imports a library which is not installed, by itself or by its fixtures."""
+    report = yield
+    if report.failed and (name := missing_in_tests(call.excinfo.value)):
+        report.outcome, report.longrepr = "skipped", (str(item.path), item.location[1] + 1, f"Skipped: {name} is not installed")
     return report
 
 

@@ -146,9 +146,7 @@ def test_flat_rows_are_images_of_the_shape_that_is_said(tmp_path, rng, axes, lay
 def test_flat_rows_without_their_shape_are_refused_with_the_way_out(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["images"] = np.zeros((5, 784), np.uint8)
-    with pytest.raises(
-        DataError, match=r"found \(5, 784\); if these are flat rows, .*shape=\(height, width, channels\), --shape"
-    ):
+    with pytest.raises(DataError, match=r"found \(5, 784\); if these are flat rows, .*shape=\(height, width, channels\);"):
         Loader(tmp_path / "x.h5", 2, None, labels=None)
     with pytest.raises(DataError, match=r"shape=\(28, 27, 1\) are 756 numbers, and a row of the images.* has 784"):
         Loader(tmp_path / "x.h5", 2, None, labels=None, shape=(28, 27))

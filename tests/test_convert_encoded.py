@@ -15,6 +15,7 @@ import reference
 from conversions import check_refused, run
 from encoded_files import by_pillow_upright, encoded, write_rows
 from encoded_images import by_pillow, photograph, with_orientation
+from optional_libraries import needs
 from PIL import Image
 
 from fastprep import CenterCrop, RandomCrop, Resize, image_mean
@@ -24,8 +25,7 @@ from fastprep.h5 import open_images
 from fastprep.h5.convert import Encoding, rewrite, stream
 from fastprep.loader import Loader
 
-pytest.importorskip("simplejpeg")
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = [needs("simplejpeg"), pytest.mark.usefixtures("no_thread_left")]
 
 rewriting = sys.modules["fastprep.h5.convert.rewrite"]
 N, SIZE = 11, (24, 30)

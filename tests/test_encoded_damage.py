@@ -13,13 +13,12 @@ from conftest import host
 from crop_cases import assert_same_bits
 from encoded_files import by_pillow_upright, encoded, oracle, write_rows
 from encoded_images import by_pillow, examples, photograph
+from optional_libraries import needs
 
 from fastprep import CenterCrop, DataError, Mask, RandomCrop, RandomResizedCrop, TenCrop
 from fastprep.loader import Loader
 
-pytest.importorskip("simplejpeg")
-
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = [needs("simplejpeg"), pytest.mark.usefixtures("no_thread_left")]
 
 CROP = RandomResizedCrop(9, mirror=True)
 N = 16

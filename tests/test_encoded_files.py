@@ -11,14 +11,13 @@ from crop_cases import assert_same_bits
 from encoded_files import by_pillow_upright, check_batches, encoded, oracle, write_rows
 from encoded_images import by_pillow, by_tifffile, photograph, with_orientation
 from loader_batches import check_pure, check_same, copies, epochs
+from optional_libraries import needs
 from PIL import Image
 
 from fastprep import Boxes, CenterCrop, DataError, Mask, RandomCrop, RandomResizedCrop, Resize, image_mean
 from fastprep.loader import Loader
 
-pytest.importorskip("simplejpeg")
-
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = [needs("simplejpeg"), pytest.mark.usefixtures("no_thread_left")]
 
 CROP = RandomResizedCrop(9, mirror=True)
 N = 13

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from encoded_files import by_pillow_upright, check_batches, encoded, write_rows
 from encoded_images import by_pillow, photograph
+from optional_libraries import needs
 
 from fastprep import (
     CenterCrop,
@@ -25,9 +26,7 @@ from fastprep import (
 )
 from fastprep.loader import Loader
 
-pytest.importorskip("simplejpeg")
-
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = [needs("simplejpeg"), pytest.mark.usefixtures("no_thread_left")]
 
 CROPS = {
     "parts": RandomResizedCrop(9, mirror=True, flip=True),

@@ -7,14 +7,16 @@ import types
 import numpy as np
 import pytest
 from encoded_images import by_pillow, photograph
+from optional_libraries import needs
 
 pytest.importorskip("keras")
-pytest.importorskip("simplejpeg")
 
 from small_run import NETWORK, command, outcome
 
 import fastprep
 from fastprep import build, convert, doctor, evaluate, show, train
+
+pytestmark = needs("simplejpeg")
 
 FORMS = ("built", "pixels", "png")
 

@@ -10,6 +10,7 @@ from encoded_files import by_pillow_upright, check_batches, encoded, write_rows
 from encoded_images import by_pillow, by_tifffile, photograph
 from encoded_layouts import dataset, group, layouts, starts, table, vector, with_offsets, write_layout
 from loader_batches import check_pure, check_same, epochs
+from optional_libraries import needs
 
 from fastprep import CenterCrop, DataError, Mask, RandomResizedCrop, image_mean
 from fastprep.__main__ import main
@@ -18,9 +19,7 @@ from fastprep.h5 import byte_rows, open_images
 from fastprep.h5.candidates import find_candidates
 from fastprep.loader import Loader
 
-pytest.importorskip("simplejpeg")
-
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = [needs("simplejpeg"), pytest.mark.usefixtures("no_thread_left")]
 
 CROP = RandomResizedCrop(9, mirror=True)
 N = 13

@@ -9,6 +9,7 @@ from crop_cases import assert_same_bits
 from encoded_files import by_pillow_upright, encoded, write_rows
 from encoded_images import by_pillow, photograph, with_orientation
 from loader_batches import check_same
+from optional_libraries import needs
 from PIL import Image
 
 from fastprep import (
@@ -30,9 +31,7 @@ from fastprep import (
 )
 from fastprep.loader import Loader
 
-pytest.importorskip("simplejpeg")
-
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = [needs("simplejpeg"), pytest.mark.usefixtures("no_thread_left")]
 
 N = 11
 CROPS = {

@@ -1,7 +1,6 @@
 """examples/engines: two processes of each engine, one of which is killed in the middle, and what they have trained on."""
 
 import ast
-import importlib.util
 import os
 import re
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional_libraries import needs
 from recorded_run import runs
 
 import fastprep
@@ -52,12 +52,6 @@ def path(tmp_path):
     return tmp_path / "train.h5"
 
 
-def needs(*names):
-    for name in names:
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{name} is not installed")
-
-
 def environment(backend, more):
     path = os.pathsep.join([str(ROOT), str(SUPPORT), *filter(None, sys.path)])
     own = {"PYTHONPATH": path, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1"}
@@ -93,8 +87,8 @@ def check_samples(path, record, killed_at=(0, 3), resumed_at=((0, 2),)):
         )
 
 
+@needs("jax", "keras")
 def test_jax_two_processes_have_the_same_weights_and_go_on_after_one_was_killed(path, tmp_path):
-    needs("jax", "keras")
     more = {**OF_JAX, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
     record, script = tmp_path / "record", FOLDER / "jax_data_parallel.py"
     options = ["--train", path, "--val", path, *OPTIONS, "--out", tmp_path / "saved.npz", "--world", 2]
@@ -125,8 +119,8 @@ def test_jax_two_processes_have_the_same_weights_and_go_on_after_one_was_killed(
     check_samples(path, record)
 
 
+@needs("torch", "keras")
 def test_torchrun_two_processes_have_the_same_weights_and_go_on_after_one_was_killed(path, tmp_path):
-    needs("torch", "keras")
     record, script = tmp_path / "record", FOLDER / "torch_ddp.py"
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
     command = [
@@ -153,8 +147,8 @@ def test_torchrun_two_processes_have_the_same_weights_and_go_on_after_one_was_ki
     check_samples(path, record)
 
 
+@needs("ray", "torch", "keras")
 def test_ray_train_starts_workers_again_after_one_was_killed(path, tmp_path):
-    needs("ray", "torch", "keras")
     record, script = tmp_path / "record", FOLDER / "ray_train.py"
     kill = "[1, 1, 3]"  # of the second epoch: Ray Train may not yet have taken the checkpoint of a moment before
     command = ["-c", OF_RAY, record, kill, script, "--train", path, *OPTIONS, "--out", tmp_path / "runs"]

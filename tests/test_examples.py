@@ -1,7 +1,6 @@
 """The examples run as they stand, and what they print and save is what it says it is."""
 
 import ast
-import importlib.util
 import os
 import re
 import runpy
@@ -14,6 +13,7 @@ import h5py
 import notebook_cells
 import numpy as np
 import pytest
+from optional_libraries import needs
 
 import fastprep
 from fastprep.h5 import write_images
@@ -279,10 +279,15 @@ def test_own_loop_goes_on_at_the_exact_next_batch(files, tmp_path):
     assert number(whole, "val accuracy") == pytest.approx(accuracy(model, files["val"], scale=1 / 64, mean=mean), abs=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=[pytest.mark.large] * (BACKEND != "jax")), "torch"])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("tensorflow", marks=needs("tensorflow")),
+        pytest.param("jax", marks=[needs("jax"), *[pytest.mark.large] * (BACKEND != "jax")]),
+        pytest.param("torch", marks=needs("torch")),
+    ],
+)
 def test_channels_first(files, tmp_path, backend):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
     out = tmp_path / "c.keras"
     printed = run("channels_first", files, "--epochs", "1", "--batch-size", "8", "--out", out, KERAS_BACKEND=backend)
     layout, shape = ("channels_last", (8, 32, 32, 3)) if backend == "tensorflow" else ("channels_first", (8, 3, 32, 32))

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import reference
+from optional_libraries import needs
 
 import fastprep
 from fastprep.h5 import read_metadata, write_images
@@ -143,6 +144,7 @@ def test_import_and_iteration_need_neither_keras_nor_tensorflow_nor_cupy(make_fi
     assert rest == ["predict: keras", "module 'fastprep' has no attribute 'nonsense'"]
 
 
+@needs("keras")
 def test_what_the_package_shows_is_what_is_documented():
     assert dir(fastprep) == sorted(fastprep.__all__)
     assert all(hasattr(fastprep, name) for name in fastprep.__all__ if name not in NEED_KERAS)

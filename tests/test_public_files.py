@@ -10,7 +10,6 @@ import h5py
 import numpy as np
 import public_files
 import pytest
-from optional_libraries import missing_library
 from pages import ROOT, blocks, sections
 
 import fastprep
@@ -69,13 +68,7 @@ class Form:
 
 @pytest.fixture(scope="module", params=FILES)
 def written(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    try:
-        return Form(request.param, folder)
-    except ModuleNotFoundError as error:
-        if (name := missing_library(error)) is None:
-            raise
-        pytest.skip(f"{name} is not installed, which writes these files")
+    return Form(request.param, tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 from encoded_files import encoded, write_rows
+from optional_libraries import needs
 from threads import copied, number_of, one_by_one, same, together, until_none_is_left
 
 from fastprep import Mask, RandomCrop, RandomResizedCrop
@@ -96,10 +97,8 @@ def test_mapped_files(make_numbered):
     check_side_by_side(lambda: loader_of(path, io="mmap"))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("kind", ["PNG", pytest.param("JPEG", marks=needs("simplejpeg"))])
 def test_encoded_images_of_different_sizes(tmp_path, kind):
-    if kind == "JPEG":
-        pytest.importorskip("simplejpeg")
     path = write_rows(tmp_path / "encoded.h5", encoded(33, kind))
     check_side_by_side(lambda: loader_of(path, RandomResizedCrop(9, mirror=True)), n_threads=3)
 

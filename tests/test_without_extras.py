@@ -1,12 +1,13 @@
 """The tests themselves where libraries of the extras are missing, as on a machine that is borrowed for its GPU."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from optional_libraries import OPTIONAL, missing_library
+from optional_libraries import OPTIONAL, missing_library, needs
 
 TESTS = Path(__file__).parent
 SUPPORT = TESTS / "support"
@@ -39,6 +40,64 @@ def test_a_test_that_is_wrong_is_not_skipped(tmp_path):
     status, out = run(str(tmp_path), "-q", "-c", str(TESTS.parent / "pyproject.toml"), "--rootdir", str(tmp_path))
     assert status == 2, out
     assert "2 errors" in out
+
+
+MIDDLE = """
+import pytest
+from optional_libraries import needs
+
+from fastprep.encoded import decode
+
+@pytest.fixture
+def image():
+    from encoded_images import by_tifffile, photograph
+    return by_tifffile(photograph())
+
+@pytest.fixture
+def jpeg():
+    from encoded_images import by_pillow, photograph
+    return by_pillow(photograph(), "JPEG")
+
+def test_that_imports():
+    import cv2
+
+def test_whose_fixture_imports(image):
+    pass
+
+@needs("simplejpeg")
+def test_that_is_marked(jpeg):
+    decode(jpeg)
+
+@pytest.mark.parametrize("kind", [pytest.param("JPEG", marks=needs("keras", "simplejpeg")), "PNG"])
+def test_with_a_parameter_that_is_marked(kind):
+    assert kind == "PNG"
+
+def test_for_which_fastprep_asks(jpeg):
+    decode(jpeg)
+
+def test_that_hides_it(jpeg):
+    try:
+        import cv2
+    except ModuleNotFoundError:
+        raise AssertionError("wrong")
+"""
+
+
+def test_only_what_tests_ask_for_themselves_or_say_that_they_need_is_skipped(tmp_path):
+    (tmp_path / "conftest.py").write_text((TESTS / "conftest.py").read_text())
+    (tmp_path / "test_middle.py").write_text(MIDDLE)
+    status, out = run(str(tmp_path), "-q", "-c", str(TESTS.parent / "pyproject.toml"), "--rootdir", str(tmp_path))
+    assert status == 1, out
+    assert "2 failed, 1 passed, 4 skipped" in out
+    for name in ("test_for_which_fastprep_asks", "test_that_hides_it"):
+        assert re.search(rf"^FAILED .*test_middle\.py::{name}", out, re.M)
+    for library in ("cv2", "tifffile", "simplejpeg", "keras"):
+        assert re.search(rf"^SKIPPED \[1\] .*test_middle\.py:\d+: {library} is not installed$", out, re.M)
+
+
+def test_a_library_that_is_needed_has_to_be_among_the_optional_ones():
+    with pytest.raises(ValueError, match=r"must be among the optional ones, tensorflow, .*; got numpy"):
+        needs("simplejpeg", "numpy")
 
 
 def test_the_tests_for_a_gpu_pass_on_the_stand_in():

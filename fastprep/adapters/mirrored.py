@@ -7,7 +7,6 @@ it can't distribute.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,6 @@ from fastprep.pipeline.backends import CpuBackend
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-_log = logging.getLogger(__name__)
 
 
 def mirrored_strategy() -> tf.distribute.MirroredStrategy | None:

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from fastprep.command_lines import option
 
 _SUBJECT = re.compile(r"(axes|batch_size|channels|crop|mean|seed|shape|size|workers)(?= (?:must|is|are|has)\b|: )")
-_VALUE = r"(axes|shape|channels)=(\((?:[^()]*)\)|\[[^\]]*\]|'[^']*'|\"[^\"]*\")"
-_IN_BOTH = re.compile(rf"{_VALUE}, --\1(?: of (?:a|the) command| \w+(?: of (?:a|the) command)?)?")
-_IN_PYTHON = re.compile(rf"(?<![\w(])(?<!\.\.\., ){_VALUE}")
+# as a word of its own: neither in a file's name nor in a call, such as Mask(..., axes='NHW'), which a command has no words for
+_VALUE = re.compile(r"(?<!\S)(?<!\.\.\., )(axes|shape|channels)=(\([^()]*\)|\[[^\]]*\]|'[^']*'|\"[^\"]*\")")
 _FOR_PYTHON = re.compile(r", or pass check_finite=False to get such \w+")  # which is no option
 
 
 def in_options(message: str, renamed: Mapping[str, str] | None = None) -> str:
     """Return a message with options in place of Python's arguments: what it begins with, and values such as ``axes='NCHW'``.
+
+    Messages of the library are written for Python alone; a command has its own words in this one place.
 
     Parameters
     ----------
@@ -30,8 +31,7 @@ def in_options(message: str, renamed: Mapping[str, str] | None = None) -> str:
     """
     if found := _SUBJECT.match(message):
         message = f"{(renamed or {}).get(found[1]) or option(found[1])}{message[found.end() :]}"
-    message = _IN_BOTH.sub(_as_option, message)
-    return _FOR_PYTHON.sub("", _IN_PYTHON.sub(_as_option, message))
+    return _FOR_PYTHON.sub("", _VALUE.sub(_as_option, message))
 
 
 def _as_option(found: re.Match[str]) -> str:

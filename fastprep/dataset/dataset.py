@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -45,8 +44,6 @@ from fastprep.h5 import (
     reader_of,
     survey,
 )
-
-_log = logging.getLogger(__name__)
 
 
 class Dataset(ReadTogether):

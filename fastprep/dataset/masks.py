@@ -187,7 +187,7 @@ def _named(argument: str) -> Iterator[None]:
 def _for_masks(problem: str) -> str:
     """Return an error of images with the ways out that there are for masks: an axes name, but no shape and no conversion."""
     of_images = r"; or `python -m fastprep\.convert [^`]*` writes [^;]*|; if these are flat rows, say the shape [^;]*"
-    return re.sub(r"axes='(\w+)', --axes \w+(?: of a command)?", r"Mask(..., axes='\1')", re.sub(of_images, "", problem))
+    return re.sub(r"(?<= )axes='(\w+)'", r"Mask(..., axes='\1')", re.sub(of_images, "", problem))
 
 
 def _check_masks(dataset: Dataset, index: ImageIndex, n: int, first: ImageIndex) -> None:

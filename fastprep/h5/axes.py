@@ -248,11 +248,11 @@ def _plausible_axes(dataset: h5py.Dataset | ImageGroup, named: tuple[str, str], 
     can_convert = has_one_name(named[1], isinstance(dataset, ImageGroup))
     if dataset.ndim == 2:
         problem = f"(N, height, width, channels) or (N, height, width), found {dataset.shape}"
-        flat = "if these are flat rows, say the shape of an image: shape=(height, width, channels), --shape of a command"
+        flat = "if these are flat rows, say the shape of an image: shape=(height, width, channels)"
         if can_convert:
             axes, shape = likely_rows(dataset.shape, n_labels)
             flat += f"; or `{convert_line(*named, axes=axes, shape=shape)}` writes them as images"
-        raise DataError(f"images have the shape {problem}; {flat}; if it is one image, say axes='HW', --axes HW", *named)
+        raise DataError(f"images have the shape {problem}; {flat}; if it is one image, say axes='HW'", *named)
     if dataset.ndim not in AXES:
         problem = f"(N, height, width, channels) or (N, height, width), found {dataset.shape}"
         raise DataError(f"images have the shape {problem}", *named)
@@ -262,8 +262,8 @@ def _plausible_axes(dataset: h5py.Dataset | ImageGroup, named: tuple[str, str], 
         likely = tuple(name for name in likely if name.startswith("N"))
     if problem and not is_converted(dataset):
         wanted = f"({', '.join(expected)})"
-        say = " or ".join(f"axes={name!r}, --axes {name} of a command" for name in likely)
-        say_so = f"{say}, if that is so, and if {wanted} is what they are, axes={expected!r}, --axes {expected} of a command"
+        say = " or ".join(f"axes={name!r}" for name in likely)
+        say_so = f"{say}, if that is so, and if {wanted} is what they are, axes={expected!r}"
         if can_convert:
             say_so += f"; or `{convert_line(*named, axes=likely[0])}` writes a file that needs no axes"
         raise DataError(f"images are read as {wanted}, but {problem}; say {say_so}", *named)

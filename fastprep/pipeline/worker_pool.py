@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures.thread
 import contextlib
-import contextvars
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -12,7 +11,7 @@ from typing import Any
 
 from fastprep.pipeline.buffers import HOST, BufferPool, Lease, Memory
 from fastprep.sampling import check_integer
-from fastprep.system import begin_in_children, usable_processors
+from fastprep.system import begin_in_children, submit_without_context, usable_processors
 
 LOST = "the loader was closed, or the process forked, during this iteration; begin a new one"
 
@@ -126,9 +125,7 @@ class WorkerPool:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self.n_threads, "fastprep", _enlist, (self._idents,))
             try:
-                # Without the global lock, a thread that is started gets a copy of the context of whoever asks first for a batch,
-                # with its `numpy.errstate` and all that it holds; workers see the same in every build: nothing of that.
-                return contextvars.Context().run(self._executor.submit, _unless_exiting, function, *arguments)
+                return submit_without_context(self._executor, _unless_exiting, function, *arguments)
             except RuntimeError:  # as well where the system gives no more threads
                 if not is_exiting():
                     raise

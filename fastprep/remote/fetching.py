@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import datetime
 import errno
 import logging
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 from fastprep.errors import ChangedError
 from fastprep.remote.failures import UnreachableError, as_system_error, lacks_credentials, may_pass, one_line
 from fastprep.remote.in_flight import MOST, InFlight
-from fastprep.system import begin_in_children
+from fastprep.system import begin_in_children, submit_without_context
 
 REQUEST_BYTES = 4 << 20
 """Bytes of a request, about; half as many again at most."""
@@ -69,8 +68,7 @@ class Fetcher:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(MOST, "fastprep-fetch")
-            # a thread that is started here would keep the context, and with it the session, which would never be forgotten
-            return contextvars.Context().run(self._pool.submit, call)
+            return submit_without_context(self._pool, call)
 
     def answer(self, ask: Callable[[], _T], what: str) -> _T:
         """Return what a request returns, which is sent again after a fault, until the deadline.

@@ -1,6 +1,7 @@
 """Services and demands of the operating system: atomic files, forks, signals, faults of the machine, text for terminals."""
 
 from fastprep.system.atomic import flush_to_disk, half_written, whole_file, whole_folder
+from fastprep.system.contexts import submit_without_context
 from fastprep.system.ending import end_at_once
 from fastprep.system.forks import begin_in_children
 from fastprep.system.machine_faults import is_machine_fault, with_retries
@@ -34,6 +35,7 @@ __all__ = [
     "printable",
     "status_of",
     "stop_soon",
+    "submit_without_context",
     "undo_half_made",
     "usable_processors",
     "whole_file",

@@ -177,7 +177,7 @@ class RunCallback(keras.callbacks.Callback):
         position = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
         if self._ranks.first:
             self._saver.folder.write_report(self.state, [f"Interrupted, and saved before {position}."])
-        resume = f"go on with {self._saver.folder.resume}"
+        resume = f"go on with `{self._saver.folder.resume}`"
         self._schedule.leave(f"{self._ranks.prefix}: interrupted, and saved before {position}; {resume}")
 
     def _end_diverged(self, problem: str) -> NoReturn:
@@ -185,7 +185,8 @@ class RunCallback(keras.callbacks.Callback):
         self._ranks.finish()  # all find the same, and none is to take another's end for a failure
         state = self.state
         kept = f"best.keras is of epoch {state.best_epoch}" if state.best_epoch else "there is no best.keras"
+        anew = self._saver.folder.anew("--lr", "...")
         raise InputError(
             f"epoch {state.epoch + 1}: {problem}: the network has diverged, or images or sample weights have values that are "
-            f"not numbers; {kept}. Begin anew with a lower learning rate, or with --warmup: {self._saver.folder.anew} --lr ..."
+            f"not numbers; {kept}. Begin anew with a lower learning rate, or with --warmup: `{anew}`"
         )

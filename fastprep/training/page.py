@@ -58,7 +58,7 @@ class RunReport:
         lines = [element("p", remark) for remark in remarks]
         if not state.finished(self._config):
             said = f"{state.epoch} of {self._config.epochs} epochs are over. If the run has ended, it goes on with "
-            lines.append(element("p", said, element("code", f"python -m fastprep.train {self._folder.resume}")))
+            lines.append(element("p", said, element("code", self._folder.resume)))
         tested = command_to_test(self._config, self._folder)
         note = (
             "The best epoch was chosen by the images for validation, so their figures flatter it; images that no choice was made"

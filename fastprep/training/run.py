@@ -115,7 +115,7 @@ def run(config: Config, ranks: Ranks = ALONE) -> Result:
         write_prose(*_describe(session, state, folder), flush=True)
         if ranks.first:
             folder.report = RunReport(folder, session.config, _describe_run(session), ranks.world).page
-        message = f"{ranks.prefix}: interrupted; what the run folder holds is whole; go on with {folder.resume}"
+        message = f"{ranks.prefix}: interrupted; what the run folder holds is whole; go on with `{folder.resume}`"
         swept = folder.path if ranks.first else Path(os.devnull)  # half-written files are for rank 0 to remove
         with (
             folder.resumable(),

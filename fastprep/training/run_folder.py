@@ -17,6 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fastprep.cli.plots import draw_curves
+from fastprep.command_lines import command_line, option_words, path_word
 from fastprep.errors import ChangedError, DataError, InputError, input_errors
 from fastprep.reports.page import FILE_NAME, is_replaceable, write_page
 from fastprep.system import half_written, whole_file
@@ -45,8 +46,8 @@ class RunFolder:
     path : Path
     last : Path
         Model of the last save, and everything that resuming needs.
-    resume, anew : str
-        Words of the command line that resume the run, and that begin a new one with its configuration.
+    resume : str
+        Command line that resumes the run, as a shell takes it.
     report : callable or None
         Returns report.html for a state and remarks, as `training.page.RunReport.page`; None on ranks that write none.
     """
@@ -54,8 +55,8 @@ class RunFolder:
     def __init__(self, path: Path | str, model: str = "alexnet") -> None:
         self.path = Path(path)
         self.last = self.path / "last.keras"
-        named = f" --model {model}" if runs_code(model) else ""  # otherwise its module is not imported
-        self.resume, self.anew = f"--resume {path}{named}", f"--config {self.path / 'config.json'}{named}"
+        self._named = ("--model", model) if runs_code(model) else ()  # otherwise its module is not imported
+        self.resume = command_line("train", option_words({"resume": str(path)}), self._named)
         self.report: Callable[[RunState, Sequence[str]], str] | None = None
 
     @classmethod
@@ -65,6 +66,10 @@ class RunFolder:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def anew(self, *words: str) -> str:
+        """Return the command line that begins a new run with the configuration of this one, and with further words."""
+        return command_line("train", option_words({"config": str(self.path / "config.json")}), self._named, words)
 
     def create(self, config: Config) -> None:
         """Create the folder, and write the configuration into it.
@@ -97,11 +102,12 @@ class RunFolder:
             If last.keras is not a saved run, or is missing although an epoch was finished: beginning anew would overwrite it.
         """
         best = self.path / "best.keras"
-        way_out = f"begin a new run: {self.anew}"
+        way_out = f"begin a new run with `{self.anew()}`"
         if best.exists():
+            test = command_line("evaluate", (path_word(str(self)), "--data", "FILE"))
             way_out = (
-                f"best.keras is a save of the best epoch: copy it to last.keras to go on from there, test it with "
-                f"`python -m fastprep.evaluate {self} --data FILE`, or {way_out} --weights {best}"
+                f"best.keras is a save of the best epoch: copy it to last.keras to go on from there, test it with `{test}`, "
+                f"or begin a new run with `{self.anew(*option_words({'weights': str(best)}))}`"
             )
         if self.last.exists():
             try:
@@ -180,7 +186,7 @@ class RunFolder:
             if isinstance(error, DataError) and error.sample is not None and not isinstance(error, ChangedError):
                 hint = ", and --on-corrupt skip to leave such images out"
             problem = " ".join(str(error).split()) or "out of memory"
-            raise InputError(f"{problem}; the run folder is whole: go on with {self.resume}{hint}") from error
+            raise InputError(f"{problem}; the run folder is whole: go on with `{self.resume}`{hint}") from error
 
 
 def _write_history(history: dict[str, list[float]], path: Path) -> None:

@@ -1,12 +1,12 @@
 """Keras on JAX and torch, and batches on a GPU, with a stand-in for the GPU: the same training as with batches on the CPU."""
 
-import importlib.util
 import json
 
 import h5py
 import numpy as np
 import pytest
 from backend_process import results_of
+from optional_libraries import needs
 
 pytest.importorskip("keras")
 
@@ -25,11 +25,9 @@ PARTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["jax", "torch"])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=needs(name)) for name in ("jax", "torch")])
 def results(request, tmp_path_factory):
     """What `device_on_backend.py` found."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
     path, random = tmp_path_factory.mktemp(request.param) / "x.h5", np.random.default_rng(3)
     with h5py.File(path, "w") as file:
         file["images"] = random.integers(0, 256, (25, 12, 14, 3), dtype=np.uint8)

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 from encoded_files import by_pillow_upright, encoded, oracle, write_rows
+from optional_libraries import needs
 from small_model import small_model
 
 import fastprep
 
 pytest.importorskip("keras")
-pytest.importorskip("simplejpeg")
-
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = [needs("simplejpeg"), pytest.mark.usefixtures("no_thread_left")]
 
 N = 23
 

@@ -1,6 +1,5 @@
 """The sections of the benchmark for GPUs, dry: each runs on the stand-in, controls see faults, figures are computed as stated."""
 
-import importlib.util
 import itertools
 import json
 import sys
@@ -12,6 +11,7 @@ import pytest
 from gpu_sections import SECTIONS, bits, capture, dali, fit, kernel, late, link, loader, stand_in, table
 from gpu_sections.device import N_AHEAD, Bench
 from gpu_sections.rows import Job, LeftOut, ratios, share_of_copy
+from optional_libraries import needs
 
 from fastprep import RandomCrop, TenCrop
 from fastprep.kernels import CropSpec
@@ -49,9 +49,8 @@ def test_the_section_of_a_library_that_is_missing_is_left_out(job, monkeypatch):
         next(dali.run(job))
 
 
+@needs("jax", "keras")
 def test_fit_runs_dry_on_jax_in_a_process_of_its_own(job):
-    if missing := [name for name in ("jax", "keras") if importlib.util.find_spec(name) is None]:
-        pytest.skip(f"{missing[0]} is not installed")
     section = SECTIONS["fit-jax"]
     result = gpu.measure(gpu.command_of(section, job), section, 120, "-1")
     assert (result["status"], result["reason"]) == (table.DONE, "")

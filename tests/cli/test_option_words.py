@@ -16,9 +16,9 @@ FILE = "file 'a.h5', dataset 'images': "
         ("channels=[0, 5] are too many", "--channels 0,5 are too many"),
         (FILE + "axes='HW' are 2", FILE + "--axes HW are 2"),
         (FILE + "shape=(3, 4, 1) was said", FILE + "--shape 3x4x1 was said"),
-        (FILE + "say shape=(height, width, channels), --shape of a command; or", FILE + "say --shape HEIGHTxWIDTHxCHANNELS; or"),
-        (FILE + "say axes='HW', --axes HW", FILE + "say --axes HW"),
-        (FILE + "axes='NCHW', --axes NCHW of a command, if so", FILE + "--axes NCHW, if so"),
+        (FILE + "say shape=(height, width, channels); or", FILE + "say --shape HEIGHTxWIDTHxCHANNELS; or"),
+        (FILE + "say axes='NCHW' or axes='NCWH', if so", FILE + "say --axes NCHW or --axes NCWH, if so"),
+        (FILE + 'found channels="BGR"', FILE + "found --channels BGR"),
         (FILE + "mend the file, or pass check_finite=False to get such labels", FILE + "mend the file"),
     ],
 )
@@ -35,6 +35,8 @@ def test_arguments_become_options(message, wanted):
         "images of different sizes; Mask(..., axes='NWH') says other axes",
         "say fastprep.Loader(channels='RGB')",
         "CenterCrop(SIZE, resize=PIXELS)",
+        "file \"axes='HW'.h5\", dataset 'images': there is no such file",  # nor is this
+        "file 'runs/shape=(3, 4)/a.h5', dataset 'images': there is no such file",
     ],
 )
 def test_other_words_stay(message):

@@ -9,6 +9,7 @@ import tempfile
 import types
 
 import pytest
+from optional_libraries import needs
 
 from fastprep.cli.keras_startup import start_keras
 from fastprep.cli.matplotlib_startup import start_matplotlib
@@ -77,9 +78,14 @@ WAY_OUT = "install 'fastprep[tensorflow]', 'fastprep[jax]' or 'fastprep[torch]'"
     ("module", "asked", "problem"),
     [
         ("keras", None, f"Keras is not installed: {WAY_OUT}"),
-        ("tensorflow", None, "Keras is to run on tensorflow, which is not installed (KERAS_BACKEND is not set): "),
-        ("jax", "jax", "Keras is to run on jax, which is not installed (KERAS_BACKEND is jax): "),
-        ("torch", "torch", "Keras is to run on torch, which is not installed (KERAS_BACKEND is torch): "),
+        *(
+            pytest.param(name, asked, f"Keras is to run on {name}, which is not installed ({said}): ", marks=needs("keras"))
+            for name, asked, said in [
+                ("tensorflow", None, "KERAS_BACKEND is not set"),
+                ("jax", "jax", "KERAS_BACKEND is jax"),
+                ("torch", "torch", "KERAS_BACKEND is torch"),
+            ]
+        ),
     ],
 )
 def test_what_is_not_installed_is_one_line_with_the_way_out(module, asked, problem, tmp_path):

@@ -6,6 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from encoded_images import by_cv2, by_pillow, by_tifffile, examples, photograph, pillow_pixels, sixteen_bits, with_orientation
+from optional_libraries import needs
 from PIL import Image, ImageOps
 
 from fastprep.encoded import decode, read_header
@@ -106,11 +107,9 @@ def test_pixels_are_pillows(name):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", [pytest.param("JPEG", marks=needs("simplejpeg")), "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_images_are_turned_as_pillow_turns_them(kind, orientation, mode):
-    if kind == "JPEG":
-        pytest.importorskip("simplejpeg")
     data = by_pillow(PIXELS, kind, **with_orientation(orientation))
     with Image.open(io.BytesIO(data)) as image:
         image.load()

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 from encoded_images import by_cv2, by_pillow, examples, photograph
+from optional_libraries import needs
 
 from fastprep.encoded import decode, read_header
 from fastprep.encoded.parts import is_plain
 from fastprep.errors import DecodeError
 
-pytest.importorskip("simplejpeg")
 libjpeg = pytest.importorskip("fastprep.encoded._libjpeg", reason="fastprep was built without libjpeg-turbo")
+
+pytestmark = needs("simplejpeg")
 
 SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0", "4:4:0", "4:1:1", "grey"]
 SIZES = [(1, 1), (3, 2), (7, 9), (16, 16), (17, 33), (45, 62), (50, 101)]

@@ -6,9 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from optional_libraries import needs
 
 SCRIPT = Path(__file__).with_name("damage.py")
-LAYOUTS = ["contiguous", "chunked", "gzip", "lz4", "zstd", "shuffle+gzip+fletcher32", "bitshuffle-lz4"]
+LAYOUTS = [
+    *("contiguous", "chunked", "gzip", "shuffle+gzip+fletcher32"),
+    *(pytest.param(layout, marks=needs("hdf5plugin")) for layout in ("lz4", "zstd", "bitshuffle-lz4")),
+]
 CASES = 143  # for each of the 14 kinds of files: 2,002
 # Pages that the allocators keep. A leak of one image or chunk in each case would be smaller, that of a whole file larger
 MAX_GROWTH_KIB = 64 << 10

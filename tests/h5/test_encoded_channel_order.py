@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 from encoded_images import by_pillow, photograph
+from optional_libraries import needs
 
 import fastprep
 from fastprep.encoded import decode
@@ -29,6 +30,7 @@ def write(path, rows, order=None):
     return path
 
 
+@needs("simplejpeg")
 @pytest.mark.parametrize("first", ["grey", "colors"])
 @pytest.mark.parametrize(("order", "mode"), [("RGB", "RGB"), ("L", "L"), ("rgb", "RGB"), (b"L", "L"), (["RGB"], "RGB")])
 def test_it_decides_the_channels_whatever_the_images_are(tmp_path, rows, first, order, mode, caplog):
@@ -44,6 +46,7 @@ def test_it_decides_the_channels_whatever_the_images_are(tmp_path, rows, first, 
     assert not caplog.records  # that colours become grey is what the file asks for
 
 
+@needs("simplejpeg")
 @pytest.mark.parametrize("first", ["grey", "colors"])
 @pytest.mark.parametrize("order", [None, 3.5])
 def test_without_one_that_is_a_text_the_images_decide(tmp_path, rows, first, order):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from encoded_files import encoded, write_rows
 from encoded_images import examples
+from optional_libraries import needs
 
 import fastprep
 from fastprep._sink import hand_over
@@ -26,7 +27,6 @@ CROP = fastprep.RandomResizedCrop(9, mirror=True)
 @pytest.fixture
 def mixed():
     """Rows of usual JPEGs of several sizes, among which others lie alone, side by side, and at the end."""
-    pytest.importorskip("simplejpeg")
     rows, others = encoded(9), examples()
     for place, name in zip([2, 5, 6, 7, 13], OTHER, strict=True):
         rows.insert(place, others[name])
@@ -42,6 +42,7 @@ def without_parts(monkeypatch):
     monkeypatch.setattr(encoded_reader, "part_decoder", lambda: None)
 
 
+@needs("simplejpeg")
 def test_pixels_are_the_same_whether_parts_are_decoded_or_whole_images(tmp_path, monkeypatch, mixed):
     pytest.importorskip("fastprep.encoded._libjpeg", reason="fastprep was built without libjpeg-turbo")
     path = write_rows(tmp_path / "mixed.h5", mixed)
@@ -51,6 +52,7 @@ def test_pixels_are_the_same_whether_parts_are_decoded_or_whole_images(tmp_path,
         np.testing.assert_array_equal(parts, whole)
 
 
+@needs("simplejpeg")
 @pytest.mark.parametrize("has_parts", [True, False])
 def test_a_damaged_jpeg_among_others_is_named_wherever_its_crop_lies(tmp_path, monkeypatch, mixed, has_parts):
     mixed[8] = mixed[8][:-9] + mixed[8][-2:]
@@ -63,6 +65,7 @@ def test_a_damaged_jpeg_among_others_is_named_wherever_its_crop_lies(tmp_path, m
                 loader.batch(epoch, 0)
 
 
+@needs("simplejpeg")
 def test_jpegs_are_handed_over_in_calls_of_many(tmp_path, monkeypatch, mixed):
     """Else each would wait for the GIL; only those that libjpeg does not give as they are wanted are decoded one by one."""
     libjpeg = pytest.importorskip("fastprep.encoded._libjpeg", reason="fastprep was built without libjpeg-turbo")
@@ -82,6 +85,7 @@ def test_jpegs_are_handed_over_in_calls_of_many(tmp_path, monkeypatch, mixed):
     assert len(calls) <= 6
 
 
+@needs("simplejpeg")
 def test_a_sink_that_takes_no_pixels_is_refused_by_the_decoder(mixed):
     libjpeg = pytest.importorskip("fastprep.encoded._libjpeg", reason="fastprep was built without libjpeg-turbo")
     rows, sizes = [np.frombuffer(mixed[0], np.uint8)], np.array([[40, 40]])

@@ -14,7 +14,7 @@ from fastprep.h5.convert import rewrite
 from fastprep.loader import Loader
 
 DOUBTFUL = {
-    "channels first": ((24, 3, 40, 64), 24, "looks like (N, C, H, W), channels first; say axes='NCHW', --axes NCHW"),
+    "channels first": ((24, 3, 40, 64), 24, "looks like (N, C, H, W), channels first; say axes='NCHW'"),
     "channels first, square": ((24, 3, 64, 64), 24, "looks like (N, C, H, W), channels first"),
     "channels first, grey": ((24, 1, 28, 28), 24, "looks like (N, C, H, W), channels first"),
     "one image": ((48, 60, 3), None, "looks like one image (H, W, C)"),
@@ -77,7 +77,7 @@ def test_a_doubtful_shape_is_an_error_for_every_reader(tmp_path, case):
             read(None)
         text = str(caught.value)
         assert words in text
-        assert f"axes='{axes_of(shape)}', --axes {axes_of(shape)}" in text
+        assert f"axes='{axes_of(shape)}'" in text
         with contextlib.suppress(DataError) if n_labels not in (None, shape[0]) else contextlib.nullcontext():
             read(axes_of(shape))
 
@@ -103,7 +103,7 @@ def test_a_doubtful_shape_is_an_error_for_the_commands(tmp_path, capsys, case):
 
 def test_both_axes_are_named_where_width_and_height_may_be_exchanged(tmp_path):
     path = write(tmp_path / "a.h5", (3, 28, 30, 90), 90)
-    with pytest.raises(DataError, match="say axes='CWHN', --axes CWHN of a command or axes='CHWN', --axes CHWN of a command"):
+    with pytest.raises(DataError, match="say axes='CWHN' or axes='CHWN', if that is so"):
         Loader(path, 2, None, mean=None)
 
 

@@ -123,7 +123,7 @@ def test_names_that_are_not_known_settle_nothing(tmp_path, names):
         file["images"] = in_order("NCHW")
         for dimension, name in zip(file["images"].dims, names, strict=True):
             dimension.label = name
-    with pytest.raises(DataError, match=r"looks like \(N, C, H, W\), channels first; say axes='NCHW', --axes NCHW of a command"):
+    with pytest.raises(DataError, match=r"looks like \(N, C, H, W\), channels first; say axes='NCHW', if that is so"):
         axes_of(tmp_path / "a.h5")
 
 

@@ -19,6 +19,7 @@ from fake_consumers import LIBRARIES, OnTwo, hand_to, is_right, train_on, withou
 from fake_cupy import CUDARuntimeError, Schedule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optional_libraries import needs
 
 from fastprep import CenterCrop, DeviceUnavailableError, RandomCrop, TenCrop, kernels
 from fastprep.kernels import captures, device, launches
@@ -198,9 +199,10 @@ WAITS = {
     "make_on": a_crop,
     "JpegDecoder._check": a_decoding,  # before the colour of the trial is compared
 }
+NEEDS = {"JpegDecoder._check": needs("simplejpeg")}  # with which the trial is compared
 
 
-@pytest.mark.parametrize("function", WAITS)
+@pytest.mark.parametrize("function", [pytest.param(name, marks=NEEDS.get(name, ())) for name in WAITS])
 def test_no_wait_can_be_left_out(path, function):
     with fake_cupy.installed() as machine:
         assert WAITS[function](machine, path)

@@ -7,6 +7,7 @@ from crop_cases import assert_same_bits
 from encoded_files import by_pillow_upright, encoded, write_rows
 from encoded_images import by_pillow
 from fake_cupy import Schedule
+from optional_libraries import needs
 from warp_cases import joined, oracle
 
 from fastprep import (
@@ -106,6 +107,7 @@ def test_boxes_with_more_taps_than_there_is_room_for_are_resized_on_the_cpu(tmp_
     assert check_on_device(path, CenterCrop(30, resize=30)) == 4
 
 
+@needs("simplejpeg")
 def test_damaged_images_are_replaced_or_named_as_on_the_cpu(tmp_path, rows):
     path = write_rows(tmp_path / "images.h5", [row[:-300] if k in (4, 5) else row for k, row in enumerate(rows)])
     check_on_device(path, CROP, on_corrupt="skip")

@@ -12,12 +12,13 @@ from crop_cases import assert_same_bits
 from encoded_files import by_pillow_upright, encoded, write_rows
 from encoded_images import by_pillow
 from fake_cupy import CUDARuntimeError, Schedule
+from optional_libraries import needs
 from PIL import Image
 
 from fastprep import CenterCrop, DataError, DeviceUnavailableError, Loader, MixUp, RandomAffine, RandomCrop, RandomResizedCrop
 from fastprep.pipeline import sized_staging
 
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = [needs("simplejpeg"), pytest.mark.usefixtures("no_thread_left")]
 
 N = 13
 CROP = RandomResizedCrop(24, mirror=True)

@@ -7,6 +7,7 @@ import obstore  # noqa: F401 - without it these tests are skipped
 import pytest
 from encoded_files import encoded
 from encoded_layouts import layouts, write_layout
+from optional_libraries import needs
 
 from fastprep import CenterCrop, DataError, Mask, RandomCrop, RandomResizedCrop, image_mean
 from fastprep.__main__ import main
@@ -58,6 +59,7 @@ def test_pixels_of_every_layout(make_file, server, layout):
         assert read == local.stats()["files"][0]["read"]
 
 
+@needs("simplejpeg")
 @pytest.mark.parametrize("name", ENCODED)
 def test_encoded_images_of_every_layout(tmp_path, server, name):
     path, images = write_layout(tmp_path / "a.h5", ENCODED[name][0], 13), ENCODED[name][1]

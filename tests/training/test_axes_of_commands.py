@@ -6,6 +6,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+from optional_libraries import needs
 
 from fastprep import convert, evaluate, show, train
 from fastprep.cli.image_options import channels_of, shape_of
@@ -56,6 +57,7 @@ def test_training_sees_the_same_files(tmp_path, images, options):
     assert found.channel_order == ("BGR" if turned else "RGB")
 
 
+@needs("keras")
 def test_a_run_and_its_evaluation_on_some_channels_of_a_file_with_channels_first(tmp_path, images, monkeypatch):
     (tmp_path / "network_of_axes.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(tmp_path)

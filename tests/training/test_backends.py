@@ -1,6 +1,5 @@
 """The commands run on JAX and torch as on TensorFlow, and a run goes from one backend to another."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from backend_process import compiled_once
+from optional_libraries import needs
 
 from fastprep import evaluate, train
 from fastprep.training import checkpoint, determinism
@@ -56,11 +56,9 @@ def run_of_these_tests(tmp_path_factory):
     return folder / "run"
 
 
-@pytest.fixture(scope="module", params=["jax", "torch"])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=needs(name)) for name in ("jax", "torch")])
 def results(request, tmp_path_factory, run_of_these_tests):
     """The folder of `commands_on_backend.py`, and what it found."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
     folder = tmp_path_factory.mktemp(request.param)
     make_files(folder)
     own = {"KERAS_BACKEND": request.param, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}

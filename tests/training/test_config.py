@@ -187,7 +187,7 @@ def test_the_axes_and_the_window_are_those_of_the_command_line(make_file):
     for path in paths:
         relabel(path, np.arange(24) % 2)
     config = Config(train=paths[0], val=paths[1], batch_size=4, crop=3)
-    with pytest.raises(InputError, match=r"looks like \(N, C, H, W\).*--axes NHWC"):
+    with pytest.raises(InputError, match=r"looks like \(N, C, H, W\).*axes='NHWC'"):
         data.inspect_files(config)
     named = Config(**{**vars(config), "axes": "NHWC", "shuffle_window": 5})
     assert data.inspect_files(named).input_shape == (3, 3, 20)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -15,6 +16,7 @@ from fastprep import evaluate, train
 from fastprep.errors import InputError
 from fastprep.h5.weights import claimed_bytes
 from fastprep.training import foreign_code, run_folder, saved_model
+from fastprep.training.command_line import parse_words
 from fastprep.training.config import Config, check
 
 keras = pytest.importorskip("keras")
@@ -124,8 +126,18 @@ def test_a_file_does_not_say_that_it_is_to_be_trusted(tmp_path):
 
 
 def test_the_words_that_resume_a_run_name_its_network():
-    assert run_folder.RunFolder("runs/a").resume == "--resume runs/a"
-    assert run_folder.RunFolder("runs/a", "mine:net").resume == "--resume runs/a --model mine:net"
+    start = "python -m fastprep.train"
+    assert run_folder.RunFolder("runs/a").resume == f"{start} --resume runs/a"
+    assert run_folder.RunFolder("runs/a", "mine:net").resume == f"{start} --resume runs/a --model mine:net"
+    assert run_folder.RunFolder("runs/a", "mine:net").anew() == f"{start} --config runs/a/config.json --model mine:net"
+
+
+@pytest.mark.parametrize("path", ["-x", "my runs/a", "it's; $HOME `x`"])
+def test_a_shell_takes_these_words_as_they_are(path):
+    folder = run_folder.RunFolder(path)
+    resumed, anew = (parse_words(shlex.split(line)[3:]) for line in (folder.resume, folder.anew("--lr", "0.1")))
+    assert resumed.resume == path
+    assert (anew.config, anew.lr) == (f"{path}/config.json", 0.1)
 
 
 # --- what a saved model names

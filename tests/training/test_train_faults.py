@@ -19,7 +19,10 @@ from small_run import EPOCHS, STEPS, WHOLE, arguments, before_step, files, names
 
 from fastprep.training import callbacks  # noqa: E402
 
-NAMED = " --model network_of_faults:network"
+
+def resume_of(run, network="network"):
+    return f"python -m fastprep.train --resume {run} --model network_of_faults:{network}"
+
 
 # --- files that are changed meanwhile
 
@@ -84,7 +87,7 @@ def test_a_training_file_that_is_changed_meanwhile(files, arguments, undisturbed
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert re.match(
-            rf"fastprep.train: file '{files[0]}', {message}; the run folder is whole: go on with --resume {run}{NAMED}\n",
+            rf"fastprep.train: file '{files[0]}', {message}; the run folder is whole: go on with `{resume_of(run)}`\n",
             error,
         )
         assert names(run) == WHOLE
@@ -112,7 +115,7 @@ def test_an_image_that_can_not_be_read_is_an_error_or_left_out(files, arguments,
     assert train.main([*arguments, "--out", str(run)]) == 2
     error = capsys.readouterr().err
     assert f"file {str(files[0])!r}, dataset 'images', chunk 17, sample 17: " in error
-    assert error.endswith(f"go on with --resume {run}{NAMED}, and --on-corrupt skip to leave such images out\n")
+    assert error.endswith(f"go on with `{resume_of(run)}`, and --on-corrupt skip to leave such images out\n")
     assert train.main(["--trust", "--resume", str(run), "--on-corrupt", "skip"]) == 0
     printed = capsys.readouterr().out
     effects = {"training": "the next ones took their place", "validation": "they were left out"}
@@ -171,7 +174,7 @@ def test_a_disk_that_is_full(arguments, undisturbed, tmp_path):
 
     def full(name):
         problem = f"[Errno 28] No space left on device: '{run / name}'"
-        return f"fastprep.train: {problem}; the run folder is whole: go on with --resume {run} --model network_of_faults:big"
+        return f"fastprep.train: {problem}; the run folder is whole: go on with `{resume_of(run, 'big')}`"
 
     assert lines == [
         full("last.keras"),
@@ -198,8 +201,8 @@ def test_no_memory_for_a_batch(arguments, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         before_step(patch, 0, lambda: patch.setattr("fastprep.pipeline.buffers.HostMemory.allocate", full))
         assert train.main([*arguments, "--out", str(run)]) == 2
-    message = "fastprep.train: no memory for a batch of 9600 bytes; the run folder is whole: go on with --resume"
-    assert capsys.readouterr().err == f"{message} {run} --model network_of_faults:network\n"
+    message = "fastprep.train: no memory for a batch of 9600 bytes; the run folder is whole: go on with "
+    assert capsys.readouterr().err == f"{message}`{resume_of(run)}`\n"
 
 
 # --- a network that diverges

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -28,7 +29,8 @@ def once(action):
 @pytest.mark.usefixtures("hangups")
 def test_sigterm_saves_and_the_run_goes_on_with_the_same_bits(arguments, undisturbed, tmp_path, monkeypatch, capsys):
     """Nothing is saved in the middle of an epoch but by the signal; each hits what the last resumed run left."""
-    run, words = tmp_path / "run", [*arguments, "--out", str(tmp_path / "run")]
+    run = tmp_path / "my run"
+    words = [*arguments, "--out", str(run)]
     moments = {
         "before the first step": (0, signal.SIGTERM, (0, 0)),
         "in an epoch": (3, signal.SIGTERM, (0, 3)),
@@ -46,13 +48,13 @@ def test_sigterm_saves_and_the_run_goes_on_with_the_same_bits(arguments, undistu
             assert train.main(words) == 128 + sort
         error = capsys.readouterr().err
         position = f"epoch {epoch + 1}, step {step + 1}"
-        resume = f"--resume {run} --model network_of_faults:network"
-        assert f"fastprep.train: interrupted, and saved before {position}; go on with {resume}\n" in error
+        resume = f"python -m fastprep.train --resume '{run}' --model network_of_faults:network"
+        assert f"fastprep.train: interrupted, and saved before {position}; go on with `{resume}`\n" in error
         assert "Traceback" not in error
         state = checkpoint.read(run / "last.keras")[0]["course"]
         assert (state["epoch"], state["step"]) == (epoch, step)
         assert names(run) == (WHOLE if epoch else ["config.json", "last.keras"])
-        words = ["--trust", "--resume", str(run)]
+        words = shlex.split(resume)[3:]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert train.main(words) == 0
     assert outcome(run) == outcome(undisturbed / "run")
@@ -66,7 +68,8 @@ def test_ctrl_c_does_not_save_but_a_profile_is_whole(arguments, tmp_path, monkey
     assert {"batch", "read and decode", "kernel", "wait", "step"} <= set(names_of_events)
     assert names(run) == ["config.json", "last.keras", "profile.json"]
     assert "profile" not in json.loads((run / "config.json").read_text())
-    assert "interrupted; what the run folder holds is whole; go on with --resume" in capsys.readouterr().err
+    said = "interrupted; what the run folder holds is whole; go on with `python -m fastprep.train --resume "
+    assert said in capsys.readouterr().err
     assert checkpoint.read(run / "last.keras")[0]["course"]["step"] == 0
 
 
@@ -114,7 +117,7 @@ def test_a_second_sigterm_ends_a_save_that_takes_too_long(arguments, tmp_path, m
     before_step(monkeypatch, 3, begin)
     assert train.main([*arguments, "--out", str(run)]) == 143
     error = capsys.readouterr().err
-    assert "interrupted; what the run folder holds is whole; go on with --resume" in error
+    assert "interrupted; what the run folder holds is whole; go on with `python -m fastprep.train --resume " in error
     assert names(run) == ["config.json", "last.keras"]
     assert checkpoint.read(run / "last.keras")[0]["course"]["step"] == 0
 
@@ -141,7 +144,8 @@ def test_sigterm_in_a_step_that_is_never_done(files, undisturbed, tmp_path):
             _, errors = process.communicate(timeout=30)
             assert process.returncode == 143, errors
             assert "SIGTERM: saving before the next step; a second one ends the run at once\n" in errors
-            last = "interrupted; what the run folder holds is whole; go on with --resume run --model network_of_faults:slow"
+            resume = "`python -m fastprep.train --resume run --model network_of_faults:slow`"
+            last = f"interrupted; what the run folder holds is whole; go on with {resume}"
             assert errors.endswith(f"fastprep.train: {last}{'; there was no time to save, 1 s' if how == 'no time' else ''}\n")
             assert names(tmp_path / how / "run") == ["config.json", "last.keras"]
             assert checkpoint.read(tmp_path / how / "run" / "last.keras")[0]["course"]["step"] == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from optional_libraries import needs
 
 import fastprep
 from fastprep import evaluate, train
@@ -173,6 +174,7 @@ def test_a_configuration_of_before_there_were_parts_goes_on_loading(tmp_path):
     assert (config.val_split, config.fold, config.sampling, config.divides) == (None, None, "none", False)
 
 
+@needs("keras")
 def test_an_evaluation_finds_the_images_that_the_run_was_not_trained_on(folder, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.chdir(folder)

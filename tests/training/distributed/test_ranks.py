@@ -351,7 +351,8 @@ def test_a_rank_that_is_interrupted_ends_all(arguments, start, tmp_path):
     ranks = start(2, options, {1: {"end": [1, 3], "signal": signal.SIGINT}}, {0: ["--out", str(tmp_path / "run")]})
     assert [rank.status for rank in ranks] == [1, 130]
     assert "fastprep.train: rank 0: rank 1 (127.0.0.1:" in ranks[0].errors
-    assert "fastprep.train: rank 1: interrupted; what the run folder holds is whole; go on with --resume" in ranks[1].errors
+    said = "interrupted; what the run folder holds is whole; go on with `python -m fastprep.train --resume "
+    assert f"fastprep.train: rank 1: {said}" in ranks[1].errors
 
 
 def test_a_rank_that_hangs_is_not_waited_for(arguments, start, tmp_path):
