@@ -62,24 +62,35 @@ def as_by_ctrl_c() -> Iterator[None]:
 @contextlib.contextmanager
 def _raised_again(again: Callable[[int], None]) -> Iterator[None]:
     """Call a function, on another thread and a moment later, with the signal of each KeyboardInterrupt that Python ignores."""
-    before, is_due = sys.unraisablehook, False
+    before, latest, sent = sys.unraisablehook, 0, 0
     timers: list[threading.Timer] = []
 
-    def send(number: int) -> None:
-        nonlocal is_due
-        is_due = False
-        again(number)
+    def send(number: int, own: int) -> None:
+        nonlocal sent
+        if own == latest:  # not where its start was interrupted, and another one came in its place
+            sent = own
+            again(number)
+
+    def have_sent(number: int) -> None:
+        nonlocal latest
+        if latest != sent and timers[-1].is_alive():
+            return
+        latest += 1
+        timers.append(timer := threading.Timer(_AGAIN_S, send, (number, latest)))  # here it would be ignored as well
+        timer.daemon = True
+        timer.start()
 
     def hook(ignored: Any) -> None:
-        nonlocal is_due
-        if not isinstance(ignored.exc_value, KeyboardInterrupt):
+        interrupt = ignored.exc_value
+        if not isinstance(interrupt, KeyboardInterrupt):
             before(ignored)
-        elif not is_due:
-            is_due = True
-            number = status_of(ignored.exc_value) - 128
-            timers.append(timer := threading.Timer(_AGAIN_S, send, (number,)))  # here it would be ignored as well
-            timer.daemon = True
-            timer.start()
+            return
+        while True:
+            try:
+                have_sent(status_of(interrupt) - 128)
+                return
+            except KeyboardInterrupt as another:  # from here Python would ignore it, too
+                interrupt = another
 
     sys.unraisablehook = hook
     try:
@@ -89,7 +100,8 @@ def _raised_again(again: Callable[[int], None]) -> Iterator[None]:
             sys.unraisablehook = before
         for timer in timers:
             timer.cancel()
-            timer.join()
+            if timer.is_alive():
+                timer.join()
 
 
 def status_of(interrupt: KeyboardInterrupt) -> int:

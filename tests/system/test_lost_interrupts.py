@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from fastprep.system import as_by_ctrl_c, status_of
+from fastprep.system import as_by_ctrl_c, signals, status_of
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -59,7 +59,8 @@ def handlers():
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("where", [in_a_callback, in_a_finalizer])
-def test_an_interrupt_that_python_ignores_is_raised_again(capsys, where, number):
+def test_an_interrupt_that_python_ignores_is_raised_again(capsys, monkeypatch, where, number):
+    monkeypatch.setattr(signals, "_AGAIN_S", 0.2)  # after the third, however busy the machine is
     hook, n_ignored = sys.unraisablehook, 0
 
     def work():
@@ -77,6 +78,31 @@ def test_an_interrupt_that_python_ignores_is_raised_again(capsys, where, number)
     assert capsys.readouterr().err == ""
     assert sys.unraisablehook is hook
     assert [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)] == []
+
+
+@pytest.mark.parametrize("n_early", [1, 3])
+def test_an_interrupt_that_arrives_while_another_one_is_put_off_is_not_lost(capsys, monkeypatch, n_early):
+    """On a busy machine the time of the first is over before its timer has said that it began."""
+    n_left = n_early
+
+    class Late(threading.Timer):
+        def start(self):
+            nonlocal n_left
+            super().start()
+            if n_left:
+                n_left -= 1
+                time.sleep(0.1)  # in which the handler raises
+
+    def work():
+        with as_by_ctrl_c():
+            in_a_finalizer(signal.SIGINT)
+            time.sleep(10)
+
+    monkeypatch.setattr(threading, "Timer", Late)
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert n_left == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_what_else_python_ignores_is_reported_as_ever(monkeypatch):
