@@ -1,7 +1,7 @@
 """What is no file, in the place of one."""
 
 import os
-import threading
+import signal
 
 import pytest
 
@@ -12,13 +12,17 @@ from fastprep.loader import Loader
 
 @pytest.fixture
 def pipe(tmp_path):
-    """Path of a pipe that nobody writes to for a while, so that a test which waits for it fails and does not hang."""
+    """Path of a pipe that nobody writes to. Who waits for it is interrupted, so that a test fails and does not hang."""
+
+    def interrupt(number, frame):
+        raise AssertionError("the pipe was waited for")
+
     os.mkfifo(tmp_path / "pipe")
-    writer = threading.Timer(20, lambda: os.close(os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)))
-    writer.daemon = True
-    writer.start()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(10)
     yield str(tmp_path / "pipe")
-    writer.cancel()
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def test_a_pipe_is_an_error_and_is_not_waited_for(pipe):
