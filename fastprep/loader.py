@@ -43,7 +43,7 @@ from fastprep.pipeline.operation import operations_of
 from fastprep.pipeline.targets import target_rows
 from fastprep.presentation import Presented
 from fastprep.remote import Session
-from fastprep.sampling import Position, Sampler, check_sampling
+from fastprep.sampling import Position, Sampler, check_flag, check_sampling
 from fastprep.sampling.engine_ranks import find_shard
 from fastprep.transforms import Blend, Crop, Erase, Policy, check_crop, check_transforms
 
@@ -289,6 +289,8 @@ class Loader(Presented):
         labels, sampling, class_weight = map(unless_none, (labels, sampling, class_weight))
         shard = find_shard() if isinstance(shard, str) and shard == "auto" else shard
         check_sampling(batch_size, shuffle_window, seed, shard)
+        for name, value in (("shuffle", shuffle), ("drop_remainder", drop_remainder), ("check_finite", check_finite)):
+            check_flag(name, value)
         device_number(device, "auto")
         check_crop(crop)
         colors = check_transforms(policy, color, erase, blend, standardize)

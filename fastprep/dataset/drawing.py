@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep.dataset.dataset import Dataset
+from fastprep.dataset.masked import check_unmasked
 from fastprep.dataset.paths import expand_paths
 from fastprep.errors import DataError
-from fastprep.h5 import absolute, read_vector
+from fastprep.h5 import absolute, read_vector, warn_of_unwritten_in
 from fastprep.sampling.strata import strata_of
 from fastprep.sampling.weighted import WeightedDraws
 
@@ -75,6 +76,7 @@ def _sampling_weights(
     if isinstance(sampling, str):
         sizes = zip(dataset.paths, dataset.file_sizes, strict=True)
         return dataset.take(np.concatenate([_stored(path, sampling, n) for path, n in sizes]))
+    check_unmasked(sampling, "sampling")
     values, n = np.asarray(sampling), dataset.n_in_files
     if values.dtype.kind not in "iufb" or values.shape != (n,):
         rule = f'sampling must be "balanced", the name of a dataset of weights, or {n} weights, one for each sample of the files'
@@ -93,6 +95,7 @@ def _stored(path: str, name: str, n_images: int) -> NDArray[np.float64]:
     if (wrong := _wrong(values)).any():
         row = int(np.argmax(wrong))
         raise DataError(f"weights must be finite and not negative, found {values[row]}", path, name, sample=row)
+    warn_of_unwritten_in(path, name, n_images, "weights")
     return values
 
 

@@ -12,8 +12,18 @@ from numpy.typing import NDArray
 
 from fastprep.dataset.classes import Output, number_texts
 from fastprep.dataset.label_files import SUFFIXES, check_order, images_of_each, other_files
+from fastprep.dataset.masked import check_unmasked
 from fastprep.dataset.nested import by_output, map_outputs, names_of, outputs_of
-from fastprep.h5 import are_weights, has_column, has_row_each, join_columns, one_row_each, read_labels, read_weights
+from fastprep.h5 import (
+    are_weights,
+    has_column,
+    has_row_each,
+    join_columns,
+    one_row_each,
+    read_labels,
+    read_weights,
+    warn_of_unwritten_in,
+)
 from fastprep.transforms import Target
 
 
@@ -161,6 +171,8 @@ def values_of(
         wanted = images_of_each(source.argument, "labels", len(source.files), counts)
         read = read_weights if weights else read_labels
         parts = [read(path, source.column, n) for path, n in zip(source.files, wanted, strict=True)]
+        for path, n in zip(source.files, wanted, strict=True):
+            warn_of_unwritten_in(path, source.column, n, "weights" if weights else "labels")
         paths = source.files
     return join_columns(parts, paths, source.column, "weight" if weights else "label")
 
@@ -222,6 +234,7 @@ def _label_source(value: Any, argument: str, paths: Sequence[str]) -> Source:
 def _source(value: Any, argument: str, paths: Sequence[str]) -> Source:
     if isinstance(value, str):
         return named_source(value, argument, paths)
+    check_unmasked(value, argument)
     try:
         array = np.asarray(value)
     except ValueError:

@@ -90,7 +90,7 @@ def sample_weights(dataset: Dataset, class_weight: Any, has_sample_weight: bool)
     Raises
     ------
     ValueError
-        If there are no labels, if a key is not a label that occurs, or if a weight is negative or not finite.
+        If there are no labels, if a key is not a label that occurs, if a weight is negative or not finite, or if all are 0.
     DataError
         If classes have weights, but labels are not classes.
     """
@@ -100,13 +100,17 @@ def sample_weights(dataset: Dataset, class_weight: Any, has_sample_weight: bool)
         raise ValueError(f"{'sample_weight' if class_weight is None else 'class_weight'} needs labels, but labels=None")
     by_class = _for_each(dataset, class_weight, "class_weight", None)
     own = dataset.weights if dataset.weights is not None else map_outputs(lambda output: None, dataset.outputs)
-    return map_outputs(
+    weights = map_outputs(
         lambda output, weights, values, name: _in_axes(output, _weights(dataset, output, weights, values, name)),
         dataset.outputs,
         by_class,
         own,
         names_of(dataset.outputs, "class_weight"),
     )
+    if not any(part.any() for part in outputs_of(weights)):
+        names = " times ".join(["sample_weight"] * has_sample_weight + ["class_weight"] * (class_weight is not None))
+        raise ValueError(f"{names} must give a sample a weight above 0, got 0 for all of them")
+    return weights
 
 
 def _in_axes(output: Output, weights: NDArray[np.float32]) -> NDArray[np.float32]:

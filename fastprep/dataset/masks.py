@@ -14,6 +14,7 @@ from fastprep._sink import Sink, hand_over
 from fastprep.dataset.image_files import ImageFiles
 from fastprep.dataset.label_files import images_of_each
 from fastprep.dataset.label_sources import Source
+from fastprep.dataset.masked import check_unmasked
 from fastprep.dataset.notices import warn_of_slow_reading
 from fastprep.errors import DataError, MissingDatasetError, NotFiniteError
 from fastprep.h5 import (
@@ -222,6 +223,7 @@ def _check_pairs(index: ImageIndex, images: tuple[str, ...]) -> None:
 
 
 def _masks_of_array(dataset: Dataset, description: Mask, argument: str) -> MaskValues:
+    check_unmasked(description.source, f"{argument}: masks")
     array, (height, width), n = np.asarray(description.source), dataset.image_shape[:2], dataset.n_samples
     are_numbers = array.dtype.kind in "iufb" and array.dtype.itemsize <= 8
     if not are_numbers or array.ndim not in (3, 4) or array.shape[:3] != (n, height, width):

@@ -18,6 +18,7 @@ from fastprep.dataset.agreement import check_channel_orders
 from fastprep.dataset.channels import Channels, pick_channels
 from fastprep.dataset.dataset import Dataset
 from fastprep.dataset.inputs import by_input
+from fastprep.dataset.masked import check_unmasked
 from fastprep.dataset.nested import map_outputs
 from fastprep.dataset.part import part_of
 from fastprep.dataset.paths import Paths, expand_paths
@@ -82,6 +83,7 @@ def resolve_mean(mean: ArrayLike | str | os.PathLike[str] | None, images: Datase
         return _tutorial_mean(os.fspath(mean), images.metadata[0].channel_order)
     if isinstance(mean, bool | np.bool_):
         raise ValueError(f'mean must be "file", "compute", numbers, the path of a JSON, or None, got {mean!r}')
+    check_unmasked(mean, "mean")
     numbers = np.array(mean, np.float32)  # a copy, which the caller can't change later
     if not np.isfinite(numbers).all():
         raise ValueError(f"mean must be finite numbers, got {mean!r}")

@@ -11,11 +11,12 @@ _log = logging.getLogger(__name__)
 
 
 def warn_of_unwritten_rows(surveyed: FileSurvey) -> None:
-    """Warn of images and labels that nobody has written; of images in many files when their chunks are listed."""
+    """Warn of images, labels and weights that nobody has written; of images in many files when their chunks are listed."""
     index = surveyed.index
     warn_of_unwritten(index.file, index.dataset, index.n_unwritten, index.shape[0], "images", index.rows is not None)
-    for name, n_unwritten in surveyed.n_unwritten_labels.items():
-        warn_of_unwritten(index.file, name, n_unwritten, index.shape[0], "labels")
+    for what, columns in (("labels", surveyed.n_unwritten_labels), ("weights", surveyed.n_unwritten_weights)):
+        for name, n_unwritten in columns.items():
+            warn_of_unwritten(index.file, name, n_unwritten, index.shape[0], what)
 
 
 def warn_of_slow_reading(indices: Iterable[ImageIndex]) -> None:

@@ -12,6 +12,7 @@ from fastprep._sink import Sink
 from fastprep.dataset.corrupt import Corrupt, Sinks, Unreadable
 from fastprep.dataset.dataset import Dataset
 from fastprep.dataset.label_sources import Source
+from fastprep.dataset.masked import check_unmasked
 from fastprep.dataset.nested import map_outputs
 from fastprep.errors import DataError
 from fastprep.h5 import read_vector
@@ -183,6 +184,7 @@ def _rows(indices: Any, n: int, noun: str) -> tuple[NDArray[np.int64], str]:
             return np.arange(n, dtype=np.int64)[indices], ""
         except (TypeError, ValueError) as error:
             return none, f"must be a slice of integers, got {indices!r}: {error}"
+    check_unmasked(indices, "indices")
     try:
         values = np.asarray(indices)
     except ValueError:  # rows of several lengths

@@ -12,10 +12,11 @@ from fastprep.dataset.box_values import BoxValues, PointValues
 from fastprep.dataset.label_errors import label_error
 from fastprep.dataset.label_files import images_of_each
 from fastprep.dataset.label_sources import Source, named_source
+from fastprep.dataset.masked import check_unmasked
 from fastprep.dataset.masks import MaskValues, open_masks
 from fastprep.dataset.nested import map_outputs
 from fastprep.dataset.plausible_targets import warn_of_boxes, warn_of_points
-from fastprep.h5 import read_rows
+from fastprep.h5 import read_rows, warn_of_unwritten_in
 from fastprep.transforms import Boxes, Mask, Points
 from fastprep.transforms.box_formats import to_edges
 
@@ -177,6 +178,7 @@ def _rows(dataset: Dataset, source: Source, given: Any) -> NDArray | list[NDArra
     if source.column is not None:
         return _stored_rows(dataset, source)
     n, argument = dataset.n_samples, source.argument
+    check_unmasked(given, argument)
     try:
         if isinstance(given, list | tuple) and (len({np.shape(row) for row in given}) > 1 or not np.size(given)):
             rows: NDArray | list[NDArray] = [np.asarray(row) for row in given]
@@ -200,6 +202,9 @@ def _stored_rows(dataset: Dataset, source: Source) -> NDArray | list[NDArray]:
     sizes = images_of_each(source.argument, "labels", len(paths), dataset.file_sizes)
     is_one = dataset.first_index.axes.n_axis is None and not dataset.first_index.members  # a file is a row
     parts = [read_rows(path, source.column, source.argument, n, is_one) for path, n in zip(paths, sizes, strict=True)]
+    for path, n, part in zip(paths, sizes, parts, strict=True):
+        if isinstance(part, np.ndarray):  # a row of variable length may be empty because nothing is in its image
+            warn_of_unwritten_in(path, source.column, n, "labels")
     arrays = [part for part in parts if isinstance(part, np.ndarray)]
     if len(arrays) == len(parts) and len({array.shape[1:] for array in arrays}) == 1:
         return np.concatenate(arrays)

@@ -28,7 +28,7 @@ from fastprep.h5.reader import Reader
 from fastprep.h5.sources import source_files
 from fastprep.h5.store import store_mean
 from fastprep.h5.survey import FileSurvey, survey
-from fastprep.h5.unwritten import count_unwritten, describe_unwritten, warn_of_unwritten
+from fastprep.h5.unwritten import count_unwritten, describe_unwritten, warn_of_unwritten, warn_of_unwritten_in
 from fastprep.h5.vectors import read_vector
 from fastprep.h5.write import write_images
 from fastprep.h5.write_encoded import write_encoded
@@ -98,6 +98,7 @@ __all__ = [
     "survey",
     "warn_of_hdf5",
     "warn_of_unwritten",
+    "warn_of_unwritten_in",
     "way_to_read_directly",
     "write_encoded",
     "write_images",

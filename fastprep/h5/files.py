@@ -14,7 +14,7 @@ from fastprep import remote
 from fastprep.command_lines import command_line, path_word
 from fastprep.errors import DataError
 from fastprep.h5.listing import encoded, missing_dataset
-from fastprep.h5.not_hdf5 import check_no_folder, what_it_is
+from fastprep.h5.not_hdf5 import check_no_folder, check_no_pipe, what_it_is
 from fastprep.h5.retries import raise_machine_fault
 from fastprep.system.patch import undo_path
 
@@ -40,13 +40,14 @@ def open_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     FileNotFoundError, IsADirectoryError, PermissionError
         If the file does not exist, or may not be read.
     DataError
-        If it is not an HDF5 file, or is damaged.
+        If it is not an HDF5 file, such as a pipe, or is damaged.
     """
     path = os.fspath(path)
     if (found := remote.find(path)) is not None:
         with open_hdf5(path, found.name) as file:
             yield file
         return
+    check_no_pipe(path)
     os.close(os.open(path, os.O_RDONLY))  # the system's own error, which names the path
     check_no_folder(path)
     with open_hdf5(path, path) as file:

@@ -9,6 +9,7 @@ import h5py
 
 from fastprep.errors import DataError
 from fastprep.h5.sources import places
+from fastprep.h5.virtual import check_sources
 
 # No filter compresses better than this. Data that were never written take less, and are accepted up to the limits below
 _MAX_COMPRESSION = 2**16
@@ -80,13 +81,15 @@ def check_whole(dataset: h5py.Dataset, named: tuple[str, str]) -> None:
     Raises
     ------
     DataError
-        If it would take more than 64 MiB, and more than 4096 times what is stored.
+        If it would take more than 64 MiB, and more than 4096 times what is stored; or if it is virtual, and what it takes its
+        values from is not there.
     """
     check_header(dataset, named)
     n_bytes, stored = _n_bytes(dataset.shape, dataset), _stored_bytes(dataset)
     if n_bytes > max(_PLAUSIBLE_BYTES_OF_ALL, _MAX_COMPRESSION_OF_ALL * stored):
         header = f"the header says {dataset.shape} {dataset.dtype}"
         raise DataError(f"{header}: {n_bytes} bytes in memory, of which {stored} are stored; {_CAUSE}", *named)
+    check_sources(dataset, named)
 
 
 def _stored_bytes(dataset: h5py.Dataset) -> int:

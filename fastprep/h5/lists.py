@@ -14,6 +14,7 @@ from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
 from fastprep.h5.header_checks import check_header, check_whole
 from fastprep.h5.retries import raise_machine_fault
 from fastprep.h5.types import describe_dataset, number_type
+from fastprep.h5.virtual import check_sources
 
 _BLOCK_ROWS = 4096
 _PLAUSIBLE_BYTES = 2**26
@@ -79,6 +80,7 @@ def _of_any_length(dataset: h5py.Dataset, named: tuple[str, str], argument: str)
         problem = f"{argument}: rows of variable length are read in the byte order of this machine only, found {kind.str}"
         raise DataError(f"{problem}; store them anew", *named)
     check_header(dataset, named)
+    check_sources(dataset, named)
     most, n_bytes, rows = max(_PLAUSIBLE_BYTES, _MOST_USES * dataset.file.id.get_filesize()), 0, []
     for first in range(0, dataset.shape[0], _BLOCK_ROWS):
         block = [np.asarray(row, kind).reshape(-1) for row in dataset[first : first + _BLOCK_ROWS]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -17,8 +18,11 @@ from fastprep.h5.columns import Column, find_column, read_column
 from fastprep.h5.files import HDF5_ERRORS, get_dataset, open_file
 from fastprep.h5.groups import ImageGroup, Images, describe_images, get_images, is_group, owner_of, read_group
 from fastprep.h5.retries import raise_machine_fault
+from fastprep.h5.stored_meaning import describe_filled, notes_of_meaning
 from fastprep.h5.texts import read_texts
 from fastprep.h5.types import describe_type, number_type
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Metadata:
     covariance_problem : str or None
         What is wrong with that attribute, for callers that need it.
     notes : tuple of str
-        What a user should know of attributes that are not as described here: ignored, or taken in another way.
+        What a user should know of attributes that are not as described here, ignored or taken in another way, and of those that
+        give the numbers a meaning which loaders do not apply.
     """
 
     mean: NDArray[np.float64] | None
@@ -88,7 +93,8 @@ def metadata_of(dataset: h5py.Dataset | ImageGroup, named: tuple[str, str], chan
     covariance, spread_problem = _of_each_channel("covariance", spread, channels, n_each=channels)
     channel_order, order_note = channel_order_of(order, channels)
     class_names, names_note = class_names_of(names)
-    notes = tuple(filter(None, (order_note, names_note)))
+    meaning = [] if isinstance(dataset, ImageGroup) else notes_of_meaning(dataset, named)
+    notes = tuple(filter(None, (order_note, names_note, *meaning)))
     covariance = None if covariance is None else covariance.reshape(channels, channels)
     return Metadata(mean, problem, channel_order, class_names, notes, covariance, spread_problem)
 
@@ -157,7 +163,9 @@ def labels_of(
     if column is None and is_group(labels):
         return read_group(file, labels, images, n_samples)
     column = find_column(file, labels, "labels") if column is None else column
-    return read_column(column, (file.filename, labels), "label", n_samples, of_one_image)
+    values = read_column(column, (file.filename, labels), "label", n_samples, of_one_image)
+    _warn_of_filled(column, file.filename, labels, values, "labels")
+    return values
 
 
 def read_weights(path: str | os.PathLike[str], weights: str, n_samples: int) -> NDArray:
@@ -195,11 +203,17 @@ def weights_of(file: h5py.File, weights: str, n_samples: int) -> NDArray:
         problem = f"weights must be one number for each image, found {describe_type(dataset)} {dataset.shape}"
         raise DataError(problem, *named)
     values = read_column(column, named, "weight", n_samples).reshape(-1)
+    _warn_of_filled(column, *named, values, "weights")
     if (wrong := ~are_weights(values)).any():
         sample = int(np.argmax(wrong))
         problem = f"weights must not be negative, and finite as float32, found {values[sample]}"
         raise DataError(problem, file.filename, weights, sample=sample)
     return values
+
+
+def _warn_of_filled(column: Column, file: str, name: str, values: NDArray, what: str) -> None:
+    if column.field is None and (words := describe_filled(column.dataset, values, what)):
+        _log.warning("%s: dataset %r: %s", file, name, words)
 
 
 def are_weights(values: NDArray) -> NDArray[np.bool_]:

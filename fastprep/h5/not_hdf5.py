@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 
 from fastprep.command_lines import command_line, path_word
 from fastprep.encoded import kind_of
-from fastprep.errors import DecodeError
+from fastprep.errors import DataError, DecodeError
 
 _ENDINGS = (".h5", ".hdf5")
 _MOST_NAMES = 1000  # of a folder that are looked at
@@ -30,6 +32,19 @@ def check_no_folder(path: str) -> None:
     if ending is not None:
         way_out = f"{os.path.join(path, f'*{ending}')!r} names the files in it"
     raise IsADirectoryError(f"{path!r} is a folder, not an HDF5 file; {way_out}")
+
+
+def check_no_pipe(path: str) -> None:
+    """Check that a path is not that of a pipe, which would be waited for, and of which no part can be read on its own.
+
+    Raises
+    ------
+    DataError
+        If it is.
+    """
+    with contextlib.suppress(OSError):  # which opening raises
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            raise DataError("a pipe, of which HDF5 can't read parts; write it to a file first", path)
 
 
 def what_it_is(path: str) -> str:

@@ -26,9 +26,9 @@ from fastprep.h5.handles import MAPPED_DESCRIPTORS, Handles, OpenDataset, OpenFi
 from fastprep.h5.index import ImageIndex, warn_of_hdf5
 from fastprep.h5.resident import ResidentImages, resident_images
 from fastprep.h5.retries import raise_machine_fault, read_again
-from fastprep.h5.storage import missing_source
 from fastprep.h5.types import OutOfRange, widened
 from fastprep.h5.unwritten import warn_of_unwritten
+from fastprep.h5.virtual import missing_file
 from fastprep.system import begin_in_children
 
 _T = TypeVar("_T")
@@ -290,7 +290,7 @@ class Reader:
                 raise reading_error(self.index, problem, first, opened.has_changed()) from error
             if opened.has_changed():
                 raise ChangedError(CHANGED, self.index.file, self.index.dataset)
-            if dataset.is_virtual and _has_image_of(dataset.fillvalue, block) and (name := missing_source(dataset)) is not None:
+            if dataset.is_virtual and _has_image_of(dataset.fillvalue, block) and (name := missing_file(dataset)) is not None:
                 problem = f"file {self.index.file!r}, dataset {self.index.dataset!r}: it is virtual, and a file of it is gone"
                 raise FileNotFoundError(errno.ENOENT, problem, name)
             return block

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,8 +15,8 @@ from fastprep.h5.axes import Axes, Sides
 from fastprep.h5.file_bytes import absolute, bytes_of, has_plain_bytes, identity_at
 from fastprep.h5.filters import Pipeline, Unsupported, pipeline_of
 from fastprep.h5.native import foreign_filters, further_filters
-from fastprep.h5.sources import VIRTUAL_PREFIX, places
 from fastprep.h5.types import is_plain, number_type, stored_number_type
+from fastprep.h5.virtual import check_sources
 
 _DONT_FILTER_PARTIAL_CHUNKS = 2  # H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS of H5Dpublic.h
 _MAX_CHUNK_BYTES = 2**32 - 1  # the limit of HDF5's file format
@@ -80,9 +79,8 @@ def find_storage(dataset: h5py.Dataset, named: tuple[str, str], axes: Axes, refe
     """
     properties = dataset.id.get_create_plist()
     layout = properties.get_layout()
+    check_sources(dataset, named)
     if layout == h5py.h5d.VIRTUAL:
-        if (name := missing_source(dataset)) is not None:
-            raise DataError(f"it is virtual, and its file {name!r} is not there", *named)
         raise Unsupported("virtual dataset")
     if axes.n_axis:
         raise Unsupported(f"its axes {axes.name} do not begin with N")
@@ -236,20 +234,6 @@ def _check_number_type(dataset: h5py.Dataset) -> None:
     dtype = number_type(dataset)
     if dtype is None or not is_plain(stored_number_type(dataset), dtype):
         raise Unsupported("numbers of odd precision")
-
-
-def missing_source(dataset: h5py.Dataset) -> str | None:
-    """Return the name of a file that a virtual dataset takes values from, and that is not there; None if there is none.
-
-    HDF5 reads fill values in its place, which would be taken for images.
-    """
-    folder = os.path.dirname(os.path.abspath(dataset.file.filename))
-    for name in dict.fromkeys(part.file_name for part in dataset.virtual_sources()):
-        if name == "." or "%" in name:  # this file; a pattern for as many files as exist
-            continue
-        if not any(map(os.path.exists, places(name, folder, (VIRTUAL_PREFIX,)))):
-            return name
-    return None
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastprep import remote
 from fastprep.errors import DataError
 from fastprep.h5 import verify
-from fastprep.h5.columns import find_quietly, n_rows_of
+from fastprep.h5.columns import Column, find_quietly, n_rows_of
 from fastprep.h5.files import open_file
 from fastprep.h5.group_index import index_any
 from fastprep.h5.groups import Images, describe_images, get_images
@@ -40,6 +40,7 @@ class FileSurvey:
     weights : dict of str to ndarray, shape (N,)
     n_unwritten_labels : dict of str to int
         Number of labels of each column that nobody has written.
+    n_unwritten_weights : dict of str to int
     """
 
     index: ImageIndex
@@ -47,6 +48,7 @@ class FileSurvey:
     labels: dict[str, NDArray]
     weights: dict[str, NDArray]
     n_unwritten_labels: dict[str, int]
+    n_unwritten_weights: dict[str, int]
 
 
 def survey(
@@ -130,8 +132,13 @@ def _survey_file(
             metadata,
             {name: labels_of(file, name, n_samples, column, index.members, is_one) for name, column in columns.items()},
             {name: weights_of(file, name, n_samples) for name in weights},
-            {name: n_unwritten(column.dataset) for name, column in columns.items() if column is not None},
+            _n_unwritten_of(columns),
+            _n_unwritten_of({name: find_quietly(file, name) for name in weights}),
         )
+
+
+def _n_unwritten_of(columns: dict[str, Column | None]) -> dict[str, int]:
+    return {name: n_unwritten(column.dataset) for name, column in columns.items() if column is not None}
 
 
 def _prefetched(paths: Sequence[str], n_threads: int) -> Generator[str, None, None]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fastprep.errors import DataError
 from fastprep.h5.file_bytes import FileBytes, bytes_of, has_plain_bytes
 from fastprep.h5.filters import SLACK_BYTES, DecodeError, Pipeline, Unsupported, pipeline_of
+from fastprep.h5.virtual import check_sources
 
 MOST_TEXTS = 2**24
 MOST_BYTES = 2**28
@@ -51,8 +52,10 @@ def read_texts(
     Raises
     ------
     DataError
-        If there are more than `MOST_TEXTS`, one is longer than 1 MiB, or all together are longer than `MOST_BYTES`.
+        If there are more than `MOST_TEXTS`, one is longer than 1 MiB, or all together are longer than `MOST_BYTES`; or if a
+        source of a virtual dataset is not there.
     """
+    check_sources(dataset, named)
     try:
         if n_rows > MOST_TEXTS:
             raise _TooMuch(f"{n_rows} texts, and no more than {MOST_TEXTS} are read")

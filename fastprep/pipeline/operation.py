@@ -86,6 +86,8 @@ def operation_of(
     """
     try:
         scale = None if scale is None else np.array(scale, np.float32)
+        if scale is not None and scale.size and not scale.any():
+            raise ValueError("scale must not be 0 for all channels, which makes all images alike")
         shape, source_dtype = dataset.image_shape, dataset.dtype.name
         source = dataset.order, dataset.channels, dataset.file_channels
         what = (augmentation.size, mean, scale, dtype, layout, check_finite)

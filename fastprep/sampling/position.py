@@ -6,7 +6,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from fastprep.sampling.sampler import WHOLE_EPOCH, Sampler, Since, check_integer
+from fastprep.sampling.checks import check_integer
+from fastprep.sampling.sampler import WHOLE_EPOCH, Sampler, Since
 from fastprep.system import begin_in_children
 
 # In a state only where the loader has such an argument

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastprep.sampling import hashing
+from fastprep.sampling.checks import check_integer
 from fastprep.sampling.order import permute
 from fastprep.sampling.rounding import shared_out, whole_groups
-from fastprep.sampling.sampler import check_integer
 from fastprep.sampling.strata import groups_of, strata_of
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastprep.transforms.crops import check_size
 from fastprep.transforms.draws import Draws, Stream
-from fastprep.transforms.geometry import Side, Size, drawn_rows
+from fastprep.transforms.geometry import Side, Size, check_flags, drawn_rows
 from fastprep.transforms.resizing import check_range, numbers_of
 from fastprep.transforms.table import FARTHEST, Geometry, TransformTable
 
@@ -72,6 +72,7 @@ class RandomAffine:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        check_flags(self)
 
     @property
     def height_width(self) -> tuple[int, int]:

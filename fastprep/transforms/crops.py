@@ -13,7 +13,7 @@ from typing import Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fastprep.transforms.geometry import Side, Size, boxes_of, check_turn, drawn_rows, has_sizes, resized_size
+from fastprep.transforms.geometry import Side, Size, boxes_of, check_flags, check_turn, drawn_rows, has_sizes, resized_size
 from fastprep.transforms.table import MIRRORED, Geometry, TransformTable
 
 Order = Literal["tutorial", "torchvision"]
@@ -127,6 +127,7 @@ class RandomCrop(_Sized):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_flags(self)
         check_turn(self.turn, self.height_width)
 
     def table(self, height: Side, width: Side, samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int32]:

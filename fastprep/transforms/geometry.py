@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from fastprep.sampling import check_flag
 from fastprep.transforms.draws import Draws, Stream
 from fastprep.transforms.table import FLIPPED, MIRRORED, TRANSPOSED, Geometry, TransformTable
 
@@ -121,6 +122,18 @@ def drawn_rows(
     if turns(crop):
         rows[:, 3] ^= _QUARTER_TURNS[draws.integers(Stream.TURN, 4)]
     return rows
+
+
+def check_flags(crop: Any) -> None:
+    """Check that `mirror`, `flip` and `turn` of a crop, as far as it has them, are True or False.
+
+    Raises
+    ------
+    ValueError
+        If one of them is anything else.
+    """
+    for name in ("mirror", "flip", "turn"):
+        check_flag(name, getattr(crop, name, False))
 
 
 def check_turn(turn: bool, size: tuple[int, int]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastprep.transforms.crops import check_size
 from fastprep.transforms.draws import Draws, Stream
-from fastprep.transforms.geometry import Side, Size, check_turn, drawn_rows, first_rows, has_sizes, resized_size
+from fastprep.transforms.geometry import Side, Size, check_flags, check_turn, drawn_rows, first_rows, has_sizes, resized_size
 from fastprep.transforms.table import Geometry, TransformTable
 
 
@@ -106,6 +106,7 @@ class RandomResizedCrop:
         object.__setattr__(self, "size", check_size(self.size))
         for name, most in (("scale", 1.0), ("ratio", math.inf)):
             object.__setattr__(self, name, check_range(name, getattr(self, name), most))
+        check_flags(self)
         check_turn(self.turn, self.height_width)
 
     @property

@@ -127,10 +127,11 @@ def test_labels_are_compared_with_what_is_stored_for_them(tmp_path):
     assert read_labels(path, "written", n).shape == (n, 20)  # 80 MiB of zeros, at a thousandth
 
 
-def test_what_is_stored_is_looked_for_where_hdf5_would_look(tmp_path, monkeypatch):
+def test_what_is_stored_is_looked_for_where_hdf5_would_look(tmp_path, monkeypatch, rng):
     n = 2**20
     (tmp_path / "far").mkdir()
-    (tmp_path / "far" / "values.h5").write_bytes(bytes(2**17))
+    with h5py.File(tmp_path / "far" / "values.h5", "w") as file:
+        file.create_dataset("part", (n, 100), "float32", chunks=(2**15, 1), compression="gzip")[:, 0] = rng.random(n)
     layout = h5py.VirtualLayout((n, 100), "float32")
     layout[:] = h5py.VirtualSource("values.h5", "part", (n, 100))
     with h5py.File(tmp_path / "x.h5", "w") as file:

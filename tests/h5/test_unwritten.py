@@ -88,3 +88,25 @@ def test_the_commands_and_the_mean_say_so(tmp_path, caplog, capsys):
     assert words in capsys.readouterr().err
     assert doctor.main([path, "--rounds", "1"]) == 0
     assert words in capsys.readouterr().out
+
+
+ELSEWHERE = {
+    "weights": ("w", "weights", lambda path: {"sample_weight": "w"}),
+    "chances": ("w", "weights", lambda path: {"sampling": "w"}),
+    "weights in another file": ("w", "weights", lambda path: {"sample_weight": f"{path}:w"}),
+    "labels in another file": ("y", "labels", lambda path: {"labels": f"{path}:y"}),
+    "boxes": ("b", "labels", lambda path: {"labels": fastprep.Boxes("b")}),
+}
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_weights_boxes_and_what_is_in_another_file_are_counted_alike(tmp_path, caplog, where):
+    name, what, options = ELSEWHERE[where]
+    path, other = write(tmp_path / "a.h5", n_written=N), tmp_path / "other.h5"
+    for file_path in (path, other):
+        with h5py.File(file_path, "a") as file:
+            file.create_dataset("w", (N,), "f4", chunks=(10,))[:25] = 1
+            file.create_dataset("y", (N,), "i8", chunks=(10,))[:25] = 1
+            file.create_dataset("b", (N, 2, 4), "f4", chunks=(10, 2, 4))[:25] = [0, 0, 5, 5]
+    Loader(path, 10, None, mean=None, **options(other)).close()
+    assert caplog.text.count(f"dataset '{name}': 70 of 100 {what} were never written") == 1
