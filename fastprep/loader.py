@@ -392,7 +392,7 @@ class Loader(Presented):
         Raises
         ------
         ValueError
-            If `epoch` is not an integer of at least 0.
+            If `epoch` is not an integer of at least 0, or `step` no integer.
         IndexError
             If there is no such step.
         DataError

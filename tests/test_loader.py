@@ -78,6 +78,9 @@ def test_batch_gives_the_batch_of_any_epoch_and_step_whatever_was_read(path, bac
         for step in (-1, 6):
             with pytest.raises(IndexError, match=r"step must lie in 0\.\.5"):
                 loader.batch(0, step)
+        for step in (0.0, None, True):
+            with pytest.raises(ValueError, match=f"step must be an integer, got {step}"):
+                loader.batch(0, step)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -535,6 +538,8 @@ def test_state_of_another_loader_is_refused(path):
     with Loader(path, 4, CenterCrop(5), seed=1) as first, Loader(path, 5, CenterCrop(5), seed=2) as second:
         with pytest.raises(ValueError, match=r"state is from a loader with other batches: seed 1 \(here 2\)"):
             second.load_state_dict(first.state_dict())
+        with pytest.raises(ValueError, match=r"state must be from state_dict\(\), got None"):
+            first.load_state_dict(None)
         with pytest.raises(ValueError, match="version 2, got version 9"):
             first.load_state_dict({"version": 9})
         with pytest.raises(ValueError, match=r"seen in 0\.\.22, got 0 and 23"):

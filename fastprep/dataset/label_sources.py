@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -85,6 +86,8 @@ def label_sources(labels: Any, paths: Sequence[str]) -> Any:
     named = _outputs_named(labels)
     if isinstance(named, dict) and (not named or not all(isinstance(name, str) for name in named)):
         raise ValueError(f"labels as a dict must map the names of outputs to labels, got {labels!r}")
+    if isinstance(named, tuple):
+        _check_names(named, paths)
     wanted = labels if named is None else named
     return map_outputs(lambda value, argument: _label_source(value, argument, paths), wanted, names_of(wanted, "labels"))
 
@@ -213,6 +216,17 @@ def _outputs_named(labels: Any) -> dict[Any, Any] | tuple[Any, ...] | None:
     if isinstance(labels, Mapping):
         return dict(labels)
     return tuple(labels) if isinstance(labels, list | tuple) and any(map(_is_output, labels)) else None
+
+
+def _check_names(outputs: tuple[Any, ...], paths: Sequence[str]) -> None:
+    """Raise a ValueError if texts are the labels themselves, one for each image, and not the names of outputs."""
+    names = [value for value in outputs if isinstance(value, str)]
+    again = next((name for name, n in Counter(names).items() if n > 1), None)  # classes come again, and outputs hardly ever
+    if again is not None and other_files(again) is None and not has_column(paths[0], again):
+        raise ValueError(
+            f"labels as a list of texts names the dataset of each output, and there is no {again!r}, which it has "
+            f"{names.count(again)} times: pass labels that are texts as an array, numpy.array(labels)"
+        )
 
 
 def _is_output(value: Any) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 from fastprep import remote
+
+_log = logging.getLogger(__name__)
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -23,7 +27,7 @@ def expand_paths(files: Paths, argument: str = "files") -> list[str]:
     Returns
     -------
     list of str
-        Files of a pattern come in alphabetical order.
+        Files of a pattern come in alphabetical order. A list may name a file more than once, which is said in a warning.
 
     Raises
     ------
@@ -51,4 +55,7 @@ def expand_paths(files: Paths, argument: str = "files") -> list[str]:
     paths = [names.get(path) or os.path.expanduser(path) for path in named]
     if not paths:
         raise ValueError(f"{argument} must name at least one file, got an empty list")
+    if again := [path for path, n in Counter(paths).items() if n > 1]:
+        others = "" if len(again) == 1 else f", and {len(again) - 1} others"
+        _log.warning("%s names %r more than once%s: each sample of it comes as often in an epoch", argument, again[0], others)
     return paths

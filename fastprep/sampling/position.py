@@ -119,6 +119,8 @@ class Position:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Move to a saved state; see `fastprep.loader.Loader.load_state_dict`."""
+        if not isinstance(state, Mapping):
+            raise ValueError(f"state must be from state_dict(), got {state!r:.80}")
         if state.get("version") != 2:
             raise ValueError(f"state must be from state_dict() of version 2, got version {state.get('version')!r}")
         if missing := [name for name in ("epoch", "seen", "of") if name not in state]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastprep.sampling import order
+from fastprep.sampling.checks import check_integer
 from fastprep.sampling.weighted import BlockDraws, WeightedDraws
 
 
@@ -108,9 +109,12 @@ class Sampler:
 
         Raises
         ------
+        ValueError
+            If the step is not an integer.
         IndexError
             If there is no such step.
         """
+        check_integer("step", step)
         if not since.step <= step < len(self):
             raise IndexError(f"step must lie in {since.step}..{len(self) - 1}, got {step}")
         return self._numbers_at(epoch, self._positions(step, since))

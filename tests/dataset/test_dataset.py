@@ -52,6 +52,16 @@ def read(dataset, samples):
     return out, got
 
 
+def test_a_file_that_a_list_names_twice_is_said_and_read_twice(few, caplog):
+    paths, images = few
+    dataset = Dataset([paths[1], paths[0], paths[1]])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"files names {str(paths[1])!r} more than once: each sample of it comes as often in an epoch"
+    ]
+    out, _ = read(dataset, range(12))
+    np.testing.assert_array_equal(out, images[[4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7]])
+
+
 def test_a_file_is_indexed_when_it_is_first_read(few, indexed):
     paths, images = few
     dataset = Dataset(paths)

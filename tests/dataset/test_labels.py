@@ -372,6 +372,7 @@ def test_a_name_with_a_colon_that_means_two_things_is_an_error(tmp_path, monkeyp
         (b"labels", "labels must be a dataset's name, FILE:NAME, or an array"),
         ({"a": "labels", "b": K[:3]}, r"labels\['b'\] must have a row for each"),
         (np.array([None] * N), "labels must be an array of numbers or of texts, got object"),
+        (["cat", "dog"] * 9, r"there is no 'cat', which it has 9 times: pass labels that are texts as an array, numpy\.array"),
     ],
 )
 def test_labels_that_make_no_sense(tmp_path, labels, message):
