@@ -64,11 +64,21 @@ class ImageFiles:
         DataError, OSError
             If images are damaged otherwise, or are no matter of a damaged image.
         """
-        if len(self.readers) == 1:
-            self._read_of(0, samples, slots, sink, may_be_damaged)
-            return
         for number, mine in self._by_file(samples):
-            self._read_of(number, samples[mine] - self.starts[number], slots[mine], sink, may_be_damaged)
+            reader, start = self.readers[number], int(self.starts[number])
+            try:
+                reader.read(samples[mine] - start, slots[mine], sink)
+            except DamagedIndexError as error:
+                if not may_be_damaged or is_machine_fault(error):
+                    raise
+                raise Unreadable(start, start + reader.index.shape[0], error) from None
+            except DataError as error:
+                refused = isinstance(error, ChangedError | NotFiniteError) or is_machine_fault(error)
+                if not may_be_damaged or error.sample is None or refused:
+                    raise
+                size = reader.index.images_decoded_at_once
+                first = error.sample // size * size
+                raise Unreadable(start + first, start + min(first + size, reader.index.shape[0]), error) from None
 
     def images(self, samples: NDArray[np.int64]) -> Iterator[NDArray]:
         """Yield images one by one; see `fastprep.h5.Reader.images`."""
@@ -169,22 +179,6 @@ class ImageFiles:
         """Close the files; a later read opens them again."""
         for reader in self.readers:
             reader.close()
-
-    def _read_of(self, number: int, rows: NDArray[np.int64], slots: NDArray[np.int64], sink: Sink, may_be_damaged: bool) -> None:
-        reader, start = self.readers[number], int(self.starts[number])
-        try:
-            reader.read(rows, slots, sink)
-        except DamagedIndexError as error:
-            if not may_be_damaged or is_machine_fault(error):
-                raise
-            raise Unreadable(start, start + reader.index.shape[0], error) from None
-        except DataError as error:
-            refused = isinstance(error, ChangedError | NotFiniteError) or is_machine_fault(error)
-            if not may_be_damaged or error.sample is None or refused:
-                raise
-            size = reader.index.images_decoded_at_once
-            first = error.sample // size * size
-            raise Unreadable(start + first, start + min(first + size, reader.index.shape[0]), error) from None
 
     def _by_file(self, samples: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.bool_] | slice]]:
         """Yield the number of each file that has some of the samples, and a mask of those samples."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Literal, cast
 
 import ml_dtypes
@@ -34,12 +33,8 @@ def cpu_version() -> str:
     ValueError
         If the variable names a version that this processor can't run.
     """
-    return _version(os.environ.get("FASTPREP_CPU_KERNEL", ""))
-
-
-@lru_cache
-def _version(wanted: str) -> str:
     supported = _cpu.supported_versions()
+    wanted = os.environ.get("FASTPREP_CPU_KERNEL", "")
     if wanted and wanted not in supported:
         raise ValueError(f"FASTPREP_CPU_KERNEL must be one of {', '.join(supported)} on this processor, got {wanted!r}")
     return wanted or supported[-1]

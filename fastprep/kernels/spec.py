@@ -238,10 +238,6 @@ class CropSpec:
         return cpu_version()
 
     @cached_property
-    def _stream_bytes(self) -> int:
-        return stream_bytes()
-
-    @cached_property
     def _crop_limits(self) -> Limits:
         """What is surely sound in a crop table, so that most tables need no second look."""
         return Limits(geometry="crop", image_shape=self.image_shape, size=self.size, most_flags=MIRRORED | FLIPPED)
@@ -271,7 +267,7 @@ class CropSpec:
         table = self.checked_table(table, n_slots)
         self._check_out(len(table), out)
         order = by_slot(table[:, 0], n_slots)
-        return sink_of(self, order.rows(table), order.numbers, order.firsts, out, out.nbytes >= self._stream_bytes)
+        return sink_of(self, order.rows(table), order.numbers, order.firsts, out, out.nbytes >= stream_bytes())
 
     def sink(self, rows: Any, numbers: NDArray[np.int64], firsts: NDArray[np.int64], out: NDArray, stream: bool) -> Sink:
         """Return the sink that makes these images, without standardisation; see `sink_of`."""
